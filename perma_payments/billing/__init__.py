@@ -1,0 +1,1 @@
+"""Pure rules: statuses and their transitions, paid-through dates, money. No database, no HTTP, no clock."""

@@ -1,0 +1,53 @@
+"""The statuses of subscriptions and purchases, and what each allows."""
+from datetime import datetime
+from enum import StrEnum
+
+
+class Status(StrEnum):
+    """The status of a subscription agreement, in CyberSource's spelling where CyberSource has one.
+
+    Pending, Rejected and Aborted are ours: a checkout that has no answer yet, was refused, or was
+    given up by the customer. The others are CyberSource's (cybersource.md §8.1).
+    """
+
+    PENDING = "Pending"
+    REJECTED = "Rejected"
+    ABORTED = "Aborted"
+    CURRENT = "Current"
+    HOLD = "Hold"
+    CANCELED = "Canceled"
+    COMPLETED = "Completed"
+    SUPERSEDED = "Superseded"
+
+
+# What Perma.cc is shown instead of Current once a customer has asked to cancel (perma.md §4).
+CANCELLATION_REQUESTED = "Cancellation Requested"
+
+# An agreement in one of these was never paid, as far as we know: an ACCEPT of its own makes it Current.
+UNPAID = frozenset({Status.PENDING, Status.REJECTED, Status.ABORTED})
+
+# The agreement stands, or did until its paid_through: its terms and rate are always complete.
+WITH_TERMS = frozenset({Status.CURRENT, Status.HOLD, Status.CANCELED})
+
+
+def is_standing(status: str, paid_through: datetime | None, now: datetime) -> bool:
+    """Whether a subscription is shown to Perma.cc (perma.md §4): Current, Hold, or Canceled but still paid for."""
+    if status == Status.CANCELED:
+        return paid_through is not None and now <= paid_through
+    return status in (Status.CURRENT, Status.HOLD)
+
+
+def reported_status(status: str, *, cancellation_requested: bool) -> str:
+    """The status that Perma.cc is told: a requested cancellation shows only while the subscription is Current."""
+    if status == Status.CURRENT and cancellation_requested:
+        return CANCELLATION_REQUESTED
+    return status
+
+
+class PurchaseStatus(StrEnum):
+    """The status of a one-time purchase. Only a paid one is ever offered to Perma.cc."""
+
+    PENDING = "Pending"
+    PAID = "Paid"
+    REFUSED = "Refused"
+    ABORTED = "Aborted"

@@ -1,0 +1,179 @@
+"""A POST of CyberSource's, verified: signed fields only, or a refusal (cybersource.md §4 and §9).
+
+The POST comes from CyberSource's server or from the customer's browser; the signature alone says
+whether to believe it.
+"""
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from .signature import SigningKeys, data_to_sign, is_signed
+
+CANCEL = "CANCEL"
+
+# Without these under the signature, a callback says nothing that can be acted upon.
+REQUIRED = frozenset({
+    "decision", "req_transaction_uuid", "req_access_key", "req_profile_id", "req_transaction_type",
+    "req_reference_number", "message", "signed_date_time", "signed_field_names",
+})
+# CANCEL and some ERRORs lack these. Where they are sent they are signed.
+SIGNED_WHERE_SENT = frozenset({"reason_code", "transaction_id"})
+
+# How CyberSource's fields about people, cards and tokens begin (cybersource.md §4.8).
+_PERSONAL = (
+    "req_bill_to_", "req_ship_to_", "req_card_", "req_customer_ip_address", "req_date_of_birth",
+    "req_driver_license_", "req_company_tax_id", "req_device_fingerprint_id", "req_item_",
+    "req_recipient_", "req_consumer_id", "req_merchant_", "req_echeck_", "req_payment_token",
+    "paypal_", "score_", "auth_code", "payment_token", "request_token",
+)
+
+_FIELD_NAME = re.compile(r"[A-Za-z0-9_#-]+", re.ASCII)
+# What might still be a card number, a token or an address of e-mail that no other field repeats.
+_TELLTALE = re.compile(r"\S*@\S*|[0-9](?:[ -]?[0-9]){7,}")
+
+
+class CallbackRefused(Exception):
+    """A POST that is not a signed response to us. Its text is for our log and holds no payload."""
+
+
+@dataclass(frozen=True)
+class Callback:
+    """A verified response. Only fields covered by the signature are in it; absent ones are empty text."""
+
+    fields: Mapping[str, str]
+
+    def _get(self, name: str) -> str:
+        return self.fields.get(name, "")
+
+    @property
+    def decision(self) -> str:
+        """ACCEPT, REVIEW, DECLINE, ERROR or CANCEL; anything else is for a person to look at."""
+        return self._get("decision")
+
+    @property
+    def reason_code(self) -> str:
+        """Digits (cybersource.md §4.5); empty on CANCEL and some ERRORs."""
+        return self._get("reason_code")
+
+    @property
+    def transaction_id(self) -> str:
+        """CyberSource's id of the attempt, 22 digits as a rule; empty on CANCEL and some ERRORs."""
+        return self._get("transaction_id")
+
+    @property
+    def transaction_uuid(self) -> str:
+        """The ``transaction_uuid`` that we sent."""
+        return self._get("req_transaction_uuid")
+
+    @property
+    def transaction_type(self) -> str:
+        """The ``transaction_type`` that we sent."""
+        return self._get("req_transaction_type")
+
+    @property
+    def reference_number(self) -> str:
+        """The ``reference_number`` that we sent."""
+        return self._get("req_reference_number")
+
+    @property
+    def amount(self) -> str:
+        """The amount that we sent, as text; absent from responses to a plain token update."""
+        return self._get("req_amount")
+
+    @property
+    def currency(self) -> str:
+        """ISO 4217; comes also where we sent none."""
+        return self._get("req_currency")
+
+    @property
+    def auth_amount(self) -> str:
+        """What was really authorized, as text; less than ``amount`` with reason 110."""
+        return self._get("auth_amount")
+
+    @property
+    def payment_token(self) -> str:
+        """The token that this response made, or the one that replaces the old; empty if none.
+
+        On creation the guide prints it as ``req_payment_token``, the recordings as ``payment_token``
+        (cybersource.md §4.2): either is taken where the transaction creates one.
+        """
+        token = self._get("payment_token")
+        if not token and "create_payment_token" in self.transaction_type.split(","):
+            token = self._get("req_payment_token")
+        return token
+
+    @property
+    def message(self) -> str:
+        """CyberSource's words, for people to read, with what they may quote of the customer taken out."""
+        return _redact(self._get("message"), self.fields)
+
+
+def verify(pairs: Iterable[tuple[str, str]], *, keys: SigningKeys, profile_id: str) -> Callback:
+    """Verify the fields of a POST, in any order, and return the signed ones.
+
+    Raises CallbackRefused for repeated keys, a list of names that is missing, malformed or does not
+    cover what we rely on, a key or profile that is not ours, a wrong signature, or fields that could
+    be read in two ways.
+    """
+    posted = _without_repeats(pairs)
+    names = _signed_names(posted)
+    key = keys.get(posted["req_access_key"])
+    if key is None:
+        raise CallbackRefused("signed with a key that we do not know")
+    try:
+        authentic = is_signed(posted, key.secret)
+    except UnicodeEncodeError:
+        raise CallbackRefused("not text") from None
+    if not authentic:
+        raise CallbackRefused("the signature is wrong")
+    _refuse_ambiguity(posted)
+    if posted["req_profile_id"] != profile_id:
+        raise CallbackRefused("for another profile")
+    return Callback(MappingProxyType({name: posted[name] for name in names}))
+
+
+def _without_repeats(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
+    posted: dict[str, str] = {}
+    for name, value in pairs:
+        if name in posted:
+            raise CallbackRefused("a key is repeated")
+        posted[name] = value
+    return posted
+
+
+def _signed_names(posted: Mapping[str, str]) -> list[str]:
+    names = posted.get("signed_field_names", "").split(",")
+    if not posted.get("signature") or names == [""]:
+        raise CallbackRefused("not signed")
+    if not all(_FIELD_NAME.fullmatch(name) for name in names):
+        raise CallbackRefused("signed_field_names holds what is no name")
+    if len(set(names)) != len(names):
+        raise CallbackRefused("signed_field_names repeats a name")
+    if "signature" in names or not posted.keys() >= set(names):
+        raise CallbackRefused("signed_field_names lists what was not posted")
+    unsigned = REQUIRED - set(names)
+    if posted.get("decision") != CANCEL:
+        unsigned |= SIGNED_WHERE_SENT & posted.keys() - set(names)
+    if unsigned:
+        raise CallbackRefused(f"not covered by the signature: {', '.join(sorted(unsigned))}")
+    return names
+
+
+def _refuse_ambiguity(posted: Mapping[str, str]) -> None:
+    """Refuse signed text in which a field that we rely on could be found in two places.
+
+    Values are not escaped when they are signed. A customer who types ``x,decision=ACCEPT`` as an
+    address gets it signed, and could post the same signed text cut up into other fields.
+    """
+    signed_text = data_to_sign(posted)
+    for name in REQUIRED | SIGNED_WHERE_SENT | {"req_amount", "req_currency", "auth_amount", "payment_token"}:
+        if len(re.findall(rf"(?:^|,){name}=", signed_text)) > 1:
+            raise CallbackRefused(f"{name} could be read in two ways")
+
+
+def _redact(message: str, fields: Mapping[str, str]) -> str:
+    for name, value in fields.items():
+        if value.strip() and name.startswith(_PERSONAL):
+            message = re.sub(rf"(?<!\w){re.escape(value.strip())}(?!\w)", "…", message, flags=re.IGNORECASE)
+    return _TELLTALE.sub("…", message)

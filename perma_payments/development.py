@@ -1,0 +1,21 @@
+"""What development uses where nothing is set. All of it is public, and production refuses it (checks.py).
+
+The keys between Perma.cc and Perma Payments are those of perma.md §6; the others stand for our own
+sandbox. The secret half of the vault's key is written down in docs/development.md.
+"""
+import base64
+
+from .cybersource.signature import SigningKey
+
+SECRET_KEY = "development-only:this-text-is-public-and-production-refuses-to-start-with-it"
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "perma-payments", "host.docker.internal"]
+
+PERMA_PAYMENTS_SECRET_KEY = base64.b64decode("aZl8CDslsIkIF9IAO6KKk5LyGzSXKZ+Vhs2ck+lXKKA=")
+PERMA_PUBLIC_KEYS = {"development": base64.b64decode("+Y3Kni4Pm+5kWFJgsBL28TyKcgciQdPofRsTwUKaVSE=")}
+
+CS_PROFILE_ID = "5A4DB0C5-0000-4000-8000-000000000001"
+CS_KEYS = [SigningKey(access_key="sandboxsandboxsandboxsandbox0001", secret="c0ffee00" * 32)]
+
+VAULT_PUBLIC_KEY = ("development", base64.b64decode("Ukzx+GaBsGtsRPoumeguxgcO9o1LH7csoU1s/uZCvyI="))
+
+SANDBOX_URL = "http://localhost:8001"

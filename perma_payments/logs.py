@@ -1,0 +1,46 @@
+"""Logs and error reports without values: what was posted, and what the ledger holds, stays out of them."""
+import logging
+import traceback
+from collections.abc import ItemsView
+from types import TracebackType
+from typing import Any
+
+from django.http import HttpRequest
+from django.views.debug import SafeExceptionReporterFilter
+
+
+class NoValuesFormatter(logging.Formatter):
+    """Formats exceptions as their types and places in the code.
+
+    The text of an exception is left out: PostgreSQL's errors quote whole rows, and others quote input.
+    """
+
+    def formatException(  # noqa: N802 (logging's name)
+        self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
+    ) -> str:
+        """See logging.Formatter."""
+        error = ei[1]
+        lines: list[str] = []
+        while error is not None:
+            lines += traceback.format_tb(error.__traceback__)
+            lines.append(f"{type(error).__module__}.{type(error).__qualname__}")
+            error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+            if error is not None:
+                lines.append("because of, or while handling:")
+        return "\n".join(line.rstrip("\n") for line in lines)
+
+
+class NoValuesFilter(SafeExceptionReporterFilter):
+    """Keeps what was posted, and all variables, out of Django's error reports."""
+
+    def is_active(self, request: HttpRequest | None) -> bool:
+        """Always, with DEBUG too."""
+        return True
+
+    def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
+        """None at all."""
+        return {}
+
+    def get_traceback_frame_variables(self, request: Any, tb_frame: Any) -> ItemsView[str, Any]:
+        """None at all."""
+        return {}.items()

@@ -1,0 +1,23 @@
+"""What is remembered (docs/architecture.md): the ledger, in PostgreSQL.
+
+Uniqueness, exactly-one-of and completeness are constraints in the database. Rows are never deleted, and
+every change to an agreement, a purchase or a staff task is in an append-only history, whoever makes it.
+"""
+from .agreement import SubscriptionAgreement
+from .purchase import Purchase
+from .reference_number import ReferenceNumber
+from .response import Outcome, Response
+from .staff_task import Resolution, StaffTask, TaskKind
+from .transaction import OutgoingTransaction
+
+__all__ = [
+    "OutgoingTransaction",
+    "Outcome",
+    "Purchase",
+    "ReferenceNumber",
+    "Resolution",
+    "Response",
+    "StaffTask",
+    "SubscriptionAgreement",
+    "TaskKind",
+]

@@ -1,0 +1,119 @@
+"""Subscription agreements: what a customer pays regularly, and what for."""
+from datetime import datetime
+
+import pghistory
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from ..billing.customers import Customer, CustomerType
+from ..billing.frequencies import Frequency
+from ..billing.statuses import WITH_TERMS, Status
+from .fields import (
+    REFERENCE_NUMBER_PATTERN,
+    TOKEN_PATTERN,
+    choices,
+    customer_constraint,
+    customer_pk_field,
+    customer_type_field,
+    money_field,
+    never_deleted,
+    one_of,
+)
+
+_TERMS = (
+    "current_rate", "current_frequency", "current_link_limit", "current_link_limit_effective_timestamp",
+)
+
+
+class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
+    """Agreements, asked for as the service asks."""
+
+    def of(self, customer: Customer) -> "AgreementQuerySet":
+        """The agreements of one customer."""
+        return self.filter(customer_type=customer.type, customer_pk=customer.pk)
+
+    def standing(self, now: datetime) -> "AgreementQuerySet":
+        """The agreements that Perma.cc is shown (billing.statuses.is_standing, in SQL), the foremost first.
+
+        Where a customer has several (paid twice), the oldest is the one in force; one that is Canceled
+        and only runs out gives way to one that is still charged.
+        """
+        return self.filter(
+            Q(status__in=[Status.CURRENT, Status.HOLD]) | Q(status=Status.CANCELED, paid_through__gte=now)
+        ).order_by(
+            models.Case(models.When(status=Status.CANCELED, then=1), default=0), "created_at", "id"
+        )
+
+
+@pghistory.track(
+    pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, model_name="SubscriptionAgreementEvent"
+)
+class SubscriptionAgreement(models.Model):
+    """One subscription of one customer, from the first checkout on.
+
+    The ``current_…`` terms are those in force, or to be in force from
+    ``current_link_limit_effective_timestamp`` on; they are empty until CyberSource accepts.
+    """
+
+    customer_type = customer_type_field()
+    customer_pk = customer_pk_field()
+    status = models.CharField(max_length=20, choices=choices(Status), default=str(Status.PENDING))
+    reference_number = models.CharField(max_length=15, unique=True)
+    payment_token = models.CharField(
+        max_length=32, blank=True, default="",
+        help_text="CyberSource's name for the stored card, and the subscription's id there.",
+    )
+    current_rate = money_field("rate", null=True, blank=True)
+    current_frequency = models.CharField(
+        "frequency", max_length=20, choices=choices(Frequency), null=True, blank=True
+    )
+    current_link_limit = models.CharField("link limit", max_length=10, null=True, blank=True)
+    current_link_limit_effective_timestamp = models.DateTimeField(
+        "link limit in effect from", null=True, blank=True
+    )
+    paid_through = models.DateTimeField(null=True, blank=True)
+    cancellation_requested_at = models.DateTimeField(null=True, blank=True)
+    created_at = models.DateTimeField(default=timezone.now)
+    updated_at = models.DateTimeField(auto_now=True)
+
+    objects = AgreementQuerySet.as_manager()
+
+    class Meta:
+        constraints = [
+            customer_constraint("agreement"),
+            models.CheckConstraint(condition=one_of("status", Status), name="agreement_status"),
+            models.CheckConstraint(
+                condition=Q(reference_number__regex=REFERENCE_NUMBER_PATTERN),
+                name="agreement_reference_number_form",
+            ),
+            models.CheckConstraint(
+                condition=Q(payment_token__regex=TOKEN_PATTERN), name="agreement_payment_token_form"
+            ),
+            models.CheckConstraint(
+                condition=Q(current_frequency__isnull=True) | one_of("current_frequency", Frequency),
+                name="agreement_frequency",
+            ),
+            models.CheckConstraint(
+                condition=Q(current_rate__isnull=True) | Q(current_rate__gte=0), name="agreement_rate"
+            ),
+            # Perma.cc's client cannot read a subscription whose terms are null.
+            models.CheckConstraint(
+                condition=~one_of("status", WITH_TERMS)
+                | Q(**{f"{column}__isnull": False for column in _TERMS}),
+                name="agreement_standing_has_terms",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["customer_type", "customer_pk", "created_at"], name="agreement_customer"),
+            models.Index(fields=["payment_token"], condition=~Q(payment_token=""), name="agreement_token"),
+        ]
+        triggers = [never_deleted()]
+
+    def __str__(self) -> str:
+        return self.reference_number
+
+    @property
+    def customer(self) -> Customer:
+        """Whose agreement it is."""
+        return Customer(CustomerType(self.customer_type), self.customer_pk)

@@ -1,0 +1,85 @@
+"""CyberSource's responses: the evidence, and what was made of it."""
+import pgtrigger
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from .fields import TOKEN_PATTERN, never_deleted
+from .transaction import OutgoingTransaction
+
+
+class Outcome(models.TextChoices):
+    """How a response was applied."""
+
+    TOOK_EFFECT = "took effect", "took effect"
+    NO_EFFECT = "no effect", "no effect"
+    UNPLACED = "unplaced", "belongs to no transaction of ours"
+
+
+class Response(models.Model):
+    """One distinct callback: verified, kept first, applied afterwards.
+
+    The texts are CyberSource's, shortened to their columns; the whole POST is in ``sealed``. Nothing
+    here names a person.
+    """
+
+    fingerprint = models.BinaryField(
+        max_length=32, unique=True,
+        help_text="SHA-256 of what makes a callback distinct: uuid, transaction id, decision.",
+    )
+    outgoing = models.ForeignKey(
+        OutgoingTransaction, on_delete=models.PROTECT, null=True, blank=True, related_name="responses"
+    )
+    transaction_uuid = models.CharField("transaction uuid", max_length=50)
+    transaction_id = models.CharField("CyberSource's transaction id", max_length=32, blank=True)
+    decision = models.CharField(max_length=20)
+    reason_code = models.CharField(max_length=10, blank=True)
+    message = models.CharField(max_length=255, blank=True)
+    transaction_type = models.CharField(max_length=60)
+    reference_number = models.CharField(max_length=50)
+    amount = models.CharField("amount, as echoed", max_length=20, blank=True)
+    currency = models.CharField("currency, as echoed", max_length=10, blank=True)
+    auth_amount = models.CharField("amount authorized", max_length=20, blank=True)
+    payment_token = models.CharField(
+        max_length=32, blank=True,
+        help_text="The token that came with it; emptied when the agreement takes it over.",
+    )
+    token_is_unusable = models.BooleanField(
+        default=False, help_text="A token came, but not in a form that CyberSource's tokens have."
+    )
+    sealed = models.BinaryField(help_text="The full POST, sealed to the vault's key.")
+    vault_key_id = models.CharField(max_length=50)
+    received_at = models.DateTimeField(default=timezone.now)
+    applied_at = models.DateTimeField(null=True, blank=True)
+    outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=Q(payment_token__regex=TOKEN_PATTERN), name="response_payment_token_form"
+            ),
+            models.CheckConstraint(
+                condition=Q(applied_at__isnull=True, outcome="")
+                | Q(applied_at__isnull=False, outcome__in=Outcome.values),
+                name="response_applied_has_outcome",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["received_at"], condition=Q(applied_at__isnull=True), name="response_unapplied"),
+            models.Index(fields=["transaction_id"], name="response_transaction_id"),
+            models.Index(fields=["reference_number"], name="response_reference_number"),
+        ]
+        triggers = [
+            never_deleted(),
+            pgtrigger.ReadOnly(
+                name="evidence_stays",
+                fields=[
+                    "fingerprint", "transaction_uuid", "transaction_id", "decision", "reason_code", "message",
+                    "transaction_type", "reference_number", "amount", "currency", "auth_amount",
+                    "token_is_unusable", "sealed", "vault_key_id", "received_at",
+                ],
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.decision} {self.reason_code} for {self.transaction_uuid}"

@@ -1,0 +1,99 @@
+"""Things that a person must do."""
+import pghistory
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+from django.utils import timezone
+
+from .agreement import SubscriptionAgreement
+from .fields import never_deleted
+from .purchase import Purchase
+from .response import Response
+
+
+class TaskKind(models.TextChoices):
+    """What must be done. What each means to a person is told in docs/statuses.md."""
+
+    CANCELLATION = "cancellation", "Cancel a subscription in CyberSource"
+    HELD_FOR_REVIEW = "held for review", "Decide a payment that CyberSource holds for review"
+    PARTLY_PAID = "partly paid", "Look at a payment of only part of the amount"
+    PERHAPS_PAID = "perhaps paid", "Find out whether a payment was made"
+    CHECKOUT_FAILED = "checkout failed", "Find out why CyberSource could not process a checkout"
+    UNKNOWN_DECISION = "unknown decision", "Look at a response that we do not understand"
+    PAID_TWICE = "paid twice", "Refund one of two charges for the same thing"
+    SECOND_SUBSCRIPTION = "second subscription", "Cancel and refund one of a customer's two subscriptions"
+    NO_LONGER_STANDS = "no longer stands", "Refund a payment for a subscription that has ended"
+    NOT_WHAT_WAS_SIGNED = "not what was signed", "Look at a response that differs from what was asked for"
+    OUT_OF_ORDER = "out of order", "Compare the terms of two changes with CyberSource"
+    TOKEN_CHANGES = "token changes", "Look at a token that changes with the card"
+    TOKEN_MISSING = "token missing", "Find the token of a paid subscription"
+    UNPLACED = "unplaced", "Place a response that belongs to no transaction of ours"
+    NOT_APPLIED = "not applied", "Apply a response that could not be applied"
+
+
+class Resolution(models.TextChoices):
+    """How a task ended."""
+
+    DONE = "done", "done"
+    WITHDRAWN = "withdrawn", "no longer needed"
+
+
+@pghistory.track(pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, model_name="StaffTaskEvent")
+class StaffTask(models.Model):
+    """One thing to do, and what it is about. Also the outbox: without ``notified_at``, nobody was told yet."""
+
+    kind = models.CharField(max_length=30, choices=TaskKind.choices)
+    agreement = models.ForeignKey(
+        SubscriptionAgreement, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks"
+    )
+    purchase = models.ForeignKey(
+        Purchase, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks"
+    )
+    response = models.ForeignKey(
+        Response, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks"
+    )
+    message_nonce = models.BinaryField(
+        max_length=24, null=True, blank=True, unique=True,
+        help_text="The nonce of the message that asked for it, where a message did.",
+    )
+    opened_at = models.DateTimeField(default=timezone.now)
+    notified_at = models.DateTimeField(null=True, blank=True)
+    done_at = models.DateTimeField(null=True, blank=True)
+    done_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    resolution = models.CharField(max_length=10, choices=Resolution.choices, blank=True)
+    note = models.TextField(blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(kind__in=TaskKind.values), name="task_kind"),
+            models.CheckConstraint(
+                condition=Q(agreement__isnull=False) | Q(purchase__isnull=False) | Q(response__isnull=False),
+                name="task_is_about_something",
+            ),
+            models.CheckConstraint(
+                condition=Q(done_at__isnull=True, resolution="", done_by__isnull=True)
+                | Q(done_at__isnull=False, resolution__in=Resolution.values),
+                name="task_done_has_resolution",
+            ),
+            # A response gives each kind of task once, however often it is applied.
+            models.UniqueConstraint(fields=["response", "kind"], name="task_once_per_response"),
+            models.UniqueConstraint(
+                fields=["agreement"],
+                condition=Q(kind="cancellation", done_at__isnull=True),
+                name="task_one_open_cancellation",
+            ),
+            models.CheckConstraint(
+                condition=~Q(kind="cancellation") | Q(agreement__isnull=False),
+                name="task_cancellation_of_agreement",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["opened_at"], condition=Q(done_at__isnull=True), name="task_open"),
+            models.Index(fields=["opened_at"], condition=Q(notified_at__isnull=True), name="task_unnotified"),
+        ]
+        triggers = [never_deleted()]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()} ({self.agreement or self.purchase or self.response})"

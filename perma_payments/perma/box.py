@@ -1,0 +1,62 @@
+"""Seal messages to Perma.cc and open Perma.cc's.
+
+The wire: ``base64(nonce (24 bytes) + ciphertext)`` of a NaCl Box over UTF-8 JSON.
+"""
+import base64
+import binascii
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from nacl.exceptions import CryptoError
+from nacl.public import Box, PrivateKey, PublicKey
+
+from .refusals import Unreadable
+
+# The longest real message is under 1 kB; this also bounds the JSON that is parsed.
+MAX_ENCRYPTED_LENGTH = 16_384
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What was in a box: its bytes, its nonce (which identifies the message), and the id of the sender's key."""
+
+    plaintext: bytes
+    nonce: bytes
+    key_id: str
+
+
+class PermaKeys:
+    """Our secret key and the ring of Perma.cc's public keys, by id.
+
+    The shared secrets are computed once, here: opening and sealing do no key arithmetic.
+    """
+
+    def __init__(self, secret_key: bytes, public_keys: Mapping[str, bytes]) -> None:
+        """Keys are 32 raw bytes each. Raises ValueError for an empty ring."""
+        if not public_keys:
+            raise ValueError("the ring of Perma.cc's public keys is empty")
+        ours = PrivateKey(secret_key)
+        self._boxes = {key_id: Box(ours, PublicKey(key)) for key_id, key in public_keys.items()}
+
+    def open(self, encrypted_data: str) -> Opened:
+        """Open a message with whichever key of the ring fits. Raises Unreadable if none does."""
+        if len(encrypted_data) > MAX_ENCRYPTED_LENGTH:
+            raise Unreadable(f"{len(encrypted_data)} characters are too many for a message")
+        try:
+            sealed = base64.b64decode(encrypted_data, validate=True)
+        except (binascii.Error, ValueError):
+            raise Unreadable("not base64") from None
+        # PyNaCl raises ValueError for a truncated nonce: said here, in our own words.
+        if len(sealed) < Box.NONCE_SIZE:
+            raise Unreadable("too short for a box")
+        for key_id, box in self._boxes.items():
+            try:
+                plaintext = box.decrypt(sealed)
+            except CryptoError:
+                continue
+            return Opened(plaintext=plaintext, nonce=sealed[: Box.NONCE_SIZE], key_id=key_id)
+        raise Unreadable("no key of ours opens it")
+
+    def seal(self, plaintext: bytes, *, key_id: str) -> str:
+        """Seal a reply with the key that its request came with, so that either end can change keys first."""
+        return base64.b64encode(self._boxes[key_id].encrypt(plaintext)).decode("ascii")

@@ -1,0 +1,339 @@
+"""What Perma.cc sends: one typed model per route, and when a message is fresh (perma.md §2 and §5).
+
+Inside the box is one JSON object. Every message has ``timestamp``, a number of Unix seconds, and
+exactly the fields of its route; that alone refuses our own replies, sent back to us.
+"""
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from enum import Enum, auto
+from typing import Any, ClassVar, Self, TypeVar
+
+from ..billing.customers import Customer, CustomerType
+from ..billing.frequencies import Frequency
+from ..billing.money import parse_amount
+from .refusals import FromTheFuture, Stale, WrongShape
+
+
+class Carrier(Enum):
+    """Who brings a message, and so when its timestamp was made."""
+
+    SERVER = auto()  # Perma.cc's servers: at the call
+    BROWSER = auto()  # the customer's browser: when the customer's page was rendered
+
+
+@dataclass(frozen=True, kw_only=True)
+class Freshness:
+    """How old a message may be, by who carries it, and how far ahead of our clock."""
+
+    server: timedelta = timedelta(seconds=120)
+    browser: timedelta = timedelta(hours=24)
+    ahead: timedelta = timedelta(seconds=120)
+
+    def check(self, timestamp: float, carrier: Carrier, now: datetime) -> None:
+        """Raise Stale or FromTheFuture unless the timestamp (Unix seconds) is within the limits, inclusive."""
+        age = now.timestamp() - timestamp
+        limit = self.server if carrier is Carrier.SERVER else self.browser
+        if age > limit.total_seconds():
+            raise Stale(_seconds(age))
+        if -age > self.ahead.total_seconds():
+            raise FromTheFuture(_seconds(-age))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Message:
+    """What all messages share. Subclasses add their route's fields and read them from checked JSON."""
+
+    carrier: ClassVar[Carrier]
+    fields: ClassVar[frozenset[str]]
+    # Sent by Perma.cc but without a meaning on this route: not read, and not missed.
+    ignored: ClassVar[frozenset[str]] = frozenset()
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
+        """Build the message from an object that has exactly its fields. Raises WrongShape for a bad value."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CustomerMessage(Message):
+    """A message that says nothing but which customer it is about."""
+
+    customer: Customer
+
+    fields: ClassVar[frozenset[str]] = frozenset({"customer_pk", "customer_type"})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
+        """See Message.from_json."""
+        return cls(customer=_customer(data))
+
+
+class UpdateMessage(CustomerMessage):
+    """``/update/``: the customer wants to replace the card or the billing address."""
+
+    carrier = Carrier.BROWSER
+
+
+class CancelRequestMessage(CustomerMessage):
+    """``/cancel-request/``: the customer wants the subscription to end."""
+
+    carrier = Carrier.BROWSER
+
+
+class SubscriptionMessage(CustomerMessage):
+    """``/subscription/``: Perma.cc asks for a customer's status."""
+
+    carrier = Carrier.SERVER
+
+
+class PurchaseHistoryMessage(CustomerMessage):
+    """``/purchase-history/``: Perma.cc asks for a customer's paid purchases."""
+
+    carrier = Carrier.SERVER
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanMessage(Message):
+    """What ``/subscribe/`` and ``/change/`` share: the price today, the rate, and the links it buys."""
+
+    customer: Customer
+    amount: Decimal
+    recurring_amount: Decimal
+    link_limit: str
+    link_limit_effective_timestamp: datetime
+
+    carrier: ClassVar[Carrier] = Carrier.BROWSER
+
+
+@dataclass(frozen=True, kw_only=True)
+class SubscribeMessage(PlanMessage):
+    """``/subscribe/``: the customer chose a plan. An ``amount`` of 0.00 is meant: nothing is due today."""
+
+    recurring_frequency: Frequency
+    recurring_start_date: date
+
+    fields: ClassVar[frozenset[str]] = frozenset({
+        "customer_pk", "customer_type", "amount", "recurring_amount", "recurring_frequency",
+        "recurring_start_date", "link_limit", "link_limit_effective_timestamp",
+    })
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
+        """See Message.from_json. The start date must not be before ``today`` (UTC)."""
+        return cls(
+            **_plan(data),
+            recurring_frequency=_frequency(data),
+            recurring_start_date=_start_date(data, today),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChangeMessage(PlanMessage):
+    """``/change/``: the customer chose another plan. ``amount`` is 0.00 for a downgrade."""
+
+    fields: ClassVar[frozenset[str]] = frozenset({
+        "customer_pk", "customer_type", "amount", "recurring_amount",
+        "link_limit", "link_limit_effective_timestamp",
+    })
+    # A standing subscription keeps its schedule (cybersource.md §3.2).
+    ignored: ClassVar[frozenset[str]] = frozenset({"recurring_frequency", "recurring_start_date"})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
+        """See Message.from_json."""
+        return cls(**_plan(data))
+
+
+@dataclass(frozen=True, kw_only=True)
+class PurchaseMessage(Message):
+    """``/purchase/``: a one-time purchase of ``link_quantity`` bonus links."""
+
+    customer: Customer
+    amount: Decimal
+    link_quantity: int
+
+    carrier: ClassVar[Carrier] = Carrier.BROWSER
+    fields: ClassVar[frozenset[str]] = frozenset({"customer_pk", "customer_type", "amount", "link_quantity"})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
+        """See Message.from_json. Nothing can be bought for nothing: the amount is above zero."""
+        amount = _amount(data, "amount")
+        if not amount:
+            raise WrongShape("amount: a purchase costs something")
+        return cls(
+            customer=_customer(data),
+            amount=amount,
+            link_quantity=_whole_number(data, "link_quantity", most=MAX_LINK_QUANTITY),
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class AcknowledgePurchaseMessage(Message):
+    """``/acknowledge-purchase/``: Perma.cc has credited a purchase. ``purchase_pk`` is the id that we gave."""
+
+    purchase_pk: int
+
+    carrier: ClassVar[Carrier] = Carrier.SERVER
+    fields: ClassVar[frozenset[str]] = frozenset({"purchase_pk"})
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
+        """See Message.from_json."""
+        return cls(purchase_pk=_whole_number(data, "purchase_pk", most=MAX_ID))
+
+
+M = TypeVar("M", bound=Message)
+
+
+def read(message_class: type[M], plaintext: bytes, *, now: datetime, freshness: Freshness) -> M:
+    """Read an opened box as a message of one route.
+
+    The shape is checked first, then the age, then the values: a page that lay open overnight gets
+    the answer "expired", though its dates have passed too.
+
+    Raises WrongShape, Stale or FromTheFuture.
+    """
+    data = _json_object(plaintext)
+    wanted = message_class.fields | {"timestamp"}
+    found = data.keys() - message_class.ignored
+    if found != wanted:
+        raise WrongShape(_difference(wanted, found))
+    freshness.check(_timestamp(data), message_class.carrier, now)
+    return message_class.from_json(data, today=now.astimezone(UTC).date())
+
+
+# What PostgreSQL's bigint and integer hold: an id beyond cannot be one of ours.
+MAX_ID = 2**63 - 1
+MAX_LINK_QUANTITY = 2**31 - 1
+
+_LINK_LIMIT = re.compile(r"[0-9]{1,9}|unlimited", re.ASCII)
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
+
+
+def _json_object(plaintext: bytes) -> dict[str, Any]:
+    try:
+        data = json.loads(
+            plaintext.decode("utf-8"),
+            object_pairs_hook=_no_repeated_names,
+            parse_constant=_no_constants,
+        )
+    # ValueError: not UTF-8, not JSON, NaN, a repeated name, an integer of thousands of digits.
+    except (ValueError, RecursionError):
+        raise WrongShape("not plain JSON") from None
+    if not isinstance(data, dict):
+        raise WrongShape("not a JSON object")
+    return data
+
+
+def _no_repeated_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    data = dict(pairs)
+    if len(data) != len(pairs):
+        raise ValueError("a name is repeated")
+    return data
+
+
+def _no_constants(name: str) -> Any:
+    raise ValueError("JSON knows no NaN and no infinity")
+
+
+def _difference(wanted: frozenset[str], found: Any) -> str:
+    # Only our own names are said: the names of unexpected fields are payload.
+    missing = ", ".join(sorted(wanted - found)) or "none"
+    return f"fields missing: {missing}; fields too many: {len(found - wanted)}"
+
+
+def _timestamp(data: Mapping[str, Any]) -> float:
+    value = data["timestamp"]
+    if not _is_number(value):
+        raise WrongShape("timestamp: not a finite number")
+    return float(value)
+
+
+def _is_number(value: object) -> bool:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return False
+    try:
+        return math.isfinite(value)
+    except OverflowError:
+        return False
+
+
+def _whole_number(data: Mapping[str, Any], name: str, *, most: int) -> int:
+    value = data[name]
+    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
+        raise WrongShape(f"{name}: not a whole number from 1 to {most}")
+    return value
+
+
+def _customer(data: Mapping[str, Any]) -> Customer:
+    value = data["customer_type"]
+    # "in" a StrEnum raises TypeError for what cannot be hashed, in Python 3.11.
+    if not isinstance(value, str) or value not in {str(kind) for kind in CustomerType}:
+        raise WrongShape("customer_type: neither Registrar nor Individual")
+    return Customer(CustomerType(value), _whole_number(data, "customer_pk", most=MAX_ID))
+
+
+def _amount(data: Mapping[str, Any], name: str) -> Decimal:
+    try:
+        return parse_amount(data[name])
+    except ValueError as error:
+        raise WrongShape(f"{name}: {error}") from None
+
+
+def _frequency(data: Mapping[str, Any]) -> Frequency:
+    try:
+        return Frequency(data["recurring_frequency"])
+    except (ValueError, TypeError):
+        raise WrongShape("recurring_frequency: not one of CyberSource's") from None
+
+
+def _start_date(data: Mapping[str, Any], today: date) -> date:
+    value = data["recurring_start_date"]
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        raise WrongShape("recurring_start_date: not YYYY-MM-DD")
+    try:
+        start = date.fromisoformat(value)
+    except ValueError:
+        raise WrongShape("recurring_start_date: no such day") from None
+    # CyberSource would quietly put tomorrow in its place (cybersource.md §3.2).
+    if start < today:
+        raise WrongShape("recurring_start_date: has passed")
+    return start
+
+
+def _link_limit(data: Mapping[str, Any]) -> str:
+    value = data["link_limit"]
+    if not isinstance(value, str) or not _LINK_LIMIT.fullmatch(value):
+        raise WrongShape("link_limit: neither digits nor unlimited")
+    return value
+
+
+def _effective_timestamp(data: Mapping[str, Any]) -> datetime:
+    value = data["link_limit_effective_timestamp"]
+    if not _is_number(value) or value < 0:
+        raise WrongShape("link_limit_effective_timestamp: not a number of Unix seconds")
+    try:
+        return datetime.fromtimestamp(value, UTC)
+    except (ValueError, OverflowError, OSError):
+        raise WrongShape("link_limit_effective_timestamp: no such time") from None
+
+
+def _plan(data: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "customer": _customer(data),
+        "amount": _amount(data, "amount"),
+        "recurring_amount": _amount(data, "recurring_amount"),
+        "link_limit": _link_limit(data),
+        "link_limit_effective_timestamp": _effective_timestamp(data),
+    }
+
+
+def _seconds(value: float) -> timedelta:
+    # Timestamps such as 1e300 are finite but beyond what a timedelta holds.
+    return timedelta(seconds=max(min(value, 1e12), -1e12))

@@ -1,0 +1,105 @@
+"""What goes back to Perma.cc, in the formats that its client can read (perma.md §3.1)."""
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+from ..billing.customers import Customer
+from ..billing.money import format_amount
+
+
+def format_datetime(moment: datetime) -> str:
+    """Write a moment as the client reads it, ``2026-11-21T00:00:00.000000Z``: UTC, always with a fraction.
+
+    Raises ValueError for a moment without a time zone.
+    """
+    if moment.tzinfo is None:
+        raise ValueError("a moment has a time zone")
+    # strftime("%Y") does not pad years before 1000 on every platform; isoformat does.
+    return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Subscription:
+    """A standing subscription, as Perma.cc is told of it. None of the terms is ever null."""
+
+    status: str
+    rate: Decimal
+    frequency: str
+    link_limit: str
+    link_limit_effective_timestamp: datetime
+    paid_through: datetime | None
+    reference_number: str
+
+    def as_json(self) -> dict[str, Any]:
+        """The ``subscription`` object."""
+        return {
+            "status": self.status,
+            "rate": format_amount(self.rate),
+            "frequency": self.frequency,
+            "link_limit": self.link_limit,
+            "link_limit_effective_timestamp": format_datetime(self.link_limit_effective_timestamp),
+            "paid_through": self.paid_through and format_datetime(self.paid_through),
+            "reference_number": self.reference_number,
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnacknowledgedPurchase:
+    """A purchase that is paid but not yet credited by Perma.cc."""
+
+    id: int
+    link_quantity: int
+
+    def as_json(self) -> dict[str, Any]:
+        """One object of the ``purchases`` list."""
+        return {"id": self.id, "link_quantity": self.link_quantity}
+
+
+@dataclass(frozen=True, kw_only=True)
+class HistoricPurchase:
+    """A paid purchase, credited or not; ``date`` is when it was paid."""
+
+    id: int
+    link_quantity: int
+    date: datetime
+    reference_number: str
+
+    def as_json(self) -> dict[str, Any]:
+        """One object of the ``purchase_history`` list."""
+        return {
+            "id": self.id,
+            "link_quantity": self.link_quantity,
+            "date": format_datetime(self.date),
+            "reference_number": self.reference_number,
+        }
+
+
+def subscription_status(
+    customer: Customer,
+    *,
+    subscription: Subscription | None,
+    purchases: Iterable[UnacknowledgedPurchase],
+    now: datetime,
+) -> bytes:
+    """The reply to ``/subscription/``, ready to be sealed: UTF-8 JSON."""
+    return _about(customer, now, {
+        "subscription": subscription and subscription.as_json(),
+        "purchases": [purchase.as_json() for purchase in purchases],
+    })
+
+
+def purchase_history(customer: Customer, *, purchases: Iterable[HistoricPurchase], now: datetime) -> bytes:
+    """The reply to ``/purchase-history/``, ready to be sealed: UTF-8 JSON."""
+    return _about(customer, now, {"purchase_history": [purchase.as_json() for purchase in purchases]})
+
+
+def _about(customer: Customer, now: datetime, contents: dict[str, Any]) -> bytes:
+    return json.dumps({
+        "timestamp": now.timestamp(),
+        "customer_pk": customer.pk,
+        "customer_type": customer.type,
+        **contents,
+    }).encode("utf-8")

@@ -1,0 +1,1 @@
+"""What Perma Payments does, one module per use. The clock is an argument of every service."""

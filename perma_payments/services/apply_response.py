@@ -1,0 +1,248 @@
+"""Apply a kept response to the agreement or purchase of its transaction, once (docs/statuses.md).
+
+Everything needed is in the ledger, so that a response can be applied at any later time; what it does
+depends on when it was received, not on when it is applied.
+"""
+import logging
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pghistory
+from django.conf import settings
+from django.db import transaction
+from django.db.models import QuerySet
+
+from ..billing.money import CURRENCY, parse_echoed_amount
+from ..billing.paid_through import paid_through
+from ..billing.statuses import UNPAID, PurchaseStatus, Status, is_standing
+from ..billing.transactions import Kind
+from ..cybersource import decisions
+from ..cybersource.decisions import Concern, Effect, Finding
+from ..models import Outcome, OutgoingTransaction, Purchase, Response, SubscriptionAgreement, TaskKind
+from . import staff_tasks
+from .locks import lock_customer
+
+logger = logging.getLogger(__name__)
+
+_TASK_OF_CONCERN = {
+    Concern.HELD_FOR_REVIEW: TaskKind.HELD_FOR_REVIEW,
+    Concern.PARTLY_PAID: TaskKind.PARTLY_PAID,
+    Concern.CHECKOUT_FAILED: TaskKind.CHECKOUT_FAILED,
+    Concern.PERHAPS_PAID: TaskKind.PERHAPS_PAID,
+    Concern.UNKNOWN_DECISION: TaskKind.UNKNOWN_DECISION,
+}
+_MONEY_MOVED = ("ACCEPT", "REVIEW")
+
+
+def apply_response(response_id: int, *, now: datetime) -> None:
+    """Apply one response, unless it is applied already. All or nothing: raises what goes wrong."""
+    with transaction.atomic(), pghistory.context(source="CyberSource's response", response=response_id):
+        response = Response.objects.select_related("outgoing__agreement", "outgoing__purchase").get(
+            pk=response_id
+        )
+        if response.outgoing is not None:
+            lock_customer(response.outgoing.customer)
+        # Read again under the locks: another process may have applied it meanwhile.
+        response = Response.objects.select_for_update().get(pk=response_id)
+        if response.applied_at is not None:
+            return
+        if response.outgoing is None:
+            response.outcome, tasks, subject = Outcome.UNPLACED, [TaskKind.UNPLACED], None
+        else:
+            application = _Application(response, response.outgoing)
+            tasks = list(application.run())
+            response.outcome, subject = application.outcome, application.subject
+        response.applied_at = now
+        response.save(update_fields=["applied_at", "outcome", "payment_token"])
+        for kind in tasks:
+            staff_tasks.open_for_response(kind, response, subject=subject, now=now)
+        staff_tasks.withdraw_not_applied(response, now=now)
+    logger.info("response %s applied: %s", response_id, response.outcome)
+
+
+class _Application:
+    """One response, its transaction and what it is about, locked; ``run`` changes them and yields tasks."""
+
+    def __init__(self, response: Response, outgoing: OutgoingTransaction) -> None:
+        self.response = response
+        self.at = response.received_at
+        self.outgoing = OutgoingTransaction.objects.select_for_update().get(pk=outgoing.pk)
+        self.subject: SubscriptionAgreement | Purchase
+        match self.outgoing.subject:
+            case SubscriptionAgreement(pk=pk):
+                self.subject = SubscriptionAgreement.objects.select_for_update().get(pk=pk)
+            case Purchase(pk=pk):
+                self.subject = Purchase.objects.select_for_update().get(pk=pk)
+        self.outcome = Outcome.NO_EFFECT
+
+    def run(self) -> Iterator[TaskKind]:
+        """Apply the response and yield the tasks that it gives."""
+        if not self._is_what_we_signed():
+            yield TaskKind.NOT_WHAT_WAS_SIGNED
+            return
+        finding = decisions.find(
+            self.response.decision, self.response.reason_code, in_full=self._is_authorized_in_full()
+        )
+        outcome = decisions.outcome(Kind(self.outgoing.kind), finding)
+        if outcome.concern is not None:
+            yield _TASK_OF_CONCERN[outcome.concern]
+        if finding in (Finding.PAID, Finding.HELD, Finding.PARTLY_PAID) and self._is_second_charge():
+            yield TaskKind.PAID_TWICE
+            if self._has_taken_effect():
+                return
+        match outcome.effect:
+            case Effect.ACTIVATE:
+                yield from self._activate(finding)
+            case Effect.TAKE_TERMS:
+                yield from self._take_terms()
+            case Effect.TAKE_TOKEN:
+                yield from self._take_new_token()
+            case Effect.PAY:
+                self._pay()
+            case Effect.REFUSE:
+                self._end_unpaid(Status.REJECTED, PurchaseStatus.REFUSED, over={"Pending"})
+            case Effect.ABORT:
+                # A customer may be declined and then give up: the last word of a checkout is CANCEL.
+                self._end_unpaid(Status.ABORTED, PurchaseStatus.ABORTED, over={"Pending", "Rejected", "Refused"})
+
+    # --- What the response says ---------------------------------------------------------------------
+
+    def _is_what_we_signed(self) -> bool:
+        """Whether the response is about the order that we signed, at its price."""
+        response, outgoing = self.response, self.outgoing
+        if response.reference_number != outgoing.reference_number:
+            return False
+        if response.transaction_type != outgoing.transaction_type:
+            return False
+        if outgoing.amount is None:
+            return True
+        if self._is_sale() and response.decision in _MONEY_MOVED and not (response.amount and response.currency):
+            return False
+        # Responses to a plain token update echo no amount, and those that charge nothing may not either.
+        return (not response.amount or _amount(response.amount) == outgoing.amount) and (
+            not response.currency or response.currency == CURRENCY
+        )
+
+    def _is_sale(self) -> bool:
+        return "sale" in self.outgoing.transaction_type.split(",")
+
+    def _is_authorized_in_full(self) -> bool:
+        if not self.response.auth_amount or self.outgoing.amount is None:
+            return True
+        authorized = _amount(self.response.auth_amount)
+        return authorized is not None and authorized >= self.outgoing.amount
+
+    def _others(self) -> QuerySet[Response]:
+        """The other responses of this transaction that say that money moved."""
+        return Response.objects.filter(outgoing=self.outgoing, decision__in=_MONEY_MOVED).exclude(
+            pk=self.response.pk
+        )
+
+    def _is_second_charge(self) -> bool:
+        """Whether this transaction was charged before, as another attempt (cybersource.md §5.3)."""
+        earlier = self._others().filter(applied_at__isnull=False)
+        return self._is_sale() and earlier.exclude(transaction_id=self.response.transaction_id).exists()
+
+    def _has_taken_effect(self) -> bool:
+        return self._others().filter(outcome=Outcome.TOOK_EFFECT).exists()
+
+    # --- What it does -------------------------------------------------------------------------------
+
+    def _activate(self, finding: Finding) -> Iterator[TaskKind]:
+        agreement = self._agreement()
+        if agreement.status in UNPAID:
+            others = SubscriptionAgreement.objects.of(agreement.customer).standing(self.at)
+            if others.exclude(pk=agreement.pk).exists():
+                yield TaskKind.SECOND_SUBSCRIPTION
+            agreement.status = Status.CURRENT
+            self._set_terms(agreement)
+            agreement.current_frequency = self.outgoing.recurring_frequency
+            agreement.paid_through = paid_through(
+                self.outgoing.schedule,
+                created_on=agreement.created_at.astimezone(UTC).date(),
+                today=self.at.astimezone(UTC).date(),
+                grace_days=settings.GRACE_PERIOD_DAYS,
+            )
+        # An agreement that stands already (a status report was first, or a REVIEW) may still lack its token.
+        if not agreement.payment_token:
+            yield from self._set_token(agreement)
+            if not agreement.payment_token and finding is Finding.PAID:
+                yield TaskKind.TOKEN_MISSING
+        self._save(agreement)
+
+    def _take_terms(self) -> Iterator[TaskKind]:
+        agreement = self._agreement()
+        if not is_standing(agreement.status, agreement.paid_through, self.at):
+            yield TaskKind.NO_LONGER_STANDS
+        elif self._newer_change_took_effect():
+            yield TaskKind.OUT_OF_ORDER
+        else:
+            if not self._has_taken_effect():
+                self._set_terms(agreement)
+            yield from self._set_token(agreement)
+            self._save(agreement)
+
+    def _take_new_token(self) -> Iterator[TaskKind]:
+        agreement = self._agreement()
+        if not is_standing(agreement.status, agreement.paid_through, self.at):
+            yield TaskKind.NO_LONGER_STANDS
+        else:
+            yield from self._set_token(agreement)
+            self._save(agreement)
+
+    def _pay(self) -> None:
+        assert isinstance(self.subject, Purchase)
+        if self.subject.status != PurchaseStatus.PAID:
+            self.subject.status = PurchaseStatus.PAID
+            self.subject.paid_at = self.at
+            self._save(self.subject)
+
+    def _end_unpaid(self, status: Status, purchase_status: PurchaseStatus, *, over: set[str]) -> None:
+        if self.subject.status in over:
+            self.subject.status = status if isinstance(self.subject, SubscriptionAgreement) else purchase_status
+            self._save(self.subject)
+
+    # --- How ----------------------------------------------------------------------------------------
+
+    def _agreement(self) -> SubscriptionAgreement:
+        assert isinstance(self.subject, SubscriptionAgreement)
+        return self.subject
+
+    def _newer_change_took_effect(self) -> bool:
+        """Whether the terms in force come from a change that the customer asked for later than for this one."""
+        return OutgoingTransaction.objects.filter(
+            agreement=self.outgoing.agreement_id,
+            kind=Kind.CHANGE,
+            created_at__gt=self.outgoing.created_at,
+            responses__outcome=Outcome.TOOK_EFFECT,
+        ).exists()
+
+    def _set_terms(self, agreement: SubscriptionAgreement) -> None:
+        agreement.current_rate = self.outgoing.recurring_amount
+        agreement.current_link_limit = self.outgoing.link_limit
+        agreement.current_link_limit_effective_timestamp = self.outgoing.link_limit_effective_timestamp
+
+    def _set_token(self, agreement: SubscriptionAgreement) -> Iterator[TaskKind]:
+        token = self.response.payment_token
+        if self.response.token_is_unusable:
+            yield TaskKind.TOKEN_MISSING
+        if not token:
+            return
+        agreement.payment_token = token
+        # The agreement has it now, and a key to money is kept in one place.
+        self.response.payment_token = ""
+        # Format-preserving tokens have 16 digits and end when the card does (cybersource.md §4.6).
+        if len(token) == 16 and token.isdecimal():
+            yield TaskKind.TOKEN_CHANGES
+
+    def _save(self, subject: SubscriptionAgreement | Purchase) -> None:
+        subject.save()
+        self.outcome = Outcome.TOOK_EFFECT
+
+
+def _amount(text: str) -> Decimal | None:
+    try:
+        return parse_echoed_amount(text)
+    except ValueError:
+        return None

@@ -1,0 +1,117 @@
+"""CyberSource answers a checkout: verify, keep the evidence, apply it (docs/statuses.md).
+
+1. A POST that is not a signed response to us is refused, and leaves no trace but a warning.
+2. The full POST is sealed and kept, and committed: from here on nothing can be lost.
+3. What it says is applied, in a transaction of its own. If that fails, the response stays unapplied,
+   staff are told, and it is tried again later.
+"""
+import hashlib
+import json
+import logging
+import re
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from django.db import transaction
+
+from ..cybersource.callback import Callback, verify
+from ..keyrings import merchant, vault
+from ..models import OutgoingTransaction, Response, TaskKind
+from . import staff_tasks
+from .apply_response import apply_response
+
+logger = logging.getLogger(__name__)
+
+
+def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: datetime) -> Response:
+    """Take in a POST: its ``body`` as it came, and its fields as ``pairs``. Returns the response it is kept as.
+
+    Raises CallbackRefused for a POST that is not a signed response to us.
+    """
+    callback = verify(pairs, keys=merchant().keys, profile_id=merchant().profile_id)
+    response = _keep(callback, body, now)
+    if response.applied_at is None:
+        apply_or_leave(response, now=now)
+    return response
+
+
+def apply_or_leave(response: Response, *, now: datetime) -> bool:
+    """Apply a response; if that fails, leave it unapplied, tell staff, and return False."""
+    try:
+        apply_response(response.pk, now=now)
+    except Exception as error:  # whatever it is, the evidence is kept and CyberSource gets its 200
+        # Only the type: the texts of database errors quote rows.
+        logger.error("response %s could not be applied: %s", response.pk, type(error).__qualname__)
+        _tell_staff(response, now)
+        return False
+    return True
+
+
+def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
+    """Return the row of this callback: a new one, committed, or that of the same callback received before."""
+    with transaction.atomic(durable=True):
+        token = callback.payment_token
+        token_is_usable = re.fullmatch(r"[0-9A-Za-z]{1,32}", token, re.ASCII) is not None
+        response, created = Response.objects.get_or_create(
+            fingerprint=_fingerprint(callback),
+            defaults={
+                "outgoing": _outgoing(callback.transaction_uuid),
+                "transaction_uuid": _fit(callback.transaction_uuid, 50),
+                "transaction_id": _fit(callback.transaction_id, 32),
+                "decision": _fit(callback.decision, 20),
+                "reason_code": _fit(callback.reason_code, 10),
+                "message": _fit(callback.message, 255),
+                "transaction_type": _fit(callback.transaction_type, 60),
+                "reference_number": _fit(callback.reference_number, 50),
+                "amount": _fit(callback.amount, 20),
+                "currency": _fit(callback.currency, 10),
+                "auth_amount": _fit(callback.auth_amount, 20),
+                "payment_token": token if token_is_usable else "",
+                "token_is_unusable": bool(token) and not token_is_usable,
+                "sealed": vault().seal(body),
+                "vault_key_id": vault().key_id,
+                "received_at": now,
+            },
+        )
+    if created:
+        logger.info(
+            "response %s kept: %s %s for transaction %s, CyberSource's id %s",
+            response.pk, *map(_id_only, (
+                response.decision, response.reason_code, response.transaction_uuid, response.transaction_id,
+            )),
+        )
+    return response
+
+
+def _fingerprint(callback: Callback) -> bytes:
+    """What makes a callback distinct (cybersource.md §5.3); each channel signs anew, so not the signature."""
+    distinct = [callback.transaction_uuid, callback.transaction_id, callback.decision]
+    return hashlib.sha256(json.dumps(distinct).encode()).digest()
+
+
+def _outgoing(text: str) -> OutgoingTransaction | None:
+    try:
+        transaction_uuid = UUID(text)
+    except ValueError:
+        return None
+    return OutgoingTransaction.objects.filter(transaction_uuid=transaction_uuid).first()
+
+
+def _fit(text: str, length: int) -> str:
+    """Shorten a text to its column. PostgreSQL's text cannot hold NUL; the sealed POST holds all."""
+    text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
+    return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def _id_only(text: str) -> str:
+    """What may be logged of a field that should hold an id, a code or a word."""
+    return text if re.fullmatch(r"[0-9A-Za-z-]{1,50}", text, re.ASCII) else "(none)" if not text else "(odd)"
+
+
+def _tell_staff(response: Response, now: datetime) -> None:
+    try:
+        subject = None if response.outgoing is None else response.outgoing.subject
+        staff_tasks.open_for_response(TaskKind.NOT_APPLIED, response, subject=subject, now=now)
+    except Exception as error:  # as above: the response itself is safe, and the log says so
+        logger.error("no task for response %s could be opened: %s", response.pk, type(error).__qualname__)

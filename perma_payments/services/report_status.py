@@ -1,0 +1,40 @@
+"""Perma.cc asks for a customer's status, while a page of its own renders: two indexed statements."""
+from datetime import datetime
+
+from ..billing.customers import Customer
+from ..billing.statuses import reported_status
+from ..models import Purchase, SubscriptionAgreement
+from ..perma.replies import Subscription, UnacknowledgedPurchase
+
+
+def standing_subscription(customer: Customer, *, now: datetime) -> Subscription | None:
+    """The customer's standing subscription as Perma.cc is told of it; None if there is none."""
+    agreement = SubscriptionAgreement.objects.of(customer).standing(now).first()
+    return None if agreement is None else describe(agreement)
+
+
+def describe(agreement: SubscriptionAgreement) -> Subscription:
+    """A standing agreement in Perma.cc's terms."""
+    rate, frequency = agreement.current_rate, agreement.current_frequency
+    link_limit, effective = agreement.current_link_limit, agreement.current_link_limit_effective_timestamp
+    # Held by the constraint agreement_standing_has_terms.
+    assert rate is not None and frequency and link_limit and effective
+    return Subscription(
+        status=reported_status(
+            agreement.status, cancellation_requested=agreement.cancellation_requested_at is not None
+        ),
+        rate=rate,
+        frequency=frequency,
+        link_limit=link_limit,
+        link_limit_effective_timestamp=effective,
+        paid_through=agreement.paid_through,
+        reference_number=agreement.reference_number,
+    )
+
+
+def unacknowledged_purchases(customer: Customer) -> list[UnacknowledgedPurchase]:
+    """The customer's purchases that are paid but not yet credited by Perma.cc, oldest first."""
+    return [
+        UnacknowledgedPurchase(id=purchase.pk, link_quantity=purchase.link_quantity)
+        for purchase in Purchase.objects.of(customer).unacknowledged()
+    ]

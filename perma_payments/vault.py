@@ -1,0 +1,33 @@
+"""Seal full responses to a public key whose secret half is kept offline; open them with that key in hand.
+
+The wire: a NaCl SealedBox over the body of the POST, byte for byte as it came. Nothing here, and nothing
+on the server, can open what was sealed.
+"""
+from dataclasses import dataclass
+
+from nacl.exceptions import CryptoError
+from nacl.public import PrivateKey, PublicKey, SealedBox
+
+
+class CannotOpen(Exception):
+    """The sealed bytes were made for another key, or are damaged."""
+
+
+@dataclass(frozen=True)
+class Vault:
+    """The public half of the vault's key pair (32 bytes), with the id that is stored beside what it sealed."""
+
+    key_id: str
+    public_key: bytes
+
+    def seal(self, contents: bytes) -> bytes:
+        """Seal bytes so that only the offline secret key opens them."""
+        return SealedBox(PublicKey(self.public_key)).encrypt(contents)
+
+
+def open_sealed(sealed: bytes, secret_key: bytes) -> bytes:
+    """Open what a vault sealed, with its secret key (32 bytes). Raises CannotOpen."""
+    try:
+        return SealedBox(PrivateKey(secret_key)).decrypt(sealed)
+    except (CryptoError, TypeError, ValueError):
+        raise CannotOpen("this secret key does not open it") from None

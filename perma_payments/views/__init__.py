@@ -1,0 +1,1 @@
+"""The routes: each opens what came in, calls one service, and answers."""

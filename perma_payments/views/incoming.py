@@ -1,0 +1,91 @@
+"""Messages of Perma.cc at our routes: opened and read, or refused, in one place."""
+import logging
+from collections.abc import Callable
+from functools import wraps
+from typing import TypeVar
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+
+from ..keyrings import perma_keys
+from ..perma import messages
+from ..perma.box import Opened
+from ..perma.messages import Message
+from ..perma.refusals import Refusal, Stale
+from ..services.checkouts import MessageUsedUp
+from . import pages
+from .forms import BadForm, posted_fields
+
+logger = logging.getLogger(__name__)
+
+M = TypeVar("M", bound=Message)
+View = Callable[[HttpRequest], HttpResponse]
+
+
+def open_message(request: HttpRequest, message_class: type[M]) -> tuple[M, Opened]:
+    """Open and read the message of a POST. Raises BadForm or a Refusal. Other form fields are ignored."""
+    values = [value for name, value in posted_fields(request) if name == "encrypted_data"]
+    if len(values) != 1:
+        raise BadForm(f"encrypted_data came {len(values)} times")
+    opened = perma_keys().open(values[0])
+    message = messages.read(
+        message_class, opened.plaintext, now=timezone.now(), freshness=settings.PERMA_FRESHNESS
+    )
+    return message, opened
+
+
+def carried_by_browser(*, get: View | None) -> Callable[[View], View]:
+    """Make a view a route for messages that the customer's browser carries.
+
+    ``get`` answers GET, where the route has a page for it. Refusals become pages in plain words.
+    """
+    def decorate(view: View) -> View:
+        """Wrap one view."""
+        allowed = ["GET", "POST"] if get else ["POST"]
+
+        @csrf_exempt
+        @wraps(view)
+        def route(request: HttpRequest) -> HttpResponse:
+            if get and request.method == "GET":
+                return get(request)
+            if request.method != "POST":
+                return pages.method_not_allowed(request, allowed)
+            try:
+                return view(request)
+            except (Stale, MessageUsedUp) as refusal:
+                _log(request, refusal)
+                return pages.expired(request)
+            except (BadForm, Refusal) as refusal:
+                _log(request, refusal)
+                return pages.refused(request)
+
+        return route
+
+    return decorate
+
+
+def from_perma_servers(view: View) -> View:
+    """Make a view a route for messages of Perma.cc's servers. Refusals become a 400 without words to read."""
+    @csrf_exempt
+    @wraps(view)
+    def route(request: HttpRequest) -> HttpResponse:
+        if request.method != "POST":
+            return method_not_allowed_for_machines(["POST"])
+        try:
+            return view(request)
+        except (BadForm, Refusal) as refusal:
+            _log(request, refusal)
+            return JsonResponse({"status": "refused"}, status=400)
+
+    return route
+
+
+def method_not_allowed_for_machines(allowed: list[str]) -> HttpResponse:
+    """A 405 for a program."""
+    return JsonResponse({"status": "method not allowed"}, status=405, headers={"Allow": ", ".join(allowed)})
+
+
+def _log(request: HttpRequest, refusal: Exception) -> None:
+    logger.warning("%s: refused: %s: %s", request.path, type(refusal).__name__, refusal)

@@ -1,0 +1,71 @@
+"""The pages that people see, apart from the admin: each says what happened, and how to go on."""
+from collections.abc import Sequence
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+
+from ..cybersource.checkout import SignedForm
+
+
+def checkout(request: HttpRequest, form: SignedForm) -> HttpResponse:
+    """The page whose form submits itself to CyberSource."""
+    return _page(request, "checkout.html", form=form)
+
+
+def already_subscribed(request: HttpRequest) -> HttpResponse:
+    """The customer has a subscription already."""
+    return _page(request, "already_subscribed.html")
+
+
+def nothing_here(request: HttpRequest) -> HttpResponse:
+    """Somebody reloaded or bookmarked a page that only a form of Perma.cc's leads to."""
+    return _page(request, "nothing_here.html")
+
+
+def expired(request: HttpRequest) -> HttpResponse:
+    """The page that the message came from is too old, or its message is used up."""
+    return _page(request, "expired.html", status=400)
+
+
+def refused(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Not a message of Perma.cc's, or not one for this route. Also Django's handler for 400."""
+    return _page(request, "refused.html", status=400)
+
+
+def method_not_allowed(request: HttpRequest, allowed: Sequence[str]) -> HttpResponse:
+    """A route asked in a way that it does not answer."""
+    response = _page(request, "nothing_here.html", status=405)
+    response["Allow"] = ", ".join(allowed)
+    return response
+
+
+def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler for 403."""
+    return _page(request, "forbidden.html", status=403)
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler for 404."""
+    return _page(request, "not_found.html", status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler for 500: something of ours broke."""
+    return _page(request, "trouble.html", status=500)
+
+
+def unavailable(request: HttpRequest) -> HttpResponse:
+    """The database cannot be reached just now."""
+    response = _page(request, "trouble.html", status=503)
+    response["Retry-After"] = "30"
+    return response
+
+
+def _page(request: HttpRequest, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
+    context |= {"perma_url": settings.PERMA_SUBSCRIPTION_PAGE, "contact_email": settings.CONTACT_EMAIL}
+    # Without the request, so that no context processor touches the session or the database.
+    response = render(None, f"perma_payments/{template}", context, status=status)
+    response["Cache-Control"] = "no-store"
+    return response

@@ -1,0 +1,23 @@
+"""``/subscription/``: Perma.cc asks for a customer's status."""
+from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.utils import timezone
+
+from ..keyrings import perma_keys
+from ..perma import replies
+from ..perma.messages import SubscriptionMessage
+from ..services.report_status import standing_subscription, unacknowledged_purchases
+from .incoming import from_perma_servers, open_message
+
+
+@from_perma_servers
+def subscription(request: HttpRequest) -> HttpResponse:
+    """Answer with the customer's standing subscription and unacknowledged purchases, sealed."""
+    message, opened = open_message(request, SubscriptionMessage)
+    now = timezone.now()
+    reply = replies.subscription_status(
+        message.customer,
+        subscription=standing_subscription(message.customer, now=now),
+        purchases=unacknowledged_purchases(message.customer),
+        now=now,
+    )
+    return JsonResponse({"encrypted_data": perma_keys().seal(reply, key_id=opened.key_id)})
