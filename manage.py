@@ -6,5 +6,13 @@ import sys
 if __name__ == "__main__":
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "perma_payments.settings")
     from django.core.management import execute_from_command_line
+    from django.db import OperationalError
 
-    execute_from_command_line(sys.argv)
+    try:
+        execute_from_command_line(sys.argv)
+    except OperationalError as error:
+        sys.exit(
+            f"The database did not do what it was asked: {str(error).splitlines()[0]}\n"
+            "Check that DATABASE_URL is right and that the server runs; or use the Fabric tasks (fab --list), "
+            "which start a server where DATABASE_URL is not set."
+        )

@@ -9,6 +9,8 @@ from .cybersource.signature import SigningKey
 
 SECRET_KEY = "development-only:this-text-is-public-and-production-refuses-to-start-with-it"
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "perma-payments", "host.docker.internal"]
+# Where PostgreSQL is where it usually is. The Fabric tasks and the tests start a server of their own instead.
+DATABASE_URL = "postgres:///perma_payments"
 
 PERMA_PAYMENTS_SECRET_KEY = base64.b64decode("aZl8CDslsIkIF9IAO6KKk5LyGzSXKZ+Vhs2ck+lXKKA=")
 PERMA_PUBLIC_KEYS = {"development": base64.b64decode("+Y3Kni4Pm+5kWFJgsBL28TyKcgciQdPofRsTwUKaVSE=")}

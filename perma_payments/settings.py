@@ -109,8 +109,8 @@ def database(url: str) -> dict[str, Any]:
 
 
 DATABASES = {"default": env.read(
-    "DATABASE_URL", database, default=None,
-    expected="the address of a PostgreSQL database (without one, the Fabric tasks start a server of their own)",
+    "DATABASE_URL", database, default=in_development(database(development.DATABASE_URL)),
+    expected="the address of a PostgreSQL database",
     example="postgres://perma_payments:password@localhost:5432/perma_payments",
 )}
 

@@ -1,0 +1,38 @@
+"""Fixtures that several modules share."""
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from django.http import HttpResponse
+from django.test import Client
+
+from . import cyber_source, perma_cc
+
+FORM = "application/x-www-form-urlencoded"
+Post = Callable[..., HttpResponse]
+
+
+@pytest.fixture
+def client() -> Client:
+    """A client that gets the answer that the outside would get, a 500 included, instead of an exception."""
+    return Client(raise_request_exception=False)
+
+
+@pytest.fixture
+def post(client: Client) -> Post:
+    """POST a valid message of Perma.cc to a route; keyword arguments change its fields."""
+    def post(route: str, **changes: Any) -> HttpResponse:
+        return client.post(f"/{route}/", urlencode(perma_cc.form(route, **changes)), content_type=FORM)
+
+    return post
+
+
+@pytest.fixture
+def call_back(client: Client) -> Post:
+    """POST CyberSource's response to a signed form; see cyber_source.response for the keyword arguments."""
+    def call_back(form: dict[str, str], decision: str = "ACCEPT", **changes: Any) -> HttpResponse:
+        fields = cyber_source.response(form, decision, **changes)
+        return client.post("/cybersource-callback/", urlencode(fields), content_type=FORM)
+
+    return call_back

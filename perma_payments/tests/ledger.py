@@ -1,0 +1,100 @@
+"""Builders of what the ledger holds. Each makes the valid case; keyword arguments change one thing."""
+import secrets
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.utils import timezone
+
+from perma_payments.billing.customers import Customer, CustomerType
+from perma_payments.billing.transactions import Kind
+from perma_payments.cybersource.checkout import transaction_type
+from perma_payments.models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
+from perma_payments.services import checkouts
+
+REGISTRAR = Customer(CustomerType.REGISTRAR, 7)
+INDIVIDUAL = Customer(CustomerType.INDIVIDUAL, 7)
+
+TOKEN = "7408214003316000001234"
+
+
+def agreement(customer: Customer = REGISTRAR, **changes: Any) -> SubscriptionAgreement:
+    """A Pending agreement, begun just now."""
+    return SubscriptionAgreement.objects.create(**{
+        "customer_type": customer.type,
+        "customer_pk": customer.pk,
+        "reference_number": ReferenceNumber.issue(),
+        **changes,
+    })
+
+
+def standing_agreement(customer: Customer = REGISTRAR, **changes: Any) -> SubscriptionAgreement:
+    """A Current monthly agreement with its terms and token, paid through the end of the month."""
+    now = timezone.now()
+    return agreement(customer, **{
+        "status": "Current",
+        "payment_token": TOKEN,
+        "current_rate": Decimal("45.00"),
+        "current_frequency": "monthly",
+        "current_link_limit": "100",
+        "current_link_limit_effective_timestamp": now,
+        "paid_through": now + timedelta(days=9),
+        **changes,
+    })
+
+
+def purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
+    """A Pending purchase of ten links."""
+    return Purchase.objects.create(**{
+        "customer_type": customer.type,
+        "customer_pk": customer.pk,
+        "reference_number": ReferenceNumber.issue(),
+        "amount": Decimal("15.00"),
+        "link_quantity": 10,
+        **changes,
+    })
+
+
+def paid_purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
+    """A purchase of ten links, paid just now."""
+    return purchase(customer, **{"status": "Paid", "paid_at": timezone.now(), **changes})
+
+
+def outgoing(
+    kind: Kind, subject: SubscriptionAgreement | Purchase | None = None, **changes: Any
+) -> OutgoingTransaction:
+    """A checkout of one kind, about ``subject`` or a new one: Pending to subscribe or buy, else standing."""
+    if subject is None:
+        subject = {Kind.SUBSCRIBE: agreement, Kind.PURCHASE: purchase}.get(kind, standing_agreement)()
+    of_kind: dict[Kind, dict[str, Any]] = {
+        Kind.SUBSCRIBE: {
+            "amount": Decimal("12.50"),
+            "recurring_amount": Decimal("45.00"),
+            "recurring_frequency": "monthly",
+            "recurring_start_date": date.today() + timedelta(days=10),
+            "link_limit": "100",
+            "link_limit_effective_timestamp": datetime(2026, 11, 21, 12, tzinfo=UTC),
+        },
+        Kind.CHANGE: {
+            "amount": Decimal("20.00"),
+            "recurring_amount": Decimal("90.00"),
+            "link_limit": "500",
+            "link_limit_effective_timestamp": datetime(2026, 11, 21, 12, tzinfo=UTC),
+        },
+        Kind.UPDATE: {},
+        Kind.PURCHASE: {"amount": Decimal("15.00")},
+    }
+    columns = {
+        "kind": kind,
+        "purchase" if kind == Kind.PURCHASE else "agreement": subject,
+        "message_nonce": secrets.token_bytes(24),
+        **of_kind[kind],
+        **changes,
+    }
+    columns.setdefault("transaction_type", transaction_type(kind, columns.get("amount")))
+    return OutgoingTransaction.objects.create(**columns)
+
+
+def form(transaction: OutgoingTransaction) -> dict[str, str]:
+    """The signed form that takes the customer to this checkout."""
+    return dict(checkouts.form_of(transaction, now=timezone.now()).fields)

@@ -1,0 +1,227 @@
+"""What PostgreSQL itself refuses, whoever asks."""
+import secrets
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, IntegrityError, connection, transaction
+from django.utils import timezone
+
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
+
+from .. import ledger
+
+pytestmark = pytest.mark.django_db
+
+
+def response(**changes: Any) -> Response:
+    return Response.objects.create(**{
+        "fingerprint": secrets.token_bytes(32),
+        "transaction_uuid": "uuid",
+        "decision": "ACCEPT",
+        "transaction_type": "sale",
+        "reference_number": "PERMA-1234-5678",
+        "sealed": b"sealed",
+        "vault_key_id": "development",
+        **changes,
+    })
+
+
+def task(**changes: Any) -> StaffTask:
+    return StaffTask.objects.create(**{"kind": "cancellation", **changes})
+
+
+@pytest.mark.parametrize("changes", [
+    {"customer_type": "Robot"},
+    {"customer_pk": 0},
+    {"status": "Active"},
+    {"reference_number": "PERMA-123-45678"},
+    {"payment_token": "with space"},
+    {"payment_token": "12-34"},
+    {"current_frequency": "hourly"},
+    {"current_rate": Decimal("-0.01")},
+    {"status": "Current", "current_rate": None},
+    {"status": "Current", "current_frequency": None},
+    {"status": "Hold", "current_link_limit": None},
+    {"status": "Canceled", "current_link_limit_effective_timestamp": None},
+])
+def test_an_agreement_that_makes_no_sense_is_refused(changes):
+    with pytest.raises(IntegrityError):
+        ledger.standing_agreement(**changes)
+
+
+@pytest.mark.parametrize("changes", [
+    {"customer_type": "Robot"},
+    {"customer_pk": -1},
+    {"status": "Current"},
+    {"reference_number": "perma-1234-5678"},
+    {"amount": Decimal("0.00")},
+    {"link_quantity": 0},
+    {"status": "Paid"},
+    {"paid_at": timezone.now()},
+    {"acknowledged_at": timezone.now()},
+])
+def test_a_purchase_that_makes_no_sense_is_refused(changes):
+    with pytest.raises(IntegrityError):
+        ledger.purchase(**changes)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("column", [
+    "amount", "recurring_amount", "recurring_frequency", "recurring_start_date", "link_limit",
+    "link_limit_effective_timestamp",
+])
+def test_a_checkout_has_the_terms_of_its_kind_and_no_others(kind, column):
+    whole = ledger.outgoing(Kind.SUBSCRIBE)
+    valid = ledger.outgoing(kind)
+    changed = None if getattr(valid, column) is not None else getattr(whole, column)
+
+    with pytest.raises(IntegrityError):
+        ledger.outgoing(kind, **{column: changed})
+
+
+def test_a_checkout_is_about_an_agreement_or_a_purchase_not_both_and_not_neither():
+    for changes in (
+        {"purchase": ledger.purchase()},
+        {"agreement": None},
+        {"agreement": None, "purchase": ledger.purchase()},
+    ):
+        with pytest.raises(IntegrityError), transaction.atomic():
+            ledger.outgoing(Kind.SUBSCRIBE, **changes)
+    with pytest.raises(IntegrityError), transaction.atomic():
+        ledger.outgoing(Kind.PURCHASE, agreement=ledger.agreement())
+
+
+@pytest.mark.parametrize("changes", [
+    {"amount": Decimal("-1.00")}, {"recurring_amount": Decimal("-1.00")}, {"recurring_frequency": "hourly"},
+])
+def test_a_checkout_that_makes_no_sense_is_refused(changes):
+    with pytest.raises(IntegrityError):
+        ledger.outgoing(Kind.SUBSCRIBE, **changes)
+
+
+def test_what_must_be_unique_is():
+    first = ledger.outgoing(Kind.SUBSCRIBE)
+    again = [
+        lambda: ledger.outgoing(Kind.SUBSCRIBE, transaction_uuid=first.transaction_uuid),
+        lambda: ledger.outgoing(Kind.SUBSCRIBE, message_nonce=first.message_nonce),
+        lambda: ledger.outgoing(Kind.SUBSCRIBE, first.agreement),
+        lambda: ledger.agreement(reference_number=first.agreement.reference_number),
+        lambda: response(fingerprint=response().fingerprint),
+    ]
+    for attempt in again:
+        with pytest.raises(IntegrityError), transaction.atomic():
+            attempt()
+
+
+def test_a_purchase_has_one_checkout():
+    first = ledger.outgoing(Kind.PURCHASE)
+
+    with pytest.raises(IntegrityError):
+        ledger.outgoing(Kind.PURCHASE, first.purchase)
+
+
+@pytest.mark.parametrize("changes", [
+    {"payment_token": "with space"},
+    {"applied_at": timezone.now()},
+    {"outcome": "took effect"},
+    {"applied_at": timezone.now(), "outcome": "whatever"},
+])
+def test_a_response_that_makes_no_sense_is_refused(changes):
+    with pytest.raises(IntegrityError):
+        response(**changes)
+
+
+@pytest.mark.parametrize("changes", [
+    {"kind": "dance"},
+    {"agreement": None},
+    {"done_at": timezone.now()},
+    {"resolution": "done"},
+    {"done_at": timezone.now(), "resolution": "whatever"},
+])
+def test_a_task_that_makes_no_sense_is_refused(changes):
+    with pytest.raises(IntegrityError):
+        task(**{"agreement": ledger.agreement(), **changes})
+
+
+def test_a_subscription_has_one_open_cancellation():
+    agreement = ledger.agreement()
+    done = {"done_at": timezone.now(), "resolution": "done"}
+    task(agreement=agreement, **done)
+    task(agreement=agreement, **done)
+    task(agreement=agreement)
+
+    with pytest.raises(IntegrityError):
+        task(agreement=agreement)
+
+
+def test_a_response_gives_each_kind_of_task_once():
+    about = response()
+    task(kind="paid twice", response=about)
+    task(kind="unplaced", response=about)
+
+    with pytest.raises(IntegrityError):
+        task(kind="paid twice", response=about)
+
+
+@pytest.mark.parametrize("model", [SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask])
+def test_nothing_in_the_ledger_can_be_deleted(model):
+    ledger.outgoing(Kind.PURCHASE)
+    task(agreement=ledger.outgoing(Kind.SUBSCRIBE).agreement)
+    response()
+
+    with pytest.raises(DatabaseError, match="Cannot delete"), connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {model._meta.db_table}")
+
+
+def test_what_was_signed_is_final():
+    ledger.outgoing(Kind.SUBSCRIBE)
+
+    with pytest.raises(DatabaseError, match="Cannot update"):
+        OutgoingTransaction.objects.update(amount=Decimal("0.01"))
+
+
+@pytest.mark.parametrize("changes", [
+    {"decision": "DECLINE"}, {"sealed": b"other"}, {"amount": "1.00"}, {"received_at": timezone.now()},
+])
+def test_evidence_is_final(changes):
+    response()
+
+    with pytest.raises(DatabaseError, match="Cannot update"):
+        Response.objects.update(**changes)
+
+
+def test_how_evidence_was_applied_is_not_part_of_it():
+    about = response()
+
+    assert Response.objects.update(applied_at=timezone.now(), outcome="no effect", payment_token="") == 1
+    assert bytes(Response.objects.get().fingerprint) == about.fingerprint
+
+
+@pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "stafftask"])
+def test_a_change_from_sql_is_in_the_history_and_the_history_cannot_be_changed(table):
+    agreement = ledger.agreement()
+    about = {
+        "subscriptionagreement": agreement,
+        "purchase": ledger.purchase(),
+        "stafftask": task(agreement=agreement),
+    }[table]
+    change = {"stafftask": "note = 'x'"}.get(table, "status = 'Aborted'")
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE perma_payments_{table} SET {change}")
+
+    assert about.events.count() == 2
+    history = f"perma_payments_{table}event"
+    for statement in (f"DELETE FROM {history}", f"UPDATE {history} SET {change}"):
+        with pytest.raises(DatabaseError, match="Cannot"), transaction.atomic(), connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def test_reference_numbers_are_drawn_again_when_they_are_taken(monkeypatch):
+    drawn = iter([12345678, 12345678, 87654321])
+    monkeypatch.setattr("perma_payments.models.reference_number.secrets.randbelow", lambda most: next(drawn))
+
+    assert [ledger.agreement().reference_number, ledger.purchase().reference_number] == [
+        "PERMA-1234-5678", "PERMA-8765-4321",
+    ]

@@ -1,0 +1,21 @@
+"""Reads our pages as a browser would."""
+from bs4 import BeautifulSoup
+from django.http import HttpResponse
+
+
+def heading(response: HttpResponse) -> str:
+    """The one h1 of a page."""
+    (h1,) = BeautifulSoup(response.content, "html.parser").find_all("h1")
+    return h1.get_text(strip=True)
+
+
+def checkout_form(response: HttpResponse) -> dict[str, str]:
+    """The fields that the one form of a checkout page would post."""
+    (form,) = BeautifulSoup(response.content, "html.parser").find_all("form")
+    return {field["name"]: field["value"] for field in form.find_all(attrs={"name": True})}
+
+
+def checkout_action(response: HttpResponse) -> str:
+    """Where the one form of a checkout page goes."""
+    (form,) = BeautifulSoup(response.content, "html.parser").find_all("form")
+    return form["action"]

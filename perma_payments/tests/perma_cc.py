@@ -1,0 +1,68 @@
+"""A stand-in for Perma.cc's client, written from perma.md: it makes valid messages and reads replies.
+
+Uses nothing of the package under test.
+"""
+import base64
+import json
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from nacl.public import Box, PrivateKey, PublicKey
+
+PERMA_PAYMENTS_SECRET = base64.b64decode("aZl8CDslsIkIF9IAO6KKk5LyGzSXKZ+Vhs2ck+lXKKA=")
+PERMA_PAYMENTS_PUBLIC = base64.b64decode("FhfWRc3QmLzG9SY+QwvTNMT9vcACNzpcMyvNSxKg0jA=")
+PERMA_SECRET = base64.b64decode("hneZHHft4QieiNmyVPfyYFJs3toRgixbiTqSQKJ1r2E=")
+PERMA_PUBLIC = base64.b64decode("+Y3Kni4Pm+5kWFJgsBL28TyKcgciQdPofRsTwUKaVSE=")
+
+BOX = Box(PrivateKey(PERMA_SECRET), PublicKey(PERMA_PAYMENTS_PUBLIC))
+
+CUSTOMER = {"customer_pk": 7, "customer_type": "Registrar"}
+
+
+def fields(route: str, *, now: datetime | None = None, **changes: Any) -> dict[str, Any]:
+    """The valid fields of a route's message, made ``now``; ``changes`` replace some, ``...`` takes one away."""
+    now = now or datetime.now(UTC)
+    plan = {
+        "amount": "12.50",
+        "recurring_amount": "45.00",
+        "recurring_frequency": "monthly",
+        "recurring_start_date": (now + timedelta(days=10)).strftime("%Y-%m-%d"),
+        "link_limit": "100",
+        "link_limit_effective_timestamp": now.timestamp(),
+    }
+    valid: dict[str, dict[str, Any]] = {
+        "subscribe": {**CUSTOMER, **plan},
+        "change": {**CUSTOMER, **plan},
+        "update": {**CUSTOMER},
+        "cancel-request": {**CUSTOMER},
+        "subscription": {**CUSTOMER},
+        "purchase": {**CUSTOMER, "amount": "15.00", "link_quantity": 10},
+        "purchase-history": {**CUSTOMER},
+        "acknowledge-purchase": {"purchase_pk": 1},
+    }
+    message = {"timestamp": now.timestamp(), **valid[route], **changes}
+    return {name: value for name, value in message.items() if value is not ...}
+
+
+def seal(contents: Any, *, box: Box = BOX, nonce: bytes | None = None) -> str:
+    """Seal JSON, or bytes as they are, as Perma.cc does."""
+    plaintext = contents if isinstance(contents, bytes) else json.dumps(contents).encode()
+    return base64.b64encode(box.encrypt(plaintext, nonce)).decode()
+
+
+def form(route: str, **changes: Any) -> dict[str, str]:
+    """The form fields of a valid POST to a route."""
+    return {"encrypted_data": seal(fields(route, **changes))}
+
+
+def open_reply(reply: dict[str, Any], *, box: Box = BOX) -> dict[str, Any]:
+    """Open a reply as the client does."""
+    assert reply.keys() == {"encrypted_data"}
+    opened = json.loads(box.decrypt(base64.b64decode(reply["encrypted_data"])))
+    assert isinstance(opened, dict)
+    return opened
+
+
+def read_datetime(text: str) -> datetime:
+    """Read a date-time as the client does."""
+    return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)

@@ -1,0 +1,192 @@
+"""CyberSource's callbacks: the evidence first, then its effect, once."""
+import base64
+import logging
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+from django.db import DatabaseError, connection
+
+from perma_payments.billing.transactions import Kind
+from perma_payments.cybersource.callback import CallbackRefused
+from perma_payments.models import Outcome, Response, StaffTask
+from perma_payments.services import receive_callback as module
+from perma_payments.services.receive_callback import receive_callback
+from perma_payments.services.retry_responses import retry_responses
+from perma_payments.vault import open_sealed
+
+from .. import cyber_source, ledger
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+VAULT_SECRET = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
+
+
+def receive(fields: dict[str, str], body: bytes = b"body") -> Response:
+    return receive_callback(body, list(fields.items()), now=NOW)
+
+
+def make_application_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(response_id: int, *, now: datetime) -> None:
+        raise DatabaseError("Failing row contains (Erin)")
+
+    monkeypatch.setattr(module, "apply_response", fail)
+
+
+def test_what_came_is_kept_with_ids_only_and_sealed_in_full():
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(ledger.form(outgoing))
+    body = b"the body, byte for byte, Erin included"
+    response = receive(fields, body)
+
+    response.refresh_from_db()
+    assert response.outgoing == outgoing
+    assert response.transaction_uuid == str(outgoing.transaction_uuid)
+    assert response.transaction_id == fields["transaction_id"]
+    assert (response.decision, response.reason_code) == ("ACCEPT", "100")
+    assert response.message == "Request was processed successfully."
+    assert (response.amount, response.currency, response.auth_amount) == ("12.50", "USD", "12.50")
+    assert response.received_at == NOW
+    assert response.vault_key_id == "development"
+    assert open_sealed(bytes(response.sealed), VAULT_SECRET) == body
+
+
+def test_a_callback_that_is_not_ours_leaves_nothing():
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+
+    with pytest.raises(CallbackRefused):
+        receive(cyber_source.response(ledger.form(outgoing), secret="wrong"))
+    assert not Response.objects.exists()
+
+
+def test_our_own_form_sent_back_is_not_ours():
+    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    answered = {**form, **{f"req_{name}": value for name, value in form.items()}}
+
+    with pytest.raises(CallbackRefused):
+        receive({**answered, "decision": "ACCEPT", "reason_code": "100", "message": "", "transaction_id": "1"})
+    assert not Response.objects.exists()
+
+
+def test_the_same_callback_is_kept_and_applied_once():
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(ledger.form(outgoing))
+    first = receive(fields)
+    # The browser's copy is signed anew, and lacks a field of the server's.
+    again = cyber_source.response(
+        ledger.form(outgoing), transaction_id=fields["transaction_id"], signed_date_time="2026-11-21T12:00:09Z",
+        req_card_type=...,
+    )
+    changed_at = ledger.SubscriptionAgreement.objects.get().updated_at
+
+    assert receive(again).pk == first.pk
+    assert Response.objects.count() == 1
+    assert ledger.SubscriptionAgreement.objects.get().updated_at == changed_at
+
+
+def test_another_attempt_within_the_same_checkout_is_another_response():
+    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    for decision in ("DECLINE", "DECLINE", "ACCEPT", "CANCEL"):
+        receive(cyber_source.response(form, decision))
+
+    assert Response.objects.count() == 4
+
+
+@pytest.mark.parametrize("uuid", [str(uuid4()), "no uuid", "", "\x00", "x" * 10_000])
+def test_a_signed_callback_that_belongs_to_nothing_is_kept_and_a_person_places_it(uuid):
+    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    response = receive(cyber_source.response(form, req_transaction_uuid=uuid))
+
+    response.refresh_from_db()
+    assert (response.outgoing, response.outcome) == (None, Outcome.UNPLACED)
+    (task,) = StaffTask.objects.all()
+    assert (task.kind, task.response) == ("unplaced", response)
+    assert ledger.SubscriptionAgreement.objects.get().status == "Pending"
+
+
+def test_two_long_uuids_that_begin_alike_are_two_responses():
+    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    for end in "ab":
+        receive(cyber_source.response(form, req_transaction_uuid="x" * 300 + end, transaction_id="1"))
+
+    assert Response.objects.count() == 2
+
+
+def test_a_response_that_cannot_be_applied_is_kept_and_staff_are_told(monkeypatch, caplog):
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    make_application_fail(monkeypatch)
+    response = receive(cyber_source.response(ledger.form(outgoing)))
+
+    assert response.applied_at is None
+    (task,) = StaffTask.objects.all()
+    assert (task.kind, task.response, task.agreement) == ("not applied", response, outgoing.agreement)
+    assert f"response {response.pk} could not be applied: DatabaseError" in caplog.text
+    assert "Erin" not in caplog.text
+
+
+def test_a_later_try_applies_it_and_ends_the_task(monkeypatch):
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    with monkeypatch.context() as broken:
+        make_application_fail(broken)
+        receive(cyber_source.response(ledger.form(outgoing)))
+        assert retry_responses(now=NOW) == (0, 1)
+    assert retry_responses(now=NOW + timedelta(hours=1)) == (1, 0)
+
+    outgoing.agreement.refresh_from_db()
+    assert outgoing.agreement.status == "Current"
+    (task,) = StaffTask.objects.all()
+    assert (task.resolution, task.done_at) == ("withdrawn", NOW + timedelta(hours=1))
+    assert retry_responses(now=NOW) == (0, 0)
+
+
+def test_the_same_callback_again_applies_what_could_not_be_applied_before(monkeypatch):
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(ledger.form(outgoing))
+    with monkeypatch.context() as broken:
+        make_application_fail(broken)
+        receive(fields)
+    receive(fields)
+
+    outgoing.agreement.refresh_from_db()
+    assert (outgoing.agreement.status, Response.objects.count()) == ("Current", 1)
+
+
+def test_an_application_that_breaks_half_way_changes_nothing(monkeypatch):
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE, ledger.agreement())
+    ledger.standing_agreement()  # so that a task is opened, after the agreement was saved
+    monkeypatch.setattr(
+        "perma_payments.services.apply_response.staff_tasks.open_for_response", lambda *a, **k: 1 / 0
+    )
+    response = receive(cyber_source.response(ledger.form(outgoing)))
+
+    outgoing.agreement.refresh_from_db()
+    response.refresh_from_db()
+    assert (outgoing.agreement.status, outgoing.agreement.payment_token) == ("Pending", "")
+    assert (response.applied_at, response.outcome) == (None, "")
+    assert response.payment_token
+
+
+def test_what_is_logged_are_ids(caplog):
+    caplog.set_level(logging.DEBUG)
+    fields = cyber_source.response(
+        ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "DECLINE", reason_code="Erin Exámple", message="Dear Erin,"
+    )
+    receive(fields)
+
+    assert fields["transaction_id"] in caplog.text
+    for name in ("Erin", "Exámple", "customer.example", "1111", "Springfield", "example"):
+        assert name not in caplog.text
+
+
+def test_no_personal_value_is_stored_in_clear():
+    message = "Declined: Erin Exámple, Jr. of 1 main street, card xxxxxxxxxxxx1111, mail to erin@customer.example"
+    receive(cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), message=message))
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT row_to_json(r) FROM perma_payments_response r")
+        (row,) = cursor.fetchone()
+    row = {name: value for name, value in row.items() if name != "sealed"}
+    for name, value in cyber_source.PERSONAL.items():
+        if len(value) > 3:
+            assert value.lower() not in str(row).lower(), name

@@ -1,0 +1,148 @@
+"""Perma.cc asks for a customer's status."""
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from perma_payments.services.report_status import standing_subscription, unacknowledged_purchases
+
+from .. import ledger, perma_cc
+from ..ledger import INDIVIDUAL, REGISTRAR
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def status(now: datetime = NOW) -> str | None:
+    subscription = standing_subscription(REGISTRAR, now=now)
+    return subscription and subscription.status
+
+
+def test_a_customer_without_an_agreement_has_no_subscription():
+    ledger.standing_agreement(INDIVIDUAL)
+
+    assert status() is None
+
+
+@pytest.mark.parametrize("held", ["Pending", "Rejected", "Aborted", "Completed", "Superseded"])
+def test_an_agreement_that_does_not_stand_is_not_shown(held):
+    ledger.standing_agreement(status=held)
+
+    assert status() is None
+
+
+def test_current_and_hold_are_shown_whatever_they_are_paid_through():
+    agreement = ledger.standing_agreement(paid_through=NOW - timedelta(days=40))
+    assert status() == "Current"
+
+    agreement.status = "Hold"
+    agreement.paid_through = None
+    agreement.save()
+    assert status() == "Hold"
+
+
+def test_canceled_is_shown_to_the_last_second_that_is_paid_for():
+    ledger.standing_agreement(status="Canceled", paid_through=NOW)
+
+    assert status(NOW) == "Canceled"
+    assert status(NOW + timedelta(microseconds=1)) is None
+
+
+@pytest.mark.parametrize(("held", "shown"), [
+    ("Current", "Cancellation Requested"), ("Hold", "Hold"), ("Canceled", "Canceled"),
+])
+def test_a_requested_cancellation_stands_in_for_current_only(held, shown):
+    ledger.standing_agreement(status=held, cancellation_requested_at=NOW, paid_through=NOW)
+
+    assert status() == shown
+
+
+def test_of_two_standing_subscriptions_the_oldest_is_shown():
+    ledger.standing_agreement(created_at=NOW, current_link_limit="500")
+    ledger.standing_agreement(created_at=NOW - timedelta(days=1), current_link_limit="10")
+
+    assert standing_subscription(REGISTRAR, now=NOW).link_limit == "10"
+
+
+def test_a_canceled_subscription_gives_way_to_one_that_is_still_charged():
+    ledger.standing_agreement(created_at=NOW - timedelta(days=1), status="Canceled", paid_through=NOW)
+    ledger.standing_agreement(created_at=NOW)
+
+    assert status() == "Current"
+
+
+def test_only_paid_purchases_that_nobody_acknowledged_are_offered_oldest_first():
+    first, second = ledger.paid_purchase(), ledger.paid_purchase(link_quantity=500)
+    ledger.paid_purchase(acknowledged_at=NOW)
+    ledger.paid_purchase(INDIVIDUAL)
+    for unpaid in ("Pending", "Refused", "Aborted"):
+        ledger.purchase(status=unpaid)
+
+    assert [(purchase.id, purchase.link_quantity) for purchase in unacknowledged_purchases(REGISTRAR)] == [
+        (first.pk, 10), (second.pk, 500),
+    ]
+
+
+def test_the_reply_is_what_the_client_can_read(post):
+    effective = datetime(2026, 12, 1, tzinfo=UTC)
+    agreement = ledger.standing_agreement(
+        current_rate=Decimal("120"), current_frequency="annually", current_link_limit="unlimited",
+        current_link_limit_effective_timestamp=effective, paid_through=NOW + timedelta(days=700),
+    )
+    purchase = ledger.paid_purchase()
+
+    response = post("subscription")
+
+    assert response.status_code == 200
+    assert response["Content-Type"] == "application/json"
+    reply = perma_cc.open_reply(response.json())
+    assert abs(reply.pop("timestamp") - timezone.now().timestamp()) < 120
+    assert reply == {
+        "customer_pk": 7,
+        "customer_type": "Registrar",
+        "subscription": {
+            "status": "Current",
+            "rate": "120.00",
+            "frequency": "annually",
+            "link_limit": "unlimited",
+            "link_limit_effective_timestamp": "2026-12-01T00:00:00.000000Z",
+            "paid_through": "2028-10-21T12:00:00.000000Z",
+            "reference_number": agreement.reference_number,
+        },
+        "purchases": [{"id": purchase.pk, "link_quantity": 10}],
+    }
+
+
+def test_the_reply_about_a_stranger_holds_null_and_an_empty_list(post):
+    reply = perma_cc.open_reply(post("subscription", customer_pk=2**40, customer_type="Individual").json())
+
+    assert (reply["subscription"], reply["purchases"]) == (None, [])
+    assert (reply["customer_pk"], reply["customer_type"]) == (2**40, "Individual")
+
+
+def test_a_status_query_is_two_statements(post, django_assert_num_queries):
+    ledger.standing_agreement()
+    ledger.paid_purchase()
+
+    with django_assert_num_queries(2):
+        post("subscription")
+
+
+def test_both_statements_find_their_rows_by_an_index():
+    with connection.cursor() as cursor:
+        # A nearly empty table is read as a whole: what matters is that the planner could do otherwise.
+        cursor.execute("SET LOCAL enable_seqscan = off")
+        with CaptureQueriesContext(connection) as queries:
+            standing_subscription(REGISTRAR, now=NOW)
+            unacknowledged_purchases(REGISTRAR)
+        plans = []
+        for query in queries:
+            cursor.execute("EXPLAIN " + query["sql"])
+            plans.append("\n".join(row[0] for row in cursor.fetchall()))
+
+    assert "agreement_customer" in plans[0]
+    assert "purchase_unacknowledged" in plans[1]

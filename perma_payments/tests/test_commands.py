@@ -1,0 +1,91 @@
+"""What operators run."""
+import base64
+from io import StringIO
+from pathlib import Path
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.utils import timezone
+from nacl.public import PrivateKey
+
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import Response
+from perma_payments.services.receive_callback import receive_callback
+
+from . import cyber_source, ledger
+
+VAULT_SECRET = "txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="
+
+
+def run(*arguments: str) -> str:
+    out = StringIO()
+    call_command(*arguments, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def response(db: None) -> Response:
+    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    return receive_callback(
+        b"decision=ACCEPT&req_bill_to_forename=Erin+X&empty=", list(fields.items()), now=timezone.now()
+    )
+
+
+def test_generate_keys_prints_a_pair_that_fits_and_never_the_same():
+    lines = dict(line.split(":  ") for line in run("generate_keys").splitlines())
+
+    pair = PrivateKey(base64.b64decode(lines["secret key"]))
+    assert base64.b64decode(lines["public key"]) == bytes(pair.public_key)
+    assert len(lines["SECRET_KEY"]) >= 50
+    assert run("generate_keys") != run("generate_keys")
+
+
+def test_open_response_shows_the_whole_post_to_whoever_has_the_key(response, tmp_path):
+    key = tmp_path / "key"
+    key.write_text(VAULT_SECRET + "\n")
+
+    assert run("open_response", str(response.pk), "--key-file", str(key)).splitlines() == [
+        "decision = ACCEPT", "empty = ", "req_bill_to_forename = Erin X",
+    ]
+
+
+def test_open_response_asks_for_the_key_where_no_file_is_named(response, monkeypatch):
+    monkeypatch.setattr("getpass.getpass", lambda prompt: VAULT_SECRET)
+
+    assert "Erin X" in run("open_response", str(response.pk))
+
+
+@pytest.mark.parametrize(("key", "sentence"), [
+    (base64.b64encode(b"x" * 32).decode(), "sealed to the key development"),
+    ("short", "That is not a secret key"),
+    ("", "That is not a secret key"),
+    ("ключ", "That is not a secret key"),
+])
+def test_open_response_says_what_is_wrong_with_a_key(response, tmp_path, key, sentence):
+    file = tmp_path / "key"
+    file.write_text(key)
+
+    with pytest.raises(CommandError, match=sentence):
+        run("open_response", str(response.pk), "--key-file", str(file))
+
+
+def test_open_response_says_what_is_missing(response):
+    with pytest.raises(CommandError, match="cannot be read"):
+        run("open_response", str(response.pk), "--key-file", str(Path("/nowhere")))
+    with pytest.raises(CommandError, match="There is no response 0"):
+        run("open_response", "0", "--key-file", "/nowhere")
+
+
+def test_apply_responses_applies_what_waits_and_says_how_much(response):
+    Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
+
+    assert run("apply_responses") == "Applied: 1. Not applied: 0.\n"
+    assert run("apply_responses") == "Applied: 0. Not applied: 0.\n"
+
+
+def test_apply_responses_fails_loudly(response, monkeypatch):
+    Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
+    monkeypatch.setattr("perma_payments.services.receive_callback.apply_response", lambda *a, **k: 1 / 0)
+
+    with pytest.raises(CommandError, match="each has a staff task"):
+        run("apply_responses")

@@ -1,0 +1,87 @@
+"""The same thing many times at once: over HTTP, on real connections, with real locks."""
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+import requests
+from bs4 import BeautifulSoup
+
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import OutgoingTransaction, Response, StaffTask, SubscriptionAgreement
+
+from . import cyber_source, ledger, perma_cc
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+def at_once(*calls: Callable[[], requests.Response]) -> list[int]:
+    """Make all calls at the same time; return the statuses of their answers."""
+    with ThreadPoolExecutor(len(calls)) as pool:
+        return [future.result().status_code for future in [pool.submit(call) for call in calls]]
+
+
+def callback(server: Any, form: dict[str, str], decision: str = "ACCEPT") -> Callable[[], requests.Response]:
+    fields = cyber_source.response(form, decision)
+    return lambda: requests.post(f"{server.url}/cybersource-callback/", data=fields, timeout=30)
+
+
+def test_the_same_callback_twenty_times_at_once_has_one_effect(live_server):
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    same = callback(live_server, ledger.form(outgoing))
+
+    assert at_once(*[same] * 20) == [200] * 20
+    assert Response.objects.count() == 1
+    outgoing.agreement.refresh_from_db()
+    assert outgoing.agreement.status == "Current"
+    # Begun, and made Current: nothing else ever happened to it.
+    assert outgoing.agreement.events.count() == 2
+    assert not StaffTask.objects.exists()
+
+
+def test_different_answers_to_one_checkout_at_once_end_in_accept(live_server):
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    form = ledger.form(outgoing)
+    answers = [callback(live_server, form, decision) for decision in ("DECLINE", "ACCEPT", "CANCEL", "ERROR") * 3]
+
+    assert at_once(*answers) == [200] * 12
+    outgoing.agreement.refresh_from_db()
+    assert outgoing.agreement.status == "Current"
+    # CANCEL comes without an id, so three of it are the same one; each ACCEPT is a charge.
+    assert Response.objects.count() == 10
+    assert StaffTask.objects.filter(kind="paid twice").count() == 2
+
+
+def test_two_subscriptions_paid_at_the_same_time_are_noticed_once(live_server):
+    forms = [ledger.form(ledger.outgoing(Kind.SUBSCRIBE)) for _ in range(4)]
+
+    assert at_once(*[callback(live_server, form) for form in forms]) == [200] * 4
+    assert SubscriptionAgreement.objects.filter(status="Current").count() == 4
+    assert StaffTask.objects.filter(kind="second subscription").count() == 3
+
+
+def test_the_same_message_eight_times_at_once_begins_one_checkout(live_server):
+    data = perma_cc.form("subscribe")
+    pages = []
+
+    def subscribe() -> requests.Response:
+        pages.append(requests.post(f"{live_server.url}/subscribe/", data=data, timeout=30))
+        return pages[-1]
+
+    assert at_once(*[subscribe] * 8) == [200] * 8
+    outgoing = OutgoingTransaction.objects.get()
+    assert SubscriptionAgreement.objects.get() == outgoing.agreement
+    for page in pages:
+        field = BeautifulSoup(page.text, "html.parser").find("input", {"name": "transaction_uuid"})
+        assert field["value"] == str(outgoing.transaction_uuid)
+
+
+def test_callbacks_and_queries_of_many_customers_at_once_do_not_disturb_each_other(live_server):
+    customers = [ledger.Customer(ledger.REGISTRAR.type, pk) for pk in range(1, 9)]
+    outgoing = [ledger.outgoing(Kind.SUBSCRIBE, ledger.agreement(customer)) for customer in customers]
+    calls = [callback(live_server, ledger.form(transaction)) for transaction in outgoing]
+    query = perma_cc.form("subscription")
+    calls += [lambda: requests.post(f"{live_server.url}/subscription/", data=query, timeout=30)] * 8
+
+    assert at_once(*calls) == [200] * 16
+    assert SubscriptionAgreement.objects.filter(status="Current").count() == 8

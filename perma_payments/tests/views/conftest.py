@@ -1,0 +1,69 @@
+"""Fixtures of the tests of views."""
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl
+
+import pytest
+from bs4 import BeautifulSoup
+from django.conf import settings
+from django.core.cache import cache
+from django.http import HttpResponse
+from django.test import Client
+
+from perma_payments.billing.transactions import Kind
+
+from .. import ledger
+from ..conftest import FORM
+from . import traces
+from .routes import Asker, Route
+
+Refused = Callable[..., HttpResponse]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_counted() -> None:
+    """Each test has all the lines of the log: refused callbacks are counted, and not all are logged."""
+    cache.clear()
+
+
+@pytest.fixture
+def stock(db: None) -> dict[str, str]:
+    """A ledger with something in it. Returns the signed form of its one unanswered checkout."""
+    ledger.standing_agreement(ledger.INDIVIDUAL)
+    ledger.paid_purchase()
+    return ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+
+
+@pytest.fixture
+def refused(client: Client, stock: dict[str, str], caplog: pytest.LogCaptureFixture) -> Refused:
+    """POST what must be refused, and check that it was, with a reason in the log and no other trace."""
+    def refused(
+        route: Route, body: bytes | str, content_type: str = FORM, *, reason: str = "", **extra: Any
+    ) -> HttpResponse:
+        before = traces.rows()
+        caplog.clear()
+        response = client.generic("POST", route.path, body, content_type, **extra)
+        assert response.status_code == 400
+        assert traces.rows() == before
+        (said,) = traces.reasons(caplog)
+        assert reason in said
+        text = body if isinstance(body, str) else body.decode("utf-8", "replace")
+        posted = [text, *(part for pair in parse_qsl(text[:20_000]) for part in pair)]
+        assert traces.said_of(posted, traces.log(caplog)) == []
+        assert traces.said_of(posted, response.content.decode()) == []
+        if route.asker is Asker.BROWSER:
+            assert_is_page_for_a_person(response)
+        return response
+
+    return refused
+
+
+def assert_is_page_for_a_person(response: HttpResponse) -> None:
+    """Plain words, a way back to Perma.cc, and an address to write to."""
+    assert response["Content-Type"] == "text/html; charset=utf-8"
+    page = BeautifulSoup(response.content, "html.parser")
+    links = [link["href"] for link in page.find_all("a")]
+    assert settings.PERMA_SUBSCRIPTION_PAGE in links
+    assert f"mailto:{settings.CONTACT_EMAIL}" in links
+    assert settings.CONTACT_EMAIL in page.get_text()
+    assert page.find("h1").get_text(strip=True)
