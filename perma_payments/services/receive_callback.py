@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from django.db import transaction
+from django.db import DatabaseError, transaction
 
 from ..cybersource.callback import Callback, verify
 from ..keyrings import merchant, vault
@@ -30,7 +30,12 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
     Raises CallbackRefused for a POST that is not a signed response to us.
     """
     callback = verify(pairs, keys=merchant().keys, profile_id=merchant().profile_id)
-    response = _keep(callback, body, now)
+    try:
+        response = _keep(callback, body, now)
+    except DatabaseError:
+        # CyberSource may not send it again; with these ids a person finds it in the Business Center.
+        logger.critical("a response could not be kept: %s", _ids(callback))
+        raise
     if response.applied_at is None:
         apply_or_leave(response, now=now)
     return response
@@ -75,12 +80,7 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
             },
         )
     if created:
-        logger.info(
-            "response %s kept: %s %s for transaction %s, CyberSource's id %s",
-            response.pk, *map(_id_only, (
-                response.decision, response.reason_code, response.transaction_uuid, response.transaction_id,
-            )),
-        )
+        logger.info("response %s kept: %s", response.pk, _ids(callback))
     return response
 
 
@@ -104,9 +104,13 @@ def _fit(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _id_only(text: str) -> str:
-    """What may be logged of a field that should hold an id, a code or a word."""
-    return text if re.fullmatch(r"[0-9A-Za-z-]{1,50}", text, re.ASCII) else "(none)" if not text else "(odd)"
+def _ids(callback: Callback) -> str:
+    """What may be logged of a callback: only what looks like the ids, codes and words that it should hold."""
+    decision, reason, uuid, transaction_id = (
+        text if re.fullmatch(r"[0-9A-Za-z-]{1,50}", text, re.ASCII) else "(odd)" if text else "(none)"
+        for text in (callback.decision, callback.reason_code, callback.transaction_uuid, callback.transaction_id)
+    )
+    return f"{decision} {reason} for transaction {uuid}, CyberSource's id {transaction_id}"
 
 
 def _tell_staff(response: Response, now: datetime) -> None:

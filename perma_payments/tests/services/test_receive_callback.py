@@ -190,3 +190,19 @@ def test_no_personal_value_is_stored_in_clear():
     for name, value in cyber_source.PERSONAL.items():
         if len(value) > 3:
             assert value.lower() not in str(row).lower(), name
+
+
+def test_a_response_that_cannot_even_be_kept_leaves_its_ids_in_the_log(monkeypatch, caplog):
+    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise DatabaseError("Failing row contains (Erin)")
+
+    monkeypatch.setattr(Response.objects, "get_or_create", fail)
+    with pytest.raises(DatabaseError):
+        receive(fields)
+
+    (record,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert fields["transaction_id"] in record.getMessage()
+    assert fields["req_transaction_uuid"] in record.getMessage()
+    assert "Erin" not in caplog.text
