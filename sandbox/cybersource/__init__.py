@@ -1,0 +1,1 @@
+"""The half of the sandbox that stands in for CyberSource's hosted checkout (cybersource.md)."""

@@ -1,0 +1,71 @@
+"""Reporting finished submissions to the merchant, which is Perma Payments."""
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from time import sleep
+
+from ..config import Config
+from ..traffic import CALLBACK, TrafficLog
+from .checkouts import Result
+from .delivery import Answer, deliver
+from .form import Order
+from .outcomes import DECLINE, DUPLICATE, Outcome
+from .response import Entered, build_response
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeliveryOptions:
+    """How the response is delivered: how often, after how many seconds, and whether a DECLINE
+    with a transaction_id of its own goes before it."""
+
+    times: int = 1
+    delay: int = 0
+    declined_first: bool = False
+
+
+class Merchant:
+    """Sends signed responses to Perma Payments and notes each in the traffic log."""
+
+    def __init__(self, config: Config, traffic: TrafficLog, clock: Callable[[], datetime]) -> None:
+        self._url = f'{config.payments_url}/cybersource-callback/'
+        self._keys = config.cs_keys
+        self._traffic = traffic
+        self._clock = clock
+
+    def report(self, order: Order, result: Result, entered: Entered | None,
+               options: DeliveryOptions) -> None:
+        """Deliver the response to a finished submission; at once, or later in a thread."""
+        was_attempted = entered is not None and result.outcome is not DUPLICATE
+        outcomes = [DECLINE] if options.declined_first and was_attempted else []
+        outcomes.append(result.outcome)
+        result.expected = len(outcomes) * options.times
+        result.delay = options.delay
+        if options.delay:
+            threading.Thread(
+                target=self._deliver_all, daemon=True,
+                args=(order, outcomes, result, entered, options)).start()
+        else:
+            self._deliver_all(order, outcomes, result, entered, options)
+
+    def _deliver_all(self, order: Order, outcomes: list[Outcome], result: Result,
+                     entered: Entered | None, options: DeliveryOptions) -> None:
+        sleep(options.delay)
+        for outcome in outcomes:
+            fields = build_response(
+                order, outcome, entered, secret=self._keys[order.access_key], now=self._clock())
+            for _ in range(options.times):
+                result.answers.append((outcome.decision, self._deliver(outcome, fields)))
+
+    def _deliver(self, outcome: Outcome, fields: list[tuple[str, str]]) -> Answer:
+        answer = deliver(self._url, fields)
+        reason = f' {outcome.reason_code}' if outcome.reason_code else ''
+        self._traffic.add(
+            CALLBACK,
+            f'CyberSource reported {outcome.decision}{reason}: Perma Payments '
+            + (answer.problem or f'answered {answer.status}'),
+            url=self._url, fields=[list(pair) for pair in fields],
+            status=answer.status, body=answer.body, problem=answer.problem)
+        return answer

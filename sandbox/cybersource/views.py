@@ -1,0 +1,136 @@
+"""CyberSource's pages: the four addresses that forms are posted to, the checkout, its result."""
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import datetime
+from typing import Any
+
+from flask import Blueprint, abort, redirect, render_template, request, url_for
+from werkzeug.wrappers import Response
+
+from ..config import Config
+from ..traffic import FORM, TrafficLog
+from .cards import TEST_CARDS
+from .checkouts import Checkout, Checkouts
+from .form import TYPES_BY_PATH, Order, Refusal, Rules, check_form, read_body
+from .merchant import DeliveryOptions, Merchant
+from .outcomes import ACCEPT, CANCEL, Outcome, pickable_for
+from .page_form import (
+    BILLING, BILLING_LABELS, MAX_DELAY_SECONDS, prefilled, read_entered, read_options,
+    read_outcome)
+from .response import Entered
+
+TYPE_WORDS = {
+    'sale': 'A single payment',
+    'sale,create_payment_token': 'A first payment, and a card to keep for later ones',
+    'update_payment_token': 'Another card or billing address',
+    'sale,update_payment_token': 'A payment with a stored card, which may be changed',
+}
+
+REDIRECT_SECONDS = 2
+
+
+def create_blueprint(config: Config, traffic: TrafficLog,
+                     clock: Callable[[], datetime]) -> Blueprint:
+    """CyberSource's half of the sandbox. `clock` gives the time in UTC."""
+    pages = Blueprint('cybersource', __name__)
+    checkouts = Checkouts(clock)
+    merchant = Merchant(config, traffic, clock)
+    rules = Rules(
+        profile_id=config.cs_profile_id, keys=config.cs_keys, strict_clock=config.cs_strict_clock,
+        token_update_on_pay=config.cs_token_update_on_pay)
+
+    def checkout_or_404(checkout_id: str) -> Checkout:
+        checkout = checkouts.find(checkout_id)
+        if checkout is None:
+            abort(404, 'There is no such checkout. The sandbox forgets all when it is restarted.')
+        return checkout
+
+    def show_checkout(checkout: Checkout, values: Mapping[str, str],
+                      problems: list[str] | None = None) -> str:
+        order = checkout.order
+        return render_template(
+            'cybersource/checkout.html', checkout=checkout, order=order, values=values,
+            problems=problems or [], labels=BILLING_LABELS, cards=TEST_CARDS.values(),
+            type_words=TYPE_WORDS[order.transaction_type], max_delay=MAX_DELAY_SECONDS,
+            others=[outcome for outcome in pickable_for(order.transaction_type)
+                    if outcome not in (ACCEPT, CANCEL)])
+
+    def conclude(checkout: Checkout, wanted: Outcome, entered: Entered | None,
+                 options: DeliveryOptions) -> Response:
+        result = checkouts.finish(checkout, wanted)
+        merchant.report(checkout.order, result, entered, options)
+        return redirect(url_for('.show_result', checkout_id=checkout.id), 303)
+
+    def receive_form() -> Any:
+        """Check a signed form; show the checkout page, or the one generic page with 403."""
+        path = request.path
+        posted: list[tuple[str, str]] = []
+        verdict: Order | Refusal
+        if request.mimetype != 'application/x-www-form-urlencoded':
+            verdict = Refusal('the body is not application/x-www-form-urlencoded')
+        else:
+            body = read_body(request.get_data(cache=False))
+            if isinstance(body, Refusal):
+                verdict = body
+            else:
+                posted = body
+                verdict = check_form(path, posted, rules, clock())
+        refused = isinstance(verdict, Refusal)
+        traffic.add(
+            FORM,
+            f'CyberSource was posted a form at {path}: '
+            + (f'refused 403: {verdict.reason}' if isinstance(verdict, Refusal) else 'accepted'),
+            path=path, fields=[list(pair) for pair in posted], accepted=not refused,
+            reason=verdict.reason if isinstance(verdict, Refusal) else None,
+            notes=[] if isinstance(verdict, Refusal) else list(verdict.notes))
+        if isinstance(verdict, Refusal):
+            return render_template('cybersource/refused.html'), 403
+        checkout, known_outcome = checkouts.open(verdict)
+        if known_outcome is not None:
+            return conclude(checkout, known_outcome, None, DeliveryOptions())
+        return show_checkout(checkout, prefilled(verdict, clock()))
+
+    for path in TYPES_BY_PATH:
+        pages.add_url_rule(
+            path, endpoint='receive' + path.replace('/', '_'), view_func=receive_form,
+            methods=['POST'])
+
+    @pages.get('/checkout/<checkout_id>')
+    def show(checkout_id: str) -> Any:
+        checkout = checkout_or_404(checkout_id)
+        if checkout.results:
+            return redirect(url_for('.show_result', checkout_id=checkout.id), 303)
+        return show_checkout(checkout, prefilled(checkout.order, clock()))
+
+    @pages.post('/checkout/<checkout_id>')
+    def finish(checkout_id: str) -> Any:
+        checkout = checkout_or_404(checkout_id)
+        outcome = read_outcome(request.form, checkout.order.transaction_type)
+        options = read_options(request.form)
+        if outcome is CANCEL:
+            return conclude(checkout, outcome, None, options)
+        start = prefilled(checkout.order, clock())
+        values = {name: request.form.get(name, value) for name, value in start.items()}
+        entered, problems = read_entered(values, clock())
+        if entered is None:
+            # What was typed into the card fields is not shown again: it may be a real card.
+            kept = {name: value for name, value in values.items() if name in BILLING}
+            return show_checkout(checkout, {**start, **kept}, problems), 400
+        return conclude(checkout, outcome, entered, options)
+
+    @pages.get('/checkout/<checkout_id>/result')
+    def show_result(checkout_id: str) -> Any:
+        checkout = checkout_or_404(checkout_id)
+        if not checkout.results:
+            return redirect(url_for('.show', checkout_id=checkout.id), 303)
+        result = checkout.results[-1]
+        answers = list(result.answers)
+        # A developer has to see an answer that is off, so the page then stays.
+        moves_on = result.outcome in (ACCEPT, CANCEL) and all(
+            answer.is_success for _, answer in answers)
+        return render_template(
+            'cybersource/result.html', checkout=checkout, order=checkout.order, result=result,
+            answers=answers, redirect_seconds=REDIRECT_SECONDS if moves_on else None)
+
+    return pages

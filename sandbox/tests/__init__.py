@@ -1,0 +1,1 @@
+"""Tests of the sandbox. They need neither Perma Payments nor a browser."""

@@ -1,0 +1,148 @@
+"""Perma.cc's messages, customers and plans, and the box they travel in."""
+from __future__ import annotations
+
+import base64
+import json
+import re
+from datetime import date, datetime, timezone
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sandbox.config import Config
+from sandbox.perma.box import BoxError, PermaBox, strict_json
+from sandbox.perma.messages import first_payment, subscribe_message
+from sandbox.perma.store import CUSTOMERS, Plan, find_customer, plans_for
+
+from .fake_payments import payments_box
+
+NOW = datetime(2026, 3, 10, 9, 30, 0, 250000, tzinfo=timezone.utc)
+MONTHLY = Plan('100', 'monthly', Decimal('45.00'))
+ANNUAL = Plan('unlimited', 'annually', Decimal('2500.00'))
+
+
+def perma_box():
+    """The box at Perma.cc's end."""
+    config = Config()
+    return PermaBox(secret_key=config.perma_secret_key, public_key=config.payments_public_key)
+
+
+# Messages
+
+def test_a_subscribe_message_has_exactly_the_fields_and_types_of_the_contract():
+    assert subscribe_message(find_customer('Registrar-7'), MONTHLY, NOW) == {
+        'timestamp': 1773135000.25,
+        'customer_pk': 7,
+        'customer_type': 'Registrar',
+        'amount': '30.48',
+        'recurring_amount': '45.00',
+        'recurring_frequency': 'monthly',
+        'recurring_start_date': '2026-04-01',
+        'link_limit': '100',
+        'link_limit_effective_timestamp': 1773135000.25,
+    }
+
+
+def test_a_timestamp_is_a_float_on_the_full_second_too():
+    message = subscribe_message(find_customer('Individual-1'), ANNUAL, NOW.replace(microsecond=0))
+    assert isinstance(message['timestamp'], float)
+    assert '"timestamp": 1773135000.0' in json.dumps(message)
+
+
+@pytest.mark.parametrize('plan, today, amount, start', [
+    (MONTHLY, date(2026, 3, 1), '43.55', date(2026, 4, 1)),
+    (MONTHLY, date(2026, 3, 30), '1.45', date(2026, 4, 1)),
+    (MONTHLY, date(2026, 3, 31), '0.00', date(2026, 4, 1)),
+    (MONTHLY, date(2026, 2, 28), '0.00', date(2026, 3, 1)),
+    (MONTHLY, date(2028, 2, 28), '1.55', date(2028, 3, 1)),
+    (MONTHLY, date(2026, 12, 31), '0.00', date(2027, 1, 1)),
+    (ANNUAL, date(2026, 3, 10), '2500.00', date(2027, 3, 10)),
+    (ANNUAL, date(2028, 2, 29), '2500.00', date(2029, 2, 28)),
+])
+def test_the_first_payment_is_a_share_of_the_month_or_a_year_in_full(plan, today, amount, start):
+    payment = first_payment(plan, today)
+    assert (f'{payment.amount:.2f}', payment.recurring_start_date) == (amount, start)
+
+
+@settings(deadline=None)
+@given(st.dates(date(2020, 1, 1), date(2050, 12, 31)),
+       st.sampled_from(plans_for(CUSTOMERS[0]) + plans_for(CUSTOMERS[-1])))
+def test_nobody_pays_more_at_first_than_for_a_period_or_before_tomorrow(today, plan):
+    payment = first_payment(plan, today)
+    assert 0 <= payment.amount <= plan.price
+    assert re.fullmatch(r'[0-9]+\.[0-9]{2}', f'{payment.amount}')
+    assert payment.recurring_start_date > today
+
+
+# Customers
+
+def test_the_listed_customers_are_found_by_their_keys():
+    assert all(find_customer(customer.key) is customer for customer in CUSTOMERS)
+    assert len({customer.key for customer in CUSTOMERS}) == len(CUSTOMERS)
+
+
+def test_a_registrar_and_an_individual_of_one_number_are_two_customers():
+    registrar, individual = find_customer('Registrar-7'), find_customer('Individual-7')
+    assert registrar.pk == individual.pk
+    assert registrar.label == 'Registrar 7: Example Law Library'
+    assert registrar.label != individual.label
+
+
+def test_customers_beyond_the_list_exist_too():
+    customer = find_customer('Individual-123456789')
+    assert (customer.customer_type, customer.pk) == ('Individual', 123456789)
+    assert customer not in CUSTOMERS
+
+
+@pytest.mark.parametrize('key', [
+    '', 'Registrar', 'Registrar-', 'Registrar-0', 'Registrar-07', 'Registrar--1', 'registrar-1',
+    'Registrar-1234567890', 'Registrar-７', 'Registrar-7\n', 'Court-1'])
+def test_other_names_name_nobody(key):
+    assert find_customer(key) is None
+
+
+# The box
+
+def test_what_perma_seals_perma_payments_opens_and_the_other_way_round():
+    message = {'timestamp': 1.5, 'name': 'Müller'}
+    assert payments_box().open(perma_box().seal(message)) == message
+    assert perma_box().open(payments_box().seal(message)) == message
+
+
+def test_a_sealed_message_is_base64_of_a_new_nonce_and_the_ciphertext():
+    raws = [base64.b64decode(perma_box().seal({}), validate=True) for _ in range(2)]
+    assert raws[0][:24] != raws[1][:24]
+    assert len(raws[0]) == 24 + 16 + len('{}')
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=100))
+def test_what_was_not_sealed_for_us_does_not_open(raw):
+    with pytest.raises(BoxError):
+        perma_box().open(base64.b64encode(raw).decode())
+
+
+@settings(deadline=None)
+@given(st.text(max_size=50))
+def test_what_is_no_base64_does_not_open(text):
+    with pytest.raises(BoxError):
+        perma_box().open(text)
+
+
+def sealed_text(text):
+    """Any text, sealed by Perma Payments."""
+    return base64.b64encode(payments_box()._box.encrypt(text.encode('utf-8'))).decode()
+
+
+@pytest.mark.parametrize('text', ['', 'null', '[]', '7', '{"a": NaN}', '{"a": 1e999}', '{',
+                                  '{"a": "\\ud800"}', '[' * 100_000, '{"a": 1' + '0' * 5000 + '}'])
+def test_a_box_with_something_else_than_a_json_object_is_an_error(text):
+    with pytest.raises(BoxError):
+        perma_box().open(sealed_text(text))
+
+
+def test_strict_json_reads_what_the_standard_knows():
+    assert strict_json('{"a": [1, 2.5, "\\ud83d\\ude00", null, true]}') == {
+        'a': [1, 2.5, '\U0001f600', None, True]}

@@ -1,0 +1,64 @@
+"""What was sent and seen, for people (/traffic/) and for programs (/traffic.json).
+
+The sandbox handles invented data only, so messages are kept opened and forms in full.
+"""
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+# The kinds of entry. What an entry of each kind has besides `id`, `at`, `kind` and `summary`:
+#   page-messages  customer, messages: [{route, encrypted_data, message}]; sealed into one page
+#   status-call    url, sent, status (int or null), reply (opened, or null), problem (or null)
+#   form           path, fields: [[name, value]], accepted (bool), reason (or null), notes
+#   callback       url, fields: [[name, value]], status (int or null), body, problem (or null)
+PAGE_MESSAGES = 'page-messages'
+STATUS_CALL = 'status-call'
+FORM = 'form'
+CALLBACK = 'callback'
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One thing sent or seen. `id` rises by one from entry to entry; `at` is UTC."""
+
+    id: int
+    at: datetime
+    kind: str
+    summary: str
+    details: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        """The entry as one flat JSON object."""
+        return {
+            'id': self.id,
+            'at': self.at.strftime('%Y-%m-%dT%H:%M:%S.%fZ'),
+            'kind': self.kind,
+            'summary': self.summary,
+            **self.details,
+        }
+
+
+class TrafficLog:
+    """The newest `limit` entries, in memory. Safe to use from several threads."""
+
+    def __init__(self, limit: int = 1000) -> None:
+        self._lock = threading.Lock()
+        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._last_id = 0
+
+    def add(self, kind: str, summary: str, **details: Any) -> Entry:
+        """Note one thing; `details` must be representable in JSON and is not to change later."""
+        with self._lock:
+            self._last_id += 1
+            entry = Entry(self._last_id, datetime.now(timezone.utc), kind, summary, details)
+            self._entries.append(entry)
+            return entry
+
+    def entries(self, after: int = 0) -> list[Entry]:
+        """The entries whose id is above `after`, oldest first."""
+        with self._lock:
+            return [entry for entry in self._entries if entry.id > after]
