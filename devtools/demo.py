@@ -1,0 +1,160 @@
+"""The demo: Perma Payments and the sandbox, side by side, on a database that is migrated.
+
+It is a world of its own. Of the checkout's .env only DATABASE_URL counts; the two sides speak with
+the development keys.
+"""
+
+import os
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from dotenv import dotenv_values
+
+from devtools import ROOT, Problem
+from devtools.postgres import create_database, database_url, given_url
+from devtools.processes import (
+    GUNICORN,
+    Leashed,
+    free_port,
+    leashed,
+    refuse_the_ended,
+    run_quietly,
+    wait_until_it_answers,
+)
+
+APP_PORT = 8000
+SANDBOX_PORT = 8001
+SMTP_PORT = 8025
+
+STAFF = "staff"
+# Not createsuperuser, which makes an account and never changes one.
+LOG_IN_STAFF = """
+import os
+from django.contrib.auth import get_user_model
+
+staff, _ = get_user_model().objects.get_or_create(username=os.environ["STAFF"])
+staff.is_active = staff.is_staff = staff.is_superuser = True
+staff.set_password(os.environ["STAFF_PASSWORD"])
+staff.save()
+"""
+
+FAILURES = re.compile(
+    r"^Traceback \(most|was answered with 5\d\d$|^\S+ \S+ (?:ERROR|CRITICAL) ", re.MULTILINE
+)
+
+
+@dataclass(frozen=True)
+class World:
+    """What runs in a demo."""
+
+    app: Leashed
+    app_url: str
+    sandbox: Leashed
+    sandbox_url: str
+    clock: Leashed
+    password: str
+    database: str
+
+    @property
+    def processes(self) -> list[Leashed]:
+        return [self.app, self.sandbox, self.clock]
+
+    def description(self) -> str:
+        return f"""
+Perma Payments and its sandbox are running, on {self.database}.
+
+  The sandbox's Perma.cc: a customer's page    {self.sandbox_url}/settings/subscription/
+  The sandbox's record of all that was said    {self.sandbox_url}/traffic/
+  The sandbox's mailbox: what staff are told   {self.sandbox_url}/mailbox/
+  Perma Payments, the staff's side             {self.app_url}/admin/
+                                               user: {STAFF}   password: {self.password}
+
+Ctrl-C ends it.
+"""
+
+
+def demo() -> None:
+    """Run the demo until it is interrupted."""
+    host = os.environ.get("DEMO_HOST") or "127.0.0.1"
+    app_port = free_port(host, APP_PORT)
+    sandbox_port = free_port(host, max(SANDBOX_PORT, app_port + 1))
+    with world(host, app_port, sandbox_port, free_port(host, SMTP_PORT)) as running:
+        print(running.description(), flush=True)
+        while True:
+            refuse_the_ended(running.processes)
+            time.sleep(0.5)
+
+
+def check() -> int:
+    """Walk through the demo unattended; return the exit code."""
+    host = "127.0.0.1"
+    with world(host, free_port(host), free_port(host), free_port(host)) as running:
+        with leashed(
+            "The walkthrough", "-m", "sandbox.walkthrough",
+            "--sandbox", running.sandbox_url, "--payments", running.app_url, to_terminal=True,
+        ) as walkthrough:
+            while not walkthrough.has_ended():
+                refuse_the_ended(running.processes)
+                time.sleep(0.1)
+        refuse_the_ended(running.processes)
+        if FAILURES.search(running.app.printed()):
+            raise Problem(f"Perma Payments failed at something. {running.app.last_words()}")
+        return walkthrough.wait()
+
+
+@contextmanager
+def world(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterator[World]:
+    """Bring up the database, Perma Payments, the sandbox and the clock, one after the other."""
+    refuse_production()
+    database = "the database of DATABASE_URL" if given_url() else "a temporary database"
+    # Each tells the browser where the other is, so these are the names that a browser uses.
+    app_url, sandbox_url = f"http://localhost:{app_port}", f"http://localhost:{sandbox_port}"
+    password = secrets.token_urlsafe(12)
+    print(f"Preparing {database} ...", flush=True)
+    with database_url() as url:
+        env = {
+            **{name: "" for name in dotenv_values(ROOT / ".env")},  # Empty counts as not set.
+            "DATABASE_URL": url,
+            "PERMA_PAYMENTS_ENV": "development",
+            "PERMA_URL": sandbox_url,
+            "CS_MODE": "sandbox",
+            "CS_SANDBOX_URL": sandbox_url,
+            "PAYMENTS_URL": app_url,
+            "EMAIL_HOST": "localhost",
+            "EMAIL_PORT": str(smtp_port),
+            "SANDBOX_PAYMENTS_URL": app_url,
+        }
+        create_database(url)
+        run_quietly("manage.py", "migrate", env=env, failure="The migrations failed.")
+        log_in_staff(password, env)
+        print("Starting Perma Payments and its sandbox ...", flush=True)
+        with (
+            leashed("Perma Payments", *GUNICORN, "--bind", f"{host}:{app_port}", env=env) as app,
+            leashed(
+                "The sandbox", "-m", "sandbox", "--host", host, "--port", str(sandbox_port),
+                "--smtp-port", str(smtp_port), env=env,
+            ) as sandbox,
+        ):
+            wait_until_it_answers(app, f"localhost:{app_port}", "/subscribe/")
+            wait_until_it_answers(sandbox, f"localhost:{sandbox_port}", "/")
+            with leashed("The clock", "manage.py", "run_clock", env=env) as clock:
+                yield World(app, app_url, sandbox, sandbox_url, clock, password, database)
+
+
+def refuse_production() -> None:
+    name = "PERMA_PAYMENTS_ENV"
+    if "production" in (os.environ.get(name), dotenv_values(ROOT / ".env").get(name)):
+        raise Problem(f"The demo does not run where {name} says production.")
+
+
+def log_in_staff(password: str, env: dict[str, str]) -> None:
+    """Make the staff's account; if it is there from another demo, give it the new password."""
+    run_quietly(
+        "manage.py", "shell", "--verbosity", "0", "--command", LOG_IN_STAFF,
+        env={**env, "STAFF": STAFF, "STAFF_PASSWORD": password},
+        failure="The staff's account could not be made.",
+    )

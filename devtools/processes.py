@@ -1,0 +1,197 @@
+"""The processes of a task: in the checkout's root, by the task's own Python, and never left behind.
+"""
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from http.client import HTTPConnection, HTTPException
+from typing import IO
+
+from devtools import ROOT, Problem
+
+# An access log short enough to be read and clear enough to be searched; it holds no query string.
+ACCESS_LOG = "%(m)s %(U)s was answered with %(s)s"
+
+GUNICORN = (
+    "-m", "gunicorn", "perma_payments.wsgi", "--threads", "8", "--graceful-timeout", "1",
+    "--access-logfile", "-", "--access-logformat", ACCESS_LOG,
+    "--no-control-socket",  # It would lie in the developer's home, and be one for all.
+)
+
+SECONDS_TO_FINISH = 10
+
+
+def run(*arguments: str, env: Mapping[str, str] | None = None) -> int:
+    """Run Python with these arguments, in the terminal, and return the exit code.
+
+    Ctrl-C reaches both it and the task. It is given the time to finish in its own way.
+    """
+    process = subprocess.Popen(python(arguments), cwd=ROOT, env=environment(env))
+    try:
+        return exit_code(process.wait())
+    except BaseException as reason:
+        try:
+            if not isinstance(reason, KeyboardInterrupt):
+                process.terminate()
+            process.wait(SECONDS_TO_FINISH)
+        finally:
+            process.kill()
+        raise
+
+
+def run_quietly(*arguments: str, env: Mapping[str, str] | None = None, failure: str) -> None:
+    """Run Python with these arguments. If that fails, tell the sentence and what was printed."""
+    finished = subprocess.run(
+        python(arguments), cwd=ROOT, env=environment(env), stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+    )
+    if finished.returncode != 0:
+        raise Problem("\n".join([failure, *finished.stdout.splitlines()[-30:]]))
+
+
+class Leashed:
+    """A process that ends with this one, however this one ends: see `devtools.leash`."""
+
+    def __init__(
+        self, name: str, *arguments: str, env: Mapping[str, str] | None = None, to_terminal: bool
+    ) -> None:
+        self.name = name
+        # What it prints goes to a file without a name, which can't be left lying around.
+        self.output: IO[bytes] | None = None if to_terminal else tempfile.TemporaryFile()
+        self.process = subprocess.Popen(
+            python(["-m", "devtools.leash", *python(arguments)]),
+            cwd=ROOT,
+            env=environment({"PYTHONUNBUFFERED": "1", **(env or {})}),
+            stdin=subprocess.PIPE,   # The leash.
+            stdout=self.output,
+            stderr=self.output,
+            start_new_session=True,  # Ctrl-C is for the task, which ends its processes in order.
+        )
+
+    def has_ended(self) -> bool:
+        return self.process.poll() is not None
+
+    def wait(self) -> int:
+        return exit_code(self.process.wait())
+
+    def end(self) -> None:
+        assert self.process.stdin
+        self.process.stdin.close()
+        self.process.wait()
+        if self.output:
+            self.output.close()
+
+    def printed(self) -> str:
+        """All that it has printed so far, unless that went to the terminal."""
+        if not self.output:
+            return ""
+        descriptor = self.output.fileno()
+        # Not read(), as its position in the file is the process's own.
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
+
+    def last_words(self) -> str:
+        lines = self.printed().splitlines()[-30:]
+        return "\n".join(["Its last lines:", *lines] if lines else ["It printed nothing."])
+
+
+@contextmanager
+def leashed(
+    name: str, *arguments: str, env: Mapping[str, str] | None = None, to_terminal: bool = False
+) -> Iterator[Leashed]:
+    """Run Python with these arguments beside the task, as long as this context at most."""
+    process = Leashed(name, *arguments, env=env, to_terminal=to_terminal)
+    try:
+        yield process
+    finally:
+        process.end()
+
+
+def refuse_the_ended(processes: Iterable[Leashed]) -> None:
+    """Raise a Problem if one that should go on has ended."""
+    for process in processes:
+        if process.has_ended():
+            raise Problem(f"{process.name} ended by itself, with exit code {process.wait()}. "
+                          f"{process.last_words()}")
+
+
+def wait_until_it_answers(process: Leashed, address: str, path: str, seconds: float = 60) -> None:
+    """Wait until a GET of that path is answered with 200."""
+    end = time.monotonic() + seconds
+    while (said := said_to_get(address, path)) != "200":
+        refuse_the_ended([process])
+        if time.monotonic() > end:
+            raise Problem(f"{process.name} should have answered http://{address}{path} with 200 "
+                          f"within {seconds:.0f} seconds. What came: {said}. "
+                          f"{process.last_words()}")
+        time.sleep(0.1)
+    refuse_the_ended([process])  # Lest it was another that answered.
+
+
+def said_to_get(address: str, path: str) -> str:
+    """The status that answers a GET, or why there is none. No proxy is asked."""
+    connection = HTTPConnection(address, timeout=10)
+    try:
+        connection.request("GET", path)
+        return str(connection.getresponse().status)
+    except (OSError, HTTPException) as error:
+        return str(error) or type(error).__name__
+    finally:
+        connection.close()
+
+
+def free_port(host: str, first: int | None = None) -> int:
+    """A port that nobody listens on: the first from that number on, or any."""
+    if first is None:
+        return bound_port(host, 0)
+    for port in range(first, first + 100):
+        # Bound by another on another address, it would still be theirs that `localhost` leads to.
+        if not somebody_listens("localhost", port):
+            try:
+                return bound_port(host, port)
+            except OSError:
+                pass
+    raise Problem(f"On {host} none of the 100 ports from {first} on is free.")
+
+
+def bound_port(host: str, port: int) -> int:
+    with socket.create_server((host, port)) as server:
+        return int(server.getsockname()[1])
+
+
+def somebody_listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=2).close()
+        return True
+    except OSError:
+        return False
+
+
+def end_in_order_when_told() -> None:
+    """Let SIGTERM, and the end of the terminal, go through every `finally` as Ctrl-C does."""
+    for sign in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(sign, lambda number, _: sys.exit(128 + number))
+
+
+def words(text: str) -> list[str]:
+    """What is separated by spaces or commas."""
+    return [word for word in re.split(r"[\s,]+", text) if word]
+
+
+def python(arguments: Iterable[str]) -> list[str]:
+    return [sys.executable, *arguments]
+
+
+def environment(changes: Mapping[str, str] | None) -> dict[str, str]:
+    return {**os.environ, **(changes or {})}
+
+
+def exit_code(code: int) -> int:
+    """As a shell has it: 128 and the number of the signal, for what a signal has ended."""
+    return code if code >= 0 else 128 - code

@@ -1,0 +1,58 @@
+"""What `fab` offers. What the tasks do is tried by `fab demo --check` and by using them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from devtools import ROOT, Problem, demo
+
+TASKS = [
+    "apply_responses", "demo", "init_db", "lint", "remind_of_overdue", "requirements", "run",
+    "run_clock", "send_daily_report", "send_task_mails", "test",
+]
+
+
+def fab(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "fabric", *arguments],
+        cwd=ROOT / "devtools", env={**os.environ, **variables}, capture_output=True, text=True,
+    )
+
+
+def test_every_task_is_listed_with_what_it_does_and_with_its_name_as_written() -> None:
+    listed = fab("--list").stdout
+    for name in TASKS:
+        assert f"\n  {name}   " in listed
+
+
+def test_a_task_that_can_not_go_on_says_why_in_a_sentence() -> None:
+    done = fab("init_db", DATABASE_URL="no URL")
+    assert done.returncode == 1
+    assert done.stderr.startswith("DATABASE_URL can not be read: expected")
+    assert "Traceback" not in done.stderr
+
+
+def test_the_demo_refuses_production(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.delenv("PERMA_PAYMENTS_ENV", raising=False)
+    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    demo.refuse_production()
+
+    (tmp_path / ".env").write_text("PERMA_PAYMENTS_ENV=production\n")
+    with pytest.raises(Problem, match="does not run where PERMA_PAYMENTS_ENV says production"):
+        demo.refuse_production()
+
+
+@pytest.mark.parametrize("line, is_failure", [
+    ("POST /subscribe/ was answered with 200", False),
+    ("POST /subscribe/ was answered with 500", True),
+    ("POST /subscribe/ was answered with 503", True),
+    ("GET /500/ was answered with 404", False),
+    ("Traceback (most recent call last):", True),
+    ("2026-11-21 10:00:00,000 WARNING payments: 500 of them", False),
+    ("2026-11-21 10:00:00,000 ERROR payments: it could not be applied", True),
+])
+def test_the_check_of_the_demo_knows_a_failure_in_the_log(line: str, is_failure: bool) -> None:
+    assert bool(demo.FAILURES.search(f"one line\n{line}\nanother\n")) is is_failure

@@ -1,0 +1,183 @@
+"""The tasks of a developer: `fab --list` names them, `fab --help TASK` tells more.
+
+They need nothing but what requirements-dev.txt installs: without DATABASE_URL (in the environment,
+or in .env) each has a PostgreSQL of its own, which ends with it. fabric.yaml keeps their names as
+they are written here: init_db, not init-db.
+"""
+
+import functools
+import os
+import shlex
+import sys
+from collections.abc import Callable
+from typing import Any
+
+from invoke.context import Context
+from invoke.exceptions import Exit
+from invoke.tasks import task as invoke_task
+
+from devtools import Problem, browser, demo as demonstration, postgres, processes
+
+
+def task(function: Callable[..., None]) -> Any:
+    """A task that tells its problems in sentences, and ends what it has started."""
+
+    @functools.wraps(function)
+    def told(*args: Any, **kwargs: Any) -> None:
+        processes.end_in_order_when_told()
+        try:
+            function(*args, **kwargs)
+        except Problem as problem:
+            raise Exit(str(problem), code=1)
+
+    return invoke_task(told)
+
+
+@task
+def demo(context: Context, check: bool = False) -> None:
+    """Run Perma Payments beside stand-ins of Perma.cc and CyberSource; Ctrl-C ends it.
+
+    With --check, walk through it unattended instead; the exit code is 0 if all went well.
+    DEMO_HOST is the address that both listen on: 127.0.0.1 unless set.
+    """
+    if check:
+        sys.exit(demonstration.check())
+    until_interrupted(demonstration.demo)
+
+
+@task
+def run(context: Context) -> None:
+    """Run Perma Payments on http://localhost:8000, on a database that is kept; Ctrl-C ends it.
+
+    The code is loaded again when it changes. BIND lists where to listen, as host:port separated by
+    spaces or commas: 127.0.0.1:8000 unless set.
+    """
+    addresses = processes.words(os.environ.get("BIND", "")) or ["127.0.0.1:8000"]
+
+    def serve() -> None:
+        with postgres.database_url(kept=True) as url:
+            prepare_database(url)
+            with processes.leashed(
+                "Perma Payments", *processes.GUNICORN, "--reload",
+                *[f"--bind={address}" for address in addresses],
+                env={"DATABASE_URL": url}, to_terminal=True,
+            ) as app:
+                print("Starting Perma Payments at", *map(address_in_browser, addresses), flush=True)
+                sys.exit(app.wait())
+
+    until_interrupted(serve)
+
+
+@task
+def init_db(context: Context) -> None:
+    """Create the database if it is missing, and bring it up to date."""
+    with postgres.database_url(kept=True) as url:
+        prepare_database(url)
+
+
+@task
+def test(context: Context, args: str = "") -> None:
+    """Run the tests and say what they cover; --args "-k word" are arguments for pytest."""
+    tested = processes.run("-m", "coverage", "run", "-m", "pytest", *shlex.split(args))
+    covered = processes.run("-m", "coverage", "report")
+    if not browser.find_browser():
+        print("The tests of pages in a browser did not run, as there is no Chromium or Chrome. "
+              "Install one (on Debian: apt-get install chromium), or name one in CHROMIUM.")
+    sys.exit(tested or covered)
+
+
+@task
+def lint(context: Context) -> None:
+    """Check style, types, imports, migrations and Django's settings."""
+    checks = {
+        "flake8": ["-m", "flake8"],
+        "mypy": ["-m", "mypy"],
+        "lint-imports": ["-c", "from importlinter.cli import lint_imports_command as lint; lint()"],
+        "makemigrations --check": ["manage.py", "makemigrations", "--check", "--dry-run"],
+        "check": ["manage.py", "check"],
+    }
+    failed = []
+    with postgres.database_url() as url:
+        for name, command in checks.items():
+            print(f"--- {name}", flush=True)
+            if processes.run(*command, env={"DATABASE_URL": url}) != 0:
+                failed.append(name)
+    if failed:
+        raise Problem(f"Failed: {', '.join(failed)}.")
+    print("All checks passed.")
+
+
+@task
+def requirements(context: Context) -> None:
+    """Compile requirements.txt and requirements-dev.txt, with hashes, from their .in files."""
+    for name in ("requirements", "requirements-dev"):
+        code = processes.run(
+            "-m", "uv", "pip", "compile", "--universal", "--python-version", "3.11",
+            "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header",
+            "--quiet", f"{name}.in", "--output-file", f"{name}.txt",
+        )
+        if code != 0:
+            raise Problem(f"{name}.in could not be compiled.")
+
+
+@task
+def run_clock(context: Context) -> None:
+    """Run the clock: the daily report, reminders, and what failed tried again; Ctrl-C ends it."""
+    until_interrupted(lambda: manage("run_clock"))
+
+
+@task
+def send_daily_report(context: Context) -> None:
+    """Mail staff what is still to do, once a day. For those who prefer cron to the clock."""
+    manage("send_daily_report")
+
+
+@task
+def remind_of_overdue(context: Context) -> None:
+    """Mail staff and developers what has waited for too long, once a day. For cron."""
+    manage("remind_of_overdue")
+
+
+@task
+def send_task_mails(context: Context) -> None:
+    """Mail the staff tasks that nobody was told of yet. For cron."""
+    manage("send_task_mails")
+
+
+@task
+def apply_responses(context: Context) -> None:
+    """Apply CyberSource's responses that are kept but not applied yet. For cron."""
+    manage("apply_responses")
+
+
+def manage(command: str) -> None:
+    """Run a command of manage.py on the database of DATABASE_URL, or on the one that is kept."""
+    with postgres.database_url(kept=True) as url:
+        sys.exit(processes.run("manage.py", command, env={"DATABASE_URL": url}))
+
+
+def prepare_database(url: str) -> None:
+    """Create the database if it is missing, and migrate it."""
+    if postgres.given_url():
+        print("Using the database of DATABASE_URL.", flush=True)
+    else:
+        print(f"Using a PostgreSQL that keeps its data in {postgres.kept_directory()}", flush=True)
+    if postgres.create_database(url):
+        print("The database is new.", flush=True)
+    if processes.run("manage.py", "migrate", env={"DATABASE_URL": url}) != 0:
+        raise Problem("The migrations failed.")
+
+
+def until_interrupted(function: Callable[[], None]) -> None:
+    """Call what only ends by Ctrl-C; that is its good end."""
+    try:
+        function()
+    except KeyboardInterrupt:
+        print("\nStopped.")
+
+
+def address_in_browser(address: str) -> str:
+    """The address of a host:port, as a browser on this machine reaches it."""
+    host, _, port = address.rpartition(":")
+    host = "localhost" if host in ("", "0.0.0.0", "127.0.0.1", "[::]", "[::1]") else host
+    return f"http://{host}" + ("" if port == "80" else f":{port}")
