@@ -72,6 +72,11 @@ def check_production(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
         "*" in settings.ALLOWED_HOSTS, 10, "ALLOWED_HOSTS allows any host.",
         "List the host names that the service answers to.",
     )
+    refuse_if(
+        settings.MAIL_FROM.lower() == settings.MAIL_REPLY_TO.lower(), 11,
+        "MAIL_FROM and MAIL_REPLY_TO are the same: Perma.cc's help desk files mail from its own address badly.",
+        "Set MAIL_FROM to an address that is not the help desk's.",
+    )
     return errors
 
 

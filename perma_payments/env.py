@@ -7,7 +7,7 @@ import base64
 import binascii
 import re
 from collections.abc import Callable, Mapping
-from datetime import date
+from datetime import date, time
 from email.utils import parseaddr
 from pathlib import Path
 from typing import TypeVar
@@ -87,6 +87,26 @@ class Env:
     def email(self, name: str, default: str | None = None, *, example: str) -> str:
         """An address of e-mail."""
         return self.read(name, _email, default=default, expected="an address of e-mail", example=example)
+
+    def emails(self, name: str, default: list[str] | None = None, *, example: str) -> list[str]:
+        """Addresses of e-mail, separated by commas."""
+        return self.read(
+            name, lambda text: [_email(word) for word in _words(text)], default=default,
+            expected="one or more addresses of e-mail, separated by commas", example=example,
+        )
+
+    def time_of_day(self, name: str, default: time) -> time:
+        """A time of day, in UTC."""
+        return self.read(
+            name, _time_of_day, default=default, expected="a time of day in UTC, as HH:MM", example="09:00"
+        )
+
+    def url_with_pk(self, name: str, default: str) -> str:
+        """A web address with ``{pk}`` where an id goes."""
+        return self.read(
+            name, _url_with_pk, default=default, expected="a web address with {pk} where the id goes",
+            example="https://perma.cc/admin/perma/registrar/{pk}/change/",
+        )
 
     def key(self, name: str, default: bytes | None = None) -> bytes:
         """A NaCl key: 32 bytes in base64."""
@@ -194,6 +214,18 @@ def _base_url(text: str) -> str:
 def _email(text: str) -> str:
     _, address = parseaddr(text)
     if address != text or not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text):
+        raise ValueError
+    return text
+
+
+def _time_of_day(text: str) -> time:
+    if not re.fullmatch(r"[0-9]{2}:[0-9]{2}", text, re.ASCII):
+        raise ValueError
+    return time.fromisoformat(text)
+
+
+def _url_with_pk(text: str) -> str:
+    if text.count("{pk}") != 1 or not re.fullmatch(r"https?://[^\s/{}]+/[^\s{}]*\{pk\}[^\s{}]*", text):
         raise ValueError
     return text
 

@@ -4,7 +4,7 @@ Development works with nothing set but a database (the Fabric tasks see to that)
 ``PERMA_PAYMENTS_ENV=production`` every real value is demanded. ``.env.example`` lists all variables.
 """
 import os
-from datetime import timedelta
+from datetime import time, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -176,6 +176,43 @@ CS_KEYS = SigningKeys(*env.signing_keys("CS_KEYS", in_development(development.CS
 
 VAULT_PUBLIC_KEY = env.named_key("VAULT_PUBLIC_KEY", in_development(development.VAULT_PUBLIC_KEY))
 GRACE_PERIOD_DAYS = env.whole_number("GRACE_PERIOD_DAYS", 31, least=0, most=366, unit="days")
+
+# --- Mail -------------------------------------------------------------------------------------------
+
+# The sandbox receives development's mail, and shows it.
+EMAIL_HOST = env.text(
+    "EMAIL_HOST", in_development("localhost"), expected="the name of the mail server", example="smtp.example.org"
+)
+EMAIL_PORT = env.whole_number(
+    "EMAIL_PORT", 587 if IN_PRODUCTION else 8025, least=1, most=65535, unit="the mail server's port"
+)
+EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", IN_PRODUCTION)
+EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "", expected="a user of the mail server", example="perma-payments")
+EMAIL_HOST_PASSWORD = env.text(
+    "EMAIL_HOST_PASSWORD", "", expected="that user's password", example="(the password)"
+)
+# For a whole conversation with the mail server, in seconds: a customer may be waiting.
+EMAIL_TIMEOUT = 10
+MAIL_FROM = env.email("MAIL_FROM", in_development("payments@perma.example"), example="payments@perma.cc")
+MAIL_REPLY_TO = env.email("MAIL_REPLY_TO", in_development("help@perma.example"), example="info@perma.cc")
+MAIL_SUBJECT_PREFIX = "[Perma Payments] "
+STAFF_EMAILS = env.emails("STAFF_EMAILS", in_development(["staff@perma.example"]), example="info@perma.cc")
+DEVELOPER_EMAILS = env.emails(
+    "DEVELOPER_EMAILS", in_development(["developers@perma.example"]), example="developers@perma.cc"
+)
+DAILY_REPORT_TIME = env.time_of_day("DAILY_REPORT_TIME", time(9, 0))
+OVERDUE_DAYS = env.whole_number("OVERDUE_DAYS", 3, least=1, most=60, unit="days")
+
+# Where staff look a customer up.
+PERMA_REGISTRAR_ADMIN_URL = env.url_with_pk(
+    "PERMA_REGISTRAR_ADMIN_URL", PERMA_URL + "/admin/perma/registrar/{pk}/change/"
+)
+PERMA_INDIVIDUAL_ADMIN_URL = env.url_with_pk(
+    "PERMA_INDIVIDUAL_ADMIN_URL", PERMA_URL + "/admin/perma/linkuser/{pk}/change/"
+)
+PAYMENTS_URL = env.base_url(
+    "PAYMENTS_URL", in_development("http://localhost:8000"), example="https://payments.example.org"
+)
 
 # --- The staff's side -------------------------------------------------------------------------------
 

@@ -4,12 +4,22 @@ from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 
 from .views.callback import cybersource_callback
+from .views.cancel_request import cancel_request
+from .views.change import change
+from .views.purchase import acknowledge_purchase, purchase, purchase_history
 from .views.subscribe import subscribe
 from .views.subscription import subscription
+from .views.update import update
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("subscribe/", subscribe, name="subscribe"),
+    path("change/", change, name="change"),
+    path("update/", update, name="update"),
+    path("cancel-request/", cancel_request, name="cancel_request"),
+    path("purchase/", purchase, name="purchase"),
     path("subscription/", subscription, name="subscription"),
+    path("purchase-history/", purchase_history, name="purchase_history"),
+    path("acknowledge-purchase/", acknowledge_purchase, name="acknowledge_purchase"),
     path("cybersource-callback/", cybersource_callback, name="cybersource_callback"),
 ]
 if settings.ADMIN_ENABLED:

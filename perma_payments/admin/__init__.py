@@ -1,4 +1,4 @@
-"""The staff's side. The ledger is for looking at: nothing in it is added, changed or deleted by hand."""
+"""The staff's side. The ledger is for looking at: tasks are ended here, nothing else changes by hand."""
 from django.contrib import admin
 
 from ..models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
@@ -6,9 +6,9 @@ from .ledger import (
     OutgoingTransactionAdmin,
     PurchaseAdmin,
     ResponseAdmin,
-    StaffTaskAdmin,
     SubscriptionAgreementAdmin,
 )
+from .staff_tasks import StaffTaskAdmin
 
 admin.site.site_header = "Perma Payments"
 admin.site.site_title = "Perma Payments"

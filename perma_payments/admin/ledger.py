@@ -62,13 +62,3 @@ class ResponseAdmin(LedgerAdmin):
     search_fields = ("transaction_id", "transaction_uuid", "reference_number")
     ordering = ("-received_at",)
     exclude = ("payment_token", "sealed", "fingerprint")
-
-
-class StaffTaskAdmin(LedgerAdmin):
-    """Things to do, the open ones first, the oldest of them on top."""
-
-    list_display = ("kind", "agreement", "purchase", "opened_at", "done_at")
-    list_filter = ("kind", ("done_at", admin.EmptyFieldListFilter))
-    list_select_related = ("agreement", "purchase")
-    ordering = ("-done_at", "opened_at")
-    exclude = ("message_nonce",)

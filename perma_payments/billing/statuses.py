@@ -37,6 +37,11 @@ def is_standing(status: str, paid_through: datetime | None, now: datetime) -> bo
     return status in (Status.CURRENT, Status.HOLD)
 
 
+def is_alterable(status: str, *, cancellation_requested: bool) -> bool:
+    """Whether the customer can change, update or cancel a subscription: it is charged, and goes on being so."""
+    return status in (Status.CURRENT, Status.HOLD) and not cancellation_requested
+
+
 def reported_status(status: str, *, cancellation_requested: bool) -> str:
     """The status that Perma.cc is told: a requested cancellation shows only while the subscription is Current."""
     if status == Status.CURRENT and cancellation_requested:

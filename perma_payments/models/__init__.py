@@ -4,6 +4,7 @@ Uniqueness, exactly-one-of and completeness are constraints in the database. Row
 every change to an agreement, a purchase or a staff task is in an append-only history, whoever makes it.
 """
 from .agreement import SubscriptionAgreement
+from .job_run import JobRun
 from .purchase import Purchase
 from .reference_number import ReferenceNumber
 from .response import Outcome, Response
@@ -11,6 +12,7 @@ from .staff_task import Resolution, StaffTask, TaskKind
 from .transaction import OutgoingTransaction
 
 __all__ = [
+    "JobRun",
     "OutgoingTransaction",
     "Outcome",
     "Purchase",

@@ -9,10 +9,21 @@ from ..billing.customers import Customer
 def lock_customer(customer: Customer) -> None:
     """Hold everything about a customer until the running transaction ends.
 
-    A customer has no row of its own here, so this is an advisory lock of PostgreSQL's, on a number
-    made from the customer's name. Two customers who share a number would only wait for each other.
+    A customer has no row of its own here, so this is an advisory lock of PostgreSQL's.
     """
-    digest = hashlib.sha256(str(customer).encode()).digest()
-    number = int.from_bytes(digest[:8], "big", signed=True)
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [number])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_number(f"customer {customer}")])
+
+
+def try_to_lock(name: str) -> bool:
+    """Hold what a name stands for until the running transaction ends; return False if another one holds it."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_number(name)])
+        (locked,) = cursor.fetchone()
+    return bool(locked)
+
+
+def _number(name: str) -> int:
+    """PostgreSQL's advisory locks are numbers. Two names that shared one would only wait for each other."""
+    digest = hashlib.sha256(name.encode()).digest()
+    return int.from_bytes(digest[:8], "big", signed=True)

@@ -2,9 +2,18 @@
 import logging
 from datetime import datetime
 
+import pghistory
+from django.contrib.auth.models import User
+from django.db import transaction
+
 from ..models import Purchase, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
+from .locks import lock_customer
 
 logger = logging.getLogger(__name__)
+
+
+class NotOpen(Exception):
+    """The task has ended already."""
 
 
 def open_for_response(
@@ -26,6 +35,39 @@ def open_for_response(
     )
     if created:
         logger.warning("staff task %s opened: %s, response %s", task.pk, kind.value, response.pk)
+    return task
+
+
+def finish(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
+    """Record that a person has done a task. Raises NotOpen if it has ended already."""
+    return _end(task_id, Resolution.DONE, by=by, note=note, now=now)
+
+
+def withdraw(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
+    """Record that a task is no longer needed. Raises NotOpen if it has ended already.
+
+    A cancellation that is withdrawn (the customer changed their mind) counts as never asked for: the
+    subscription goes on, and Perma.cc is told so.
+    """
+    return _end(task_id, Resolution.WITHDRAWN, by=by, note=note, now=now)
+
+
+def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: datetime) -> StaffTask:
+    with transaction.atomic(), pghistory.context(source="staff", user=by.pk, reason=note):
+        task = StaffTask.objects.select_related("agreement").get(pk=task_id)
+        if task.agreement is not None:
+            lock_customer(task.agreement.customer)
+        # Read again under the lock: someone else may have ended it meanwhile.
+        task = StaffTask.objects.select_for_update().get(pk=task_id)
+        if task.done_at is not None:
+            raise NotOpen(f"staff task {task_id}")
+        if task.agreement and task.kind == TaskKind.CANCELLATION and resolution == Resolution.WITHDRAWN:
+            agreement = SubscriptionAgreement.objects.select_for_update().get(pk=task.agreement.pk)
+            agreement.cancellation_requested_at = None
+            agreement.save()
+        task.done_at, task.done_by, task.resolution, task.note = now, by, resolution, note
+        task.save(update_fields=["done_at", "done_by", "resolution", "note"])
+    logger.info("staff task %s ended: %s", task_id, resolution.value)
     return task
 
 

@@ -1,5 +1,5 @@
 """Fixtures that several modules share."""
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.test import Client
 
 from . import cyber_source, perma_cc
+from .mail_server import Mailbox, mail_server
 
 FORM = "application/x-www-form-urlencoded"
 Post = Callable[..., HttpResponse]
@@ -36,3 +37,10 @@ def call_back(client: Client) -> Post:
         return client.post("/cybersource-callback/", urlencode(fields), content_type=FORM)
 
     return call_back
+
+
+@pytest.fixture
+def mailbox(settings: Any) -> Iterator[Mailbox]:
+    """What a real mail server is sent."""
+    with mail_server(settings) as mailbox:
+        yield mailbox

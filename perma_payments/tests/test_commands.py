@@ -1,18 +1,27 @@
 """What operators run."""
 import base64
+import os
+import signal
+import subprocess
+import sys
+import time
+from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.utils import timezone
 from nacl.public import PrivateKey
 
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Response
+from perma_payments.models import Response, StaffTask
 from perma_payments.services.receive_callback import receive_callback
 
 from . import cyber_source, ledger
+from .mail_server import free_port, use
 
 VAULT_SECRET = "txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="
 
@@ -89,3 +98,60 @@ def test_apply_responses_fails_loudly(response, monkeypatch):
 
     with pytest.raises(CommandError, match="each has a staff task"):
         run("apply_responses")
+
+
+@pytest.mark.parametrize(("command", "subject"), [
+    ("send_daily_report", "Nothing pending"), ("remind_of_overdue", "Overdue: 1"),
+])
+def test_a_daily_job_is_done_once_a_day_however_often_cron_calls(db, mailbox, command, subject):
+    ledger.paid_purchase(paid_at=timezone.now() - timedelta(days=2))
+
+    assert run(command).endswith("is done.\n")
+    assert run(command).endswith("was done today.\n")
+    assert mailbox.subjects == [subject]
+
+
+def test_a_daily_job_that_cannot_be_mailed_fails_in_a_sentence(db, settings):
+    use(settings, free_port())
+
+    with pytest.raises(CommandError, match="The daily report could not be mailed: ConnectionRefusedError"):
+        run("send_daily_report")
+
+
+def test_send_task_mails_says_how_many_it_sent(db, mailbox, settings):
+    StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement())
+    port = settings.EMAIL_PORT
+    use(settings, free_port())
+    with pytest.raises(CommandError, match="The mail server did not take them"):
+        run("send_task_mails")
+
+    use(settings, port)
+    assert run("send_task_mails") == "Sent: 1. Not sent: 0.\n"
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_clock_runs_until_it_is_told_to_stop_and_does_at_once_what_is_due(mailbox, settings, transactional_db):
+    StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement())
+    database = connection.settings_dict
+    process = subprocess.Popen(
+        [sys.executable, "manage.py", "run_clock"], cwd=settings.BASE_DIR, stdout=subprocess.PIPE, text=True,
+        env={
+            **os.environ, "EMAIL_HOST": settings.EMAIL_HOST, "EMAIL_PORT": str(settings.EMAIL_PORT),
+            "DAILY_REPORT_TIME": "00:00",
+            "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
+                **{**database, "HOST": quote(database["HOST"], safe="")}
+            ),
+        },
+    )
+    try:
+        assert process.stdout.readline() == "The clock runs.\n"
+        for _ in range(300):
+            if len(mailbox.mails) == 2:
+                break
+            time.sleep(0.1)
+        assert sorted(mailbox.subjects)[1] == "Still to do: 1"
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(10) == 0
+    finally:
+        process.kill()
+        process.wait()

@@ -6,9 +6,12 @@ from typing import Any
 import pytest
 import requests
 from bs4 import BeautifulSoup
+from django.db import connection
+from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Response, StaffTask, SubscriptionAgreement
+from perma_payments.services import clock
 
 from . import cyber_source, ledger, perma_cc
 
@@ -85,3 +88,47 @@ def test_callbacks_and_queries_of_many_customers_at_once_do_not_disturb_each_oth
 
     assert at_once(*calls) == [200] * 16
     assert SubscriptionAgreement.objects.filter(status="Current").count() == 8
+
+
+def test_one_of_ten_acknowledgements_at_once_counts(live_server):
+    bought = ledger.paid_purchase()
+
+    def acknowledge() -> requests.Response:
+        # Ten workers of Perma.cc's, each with a message of its own.
+        data = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
+        return requests.post(f"{live_server.url}/acknowledge-purchase/", data=data, timeout=30)
+
+    assert sorted(at_once(*[acknowledge] * 10)) == [200] + [400] * 9
+
+
+@pytest.mark.parametrize("same_message", [True, False])
+def test_eight_cancellations_at_once_are_one_task_and_one_mail(live_server, mailbox, same_message):
+    agreement = ledger.standing_agreement()
+    data = perma_cc.form("cancel-request")
+
+    def cancel() -> requests.Response:
+        fields = data if same_message else perma_cc.form("cancel-request")
+        return requests.post(f"{live_server.url}/cancel-request/", data=fields, timeout=30, allow_redirects=False)
+
+    assert at_once(*[cancel] * 8) == [302] * 8
+    assert StaffTask.objects.get().agreement == agreement
+    assert len(mailbox.mails) == 1
+
+
+def test_four_clocks_at_once_do_each_job_once(mailbox):
+    now = timezone.now().replace(hour=23)
+    StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement(), opened_at=now)
+
+    def tick() -> None:
+        try:
+            clock.do_daily_jobs(now=now)
+            clock.retry(now=now)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        for future in [pool.submit(tick) for _ in range(4)]:
+            future.result()
+    assert sorted(subject.split(":")[0] for subject in mailbox.subjects) == [
+        "Cancel a subscription in CyberSource", "Still to do",
+    ]

@@ -14,6 +14,16 @@ def checkout(request: HttpRequest, form: SignedForm) -> HttpResponse:
     return _page(request, "checkout.html", form=form)
 
 
+def card_update(request: HttpRequest, form: SignedForm) -> HttpResponse:
+    """The same, where nothing is paid: the card or the address is replaced."""
+    return _page(request, "card_update.html", form=form)
+
+
+def nothing_to_alter(request: HttpRequest) -> HttpResponse:
+    """The customer has no subscription that could be changed, updated or cancelled."""
+    return _page(request, "nothing_to_alter.html")
+
+
 def already_subscribed(request: HttpRequest) -> HttpResponse:
     """The customer has a subscription already."""
     return _page(request, "already_subscribed.html")

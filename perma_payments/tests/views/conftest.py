@@ -9,6 +9,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client
+from django.test.client import ClientHandler
 
 from perma_payments.billing.transactions import Kind
 
@@ -20,6 +21,19 @@ from .routes import Asker, Route
 Refused = Callable[..., HttpResponse]
 
 
+@pytest.fixture(scope="session")
+def _handler() -> ClientHandler:
+    """Making one takes longer than most tests: WhiteNoise looks for all static files."""
+    return ClientHandler(enforce_csrf_checks=True)
+
+
+@pytest.fixture
+def client(client: Client, _handler: ClientHandler) -> Client:
+    """The client of all tests, as fast as it can be, and as suspicious of forgery as Django can be."""
+    client.handler = _handler
+    return client
+
+
 @pytest.fixture(autouse=True)
 def _nothing_counted() -> None:
     """Each test has all the lines of the log: refused callbacks are counted, and not all are logged."""
@@ -29,8 +43,8 @@ def _nothing_counted() -> None:
 @pytest.fixture
 def stock(db: None) -> dict[str, str]:
     """A ledger with something in it. Returns the signed form of its one unanswered checkout."""
-    ledger.standing_agreement(ledger.INDIVIDUAL)
-    ledger.paid_purchase()
+    ledger.standing_agreement(ledger.INDIVIDUAL, reference_number="PERMA-0000-0001")
+    ledger.paid_purchase(reference_number="PERMA-0000-0002")
     return ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
 
 
@@ -49,8 +63,8 @@ def refused(client: Client, stock: dict[str, str], caplog: pytest.LogCaptureFixt
         assert reason in said
         text = body if isinstance(body, str) else body.decode("utf-8", "replace")
         posted = [text, *(part for pair in parse_qsl(text[:20_000]) for part in pair)]
-        assert traces.said_of(posted, traces.log(caplog)) == []
-        assert traces.said_of(posted, response.content.decode()) == []
+        assert traces.told(posted, traces.log(caplog)) == []
+        assert traces.told(posted, response.content.decode()) == []
         if route.asker is Asker.BROWSER:
             assert_is_page_for_a_person(response)
         return response

@@ -2,6 +2,7 @@
 import logging
 import re
 from collections.abc import Iterable
+from functools import cache
 
 import pytest
 from django.db import connection
@@ -18,41 +19,40 @@ _FORMATTER = NoValuesFormatter("{levelname} {name}: {message}", style="{")
 _TELLING = re.compile(r"[0-9A-Za-z+/]{16,}", re.ASCII)
 
 
-def rows() -> dict[str, list[str]]:
-    """Every row of every table of ours, histories included, as text."""
-    with connection.cursor() as cursor:
-        tables = [name for name in connection.introspection.table_names(cursor) if _is_ours(name)]
-        found = {}
-        for table in tables:
-            quoted = connection.ops.quote_name(table)
-            cursor.execute(f"SELECT t::text FROM {quoted} t ORDER BY 1")
-            found[table] = [row for row, in cursor.fetchall()]
-    # The tables of the design, and the histories of three of them.
+def rows() -> list[tuple[str, str]]:
+    """Every row of every table of ours, histories included: the table's name, and the row as text."""
+    tables = {table for table, _ in _text_columns()}
     assert {f"perma_payments_{name}" for name in (
         "subscriptionagreement", "purchase", "outgoingtransaction", "response", "stafftask",
         "subscriptionagreementevent", "purchaseevent", "stafftaskevent",
-    )} <= found.keys()
-    return found
+    )} <= tables
+    return _select(f"SELECT '{table}', t::text FROM {table} t" for table in sorted(tables))
 
 
 def texts_in_database() -> list[str]:
     """What is in any column that holds text, in any table of ours."""
-    found: list[str] = []
+    return [text for _, text in _select(
+        f"SELECT '{table}', {column}::text FROM {table} WHERE {column} IS NOT NULL"
+        for table, column in _text_columns()
+    )]
+
+
+@cache
+def _text_columns() -> list[tuple[str, str]]:
+    """The table and the column, quoted, of all text of ours."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
+            " AND table_name ~ '^(perma_payments|pghistory)_'"
             " AND data_type IN ('character varying', 'text', 'character', 'json', 'jsonb')"
         )
-        for table, column in cursor.fetchall():
-            if _is_ours(table):
-                table, column = map(connection.ops.quote_name, (table, column))
-                cursor.execute(f"SELECT {column}::text FROM {table} WHERE {column} IS NOT NULL")
-                found += [text for text, in cursor.fetchall()]
-    return found
+        return [(table, connection.ops.quote_name(column)) for table, column in cursor.fetchall()]
 
 
-def _is_ours(table: str) -> bool:
-    return table.startswith(("perma_payments_", "pghistory_"))
+def _select(statements: Iterable[str]) -> list[tuple[str, str]]:
+    with connection.cursor() as cursor:
+        cursor.execute(" UNION ALL ".join(statements) + " ORDER BY 1, 2")
+        return cursor.fetchall()
 
 
 def log(caplog: pytest.LogCaptureFixture) -> str:
@@ -68,7 +68,7 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
     ]
 
 
-def said_of(posted: Iterable[str], text: str) -> list[str]:
+def told(posted: Iterable[str], text: str) -> list[str]:
     """Which telling pieces of what was posted, and which personal data, are in a text."""
     pieces = {MARKER, *(piece[:40] for value in posted for piece in _TELLING.findall(value[:20_000])[:50])}
     return [piece for piece in pieces if piece in text] + personal_data_in([text])
@@ -76,8 +76,8 @@ def said_of(posted: Iterable[str], text: str) -> list[str]:
 
 def personal_data_in(texts: Iterable[str]) -> list[str]:
     """Which of the customer's data are in any of the texts; short ones, such as a state, as whole words."""
+    text = "\n".join(texts)
     return [
         value for value in cyber_source.PERSONAL.values()
-        if any(re.search(rf"(?<!\w){re.escape(value)}(?!\w)" if len(value) < 5 else re.escape(value), text)
-               for text in texts)
+        if (value in text if len(value) > 4 else re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text))
     ]

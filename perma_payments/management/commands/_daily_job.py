@@ -1,0 +1,22 @@
+"""What the commands of the daily jobs share."""
+from typing import Any, ClassVar
+
+from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
+
+from ...emails import NotDelivered
+from ...services.clock import do_once_a_day
+
+
+class DailyJobCommand(BaseCommand):
+    """Does one daily job, unless it was done today, by whomever: for those who prefer cron to the clock."""
+
+    job: ClassVar[str]
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """See Django's BaseCommand."""
+        try:
+            done = do_once_a_day(self.job, now=timezone.now())
+        except NotDelivered as failure:
+            raise CommandError(f"The {self.job} could not be mailed: {failure}.") from None
+        self.stdout.write(f"The {self.job} is done." if done else f"The {self.job} was done today.")

@@ -1,0 +1,64 @@
+"""Which subscription a customer can alter: the one that Perma.cc is shown, while it goes on being charged."""
+import logging
+from datetime import datetime
+from typing import Any
+
+from django.db import transaction
+
+from ..billing.customers import Customer
+from ..billing.statuses import is_alterable
+from ..billing.transactions import Kind
+from ..cybersource.checkout import SignedForm, transaction_type
+from ..models import OutgoingTransaction, SubscriptionAgreement
+from . import checkouts
+from .locks import lock_customer
+
+logger = logging.getLogger(__name__)
+
+
+class NothingToAlter(Exception):
+    """The customer has no subscription that can be altered."""
+
+
+def alterable_agreement(
+    customer: Customer, *, now: datetime, or_cancelling: bool = False
+) -> SubscriptionAgreement:
+    """The customer's standing agreement, if it can be altered.
+
+    Raises NothingToAlter if there is none, or if it is ended or, unless ``or_cancelling``, about to be.
+    """
+    agreement = SubscriptionAgreement.objects.of(customer).standing(now).first()
+    if agreement is None:
+        raise NothingToAlter(f"{customer} has no subscription")
+    cancelling = agreement.cancellation_requested_at is not None and not or_cancelling
+    if not is_alterable(agreement.status, cancellation_requested=cancelling):
+        raise NothingToAlter(f"{agreement} cannot be altered")
+    return agreement
+
+
+def begin_alteration(
+    kind: Kind, customer: Customer, *, nonce: bytes, now: datetime, **terms: Any
+) -> SignedForm:
+    """Begin a checkout that alters the customer's subscription, and return the form that takes the customer there.
+
+    The subscription stays as it is until CyberSource accepts. The same message, sent again in time, leads
+    to the same checkout. Raises MessageUsedUp and NothingToAlter; nothing is recorded then.
+    """
+    with transaction.atomic(durable=True):
+        lock_customer(customer)
+        outgoing = checkouts.begun_by(nonce, kind, customer, now=now)
+        agreement = alterable_agreement(customer, now=now)
+        if not agreement.payment_token:
+            # A staff task says so since the subscription was paid.
+            raise NothingToAlter(f"{agreement} has no token")
+        if outgoing is None:
+            outgoing = OutgoingTransaction.objects.create(
+                kind=kind,
+                transaction_type=transaction_type(kind, terms.get("amount")),
+                agreement=agreement,
+                message_nonce=nonce,
+                created_at=now,
+                **terms,
+            )
+            logger.info("%s: %s %s begun for %s", agreement, kind, outgoing, customer)
+    return checkouts.form_of(outgoing, now=now)

@@ -1,0 +1,102 @@
+"""Staff end their tasks in the admin."""
+import pytest
+from django.contrib.auth.models import Permission, User
+from django.test import Client
+
+from perma_payments.models import StaffTask
+
+from .. import ledger
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/perma_payments/stafftask/"
+
+
+@pytest.fixture
+def task() -> StaffTask:
+    agreement = ledger.standing_agreement(cancellation_requested_at="2026-11-21T12:00Z")
+    return StaffTask.objects.create(kind="cancellation", agreement=agreement)
+
+
+def log_in(client: Client, *permissions: str, is_staff: bool = True) -> User:
+    user = User.objects.create_user("someone", is_staff=is_staff)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return user
+
+
+def test_a_task_is_shown_with_its_instructions_and_ended_with_a_note(client, task):
+    user = log_in(client, "view_stafftask", "change_stafftask")
+    page = client.get(f"{LIST}{task.pk}/change/")
+    assert b"IF NOBODY DOES IT" in page.content
+    assert b"Withdraw: the customer changed their mind" in page.content
+
+    done = client.post(f"{LIST}{task.pk}/finish/", {"note": "Cancelled."}, follow=True)
+    assert b"The task is done." in done.content
+    assert b"Mark as done" not in done.content
+    task.refresh_from_db()
+    assert (task.done_by, task.resolution, task.note) == (user, "done", "Cancelled.")
+
+
+def test_a_cancellation_can_be_withdrawn(client, task):
+    log_in(client, "view_stafftask", "change_stafftask")
+    client.post(f"{LIST}{task.pk}/withdraw/", {"note": "They called."})
+
+    task.refresh_from_db()
+    task.agreement.refresh_from_db()
+    assert (task.resolution, task.agreement.cancellation_requested_at) == ("withdrawn", None)
+
+
+@pytest.mark.parametrize("note", ["", "   ", "x" * 1001])
+def test_a_task_does_not_end_without_a_note_of_fair_length(client, task, note):
+    log_in(client, "view_stafftask", "change_stafftask")
+    page = client.post(f"{LIST}{task.pk}/finish/", {"note": note}, follow=True)
+
+    assert b"Nothing was changed: please write a note" in page.content
+    task.refresh_from_db()
+    assert task.done_at is None
+
+
+def test_a_task_that_someone_else_has_ended_stays_as_it_is(client, task):
+    log_in(client, "view_stafftask", "change_stafftask")
+    client.post(f"{LIST}{task.pk}/finish/", {"note": "First."})
+    page = client.post(f"{LIST}{task.pk}/withdraw/", {"note": "Second."}, follow=True)
+
+    assert b"the task had ended already" in page.content
+    task.refresh_from_db()
+    assert task.note == "First."
+
+
+@pytest.mark.parametrize("way", ["finish", "withdraw"])
+def test_who_may_only_look_can_end_nothing(client, task, way):
+    log_in(client, "view_stafftask")
+
+    assert b"Mark as done" not in client.get(f"{LIST}{task.pk}/change/").content
+    assert client.post(f"{LIST}{task.pk}/{way}/", {"note": "x"}).status_code == 403
+    assert client.get(f"{LIST}{task.pk}/{way}/").status_code == 405
+    task.refresh_from_db()
+    assert task.done_at is None
+
+
+def test_a_task_that_is_not_there_is_a_404(client):
+    log_in(client, "view_stafftask", "change_stafftask")
+
+    assert client.post(f"{LIST}999999/finish/", {"note": "x"}).status_code == 404
+
+
+def test_who_is_not_logged_in_gets_the_login_page(client, task):
+    response = client.post(f"{LIST}{task.pk}/finish/", {"note": "x"})
+
+    assert (response.status_code, response["Location"].split("?")[0]) == (302, "/admin/login/")
+
+
+@pytest.mark.parametrize("table", [
+    "subscriptionagreement", "purchase", "outgoingtransaction", "response", "stafftask",
+])
+def test_nothing_in_the_ledger_can_be_added_or_deleted_even_by_a_superuser(admin_client, table, task):
+    assert admin_client.get(f"/admin/perma_payments/{table}/").status_code == 200
+    assert admin_client.get(f"/admin/perma_payments/{table}/add/").status_code == 403
+    assert admin_client.post(f"/admin/perma_payments/{table}/1/delete/", {"post": "yes"}).status_code in (302, 403)
+    if table == "stafftask":
+        assert admin_client.post(f"{LIST}{task.pk}/change/", {"note": "x"}).status_code == 403
+        assert admin_client.post(f"{LIST}{task.pk}/delete/", {"post": "yes"}).status_code == 403

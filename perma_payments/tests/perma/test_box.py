@@ -1,0 +1,133 @@
+"""A message is opened with whichever key of the ring fits, or refused."""
+import base64
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from nacl.exceptions import CryptoError
+from nacl.public import Box, PrivateKey, PublicKey
+
+from perma_payments.perma.box import PermaKeys
+from perma_payments.perma.refusals import Unreadable
+
+from .. import perma_cc
+
+NEW_SECRET = PrivateKey.generate()
+NEW_BOX = Box(NEW_SECRET, PublicKey(perma_cc.PERMA_PAYMENTS_PUBLIC))
+
+KEYS = PermaKeys(
+    perma_cc.PERMA_PAYMENTS_SECRET, {"old": perma_cc.PERMA_PUBLIC, "new": bytes(NEW_SECRET.public_key)}
+)
+NONCE = bytes(range(24))
+# A message of 12,248 bytes fills the 16,384 characters that a message may have.
+LONGEST = 12_248
+
+
+def test_a_message_of_the_client_is_opened():
+    assert KEYS.open(perma_cc.seal(b"contents")).plaintext == b"contents"
+
+
+def test_the_nonce_that_identifies_a_message_is_its_first_24_bytes():
+    assert KEYS.open(perma_cc.seal(b"contents", nonce=NONCE)).nonce == NONCE
+
+
+@pytest.mark.parametrize("key_id, box", [("old", perma_cc.BOX), ("new", NEW_BOX)])
+def test_any_key_of_the_ring_opens_and_is_named(key_id, box):
+    assert KEYS.open(perma_cc.seal(b"contents", box=box)).key_id == key_id
+
+
+@pytest.mark.parametrize("box, other", [(perma_cc.BOX, NEW_BOX), (NEW_BOX, perma_cc.BOX)])
+def test_a_reply_is_sealed_with_the_key_that_the_request_came_with(box, other):
+    opened = KEYS.open(perma_cc.seal(b"request", box=box))
+
+    reply = base64.b64decode(KEYS.seal(b"reply", key_id=opened.key_id))
+
+    assert box.decrypt(reply) == b"reply"
+    with pytest.raises(CryptoError):
+        other.decrypt(reply)
+
+
+def test_each_reply_has_a_nonce_of_its_own():
+    assert KEYS.seal(b"reply", key_id="old")[:32] != KEYS.seal(b"reply", key_id="old")[:32]
+
+
+def test_a_ring_without_keys_is_refused():
+    with pytest.raises(ValueError):
+        PermaKeys(perma_cc.PERMA_PAYMENTS_SECRET, {})
+
+
+def test_a_message_sealed_with_a_key_outside_the_ring_is_refused():
+    stranger = Box(PrivateKey.generate(), PublicKey(perma_cc.PERMA_PAYMENTS_PUBLIC))
+    with pytest.raises(Unreadable, match="no key of ours opens it"):
+        KEYS.open(perma_cc.seal(b"contents", box=stranger))
+
+
+def test_a_message_sealed_for_another_receiver_is_refused():
+    box = Box(PrivateKey(perma_cc.PERMA_SECRET), PrivateKey.generate().public_key)
+    with pytest.raises(Unreadable, match="no key of ours opens it"):
+        KEYS.open(perma_cc.seal(b"contents", box=box))
+
+
+@pytest.mark.parametrize("start, inserted, rest", [
+    (0, " ", 0), (8, "\n", 8), (64, "\n", 64), (8, "-_", 10), (8, "%2B", 8), (8, "é", 9), (8, "\ud800", 9),
+    (8, "=", 8), (63, "", 64), (64, "A", 64), (0, "{}", 64),
+])
+def test_what_is_not_base64_is_refused(start, inserted, rest):
+    text = perma_cc.seal(b"contents")
+    assert len(text) == 64
+    with pytest.raises(Unreadable, match="not base64"):
+        KEYS.open(text[:start] + inserted + text[rest:])
+
+
+@pytest.mark.parametrize("length", [0, 1, 23])
+def test_what_is_shorter_than_a_nonce_is_refused(length):
+    with pytest.raises(Unreadable, match="too short"):
+        KEYS.open(base64.b64encode(NONCE[:length]).decode())
+
+
+@settings(deadline=None)
+@given(length=st.integers(0, 47))
+def test_a_message_cut_short_anywhere_is_refused(length):
+    sealed = base64.b64decode(perma_cc.seal(b"contents"))
+    assert len(sealed) == 48
+    with pytest.raises(Unreadable):
+        KEYS.open(base64.b64encode(sealed[:length]).decode())
+
+
+@settings(deadline=None)
+@given(place=st.integers(0, 47), bit=st.integers(0, 7))
+def test_a_message_with_any_bit_turned_is_refused(place, bit):
+    sealed = bytearray(base64.b64decode(perma_cc.seal(b"contents")))
+    sealed[place] ^= 1 << bit
+    with pytest.raises(Unreadable):
+        KEYS.open(base64.b64encode(sealed).decode())
+
+
+def test_a_message_of_the_greatest_length_is_opened():
+    message = perma_cc.seal(b"x" * LONGEST)
+    assert len(message) == 16_384
+    assert KEYS.open(message).plaintext == b"x" * LONGEST
+
+
+def test_a_longer_message_is_refused():
+    with pytest.raises(Unreadable, match="too many"):
+        KEYS.open(perma_cc.seal(b"x" * (LONGEST + 1)))
+
+
+@settings(deadline=None)
+@given(st.text(st.characters()) | st.binary().map(lambda sealed: base64.b64encode(sealed).decode()))
+def test_opening_anything_raises_nothing_but_unreadable(text):
+    with pytest.raises(Unreadable):
+        KEYS.open(text)
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=LONGEST))
+def test_whatever_the_client_seals_is_opened_unchanged(contents):
+    assert KEYS.open(perma_cc.seal(contents)).plaintext == contents
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=LONGEST))
+def test_whatever_is_sealed_for_the_client_it_opens_unchanged(contents):
+    assert perma_cc.BOX.decrypt(base64.b64decode(KEYS.seal(contents, key_id="old"))) == contents

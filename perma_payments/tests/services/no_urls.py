@@ -1,0 +1,2 @@
+"""A URLconf without the admin."""
+urlpatterns: list[object] = []

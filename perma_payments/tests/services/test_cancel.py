@@ -1,0 +1,123 @@
+"""A customer wants the subscription to end."""
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from perma_payments.models import StaffTask
+from perma_payments.perma.messages import CancelRequestMessage
+from perma_payments.services.alterable import NothingToAlter
+from perma_payments.services.cancel import request_cancellation
+from perma_payments.services.outbox import send_task_mails
+from perma_payments.services.report_status import standing_subscription
+
+from .. import ledger
+from ..ledger import INDIVIDUAL, REGISTRAR
+from ..mail_server import free_port, hanging_mail_server, use
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def cancel(nonce: bytes | None = None, *, now: datetime = NOW) -> None:
+    request_cancellation(
+        CancelRequestMessage(customer=REGISTRAR), nonce=nonce or secrets.token_bytes(24), now=now
+    )
+
+
+def test_a_request_is_recorded_shown_to_perma_and_mailed(mailbox):
+    agreement = ledger.standing_agreement()
+    cancel()
+
+    agreement.refresh_from_db()
+    assert (agreement.status, agreement.cancellation_requested_at) == ("Current", NOW)
+    assert standing_subscription(REGISTRAR, now=NOW).status == "Cancellation Requested"
+    task = StaffTask.objects.get()
+    assert (task.kind, task.agreement, task.opened_at, task.notified_at) == ("cancellation", agreement, NOW, NOW)
+    assert mailbox.subjects == [f"Cancel a subscription in CyberSource: {agreement.reference_number}"]
+
+
+def test_the_history_says_that_the_customer_asked(mailbox):
+    agreement = ledger.standing_agreement()
+    cancel()
+
+    assert agreement.events.last().pgh_context.metadata == {"source": "the customer's request"}
+
+
+@pytest.mark.parametrize("same_message", [True, False])
+def test_a_second_request_changes_nothing_and_sends_nothing(mailbox, same_message):
+    agreement = ledger.standing_agreement()
+    nonce = secrets.token_bytes(24)
+    cancel(nonce)
+    cancel(nonce if same_message else None, now=NOW + timedelta(hours=1))
+
+    agreement.refresh_from_db()
+    assert agreement.cancellation_requested_at == NOW
+    assert (StaffTask.objects.count(), len(mailbox.mails)) == (1, 1)
+
+
+@pytest.mark.parametrize("state", [
+    {"status": "Canceled", "paid_through": NOW + timedelta(days=9)},
+    {"status": "Pending"}, {"status": "Superseded"},
+])
+def test_what_has_ended_cannot_be_cancelled(mailbox, state):
+    ledger.standing_agreement(**state)
+    ledger.standing_agreement(INDIVIDUAL)
+
+    with pytest.raises(NothingToAlter):
+        cancel()
+    assert (StaffTask.objects.count(), len(mailbox.mails)) == (0, 0)
+
+
+def test_a_subscription_on_hold_can_be_cancelled_and_stays_on_hold(mailbox):
+    ledger.standing_agreement(status="Hold")
+    cancel()
+
+    assert standing_subscription(REGISTRAR, now=NOW).status == "Hold"
+    assert len(mailbox.mails) == 1
+
+
+def test_with_the_mail_server_down_the_request_stands_and_the_mail_comes_later_once(settings, mailbox, caplog):
+    port = settings.EMAIL_PORT
+    use(settings, free_port())
+    ledger.standing_agreement()
+    cancel()
+    assert StaffTask.objects.get().notified_at is None
+    assert "could not be mailed: ConnectionRefusedError" in caplog.text
+
+    use(settings, port)
+    assert send_task_mails(now=NOW + timedelta(minutes=5)) == (1, 0)
+    assert send_task_mails(now=NOW + timedelta(minutes=10)) == (0, 0)
+    assert len(mailbox.mails) == 1
+
+
+def test_with_a_mail_server_that_hangs_the_customer_does_not_wait(settings, post):
+    settings.EMAIL_TIMEOUT = 0.2
+    ledger.standing_agreement()
+    with hanging_mail_server(settings):
+        response = post("cancel-request")
+
+    assert (response.status_code, response["Location"]) == (302, settings.PERMA_SUBSCRIPTION_PAGE)
+    assert StaffTask.objects.get().notified_at is None
+
+
+def test_the_customer_is_sent_back_to_perma(settings, mailbox, post):
+    ledger.standing_agreement()
+    response = post("cancel-request")
+
+    assert (response.status_code, response["Location"]) == (302, settings.PERMA_SUBSCRIPTION_PAGE)
+    assert settings.PERMA_SUBSCRIPTION_PAGE.endswith("/settings/subscription/")
+
+
+def test_the_repeated_request_is_answered_like_the_first(settings, mailbox, post):
+    ledger.standing_agreement()
+
+    assert [post("cancel-request").status_code for _ in range(2)] == [302, 302]
+
+
+def test_a_customer_without_a_subscription_gets_a_page(post):
+    response = post("cancel-request")
+
+    assert response.status_code == 200
+    assert b"There is no subscription to change" in response.content

@@ -1,0 +1,180 @@
+"""Logs and error reports say what went wrong and where, never with what."""
+import logging
+import sys
+
+import pytest
+from django.conf import settings
+from django.test import RequestFactory
+from django.views.debug import ExceptionReporter, get_exception_reporter_filter
+
+from perma_payments.logs import NoValuesFilter, NoValuesFormatter
+
+VALUE = "Zaphod-424242"
+
+
+class Trouble(Exception):
+    """An exception that tells what it was given."""
+
+
+def fail():
+    raise Trouble(VALUE)
+
+
+def fail_because_of_another():
+    try:
+        fail()
+    except Trouble as error:
+        raise ValueError(f"because of {VALUE}") from error
+
+
+def fail_while_handling_another():
+    try:
+        fail()
+    except Trouble:
+        raise KeyError(VALUE)
+
+
+def fail_instead_of_another():
+    try:
+        fail()
+    except Trouble:
+        raise LookupError(VALUE) from None
+
+
+def fail_because_of_two_others():
+    try:
+        fail_because_of_another()
+    except ValueError as error:
+        raise RuntimeError(VALUE) from error
+
+
+def fail_with_a_note():
+    error = Trouble(VALUE)
+    error.add_note(VALUE)
+    raise error
+
+
+def fail_in_a_group():
+    raise ExceptionGroup(VALUE, [Trouble(VALUE), ValueError(VALUE)])
+
+
+def record_of(function):
+    try:
+        function()
+    except Exception:
+        return logging.LogRecord("name", logging.ERROR, __file__, 1, "it failed", None, sys.exc_info())
+
+
+def logged(function):
+    return NoValuesFormatter("{levelname}: {message}", style="{").format(record_of(function))
+
+
+@pytest.mark.parametrize("function", [
+    fail, fail_because_of_another, fail_while_handling_another, fail_instead_of_another,
+    fail_because_of_two_others, fail_with_a_note, fail_in_a_group,
+])
+def test_the_text_of_an_exception_is_not_logged(function):
+    assert "Zaphod" not in logged(function)
+    assert "424242" not in logged(function)
+
+
+def test_the_type_of_an_exception_and_its_places_are_logged():
+    lines = logged(fail).splitlines()
+
+    assert lines[0] == "ERROR: it failed"
+    assert any(__file__ in line and "in record_of" in line for line in lines)
+    assert any(__file__ in line and "in fail" in line for line in lines)
+    assert "raise Trouble(VALUE)" in logged(fail)
+    assert lines[-1] == f"{__name__}.Trouble"
+
+
+@pytest.mark.parametrize("function, types", [
+    (fail_because_of_another, ["builtins.ValueError", f"{__name__}.Trouble"]),
+    (fail_while_handling_another, ["builtins.KeyError", f"{__name__}.Trouble"]),
+    (fail_instead_of_another, ["builtins.LookupError"]),
+    (fail_because_of_two_others, ["builtins.RuntimeError", "builtins.ValueError", f"{__name__}.Trouble"]),
+    (fail_in_a_group, ["builtins.ExceptionGroup"]),
+])
+def test_the_types_of_chained_exceptions_are_logged_from_the_last_to_the_first(function, types):
+    lines = logged(function).splitlines()
+
+    assert [line for line in lines if line.startswith(("builtins.", __name__))] == types
+    assert lines.count("because of, or while handling:") == len(types) - 1
+    assert ("in fail\n" in logged(function)) == (f"{__name__}.Trouble" in types)
+
+
+def test_a_message_without_an_exception_is_logged_as_it_is():
+    record = logging.LogRecord("perma_payments", logging.INFO, __file__, 1, "%s of %s", (1, 2), None)
+    assert NoValuesFormatter("{message}", style="{").format(record) == "1 of 2"
+
+
+def test_exc_info_without_an_exception_is_logged_as_no_exception():
+    record = logging.LogRecord("perma_payments", logging.INFO, __file__, 1, "fine", None, (None, None, None))
+    assert NoValuesFormatter("{message}", style="{").format(record).strip() == "fine"
+
+
+def test_an_exception_that_another_handler_wrote_out_before_is_logged_without_its_text_too():
+    record = record_of(fail)
+    assert VALUE in logging.Formatter().format(record)
+    assert VALUE not in NoValuesFormatter().format(record)
+
+
+class Circular(Exception):
+    """An exception that notices when its places are asked for again and again."""
+
+    asked = 0
+
+    @property
+    def __traceback__(self):
+        self.asked += 1
+        assert self.asked < 100, "the chain is walked in circles"
+        return None
+
+
+def test_a_chain_of_exceptions_that_bites_its_tail_is_logged_once():
+    error = Circular(VALUE)
+    error.__cause__ = error  # as "raise error from error" does
+
+    lines = NoValuesFormatter().formatException((Circular, error, None)).splitlines()
+
+    assert lines.count(f"{__name__}.Circular") == 1
+
+
+def test_all_that_is_logged_is_formatted_so():
+    formatters = settings.LOGGING["formatters"]
+    assert {formatter["()"] for formatter in formatters.values()} == {"perma_payments.logs.NoValuesFormatter"}
+    assert all(handler["formatter"] in formatters for handler in settings.LOGGING["handlers"].values())
+    assert settings.LOGGING["loggers"]["django"]["handlers"] == []
+
+
+# --- Django's error reports -------------------------------------------------------------------------
+
+@pytest.fixture
+def report():
+    """The data of an error report about a POST, made where a local variable holds the value."""
+    request = RequestFactory().post("/", {"name": VALUE})
+    local = VALUE
+    assert local
+    try:
+        raise Trouble
+    except Trouble:
+        return ExceptionReporter(request, *sys.exc_info()).get_traceback_data()
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_report_holds_nothing_that_was_posted(report, debug, settings):
+    settings.DEBUG = debug
+    assert dict(report["filtered_POST_items"]) == {}
+
+
+def test_a_report_holds_no_variables(report):
+    assert report["frames"]
+    assert all(dict(frame["vars"]) == {} for frame in report["frames"])
+
+
+@pytest.mark.parametrize("debug", [True, False])
+def test_the_filter_is_in_use_with_debug_too(debug, settings):
+    settings.DEBUG = debug
+    used = get_exception_reporter_filter(RequestFactory().get("/"))
+    assert type(used) is NoValuesFilter
+    assert used.is_active(None)

@@ -1,0 +1,242 @@
+"""Which methods each route answers (perma.md §3.2). None redirects, sets a cookie, or asks for a token."""
+from urllib.parse import urlencode
+
+import pytest
+from django.test import Client
+
+from .. import cyber_source, perma_cc
+from ..conftest import FORM
+from ..pages import heading
+from . import traces
+from .conftest import assert_is_page_for_a_person
+from .routes import BROWSER_ROUTES, CALLBACK, ROUTES, Asker
+
+every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
+
+METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND", "POSTS", "Ü"]
+
+
+def answers(client: Client, route, stock) -> list:
+    """The answers to a valid POST, to an empty one, and to all methods."""
+    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+    return [
+        client.generic("POST", route.path, urlencode(form), FORM),
+        client.generic("POST", route.path),
+        *(client.generic(method, route.path) for method in METHODS),
+    ]
+
+
+# --- Methods ----------------------------------------------------------------------------------------
+
+
+@every_route
+def test_get_is_answered_as_the_contract_says(client, stock, route):
+    before = traces.rows()
+    response = client.get(route.path)
+
+    assert response.status_code == route.get
+    if route.asker is Asker.BROWSER:
+        assert_is_page_for_a_person(response)
+        assert heading(response) == "There is nothing to see here"
+    assert traces.rows() == before
+
+
+@every_route
+@pytest.mark.parametrize("query", ["?a=b", "?encrypted_data=AAAA", "?%00", "?%ff=\xff", f"?{'x' * 5000}"])
+def test_a_query_changes_nothing_about_get(client, db, route, query):
+    assert client.get(f"{route.path}{query}").status_code == route.get
+
+
+@every_route
+@pytest.mark.parametrize("method", METHODS[1:])
+def test_every_other_method_is_answered_with_405_and_what_is_allowed(client, stock, route, method):
+    before = traces.rows()
+    response = client.generic(method, route.path)
+
+    assert response.status_code == 405
+    assert response["Allow"] == route.allowed
+    assert traces.rows() == before
+
+
+@every_route
+@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "HEAD", "GET"])
+def test_a_valid_form_is_believed_only_if_it_is_posted(client, stock, route, method):
+    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+    before = traces.rows()
+    response = client.generic(method, route.path, urlencode(form), FORM)
+
+    assert response.status_code == (route.get if method == "GET" else 405)
+    assert traces.rows() == before
+
+
+@pytest.mark.parametrize("route", BROWSER_ROUTES, ids=str)
+def test_a_persons_405_is_a_page(client, db, route):
+    response = client.delete(route.path)
+
+    assert_is_page_for_a_person(response)
+    assert heading(response) == "There is nothing to see here"
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.asker is not Asker.BROWSER], ids=str)
+def test_a_machines_405_is_short(client, db, route):
+    response = client.get(route.path)
+
+    assert response["Content-Type"] == "application/json"
+    assert response.json() == {"status": "method not allowed"}
+
+
+@every_route
+def test_a_method_in_a_header_or_a_field_is_not_the_method(client, stock, route):
+    response = client.get(route.path, headers={"X-HTTP-Method-Override": "POST"})
+    assert response.status_code == route.get
+
+    response = client.generic("POST", route.path, "_method=GET", FORM)
+    assert response.status_code == 400
+
+
+# --- No redirects -----------------------------------------------------------------------------------
+
+
+@every_route
+@pytest.mark.parametrize("method", ["GET", "POST"])
+@pytest.mark.parametrize("path", [
+    "/{}", "//{}/", "/{}//", "/{}/x", "/{}/../{}/", "/./{}/", "/{}\x00/", "/{}\n/", "/{}/\n", "/{} /",
+    "/{}/index.html", "/{};/",
+])
+def test_a_path_almost_like_a_routes_is_not_found_and_not_redirected(client, stock, route, path, method):
+    path = path.replace("{}", route.name)
+    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+    before = traces.rows()
+    response = client.generic(method, "/", urlencode(form), FORM, PATH_INFO=path)
+
+    assert response.status_code == 404
+    assert traces.rows() == before
+
+
+@every_route
+def test_the_case_of_a_path_matters(client, db, route):
+    assert client.get(route.path.upper()).status_code == 404
+
+
+@pytest.mark.parametrize("path", [
+    "/", "/favicon.ico", "/robots.txt", "/no-such-page/", "/%ff/", "/%00/", "/\u00e9/", "/static/",
+    "/static/no-such-file.js",
+    "/static/../settings.py", "/.env", f"/{'x' * 5000}/", "/<script>/", "/%0d%0aX:%20y/",
+])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_is_nowhere_is_answered_with_a_404_page(client, db, path, method):
+    response = client.generic(method, path)
+
+    assert response.status_code == 404
+    assert_is_page_for_a_person(response)
+    assert heading(response) == "There is no such page"
+    assert "<script>/" not in response.content.decode()
+
+
+@every_route
+@pytest.mark.parametrize("headers", [
+    {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Proto": "http"}, {"X-Forwarded-Proto": "ftp, \x7f"},
+    {"X-Forwarded-Ssl": "off"}, {"X-Forwarded-Host": "evil.example"}, {"X-Forwarded-Port": "443"},
+    {"Forwarded": "proto=http;host=evil.example"}, {"Front-End-Https": "off"}, {"Upgrade-Insecure-Requests": "1"},
+    {"X-Original-URL": "/admin/"}, {"X-Rewrite-URL": "/admin/"}, {"Origin": "null"},
+    {"Origin": "https://evil.example", "Referer": "https://evil.example/"},
+], ids=str)
+def test_no_header_makes_a_route_redirect_or_refuse(client, stock, route, headers):
+    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+
+    assert client.get(route.path, headers=headers).status_code == route.get
+    assert client.generic("POST", route.path, urlencode(form), FORM, headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize("https", [True, False])
+@every_route
+def test_no_route_redirects_behind_an_https_proxy(settings, client, stock, route, https):
+    settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+    headers = {"X-Forwarded-Proto": "https" if https else "http"}
+
+    assert client.get(route.path, headers=headers).status_code == route.get
+    assert client.generic("POST", route.path, b"", FORM, headers=headers).status_code == 400
+
+
+# --- Hosts ------------------------------------------------------------------------------------------
+
+
+@every_route
+@pytest.mark.parametrize("host", [
+    "evil.example", "", "localhost:x", "a b", "[::1", "localhost, evil.example", "\xff",
+    "<script>", "x" * 5000,
+])
+def test_a_host_that_is_not_ours_gets_a_400_page(client, stock, route, host):
+    before = traces.rows()
+    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+    for response in (
+        client.get(route.path, HTTP_HOST=host),
+        client.generic("POST", route.path, urlencode(form), FORM, HTTP_HOST=host),
+    ):
+        assert response.status_code == 400
+        assert_is_page_for_a_person(response)
+        assert "evil" not in response.content.decode()
+        assert "<script>" not in response.content.decode()
+    assert traces.rows() == before
+
+
+@every_route
+@pytest.mark.parametrize("host", [
+    "localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "perma-payments", "PERMA-PAYMENTS",
+])
+def test_the_hosts_of_development_are_answered(client, db, route, host):
+    assert client.get(route.path, HTTP_HOST=host).status_code == route.get
+
+
+# --- Cookies and CSRF -------------------------------------------------------------------------------
+
+
+@every_route
+def test_no_cookie_is_set_by_any_answer(client, stock, route):
+    for response in answers(client, route, stock):
+        assert not response.cookies
+        assert "Cookie" not in response.get("Vary", "")
+
+
+@pytest.mark.parametrize("path", ["/", "/no-such-page/", "/static/perma_payments/pages.css"])
+def test_no_cookie_is_set_beside_the_routes_either(client, db, path):
+    assert not client.get(path).cookies
+
+
+@every_route
+@pytest.mark.parametrize("cookies", [
+    "sessionid=x; csrftoken=y", "=", ";;;", "\xff=\xff", "sessionid=\x00", f"a={'x' * 9000}", "a" * 9000,
+])
+def test_cookies_that_come_do_not_matter(client, stock, route, cookies):
+    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+
+    assert client.get(route.path, HTTP_COOKIE=cookies).status_code == route.get
+    assert client.generic("POST", route.path, urlencode(form), FORM, HTTP_COOKIE=cookies).status_code == 200
+
+
+@every_route
+def test_no_csrf_token_is_asked_for(stock, route):
+    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+    response = Client(enforce_csrf_checks=True).generic("POST", route.path, urlencode(form), FORM)
+
+    assert response.status_code == 200
+    assert b"csrf" not in response.content.lower()
+
+
+# --- Headers ----------------------------------------------------------------------------------------
+
+
+@every_route
+def test_every_answer_has_the_headers_that_protect_a_browser(client, stock, route):
+    for response in answers(client, route, stock):
+        assert response["X-Content-Type-Options"] == "nosniff"
+        assert response["X-Frame-Options"] == "DENY"
+        assert response["Referrer-Policy"] == "same-origin"
+        assert "default-src 'self'" in response["Content-Security-Policy"]
+        assert "unsafe" not in response["Content-Security-Policy"]
+
+
+@pytest.mark.parametrize("route", BROWSER_ROUTES, ids=str)
+def test_no_page_for_a_person_is_kept_by_a_browser_or_a_proxy(client, stock, route):
+    for response in answers(client, route, stock):
+        assert response["Cache-Control"] == "no-store"

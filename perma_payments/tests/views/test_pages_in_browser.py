@@ -1,0 +1,342 @@
+"""Customers' ways through our pages, clicked in a real browser, with the sandbox as Perma.cc and CyberSource."""
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlencode
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
+
+from devtools.browser import find_browser
+from devtools.processes import free_port, leashed, wait_until_it_answers
+from perma_payments.keyrings import merchant
+from perma_payments.models import OutgoingTransaction, Response, SubscriptionAgreement
+
+from .. import ledger, perma_cc
+
+pytestmark = pytest.mark.browser
+
+FLAGS = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium, without its window."""
+    path = find_browser()
+    if path is None:
+        reason = "There is no Chromium or Chrome. Install one, or name one in CHROMIUM."
+        if os.environ.get("REQUIRE_BROWSER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
+        # Playwright runs an event loop in this thread, in which Django refuses to use the database
+        # although nothing here is concurrent.
+        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
+        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope="module")
+def sandbox(live_server: Any) -> Iterator[str]:
+    """The address of a sandbox that speaks to the live server."""
+    port = free_port("127.0.0.1")
+    environment = {"SANDBOX_PAYMENTS_URL": live_server.url}
+    with leashed("The sandbox", "-m", "sandbox", "--port", str(port), env=environment) as process:
+        wait_until_it_answers(process, f"127.0.0.1:{port}", "/")
+        yield f"http://127.0.0.1:{port}"
+
+
+@dataclass
+class Visit:
+    """One visitor with one tab, and what the browser complained of."""
+
+    page: Page
+    sandbox: str
+    payments: str
+    complaints: list[str]
+
+    @property
+    def settings_page(self) -> str:
+        """Perma.cc's page of the customer that all these tests are about."""
+        return f"{self.sandbox}/settings/subscription/?customer=Registrar-7"
+
+    def subscribe(self) -> None:
+        """Press a button of Perma.cc's settings page."""
+        self.page.goto(self.settings_page)
+        self.page.get_by_role("button", name="Subscribe: 100 links, monthly").click()
+
+    def heading(self, text: str) -> None:
+        """Wait until the tab shows a page with this heading."""
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(text)
+
+    def reference(self) -> str:
+        """The reference number that CyberSource's page shows."""
+        self.heading("Checkout")
+        found = re.search(r"PERMA-\d{4}-\d{4}", self.page.inner_text("main"))
+        assert found
+        return found[0]
+
+
+Visitor = Callable[..., Visit]
+
+
+@pytest.fixture
+def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> Iterator[Visitor]:
+    """Make a visitor; keyword arguments are those of a browser's context."""
+    settings.CS_BASE_URL = settings.PERMA_URL = sandbox
+    settings.PERMA_SUBSCRIPTION_PAGE = f"{sandbox}/settings/subscription/"
+    directives = {**settings.CONTENT_SECURITY_POLICY["DIRECTIVES"], "form-action": ["'self'", sandbox]}
+    settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": directives}
+    merchant.cache_clear()
+    contexts: list[BrowserContext] = []
+
+    def visitor(**options: Any) -> Visit:
+        context = browser.new_context(**options)
+        contexts.append(context)
+        context.set_default_timeout(10_000)
+        page = context.new_page()
+        visit = Visit(page, sandbox, live_server.url, [])
+
+        def complain(message: ConsoleMessage) -> None:
+            # That a page itself is a 4xx is no fault of it.
+            of_itself = message.location["url"] == page.url and "responded with a status of 4" in message.text
+            if message.type in ("error", "warning") and not of_itself:
+                visit.complaints.append(f"{message.location['url']}: {message.text}")
+
+        page.on("console", complain)
+        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
+        return visit
+
+    yield visitor
+    for context in contexts:
+        context.close()
+    merchant.cache_clear()
+
+
+def stay(visit: Visit) -> None:
+    """Let CyberSource answer with nothing, so that the checkout page stays where it is."""
+    def no_content(route: Route) -> None:
+        route.fulfill(status=204)
+
+    visit.page.route("**/pay", no_content)
+
+
+# --- The way of a customer --------------------------------------------------------------------------
+
+
+def test_a_customer_clicks_through_and_has_a_subscription(visitor):
+    visit = visitor()
+    visit.subscribe()
+    reference = visit.reference()  # Our page has submitted itself.
+    visit.page.get_by_role("button", name="Pay").click()
+    visit.heading("Payment accepted")
+    visit.page.get_by_role("link", name="Back to Perma.cc").click()
+
+    visit.heading("Subscription settings")
+    expect(visit.page.locator("#status")).to_have_attribute("data-status", "Current")
+    agreement = SubscriptionAgreement.objects.get()
+    assert (agreement.reference_number, agreement.status) == (reference, "Current")
+    assert Response.objects.count() == 1
+    assert visit.complaints == []
+
+
+def test_without_scripts_the_button_does_it(visitor):
+    visit = visitor(java_script_enabled=False)
+    visit.subscribe()
+    visit.heading("On to the payment page")
+    expect(visit.page.get_by_text("Press the button to continue.")).to_be_visible()
+    visit.page.get_by_role("button", name="Continue to CyberSource").click()
+    visit.reference()
+    visit.page.get_by_role("button", name="Pay").click()
+
+    visit.heading("Payment accepted")
+    assert SubscriptionAgreement.objects.get().status == "Current"
+    assert visit.complaints == []
+
+
+def test_a_script_that_does_not_load_leaves_the_button(visitor):
+    visit = visitor()
+    visit.page.route("**/checkout.js", lambda route: route.abort())
+    visit.subscribe()
+    visit.heading("On to the payment page")
+    visit.page.get_by_role("button", name="Continue to CyberSource").click()
+
+    visit.reference()
+
+
+def test_a_customer_who_cancels_is_back_without_a_subscription(visitor):
+    visit = visitor()
+    visit.subscribe()
+    visit.heading("Checkout")
+    visit.page.get_by_role("button", name="Cancel").click()
+    visit.heading("Checkout canceled")
+    visit.page.get_by_role("link", name="Back to Perma.cc").click()
+
+    expect(visit.page.locator("#status")).to_have_attribute("data-status", "")
+    assert SubscriptionAgreement.objects.get().status == "Aborted"
+
+
+def test_a_double_click_begins_one_checkout(visitor):
+    visit = visitor()
+    visit.page.goto(visit.settings_page)
+    visit.page.get_by_role("button", name="Subscribe: 100 links, monthly").dblclick()
+    visit.reference()
+
+    assert OutgoingTransaction.objects.count() == 1
+
+
+def test_the_button_is_off_and_the_page_says_so_while_cybersource_is_awaited(visitor):
+    visit = visitor()
+    stay(visit)
+    visit.subscribe()
+    visit.heading("On to the payment page")
+
+    expect(visit.page.get_by_role("button", name="Continue to CyberSource")).to_be_disabled()
+    expect(visit.page.get_by_role("status")).to_have_text("Taking you to CyberSource…")
+
+
+# --- Back -------------------------------------------------------------------------------------------
+
+
+def test_back_from_cybersource_leads_to_a_page_that_can_be_gone_on_from(visitor):
+    visit = visitor()
+    visit.subscribe()
+    visit.reference()
+    visit.page.go_back()
+
+    # Our page, which has moved on by itself, is passed over.
+    visit.heading("Subscription settings")
+    visit.page.get_by_role("button", name="Subscribe: 100 links, monthly").click()
+    visit.reference()
+    visit.page.get_by_role("button", name="Pay").click()
+    visit.heading("Payment accepted")
+    assert sorted(SubscriptionAgreement.objects.values_list("status", flat=True)) == ["Current", "Pending"]
+
+
+def test_a_message_sent_again_leads_to_the_same_checkout(visitor):
+    """As when a browser restores Perma.cc's page as it was, and the customer presses the button again."""
+    visit = visitor()
+    box = perma_cc.form("subscribe")
+    references = []
+    for _ in range(2):
+        post(visit, box)
+        references.append(visit.reference())
+        visit.page.goto("about:blank")
+
+    assert references[0] == references[1]
+    assert OutgoingTransaction.objects.count() == 1
+
+
+def test_a_reload_of_cybersources_page_charges_once(visitor):
+    visit = visitor()
+    visit.subscribe()
+    reference = visit.reference()
+    visit.page.reload()
+    assert visit.reference() == reference
+    visit.page.get_by_role("button", name="Pay").click()
+    visit.heading("Payment accepted")
+
+    assert list(Response.objects.values_list("decision", flat=True)) == ["ACCEPT"]
+
+
+# --- All pages --------------------------------------------------------------------------------------
+
+
+def post(visit: Visit, fields: dict[str, str]) -> None:
+    """Post a form to /subscribe/, as a page of Perma.cc's does."""
+    visit.page.goto(f"{visit.sandbox}/")
+    visit.page.evaluate(
+        """([action, fields]) => {
+            const form = Object.assign(document.createElement("form"), {method: "post", action});
+            for (const [name, value] of Object.entries(fields))
+                form.append(Object.assign(document.createElement("input"), {name, value}));
+            document.body.append(form);
+            form.submit();
+        }""",
+        [f"{visit.payments}/subscribe/", fields],
+    )
+
+
+PAGES = {
+    "checkout": "On to the payment page",
+    "already subscribed": "You already have a subscription",
+    "expired": "This page has expired",
+    "refused": "We could not read that request",
+    "nothing here": "There is nothing to see here",
+    "not found": "There is no such page",
+}
+
+
+def show(visit: Visit, name: str) -> None:
+    """Bring one of our pages into the tab."""
+    match name:
+        case "checkout":
+            stay(visit)
+            post(visit, perma_cc.form("subscribe"))
+        case "already subscribed":
+            ledger.standing_agreement()
+            post(visit, perma_cc.form("subscribe"))
+        case "expired":
+            post(visit, perma_cc.form("subscribe", timestamp=0))
+        case "refused":
+            post(visit, {"encrypted_data": "x"})
+        case "nothing here":
+            visit.page.goto(f"{visit.payments}/subscribe/")
+        case "not found":
+            visit.page.goto(f"{visit.payments}/{'x' * 200}/?{urlencode({'y': 'z' * 200})}")
+    visit.heading(PAGES[name])
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_narrow_and_wide_windows_and_breaks_none_of_its_own_rules(visitor, name):
+    visit = visitor()
+    show(visit, name)
+
+    for width in (390, 1280):
+        visit.page.set_viewport_size({"width": width, "height": 800})
+        assert visit.page.evaluate("document.documentElement.scrollWidth") <= width
+        # The stylesheet is there.
+        assert visit.page.get_by_role("main").bounding_box()["width"] == min(width, 608)
+    assert visit.complaints == []
+
+
+def focus_by_tab(visit: Visit, name: str) -> None:
+    """Press Tab until the focus is on the button or link of that name; at every stop it can be seen."""
+    for _ in range(10):
+        visit.page.keyboard.press("Tab")
+        outline = visit.page.evaluate("""() => {
+            const style = getComputedStyle(document.activeElement);
+            return [style.outlineStyle, parseFloat(style.outlineWidth)];
+        }""")
+        assert outline[0] == "solid"
+        assert outline[1] >= 2
+        if visit.page.evaluate("document.activeElement.textContent") == name:
+            return
+    raise AssertionError(f"Tab does not lead to {name}")
+
+
+def test_the_checkout_can_be_gone_on_with_by_keyboard(visitor):
+    visit = visitor(java_script_enabled=False)
+    visit.subscribe()
+    visit.heading("On to the payment page")
+    focus_by_tab(visit, "Continue to CyberSource")
+    visit.page.keyboard.press("Enter")
+
+    visit.heading("Checkout")
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name != "checkout"])
+def test_the_way_back_can_be_taken_by_keyboard(visitor, name):
+    visit = visitor()
+    show(visit, name)
+    focus_by_tab(visit, "Back to Perma.cc")
+    visit.page.keyboard.press("Enter")
+
+    visit.heading("Subscription settings")

@@ -1,0 +1,20 @@
+"""``/change/``: a customer chose another plan."""
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from ..perma.messages import ChangeMessage
+from ..services.alterable import NothingToAlter
+from ..services.change import change as begin_change
+from . import pages
+from .incoming import carried_by_browser, open_message
+
+
+@carried_by_browser(get=None)
+def change(request: HttpRequest) -> HttpResponse:
+    """Answer with the page that takes the customer to CyberSource."""
+    message, opened = open_message(request, ChangeMessage)
+    try:
+        form = begin_change(message, nonce=opened.nonce, now=timezone.now())
+    except NothingToAlter:
+        return pages.nothing_to_alter(request)
+    return pages.checkout(request, form)
