@@ -1,4 +1,5 @@
 """Logs and error reports without values: what was posted, and what the ledger holds, stays out of them."""
+import copy
 import logging
 import traceback
 from collections.abc import ItemsView
@@ -15,18 +16,27 @@ class NoValuesFormatter(logging.Formatter):
     The text of an exception is left out: PostgreSQL's errors quote whole rows, and others quote input.
     """
 
+    def format(self, record: logging.LogRecord) -> str:
+        """See logging.Formatter."""
+        # Another formatter may have left its own text of the exception in the record.
+        record = copy.copy(record)
+        record.exc_text = None
+        return super().format(record)
+
     def formatException(  # noqa: N802 (logging's name)
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
         """See logging.Formatter."""
         error = ei[1]
         lines: list[str] = []
-        while error is not None:
+        seen: set[int] = set()
+        while error is not None and id(error) not in seen:
+            seen.add(id(error))
+            if len(seen) > 1:
+                lines.append("because of, or while handling:")
             lines += traceback.format_tb(error.__traceback__)
             lines.append(f"{type(error).__module__}.{type(error).__qualname__}")
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
-            if error is not None:
-                lines.append("because of, or while handling:")
         return "\n".join(line.rstrip("\n") for line in lines)
 
 

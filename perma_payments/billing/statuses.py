@@ -30,6 +30,20 @@ UNPAID = frozenset({Status.PENDING, Status.REJECTED, Status.ABORTED})
 WITH_TERMS = frozenset({Status.CURRENT, Status.HOLD, Status.CANCELED})
 
 
+# What CyberSource's reports may set.
+REPORTABLE = frozenset({
+    Status.CURRENT, Status.HOLD, Status.CANCELED, Status.COMPLETED, Status.SUPERSEDED,
+})
+
+# Endings, from which no subscription comes back as a rule.
+_ENDED = frozenset({Status.CANCELED, Status.COMPLETED, Status.SUPERSEDED})
+
+
+def goes_backwards(before: str, after: str) -> bool:
+    """Whether a report calls a subscription alive that had ended: possible, but suspicious."""
+    return before in _ENDED and after not in _ENDED
+
+
 def is_standing(status: str, paid_through: datetime | None, now: datetime) -> bool:
     """Whether a subscription is shown to Perma.cc (perma.md §4): Current, Hold, or Canceled but still paid for."""
     if status == Status.CANCELED:

@@ -4,7 +4,8 @@ The POST comes from CyberSource's server or from the customer's browser; the sig
 whether to believe it.
 """
 import re
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -127,7 +128,7 @@ def verify(pairs: Iterable[tuple[str, str]], *, keys: SigningKeys, profile_id: s
         raise CallbackRefused("not text") from None
     if not authentic:
         raise CallbackRefused("the signature is wrong")
-    _refuse_ambiguity(posted)
+    _refuse_ambiguity(posted, names)
     if posted["req_profile_id"] != profile_id:
         raise CallbackRefused("for another profile")
     return Callback(MappingProxyType({name: posted[name] for name in names}))
@@ -160,20 +161,21 @@ def _signed_names(posted: Mapping[str, str]) -> list[str]:
     return names
 
 
-def _refuse_ambiguity(posted: Mapping[str, str]) -> None:
-    """Refuse signed text in which a field that we rely on could be found in two places.
+def _refuse_ambiguity(posted: Mapping[str, str], names: Collection[str]) -> None:
+    """Refuse signed text in which the beginning of a field could be found in two places.
 
     Values are not escaped when they are signed. A customer who types ``x,decision=ACCEPT`` as an
     address gets it signed, and could post the same signed text cut up into other fields.
     """
-    signed_text = data_to_sign(posted)
-    for name in REQUIRED | SIGNED_WHERE_SENT | {"req_amount", "req_currency", "auth_amount", "payment_token"}:
-        if len(re.findall(rf"(?:^|,){name}=", signed_text)) > 1:
+    beginnings = Counter(re.findall(r"(?:^|,)([A-Za-z0-9_#-]+)=", data_to_sign(posted)))
+    for name in names:
+        if beginnings[name] > 1:
             raise CallbackRefused(f"{name} could be read in two ways")
 
 
 def _redact(message: str, fields: Mapping[str, str]) -> str:
-    for name, value in fields.items():
-        if value.strip() and name.startswith(_PERSONAL):
-            message = re.sub(rf"(?<!\w){re.escape(value.strip())}(?!\w)", "…", message, flags=re.IGNORECASE)
+    personal = {value.strip() for name, value in fields.items() if name.startswith(_PERSONAL)}
+    # The longest first: a name within a longer one would leave the rest of that.
+    for value in sorted(personal - {""}, key=len, reverse=True):
+        message = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", message, flags=re.IGNORECASE)
     return _TELLTALE.sub("…", message)

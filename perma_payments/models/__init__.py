@@ -9,6 +9,7 @@ from .purchase import Purchase
 from .reference_number import ReferenceNumber
 from .response import Outcome, Response
 from .staff_task import Resolution, StaffTask, TaskKind
+from .status_upload import StatusUpload, UploadState
 from .transaction import OutgoingTransaction
 
 __all__ = [
@@ -20,6 +21,8 @@ __all__ = [
     "Resolution",
     "Response",
     "StaffTask",
+    "StatusUpload",
     "SubscriptionAgreement",
     "TaskKind",
+    "UploadState",
 ]

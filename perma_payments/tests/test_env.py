@@ -133,13 +133,15 @@ def test_a_value_is_read_as_what_it_is_meant_to_be(reader, text, value):
     ]],
     *[("email", text) for text in [
         "info", "info@", "@perma.example", "info@perma", "a b@perma.example", "Info <info@perma.example>",
+        "<info@perma.example>", "info,staff@perma.example", "(info)info@perma.example",
         "a@perma.example,b@perma.example", "a@b@perma.example", "info@perma.example\nBcc: b@perma.example",
     ]],
     *[("emails", text) for text in ["info", "a@b.example,", "a@b.example,,c@d.example", "a@b.example c"]],
     *[("time_of_day", text) for text in ["24:00", "9:00", "09:60", "09:00:00", "0900", "09:00Z", "٠٩:٠٠", "noon"]],
     *[("url_with_pk", text) for text in [
         "https://perma.example/", "https://perma.example/{pk}/{pk}", "https://{pk}/", "/admin/{pk}/",
-        "https://perma.example/{id}/", "https://perma.example/{pk}/{id}/", "https://perma.example/{pk} /",
+        "https://perma.example/{id}/", "https://perma.example/{pk}/{id}/",
+        "https://perma.example/{id}/{pk}/", "https://perma.example/ /{pk}/", "https://perma.example/{pk} /",
         "javascript://perma.example/{pk}", "https:///{pk}", "https://perma.example/{pk!r}",
     ]],
     *[(reader, prefix + text) for reader, prefix in KEY_READERS for text in [

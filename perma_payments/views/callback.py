@@ -24,7 +24,8 @@ def cybersource_callback(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return method_not_allowed_for_machines(["POST"])
     try:
-        receive_callback(request.body, posted_fields(request), now=timezone.now())
+        pairs = posted_fields(request)
+        receive_callback(request.body, pairs, now=timezone.now())
     except (BadForm, CallbackRefused) as refusal:
         _warn(request, refusal)
         return HttpResponse("refused\n", status=400, content_type="text/plain")

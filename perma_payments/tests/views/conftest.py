@@ -12,11 +12,12 @@ from django.test import Client
 from django.test.client import ClientHandler
 
 from perma_payments.billing.transactions import Kind
+from perma_payments.models import Purchase
 
-from .. import ledger
+from .. import cyber_source, ledger, perma_cc
 from ..conftest import FORM
 from . import traces
-from .routes import Asker, Route
+from .routes import ACKNOWLEDGE_PURCHASE, CALLBACK, Asker, Route
 
 Refused = Callable[..., HttpResponse]
 
@@ -46,6 +47,15 @@ def stock(db: None) -> dict[str, str]:
     ledger.standing_agreement(ledger.INDIVIDUAL, reference_number="PERMA-0000-0001")
     ledger.paid_purchase(reference_number="PERMA-0000-0002")
     return ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+
+
+def valid_form(route: Route, stock: dict[str, str]) -> dict[str, str]:
+    """The fields of a POST to any route that is answered with 200, given what is in `stock`."""
+    if route is CALLBACK:
+        return cyber_source.response(stock)
+    if route is ACKNOWLEDGE_PURCHASE:
+        return perma_cc.form(route.name, purchase_pk=Purchase.objects.get().pk)
+    return perma_cc.form(route.name)
 
 
 @pytest.fixture

@@ -34,9 +34,19 @@ class Route:
 
 
 SUBSCRIBE = Route("subscribe", Asker.BROWSER, get=200)
+CHANGE = Route("change", Asker.BROWSER)
+UPDATE = Route("update", Asker.BROWSER)
+CANCEL_REQUEST = Route("cancel-request", Asker.BROWSER)
+PURCHASE = Route("purchase", Asker.BROWSER, get=200)
 SUBSCRIPTION = Route("subscription", Asker.SERVERS)
+PURCHASE_HISTORY = Route("purchase-history", Asker.SERVERS)
+ACKNOWLEDGE_PURCHASE = Route("acknowledge-purchase", Asker.SERVERS)
 CALLBACK = Route("cybersource-callback", Asker.CYBERSOURCE)
 
-BROWSER_ROUTES = [SUBSCRIBE]
-MESSAGE_ROUTES = [*BROWSER_ROUTES, SUBSCRIPTION]
+BROWSER_ROUTES = [SUBSCRIBE, CHANGE, UPDATE, CANCEL_REQUEST, PURCHASE]
+MESSAGE_ROUTES = [*BROWSER_ROUTES, SUBSCRIPTION, PURCHASE_HISTORY, ACKNOWLEDGE_PURCHASE]
 ROUTES = [*MESSAGE_ROUTES, CALLBACK]
+
+# One for each of those who ask, for what has nothing to do with what a route is for.
+TYPICAL_MESSAGE_ROUTES = [SUBSCRIBE, SUBSCRIPTION]
+TYPICAL_ROUTES = [*TYPICAL_MESSAGE_ROUTES, CALLBACK]

@@ -24,8 +24,20 @@ from .. import cyber_source, ledger, perma_cc
 from ..conftest import FORM
 from ..pages import checkout_form
 from . import traces
-from .conftest import Refused, assert_is_page_for_a_person
-from .routes import BROWSER_ROUTES, CALLBACK, MESSAGE_ROUTES, ROUTES, SUBSCRIBE, SUBSCRIPTION, Asker, Route
+from .conftest import Refused, assert_is_page_for_a_person, valid_form
+from .routes import (
+    ACKNOWLEDGE_PURCHASE,
+    BROWSER_ROUTES,
+    CALLBACK,
+    MESSAGE_ROUTES,
+    ROUTES,
+    SUBSCRIBE,
+    SUBSCRIPTION,
+    TYPICAL_MESSAGE_ROUTES,
+    TYPICAL_ROUTES,
+    Asker,
+    Route,
+)
 from .traces import MARKER
 
 VAULT_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
@@ -38,11 +50,8 @@ EXAMPLES = settings(
 
 every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
 every_message_route = pytest.mark.parametrize("route", MESSAGE_ROUTES, ids=str)
-
-
-def valid_form(route: Route, stock: dict[str, str]) -> dict[str, str]:
-    """The fields of a valid POST to any route."""
-    return cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+typical_routes = pytest.mark.parametrize("route", TYPICAL_ROUTES, ids=str)
+typical_message_routes = pytest.mark.parametrize("route", TYPICAL_MESSAGE_ROUTES, ids=str)
 
 
 # --- What the tests below break is valid ------------------------------------------------------------
@@ -55,7 +64,7 @@ def test_a_valid_form_is_answered_with_200(client, stock, route):
     assert response.status_code == 200
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("content_type", [
     f"{FORM}; charset=UTF-8",
     f"{FORM}; charset=utf-16",
@@ -72,7 +81,7 @@ def test_a_valid_form_is_read_as_utf_8_whatever_charset_it_claims(client, stock,
     assert response.status_code == 200
 
 
-@every_message_route
+@typical_message_routes
 @pytest.mark.parametrize("others", [
     "account_type=Registrar", f"{MARKER}={MARKER}&{MARKER}={MARKER}", "%00=%00", "\xff=\xff", "%ff=%ed%a0%80",
     "&&=&;",
@@ -87,7 +96,7 @@ def test_other_fields_beside_a_message_are_ignored(client, stock, route, others)
 # --- Forms ------------------------------------------------------------------------------------------
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("body", [
     b"", b"&", b"=", b"\x00", b"\xff\xfe", b"%", b"%00", b"%ff=%ff", b"encrypted_data",
     b"signature=&signed_field_names=",
@@ -97,7 +106,7 @@ def test_a_body_that_is_no_form_of_ours_is_refused(refused, route, body):
     refused(route, body)
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("content_type", [
     "application/json", "text/plain", "text/plain; charset=utf-8", "application/octet-stream", "", "\x00", ";",
     "multipart/form-data", "multipart/form-data; boundary=x", f"{FORM}x", "form",
@@ -120,7 +129,7 @@ def multipart(fields: dict[str, str], boundary: str = "boundary") -> bytes:
     return "".join([*parts, f"--{boundary}--\r\n"]).encode()
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("damage", [
     lambda body: body,
     lambda body: body[:-20],
@@ -146,7 +155,7 @@ def test_a_repeated_key_is_refused(refused, stock, route, same):
     refused(route, body, reason="callback refused" if route is CALLBACK else "encrypted_data came 2 times")
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("number", [501, 2000])
 def test_hundreds_of_fields_are_refused(refused, stock, route, number):
     fields = valid_form(route, stock)
@@ -154,7 +163,7 @@ def test_hundreds_of_fields_are_refused(refused, stock, route, number):
     refused(route, urlencode(fields), reason="too many fields")
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("size", [300 * 1024, 1024**2, 3 * 1024**2], ids=["300 kB", "1 MB", "3 MB"])
 @pytest.mark.parametrize("where", ["value", "name", "field"])
 def test_a_body_of_a_megabyte_is_refused(refused, stock, route, size, where):
@@ -163,13 +172,13 @@ def test_a_body_of_a_megabyte_is_refused(refused, stock, route, size, where):
     refused(route, body, reason="Request body exceeded")
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("content_type", ["application/json", "multipart/form-data; boundary=boundary"])
 def test_three_megabytes_of_anything_else_are_refused(refused, route, content_type):
     refused(route, multipart({MARKER: "x" * 3 * 1024**2}), content_type)
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("junk", [
     "%00", "\x00", "%ff", "\xff", "%ed%a0%80", "%F0%9F%92%B3", "%20", "%0A", "%0D%0A.", "+", "%",
 ])
@@ -179,7 +188,7 @@ def test_a_value_with_bytes_that_do_not_belong_there_is_refused(refused, stock, 
     refused(route, body.encode("latin-1"))
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("junk", ["%00", "%ff", "%20", "%C3%A9", "[]"])
 def test_a_name_with_bytes_that_do_not_belong_there_is_not_taken_for_the_name(refused, stock, route, junk):
     name, value = list(valid_form(route, stock).items())[-1]
@@ -187,7 +196,7 @@ def test_a_name_with_bytes_that_do_not_belong_there_is_not_taken_for_the_name(re
     refused(route, "&".join(filter(None, [urlencode(others), f"{name}{junk}={quote(value, safe='')}"])))
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("parameter", ["charset*=utf-8''a%00b", "x*=bogus''%41", "x*=idna''%41", 'charset="\x00"'])
 def test_a_content_type_that_cannot_be_read_is_refused(stock, route, parameter):
     """Django reads it before any middleware or view comes into it."""
@@ -238,7 +247,7 @@ def refuse_box(refused: Refused, route: Route, encrypted_data: str, *, reason: s
     refused(route, urlencode({"encrypted_data": encrypted_data}), reason=reason)
 
 
-@every_message_route
+@typical_message_routes
 @pytest.mark.parametrize("text", [
     "", " ", "=", "====", "a", "AAAA=", "!!!!", f"{MARKER}!", "\x00", "AAAA\x00", "ÄÖÜß", "\U0001f4b3" * 9,
     "\ufffd", "-_-_" * 20,
@@ -248,13 +257,13 @@ def test_what_is_no_box_is_refused(refused, route, text):
     refuse_box(refused, route, text, reason="Unreadable")
 
 
-@every_message_route
+@typical_message_routes
 @pytest.mark.parametrize("length", [0, 1, 23, 24, 25, 39, 40, 41, -1])
 def test_a_truncated_box_is_refused(refused, route, length):
     refuse_box(refused, route, base64.b64encode(sealed(route)[:length]).decode(), reason="Unreadable")
 
 
-@every_message_route
+@typical_message_routes
 def test_a_box_without_the_padding_of_its_base64_is_refused(refused, route):
     plaintext = json.dumps(perma_cc.fields(route.name)).encode()
     boxes = [perma_cc.seal(plaintext + b" " * spaces) for spaces in range(3)]
@@ -264,7 +273,7 @@ def test_a_box_without_the_padding_of_its_base64_is_refused(refused, route):
     assert {box.endswith("=") for box in boxes} == {True, False}
 
 
-@every_message_route
+@typical_message_routes
 @pytest.mark.parametrize("index", [0, 23, 24, 40, -1])
 def test_a_box_with_one_changed_byte_is_refused(refused, route, index):
     box = bytearray(sealed(route))
@@ -293,7 +302,7 @@ def refuse_contents(refused: Refused, route: Route, contents: Any, *, reason: st
     return refused(route, urlencode({"encrypted_data": perma_cc.seal(contents)}), reason=reason)
 
 
-@every_message_route
+@typical_message_routes
 @pytest.mark.parametrize("contents", [
     b"", b" ", b"null", b"true", b"1", b"NaN", b"[]", b'"%s"' % MARKER.encode(), b"{}", b"[{}]", b"{",
     b"{'timestamp': 1}",
@@ -765,7 +774,7 @@ form_bytes = st.lists(
 ).map(b"".join)
 
 
-@every_route
+@typical_routes
 @EXAMPLES
 @given(body=form_bytes, content_type=content_types)
 def test_no_random_body_gets_anywhere(refused, route, body, content_type):
@@ -773,7 +782,7 @@ def test_no_random_body_gets_anywhere(refused, route, body, content_type):
     refused(route, body, content_type)
 
 
-@every_message_route
+@typical_message_routes
 @EXAMPLES
 @given(contents=st.binary() | anything_in_json.map(lambda value: json.dumps(value).encode()))
 def test_no_random_contents_of_a_box_get_anywhere(refused, route, contents):

@@ -1,0 +1,78 @@
+"""What the measurements share: databases, the service on them, and a client that takes the time."""
+import http.client
+import os
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+
+from dotenv import dotenv_values
+
+from devtools import ROOT
+from devtools.postgres import create_database, server
+from devtools.processes import GUNICORN, free_port, leashed, run_quietly, wait_until_it_answers
+
+HOST = "127.0.0.1"
+FORM = "application/x-www-form-urlencoded"
+
+
+@contextmanager
+def databases(*names: str) -> Iterator[list[str]]:
+    """The URLs of new databases with our tables, on one temporary server."""
+    with server() as url:
+        urls = [f"{url.rpartition('/')[0]}/{name}" for name in names]
+        for each in urls:
+            create_database(each)
+            run_quietly("manage.py", "migrate", env=environment(each), failure="The migrations failed.")
+        yield urls
+
+
+def environment(database_url: str) -> dict[str, str]:
+    """What the service is told: development's settings, and a quiet log."""
+    return {
+        **{name: "" for name in dotenv_values(ROOT / ".env")},  # Empty counts as not set.
+        "DATABASE_URL": database_url, "PERMA_PAYMENTS_ENV": "development", "LOG_LEVEL": "WARNING",
+    }
+
+
+@contextmanager
+def services(*database_urls: str, threads: int) -> Iterator[list[int]]:
+    """The ports of services with one worker each, one per database."""
+    with ExitStack() as running:
+        ports = []
+        for url in database_urls:
+            port = free_port(HOST)
+            process = running.enter_context(leashed(
+                "Perma Payments", *GUNICORN, "--workers", "1", "--threads", str(threads),
+                "--bind", f"{HOST}:{port}", env=environment(url),
+            ))
+            wait_until_it_answers(process, f"{HOST}:{port}", "/subscribe/")
+            ports.append(port)
+        yield ports
+
+
+def use_django(database_url: str) -> None:
+    """Make the models usable in this process, on one database."""
+    os.environ |= {**environment(database_url), "DJANGO_SETTINGS_MODULE": "perma_payments.settings"}
+    import django
+
+    django.setup()
+
+
+def seconds(port: int, method: str, path: str, body: str | None = None) -> float:
+    """How long an answer with 200 takes, on a connection of its own, as Perma.cc's client makes one."""
+    start = time.perf_counter()
+    connection = http.client.HTTPConnection(HOST, port, timeout=30)
+    connection.request(method, path, body, {"Content-Type": FORM} if body else {})
+    response = connection.getresponse()
+    response.read()
+    connection.close()
+    end = time.perf_counter()
+    if response.status != 200:
+        raise SystemExit(f"{method} {path} was answered with {response.status}.")
+    return end - start
+
+
+def median_and_99th(values: Sequence[float]) -> tuple[float, float]:
+    """The median and the 99th percentile."""
+    return statistics.median(values), statistics.quantiles(values, n=100)[98]

@@ -1,0 +1,310 @@
+"""Staff upload CyberSource's report of subscriptions: look, confirm, undo."""
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+
+from perma_payments.billing.customers import Customer
+from perma_payments.billing.transactions import Kind
+from perma_payments.cybersource.status_report import UnreadableReport
+from perma_payments.models import StaffTask, StatusUpload, SubscriptionAgreement
+from perma_payments.services import staff_tasks
+from perma_payments.services.receive_callback import receive_callback
+from perma_payments.services.report_status import standing_subscription
+from perma_payments.services.upload_statuses import CannotBeDone, DataHasMoved, confirm, preview, undo
+
+from .. import cyber_source, ledger
+from ..ledger import REGISTRAR
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 12, 2, 12, tzinfo=UTC)
+END_OF_MONTH = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+HEADER = "Subscription ID,Merchant Reference Code,Customer Name,Amount,Currency,Status"
+
+
+@pytest.fixture
+def staff() -> User:
+    return User.objects.create_user("staff")
+
+
+def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = "9999") -> bytes:
+    """A report of some subscriptions with their statuses, in the shape of cybersource.md §8.3."""
+    lines = ["Subscription Search Results", "Merchant ID: example", "Date: Dec 02 2026", "", HEADER]
+    lines += [f'{token},{subject},"Example, Erin",15.00,USD,{status}' for subject, status in rows]
+    return "\n".join(lines).encode()
+
+
+def standing(pk: int = 7, **changes: Any) -> SubscriptionAgreement:
+    return ledger.standing_agreement(Customer(REGISTRAR.type, pk), **changes)
+
+
+def apply(data: bytes, staff: User, *, leave_out: bool = False) -> StatusUpload:
+    return confirm(preview(data, by=staff, now=NOW).pk, by=staff, leave_out=leave_out, now=NOW)
+
+
+def state(agreement: SubscriptionAgreement) -> dict[str, Any]:
+    """All columns of an agreement, as the database has them now, but for the time of the last change."""
+    row = SubscriptionAgreement.objects.filter(pk=agreement.pk).values().get()
+    del row["updated_at"]
+    return row
+
+
+# --- Preview ----------------------------------------------------------------------------------------
+
+def test_a_preview_says_what_would_change_and_changes_nothing(staff):
+    held, same = standing(1), standing(2, status="Hold")
+    before = [state(held), state(same)]
+    upload = preview(report((held, "HOLD"), (same, "Hold"), ("ORDER-1", "CURRENT")), by=staff, now=NOW)
+
+    assert [state(held), state(same)] == before
+    assert (upload.state, upload.row_count, upload.matched_count, upload.unknown_count) == ("previewed", 3, 2, 1)
+    assert upload.unknown_references == ["ORDER-1"]
+    assert upload.changes == [{
+        "agreement": held.pk, "reference_number": held.reference_number,
+        "before": {"status": "Current"}, "after": {"status": "Hold"}, "takes_token": False,
+    }]
+
+
+def test_no_name_of_the_file_is_kept(staff):
+    agreement = standing()
+    upload = apply(report((agreement, "HOLD"), ("ORDER-1", "CURRENT")), staff)
+
+    assert "Erin" not in str(StatusUpload.objects.values().get(pk=upload.pk))
+
+
+def test_a_file_that_is_no_report_leaves_nothing(staff):
+    with pytest.raises(UnreadableReport):
+        preview(b"%PDF-1.7", by=staff, now=NOW)
+    assert not StatusUpload.objects.exists()
+
+
+# --- Confirm ----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("reported", ["Current", "Hold", "Canceled", "Completed", "Superseded"])
+@pytest.mark.parametrize("held", ["Current", "Hold", "Canceled", "Completed", "Superseded"])
+def test_a_report_sets_every_status_and_only_current_moves_the_date(staff, held, reported):
+    paid_through = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
+    agreement = standing(status=held, paid_through=paid_through)
+    apply(report((agreement, reported.upper())), staff)
+
+    after = state(agreement)
+    assert after["status"] == reported
+    assert after["paid_through"] == (END_OF_MONTH if reported == "Current" else paid_through)
+
+
+def test_a_current_monthly_subscription_is_paid_for_one_more_month(staff):
+    agreement = standing(paid_through=datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
+    upload = apply(report((agreement, "CURRENT")), staff)
+
+    assert standing_subscription(REGISTRAR, now=NOW).paid_through == END_OF_MONTH
+    assert [list(change["after"]) for change in upload.changes] == [["paid_through"]]
+
+
+def test_the_same_file_twice_changes_nothing_the_second_time(staff):
+    agreement = standing()
+    data = report((agreement, "HOLD"))
+    apply(data, staff)
+
+    again = preview(data, by=staff, now=NOW)
+    assert again.changes == []
+    assert again.digest == StatusUpload.objects.get(state="confirmed").digest
+
+
+def test_rows_that_cannot_be_read_are_left_out_only_if_a_person_says_so(staff):
+    good, odd = standing(1), standing(2)
+    upload = preview(report((good, "HOLD"), (odd, "SLEEPING")), by=staff, now=NOW)
+    assert [line for line, why in upload.problems] == [7]
+    assert "SLEEPING" in upload.problems[0][1]
+
+    with pytest.raises(CannotBeDone, match="left out"):
+        confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+    assert state(good)["status"] == "Current"
+    confirm(upload.pk, by=staff, leave_out=True, now=NOW)
+    assert (state(good)["status"], state(odd)["status"]) == ("Hold", "Current")
+
+
+def test_an_upload_is_confirmed_once(staff):
+    upload = apply(report((standing(), "HOLD")), staff)
+
+    with pytest.raises(CannotBeDone, match="confirmed already"):
+        confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+
+
+@pytest.mark.parametrize("moved", [
+    {"status": "Canceled"}, {"status": "Hold"}, {"paid_through": END_OF_MONTH, "status": "Completed"},
+])
+def test_nothing_is_applied_if_the_ledger_has_moved_since_the_preview(staff, moved):
+    touched, other = standing(1), standing(2)
+    upload = preview(report((touched, "HOLD"), (other, "HOLD")), by=staff, now=NOW)
+    SubscriptionAgreement.objects.filter(pk=touched.pk).update(**moved)
+
+    with pytest.raises(DataHasMoved):
+        confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+    assert (state(touched)["status"], state(other)["status"]) == (moved["status"], "Current")
+    # The preview has been worked out anew, and can be confirmed as it is.
+    confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+    assert (state(touched)["status"], state(other)["status"]) == ("Hold", "Hold")
+
+
+def test_a_report_of_canceled_completes_the_cancellation(staff):
+    agreement = standing(cancellation_requested_at=NOW)
+    task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    apply(report((agreement, "CANCELED")), staff)
+
+    task.refresh_from_db()
+    assert (task.resolution, task.done_by, task.done_at) == ("done", staff, NOW)
+    assert (state(agreement)["status"], state(agreement)["cancellation_requested_at"]) == ("Canceled", None)
+
+
+def test_a_report_of_current_leaves_a_requested_cancellation_as_it_is(staff):
+    agreement = standing(cancellation_requested_at=NOW)
+    task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    apply(report((agreement, "CURRENT")), staff)
+
+    task.refresh_from_db()
+    assert task.done_at is None
+    assert standing_subscription(REGISTRAR, now=NOW).status == "Cancellation Requested"
+
+
+def test_the_history_names_the_upload_and_who_confirmed_it(staff):
+    agreement = standing()
+    upload = apply(report((agreement, "HOLD")), staff)
+
+    assert agreement.events.order_by("pgh_id").last().pgh_context.metadata == {
+        "source": "status report", "upload": upload.pk, "user": staff.pk,
+    }
+
+
+# --- Rescue -----------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("unpaid", ["Pending", "Rejected", "Aborted"])
+def test_a_subscription_whose_response_went_astray_is_completed(staff, unpaid):
+    agreement = ledger.agreement(status=unpaid)
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    apply(report((agreement, "CURRENT"), token="7408214003316000001234"), staff)
+
+    told = standing_subscription(REGISTRAR, now=NOW)
+    assert (told.status, told.rate) == ("Current", Decimal("45.00"))
+    assert (told.frequency, told.link_limit) == ("monthly", "100")
+    assert told.link_limit_effective_timestamp == outgoing.link_limit_effective_timestamp
+    assert told.paid_through == END_OF_MONTH
+    assert state(agreement)["payment_token"] == "7408214003316000001234"
+
+
+@pytest.mark.parametrize("token", ["", "no token", "1" * 40, "7.40821E+21"])
+def test_a_subscription_is_completed_without_a_usable_subscription_id(staff, token):
+    agreement = ledger.agreement()
+    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    apply(report((agreement, "CURRENT"), token=token), staff)
+
+    assert (state(agreement)["status"], state(agreement)["payment_token"]) == ("Current", "")
+
+
+def test_a_token_that_is_there_is_not_replaced(staff):
+    agreement = standing()
+    apply(report((agreement, "HOLD"), token="1111"), staff)
+
+    assert state(agreement)["payment_token"] == ledger.TOKEN
+
+
+def test_a_rescue_that_gives_a_customer_two_subscriptions_is_told_to_staff(staff):
+    standing()
+    agreement = ledger.agreement()
+    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    upload = apply(report((agreement, "CURRENT")), staff)
+
+    (task,) = StaffTask.objects.all()
+    assert (task.kind, task.agreement) == ("second subscription", agreement)
+    undo(upload.pk, by=staff, now=NOW)
+    task.refresh_from_db()
+    assert task.resolution == "withdrawn"
+
+
+def test_a_subscription_without_a_checkout_is_named_and_left_alone(staff):
+    agreement = ledger.agreement()
+    upload = apply(report((agreement, "CURRENT")), staff)
+
+    assert upload.incomplete_references == [agreement.reference_number]
+    assert state(agreement)["status"] == "Pending"
+
+
+# --- Undo -------------------------------------------------------------------------------------------
+
+def test_undo_puts_everything_back(staff):
+    held, current, canceled = standing(1), standing(2), standing(3, cancellation_requested_at=NOW)
+    rescued = ledger.agreement(Customer(REGISTRAR.type, 4))
+    ledger.outgoing(Kind.SUBSCRIBE, rescued)
+    task = StaffTask.objects.create(kind="cancellation", agreement=canceled)
+    everyone = [held, current, canceled, rescued]
+    before = [state(each) for each in everyone]
+    rows = [(held, "HOLD"), (current, "CURRENT"), (canceled, "CANCELED"), (rescued, "CURRENT")]
+    upload = apply(report(*rows), staff)
+    assert [state(each) for each in everyone] != before
+
+    undone = undo(upload.pk, by=staff, now=NOW)
+    assert [state(each) for each in everyone] == before
+    task.refresh_from_db()
+    assert (task.done_at, task.resolution) == (None, "")
+    assert (undone.state, undone.undone_by) == ("undone", staff)
+
+
+def test_an_upload_is_undone_once_and_only_after_it_was_confirmed(staff):
+    upload = preview(report((standing(), "HOLD")), by=staff, now=NOW)
+    with pytest.raises(CannotBeDone, match="cannot be undone"):
+        undo(upload.pk, by=staff, now=NOW)
+
+    confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+    undo(upload.pk, by=staff, now=NOW)
+    with pytest.raises(CannotBeDone, match="cannot be undone: it is undone"):
+        undo(upload.pk, by=staff, now=NOW)
+
+
+# In transactions of its own, as it would be: the history's context lasts as long as its transaction.
+@pytest.mark.django_db(transaction=True)
+def test_an_upload_cannot_be_undone_when_something_else_has_changed_one_of_its_subscriptions(staff):
+    touched, other = standing(1), standing(2)
+    upload = apply(report((touched, "HOLD"), (other, "HOLD")), staff)
+    # There and back again: what the callback, or whoever it was, did must not be overwritten unseen.
+    for status in ("Current", "Hold"):
+        SubscriptionAgreement.objects.filter(pk=touched.pk).update(status=status)
+
+    with pytest.raises(CannotBeDone, match=touched.reference_number):
+        undo(upload.pk, by=staff, now=NOW)
+    assert state(other)["status"] == "Hold"
+
+
+def test_two_uploads_are_undone_in_the_reverse_order(staff):
+    agreement = standing()
+    first = apply(report((agreement, "HOLD")), staff)
+    second = apply(report((agreement, "CANCELED")), staff)
+
+    with pytest.raises(CannotBeDone):
+        undo(first.pk, by=staff, now=NOW)
+    undo(second.pk, by=staff, now=NOW)
+    assert state(agreement)["status"] == "Hold"
+
+
+def test_a_late_response_after_a_rescue_brings_the_token_and_keeps_the_upload_from_being_undone(staff):
+    agreement = ledger.agreement()
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    upload = apply(report((agreement, "CURRENT"), token=""), staff)
+    fields = cyber_source.response(ledger.form(outgoing))
+    receive_callback(b"body", list(fields.items()), now=NOW + timedelta(hours=1))
+
+    assert state(agreement)["payment_token"] == fields["transaction_id"]
+    with pytest.raises(CannotBeDone):
+        undo(upload.pk, by=staff, now=NOW)
+
+
+def test_a_cancellation_that_staff_ended_themselves_stays_ended(staff):
+    agreement = standing(cancellation_requested_at=NOW)
+    task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    staff_tasks.finish(task.pk, by=staff, note="Cancelled.", now=NOW)
+    upload = apply(report((agreement, "CANCELED")), staff)
+    undo(upload.pk, by=staff, now=NOW)
+
+    task.refresh_from_db()
+    assert (task.resolution, task.note) == ("done", "Cancelled.")
