@@ -1,4 +1,4 @@
-"""Start the sandbox: `python -m sandbox [--host 127.0.0.1] [--port 8001]`."""
+"""Start the sandbox: `python -m sandbox [--host 127.0.0.1] [--port 8001] [--smtp-port 8025]`."""
 from __future__ import annotations
 
 import argparse
@@ -7,6 +7,8 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -14,6 +16,8 @@ from werkzeug.serving import WSGIRequestHandler, make_server
 
 from .app import create_app
 from .config import Config, ConfigError
+from .mail.mailbox import Mailbox
+from .mail.smtp import receiving
 
 
 class QuietHandler(WSGIRequestHandler):
@@ -49,6 +53,52 @@ def _stop(signum: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
+class CannotListen(Exception):
+    """A port cannot be had. The text says why."""
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens. Raises CannotListen."""
+    try:
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        return socket.create_server((host, port), family=family, backlog=128)
+    except (OSError, OverflowError) as error:
+        # The text of the error itself repeats the address.
+        number = getattr(error, 'errno', None)
+        reason = os.strerror(number) if number and number > 0 else str(error)
+        raise CannotListen(f'at {host}, port {port} ({reason})') from None
+
+
+def _serve(host: str, port: int, config: Config) -> None:
+    """Serve until interrupted. Raises CannotListen, whose text is then one sentence."""
+    with ExitStack() as stack:
+        try:
+            listener = stack.enter_context(_listen(host, port))
+        except CannotListen as error:
+            raise CannotListen(f'The sandbox cannot listen {error}; choose another with --host '
+                               f'and --port.') from None
+        mailbox = Mailbox()
+        if config.smtp_port:
+            try:
+                mail_listener = _listen(host, config.smtp_port)
+            except CannotListen as error:
+                raise CannotListen(f'The sandbox cannot take mail {error}; choose another port '
+                                   f'with --smtp-port, or 0 to take none.') from None
+            stack.enter_context(receiving(mailbox, mail_listener))
+        server = make_server(
+            host, port, create_app(config, mailbox=mailbox), threaded=True,
+            request_handler=QuietHandler, fd=listener.fileno())
+        stack.callback(server.server_close)
+        print(f'The sandbox is at http://{host}:{listener.getsockname()[1]}/ and expects Perma '
+              f'Payments at {config.payments_url}/', flush=True)
+        print(f'It takes mail at {mailbox.address}.' if mailbox.address else 'It takes no mail.',
+              flush=True)
+        try:
+            server.serve_forever()
+        except KeyboardInterrupt:
+            pass
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped by Ctrl-C or SIGTERM; the result is the exit status."""
     parser = argparse.ArgumentParser(
@@ -56,6 +106,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         description='Stand-ins of Perma.cc and of CyberSource\'s hosted checkout.')
     parser.add_argument('--host', default='127.0.0.1', help='address to listen at')
     parser.add_argument('--port', type=int, default=8001, help='port to listen at')
+    parser.add_argument(
+        '--smtp-port', type=int,
+        help='port to take mail at, 0 to take none; else SANDBOX_SMTP_PORT, else 8025')
     options = parser.parse_args(arguments)
 
     try:
@@ -63,32 +116,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigError as error:
         print(error, file=sys.stderr)
         return 1
+    if options.smtp_port is not None:
+        config = replace(config, smtp_port=options.smtp_port)
 
     signal.signal(signal.SIGTERM, _stop)
     try:
-        family = socket.AF_INET6 if ':' in options.host else socket.AF_INET
-        listener = socket.create_server((options.host, options.port), family=family, backlog=128)
-    except (OSError, OverflowError) as error:
-        # The text of the error itself repeats the address.
-        number = getattr(error, 'errno', None)
-        reason = os.strerror(number) if number and number > 0 else str(error)
-        print(f'The sandbox cannot listen at {options.host}, port {options.port} ({reason}); '
-              f'choose another with --host and --port.', file=sys.stderr)
+        _serve(options.host, options.port, config)
+    except CannotListen as error:
+        print(error, file=sys.stderr)
         return 1
-
-    with listener:
-        server = make_server(
-            options.host, options.port, create_app(config), threaded=True,
-            request_handler=QuietHandler, fd=listener.fileno())
-        port = listener.getsockname()[1]
-        print(f'The sandbox is at http://{options.host}:{port}/ and expects Perma Payments at '
-              f'{config.payments_url}/', flush=True)
-        try:
-            server.serve_forever()
-        except KeyboardInterrupt:
-            pass
-        finally:
-            server.server_close()
     print('The sandbox has stopped.', flush=True)
     return 0
 

@@ -1,4 +1,4 @@
-"""The sandbox's web application: both halves, the landing page, and the traffic."""
+"""The sandbox's web application: both halves, the mailbox, the landing page, and the traffic."""
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -11,6 +11,8 @@ from werkzeug.wrappers import Response
 
 from .config import Config
 from .cybersource.views import create_blueprint as create_cybersource
+from .mail.mailbox import Mailbox
+from .mail.views import create_blueprint as create_mail
 from .perma.views import create_blueprint as create_perma
 from .traffic import TrafficLog
 
@@ -22,8 +24,12 @@ def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def create_app(config: Config, clock: Callable[[], datetime] = _utc_now) -> Flask:
-    """Make a sandbox. Its state belongs to it alone and is gone with it; `clock` is for tests."""
+def create_app(config: Config, clock: Callable[[], datetime] = _utc_now,
+               mailbox: Mailbox | None = None) -> Flask:
+    """Make a sandbox. Its state belongs to it alone and is gone with it; `clock` is for tests.
+
+    Whoever receives mail for it has to be given the same `mailbox`.
+    """
     app = Flask(__name__)
     app.config['MAX_CONTENT_LENGTH'] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
@@ -32,6 +38,7 @@ def create_app(config: Config, clock: Callable[[], datetime] = _utc_now) -> Flas
     traffic = TrafficLog()
     app.register_blueprint(create_perma(config, traffic, clock))
     app.register_blueprint(create_cybersource(config, traffic, clock))
+    app.register_blueprint(create_mail(mailbox or Mailbox()))
 
     @app.get('/')
     def landing() -> Any:

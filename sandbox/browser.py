@@ -4,6 +4,7 @@ It keeps cookies and follows redirects as a browser does. It runs no scripts.
 """
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from urllib.parse import urljoin
 
@@ -85,11 +86,17 @@ def _button(tag: Tag) -> Button:
 
 
 class Page:
-    """A page as it was answered."""
+    """A page as it was answered.
+
+    `redirects` are the answers that led to it: status and address, in the order they came.
+    """
 
     def __init__(self, response: requests.Response) -> None:
         self.url = response.url
         self.status = response.status_code
+        self.redirects = [
+            (earlier.status_code, urljoin(earlier.url, earlier.headers.get('Location', '')))
+            for earlier in response.history]
         self.headers = response.headers
         self.soup = BeautifulSoup(response.content.decode('utf-8', 'replace'), 'html.parser')
 
@@ -128,9 +135,10 @@ class Browser:
         """Open an address."""
         return Page(self._session.get(url, timeout=TIMEOUT_SECONDS))
 
-    def submit(self, form: Form, button: Button | None = None) -> Page:
-        """Submit a form as it stands, with a button pressed if one is given."""
-        fields = form.fields
+    def submit(self, form: Form, button: Button | None = None,
+               changes: Mapping[str, str] | None = None) -> Page:
+        """Submit a form, with some of its fields changed, and a button pressed, if given."""
+        fields = {**form.fields, **(changes or {})}
         if button is not None and button.name:
             fields[button.name] = button.value
         if form.method == 'post':

@@ -20,6 +20,7 @@ DEFAULT_PERMA_SECRET_KEY = 'hneZHHft4QieiNmyVPfyYFJs3toRgixbiTqSQKJ1r2E='
 DEFAULT_PERMA_PAYMENTS_PUBLIC_KEY = 'FhfWRc3QmLzG9SY+QwvTNMT9vcACNzpcMyvNSxKg0jA='
 
 DEFAULT_PAYMENTS_URL = 'http://localhost:8000'
+DEFAULT_SMTP_PORT = 8025
 DEFAULT_CS_PROFILE_ID = '5A4DB0C5-0000-4000-8000-000000000001'
 DEFAULT_CS_ACCESS_KEY = 'sandboxsandboxsandboxsandbox0001'
 DEFAULT_CS_SECRET = 'c0ffee00' * 32
@@ -40,6 +41,7 @@ class Config:
 
     payments_url: where Perma Payments is, without a slash at the end; for the browser's forms and
         for server-to-server calls alike.
+    smtp_port: where mail is taken, at the same address as the pages; 0 for nowhere.
     perma_secret_key, payments_public_key: the two keys of Perma.cc's box.
     cs_profile_id: the only Secure Acceptance profile there is.
     cs_keys: secret by access key. A secret is used as text, as CyberSource does.
@@ -50,6 +52,7 @@ class Config:
     """
 
     payments_url: str = DEFAULT_PAYMENTS_URL
+    smtp_port: int = DEFAULT_SMTP_PORT
     perma_secret_key: PrivateKey = field(
         default_factory=lambda: PrivateKey(base64.b64decode(DEFAULT_PERMA_SECRET_KEY)), repr=False)
     payments_public_key: PublicKey = field(
@@ -69,6 +72,8 @@ class Config:
         return cls(
             payments_url=_url(
                 'SANDBOX_PAYMENTS_URL', text('SANDBOX_PAYMENTS_URL', DEFAULT_PAYMENTS_URL)),
+            smtp_port=_port(
+                'SANDBOX_SMTP_PORT', text('SANDBOX_SMTP_PORT', str(DEFAULT_SMTP_PORT))),
             perma_secret_key=PrivateKey(_key(
                 'SANDBOX_PERMA_SECRET_KEY',
                 text('SANDBOX_PERMA_SECRET_KEY', DEFAULT_PERMA_SECRET_KEY))),
@@ -100,6 +105,14 @@ def _url(name: str, value: str) -> str:
             or parts.fragment or '@' in parts.netloc or re.search(r'[\s<>"\\]', value):
         raise error
     return value.rstrip('/')
+
+
+def _port(name: str, value: str) -> int:
+    if not re.fullmatch(r'[0-9]{1,5}', value) or int(value) > 65535:
+        raise ConfigError(
+            f'{name} must be the number of a port, or 0 to take no mail, for example '
+            f'{DEFAULT_SMTP_PORT}; it is {value!r}.')
+    return int(value)
 
 
 def _key(name: str, value: str) -> bytes:

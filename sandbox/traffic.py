@@ -13,10 +13,13 @@ from typing import Any
 # The kinds of entry. What an entry of each kind has besides `id`, `at`, `kind` and `summary`:
 #   page-messages  customer, messages: [{route, encrypted_data, message}]; sealed into one page
 #   status-call    url, sent, status (int or null), reply (opened, or null), problem (or null)
+#   history-call, acknowledge-call   the same
 #   form           path, fields: [[name, value]], accepted (bool), reason (or null), notes
 #   callback       url, fields: [[name, value]], status (int or null), body, problem (or null)
 PAGE_MESSAGES = 'page-messages'
 STATUS_CALL = 'status-call'
+HISTORY_CALL = 'history-call'
+ACKNOWLEDGE_CALL = 'acknowledge-call'
 FORM = 'form'
 CALLBACK = 'callback'
 

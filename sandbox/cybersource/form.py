@@ -19,6 +19,7 @@ SALE = 'sale'
 CREATE = 'sale,create_payment_token'
 UPDATE = 'update_payment_token'
 SALE_AND_UPDATE = 'sale,update_payment_token'
+UPDATES = frozenset({UPDATE, SALE_AND_UPDATE})
 
 # The guides also know `authorization…` and a bare `create_payment_token`. The former must be
 # captured by other means, the latter charges nothing; the sandbox stands in for neither.

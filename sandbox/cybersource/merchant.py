@@ -13,6 +13,7 @@ from .checkouts import Result
 from .delivery import Answer, deliver
 from .form import Order
 from .outcomes import DECLINE, DUPLICATE, Outcome
+from .register import Register
 from .response import Entered, build_response
 
 
@@ -29,10 +30,12 @@ class DeliveryOptions:
 class Merchant:
     """Sends signed responses to Perma Payments and notes each in the traffic log."""
 
-    def __init__(self, config: Config, traffic: TrafficLog, clock: Callable[[], datetime]) -> None:
+    def __init__(self, config: Config, traffic: TrafficLog, register: Register,
+                 clock: Callable[[], datetime]) -> None:
         self._url = f'{config.payments_url}/cybersource-callback/'
         self._keys = config.cs_keys
         self._traffic = traffic
+        self._register = register
         self._clock = clock
 
     def report(self, order: Order, result: Result, entered: Entered | None,
@@ -43,19 +46,24 @@ class Merchant:
         outcomes.append(result.outcome)
         result.expected = len(outcomes) * options.times
         result.delay = options.delay
-        if options.delay:
-            threading.Thread(
-                target=self._deliver_all, daemon=True,
-                args=(order, outcomes, result, entered, options)).start()
-        else:
-            self._deliver_all(order, outcomes, result, entered, options)
-
-    def _deliver_all(self, order: Order, outcomes: list[Outcome], result: Result,
-                     entered: Entered | None, options: DeliveryOptions) -> None:
-        sleep(options.delay)
+        responses = []
         for outcome in outcomes:
             fields = build_response(
                 order, outcome, entered, secret=self._keys[order.access_key], now=self._clock())
+            responses.append((outcome, fields))
+            # What has happened has happened, even if Perma Payments never hears of it.
+            if outcome.is_approval:
+                self._register.note(order, dict(fields))
+        if options.delay:
+            threading.Thread(
+                target=self._deliver_all, daemon=True, args=(responses, result, options)).start()
+        else:
+            self._deliver_all(responses, result, options)
+
+    def _deliver_all(self, responses: list[tuple[Outcome, list[tuple[str, str]]]], result: Result,
+                     options: DeliveryOptions) -> None:
+        sleep(options.delay)
+        for outcome, fields in responses:
             for _ in range(options.times):
                 result.answers.append((outcome.decision, self._deliver(outcome, fields)))
 

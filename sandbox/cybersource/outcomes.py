@@ -2,17 +2,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import Enum
 
 from .form import CREATE, SALE, SALE_AND_UPDATE, UPDATE
-
-
-class Token(Enum):
-    """What becomes of the payment token when a transaction is accepted or held for review."""
-
-    USUAL = 'created by a create, kept by an update'
-    REPLACED = 'replaced by an update'
-    NONE = 'not created'
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +12,8 @@ class Outcome:
 
     key: its name in the checkout page's form. reason_code: digits; None where CyberSource sends
     the reduced response without transaction_id and reason_code. partial: only part of the amount
-    is authorized. types: the transaction types it makes sense for.
+    is authorized. creates_token: whether a create that is approved creates its token. types: the
+    transaction types it makes sense for.
     """
 
     key: str
@@ -30,8 +22,13 @@ class Outcome:
     reason_code: str | None
     message: str
     partial: bool = False
-    token: Token = Token.USUAL
+    creates_token: bool = True
     types: frozenset[str] = frozenset({SALE, CREATE, UPDATE, SALE_AND_UPDATE})
+
+    @property
+    def is_approval(self) -> bool:
+        """Whether what was asked for takes place, for now at least."""
+        return self.decision in ('ACCEPT', 'REVIEW')
 
 
 ACCEPT = Outcome(
@@ -85,15 +82,11 @@ PICKABLE: dict[str, Outcome] = {outcome.key: outcome for outcome in (
         reason_code='110', message='Only a partial amount was approved.', partial=True,
         types=_WITH_A_SALE),
     Outcome(
-        key='accept-new-token', label='Accepted, with a new token (16-digit tokens)',
-        decision='ACCEPT', reason_code='100', message=ACCEPT.message, token=Token.REPLACED,
-        types=frozenset({UPDATE, SALE_AND_UPDATE})),
-    Outcome(
         key='review-480', label='Held for review by Decision Manager', decision='REVIEW',
         reason_code='480', message='Order has been marked for review.'),
     Outcome(
         key='review-480-no-token', label='Held for review, without a token', decision='REVIEW',
-        reason_code='480', message='Order has been marked for review.', token=Token.NONE,
+        reason_code='480', message='Order has been marked for review.', creates_token=False,
         types=frozenset({CREATE})),
     *(Outcome(key=f'decline-{code}', label=label, decision='DECLINE', reason_code=code,
               message=f'{label}.') for code, label in _DECLINES.items()),

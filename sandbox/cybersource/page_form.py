@@ -8,7 +8,7 @@ from flask import abort
 
 from .cards import find_card, is_future_expiry
 from .fields import invalid_fields
-from .form import SALE_AND_UPDATE, UPDATE, Order
+from .form import UPDATES, Order
 from .merchant import DeliveryOptions
 from .outcomes import PICKABLE, Outcome
 from .response import Entered
@@ -36,6 +36,8 @@ BILLING_LABELS = {
 }
 
 MAX_DELAY_SECONDS = 60
+
+TOKEN_STAYS, TOKEN_REPLACED = 'stays', 'replaced'
 
 
 def _whole_number(form: Mapping[str, str], name: str, default: int, highest: int) -> int:
@@ -68,17 +70,23 @@ def read_outcome(form: Mapping[str, str], transaction_type: str) -> Outcome:
 
 def prefilled(order: Order, today: datetime) -> dict[str, str]:
     """The values that the checkout page's inputs start with: those sent win."""
-    other_card = order.transaction_type in (UPDATE, SALE_AND_UPDATE)
+    other_card = order.transaction_type in UPDATES
     return {
         **{name: order.fields.get(name, value) for name, value in BILLING.items()},
         'card_number': '5555 5555 5555 4444' if other_card else '4111 1111 1111 1111',
         'card_expiry_date': f'12-{today.year + 3}',
         'card_cvn': '123',
+        'token': TOKEN_STAYS,
     }
 
 
 def read_entered(values: Mapping[str, str], now: datetime) -> tuple[Entered | None, list[str]]:
-    """Read what the customer typed; or say, in sentences, what the page would not take."""
+    """Read what the customer typed; or say, in sentences, what the page would not take.
+
+    Aborts with 400 for what the page does not offer.
+    """
+    if values['token'] not in (TOKEN_STAYS, TOKEN_REPLACED):
+        abort(400, f'token must be {TOKEN_STAYS} or {TOKEN_REPLACED}.')
     problems = []
     billing = {name: values[name].strip() for name in BILLING}
     for name in invalid_fields(billing, frozenset()):
@@ -94,4 +102,5 @@ def read_entered(values: Mapping[str, str], now: datetime) -> tuple[Entered | No
     if card is None or problems:
         return None, problems
     return Entered(
-        billing=billing, card=card, card_expiry_date=values['card_expiry_date']), []
+        billing=billing, card=card, card_expiry_date=values['card_expiry_date'],
+        replaces_token=values['token'] == TOKEN_REPLACED), []

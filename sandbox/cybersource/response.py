@@ -14,8 +14,8 @@ from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
 from .cards import Card
-from .form import CREATE, SALE, SALE_AND_UPDATE, UPDATE, Order
-from .outcomes import Outcome, Token
+from .form import CREATE, SALE, SALE_AND_UPDATE, UPDATE, UPDATES, Order
+from .outcomes import Outcome
 from .signature import sign
 
 MERCHANT_ID = 'sandbox_merchant'
@@ -51,11 +51,16 @@ _NOT_ECHOED = frozenset({
 @dataclass(frozen=True, kw_only=True)
 class Entered:
     """What the customer typed: `billing` by field name (`bill_to_…`, empty where left empty), the
-    card, and its expiry as `MM-YYYY`."""
+    card, and its expiry as `MM-YYYY`.
+
+    replaces_token: the tokens are such of 16 digits that keep the card's last four, and those are
+    others now: an update then makes a new token (cybersource.md §4.6).
+    """
 
     billing: Mapping[str, str]
     card: Card
     card_expiry_date: str
+    replaces_token: bool = False
 
 
 def new_transaction_id() -> str:
@@ -125,7 +130,7 @@ def _values(order: Order, outcome: Outcome, entered: Entered | None,
     if transaction_type in (SALE, SALE_AND_UPDATE):
         values['req_card_type_selection_indicator'] = '1'
 
-    approved = outcome.decision in ('ACCEPT', 'REVIEW')
+    approved = outcome.is_approval
     if transaction_type != UPDATE and outcome.decision != 'ERROR':
         values['auth_avs_code'] = 'X'
         values['auth_avs_code_raw'] = 'I1'
@@ -138,9 +143,9 @@ def _values(order: Order, outcome: Outcome, entered: Entered | None,
             values['auth_trans_ref_no'] = reconciliation_number
             values['bill_trans_ref_no'] = reconciliation_number
     if approved:
-        if transaction_type == CREATE and outcome.token is not Token.NONE:
+        if transaction_type == CREATE and outcome.creates_token:
             values['payment_token'] = transaction_id
-        elif outcome.token is Token.REPLACED:
+        elif transaction_type in UPDATES and entered.replaces_token:
             values['payment_token'] = new_format_preserving_token(entered.card)
     return values
 

@@ -1,4 +1,5 @@
-"""CyberSource's pages: the four addresses that forms are posted to, the checkout, its result."""
+"""CyberSource's pages: the four addresses that forms are posted to, the checkout, its result, and
+the subscriptions that came of it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -12,12 +13,13 @@ from ..config import Config
 from ..traffic import FORM, TrafficLog
 from .cards import TEST_CARDS
 from .checkouts import Checkout, Checkouts
-from .form import TYPES_BY_PATH, Order, Refusal, Rules, check_form, read_body
+from .form import TYPES_BY_PATH, UPDATES, Order, Refusal, Rules, check_form, read_body
 from .merchant import DeliveryOptions, Merchant
 from .outcomes import ACCEPT, CANCEL, Outcome, pickable_for
 from .page_form import (
     BILLING, BILLING_LABELS, MAX_DELAY_SECONDS, prefilled, read_entered, read_options,
     read_outcome)
+from .register import Register
 from .response import Entered
 
 TYPE_WORDS = {
@@ -35,7 +37,8 @@ def create_blueprint(config: Config, traffic: TrafficLog,
     """CyberSource's half of the sandbox. `clock` gives the time in UTC."""
     pages = Blueprint('cybersource', __name__)
     checkouts = Checkouts(clock)
-    merchant = Merchant(config, traffic, clock)
+    register = Register()
+    merchant = Merchant(config, traffic, register, clock)
     rules = Rules(
         profile_id=config.cs_profile_id, keys=config.cs_keys, strict_clock=config.cs_strict_clock,
         token_update_on_pay=config.cs_token_update_on_pay)
@@ -53,6 +56,7 @@ def create_blueprint(config: Config, traffic: TrafficLog,
             'cybersource/checkout.html', checkout=checkout, order=order, values=values,
             problems=problems or [], labels=BILLING_LABELS, cards=TEST_CARDS.values(),
             type_words=TYPE_WORDS[order.transaction_type], max_delay=MAX_DELAY_SECONDS,
+            is_update=order.transaction_type in UPDATES,
             others=[outcome for outcome in pickable_for(order.transaction_type)
                     if outcome not in (ACCEPT, CANCEL)])
 
@@ -115,7 +119,8 @@ def create_blueprint(config: Config, traffic: TrafficLog,
         entered, problems = read_entered(values, clock())
         if entered is None:
             # What was typed into the card fields is not shown again: it may be a real card.
-            kept = {name: value for name, value in values.items() if name in BILLING}
+            kept = {name: value for name, value in values.items()
+                    if name in BILLING or name == 'token'}
             return show_checkout(checkout, {**start, **kept}, problems), 400
         return conclude(checkout, outcome, entered, options)
 
@@ -132,5 +137,10 @@ def create_blueprint(config: Config, traffic: TrafficLog,
         return render_template(
             'cybersource/result.html', checkout=checkout, order=checkout.order, result=result,
             answers=answers, redirect_seconds=REDIRECT_SECONDS if moves_on else None)
+
+    @pages.get('/subscriptions/')
+    def show_subscriptions() -> Any:
+        return render_template(
+            'cybersource/subscriptions.html', subscriptions=register.entries()[::-1])
 
     return pages

@@ -29,6 +29,19 @@ class Customer:
 
 
 @dataclass(frozen=True)
+class Package:
+    """Bonus links, bought once for `price` US dollars."""
+
+    link_quantity: int
+    price: Decimal
+
+    @property
+    def label(self) -> str:
+        """How the package is shown to people."""
+        return f'{self.link_quantity} bonus links'
+
+
+@dataclass(frozen=True)
 class Plan:
     """Something to subscribe to: so many links per period, at `price` US dollars per period."""
 
@@ -77,6 +90,10 @@ def find_customer(key: str) -> Customer | None:
     name = f'Branch Library No. {pk}' if customer_type == REGISTRAR else f'Reader No. {pk}'
     return Customer(customer_type, pk, name)
 
+
+PACKAGES = [
+    Package(10, Decimal('15.00')), Package(100, Decimal('100.00')), Package(500, Decimal('400.00')),
+]
 
 _MONTHLY_PRICES = {
     REGISTRAR: {'10': '20.00', '100': '45.00', '500': '120.00', 'unlimited': '300.00'},

@@ -6,20 +6,24 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from flask import Blueprint, abort, make_response, render_template, request
+from flask import Blueprint, abort, make_response, redirect, render_template, request, url_for
 
 from ..config import Config
 from ..traffic import PAGE_MESSAGES, TrafficLog
+from .bonus import BonusLinks, Crediting, credit
 from .box import PermaBox
-from .client import PaymentsClient, StatusReply, Unavailable
-from .messages import first_payment, subscribe_message
-from .store import CUSTOMERS, DEFAULT_CUSTOMER, Customer, find_customer, plans_for
+from .client import PaymentsClient, Unavailable
+from .page_forms import PageForms, seal_forms
+from .replies import HistoricPurchase, Purchase, StatusReply, Subscription
+from .store import (
+    CUSTOMERS, DEFAULT_CUSTOMER, INDIVIDUAL, REGISTRAR, Customer, find_customer)
 
 CUSTOMER_COOKIE = 'sandbox_customer'
 
 STATUS_WORDS = {
     'Current': 'Active.',
-    'Hold': 'On hold: the last payment failed, there is a problem with the card.',
+    'Hold': 'On hold: the last payment failed, there is a problem with the card. Update the card '
+            'to go on.',
     'Canceled': 'Canceled. It can be used to the end of the time that is paid for.',
     'Cancellation Requested': 'Active. A cancellation has been requested.',
 }
@@ -32,29 +36,27 @@ def create_blueprint(config: Config, traffic: TrafficLog,
     box = PermaBox(secret_key=config.perma_secret_key, public_key=config.payments_public_key)
     client = PaymentsClient(
         payments_url=config.payments_url, box=box, traffic=traffic, clock=clock)
+    bonus_links = BonusLinks()
+
+    def named_customer(key: str) -> Customer:
+        customer = find_customer(key)
+        if customer is None:
+            abort(404, 'There is no such customer. Customers are named like Registrar-7 or '
+                       'Individual-7.')
+        return customer
 
     def chosen_customer() -> Customer:
         """The customer of the query string, else the one chosen last, else the first."""
         if 'customer' in request.args:
-            customer = find_customer(request.args['customer'])
-            if customer is None:
-                abort(404, 'There is no such customer. Customers are named like Registrar-7 or '
-                           'Individual-7.')
-            return customer
+            return named_customer(request.args['customer'])
         return find_customer(request.cookies.get(CUSTOMER_COOKIE, '')) or DEFAULT_CUSTOMER
 
-    def subscribe_forms(customer: Customer) -> list[dict[str, Any]]:
-        """A form per plan, each with a message of its own, sealed now."""
-        now = clock()
-        forms, messages = [], []
-        for plan in plans_for(customer):
-            message = subscribe_message(customer, plan, now)
-            encrypted_data = box.seal(message)
-            messages.append({
-                'route': '/subscribe/', 'encrypted_data': encrypted_data, 'message': message})
-            forms.append({
-                'plan': plan, 'payment': first_payment(plan, now.date()),
-                'encrypted_data': encrypted_data})
+    def forms_for(customer: Customer, subscription: Subscription | None) -> PageForms:
+        """The forms of a page that is rendered now."""
+        forms = seal_forms(customer, subscription, box, clock())
+        messages = [
+            {'route': form.route, 'encrypted_data': form.encrypted_data, 'message': form.message}
+            for form in forms]
         traffic.add(
             PAGE_MESSAGES,
             f'Perma.cc sealed {len(messages)} messages into the settings page of '
@@ -67,23 +69,67 @@ def create_blueprint(config: Config, traffic: TrafficLog,
         customer = chosen_customer()
         reply: StatusReply | None = None
         unavailable: Unavailable | None = None
+        creditings: list[Crediting] = []
+        history: list[HistoricPurchase] = []
+        history_unavailable: Unavailable | None = None
         try:
             reply = client.status_of(customer)
         except Unavailable as error:
             unavailable = error
+        if reply is not None:
+            creditings = [credit(customer, purchase, bonus_links, client)
+                          for purchase in reply.purchases]
+            try:
+                history = client.history_of(customer)
+            except Unavailable as error:
+                history_unavailable = error
         opened = reply.opened if reply else unavailable.opened if unavailable else None
+        subscription = reply.subscription if reply else None
+        is_pending = subscription is not None and subscription.is_change_pending(clock())
         page = make_response(render_template(
             'perma/subscription.html',
             customer=customer,
             customers=CUSTOMERS if customer in CUSTOMERS else [*CUSTOMERS, customer],
             reply=reply,
             unavailable=unavailable,
+            subscription=subscription,
+            is_pending=is_pending,
+            is_alterable=subscription is not None and subscription.is_alterable,
             opened=None if opened is None else json.dumps(opened, indent=2),
             status_words=STATUS_WORDS,
-            forms=subscribe_forms(customer),
-            subscribe_url=f'{config.payments_url}/subscribe/',
+            bonus_links=bonus_links.of(customer),
+            creditings=creditings,
+            history=history,
+            history_unavailable=history_unavailable,
+            forms=forms_for(customer, subscription),
+            payments_url=config.payments_url,
         ))
         page.set_cookie(CUSTOMER_COOKIE, customer.key, httponly=True, samesite='Lax')
         return page
 
+    @pages.get('/admin/perma/registrar/<int:pk>/change/', defaults={'customer_type': REGISTRAR})
+    @pages.get('/admin/perma/linkuser/<int:pk>/change/', defaults={'customer_type': INDIVIDUAL})
+    def customer_for_staff(customer_type: str, pk: int) -> Any:
+        """Where mails to staff lead: Perma.cc's admin. Here the settings page has to do for it."""
+        customer = named_customer(f'{customer_type}-{pk}')
+        return redirect(url_for('.subscription_settings', customer=customer.key))
+
+    @pages.post('/settings/subscription/acknowledge')
+    def acknowledge_again() -> Any:
+        """Acknowledge a purchase of the history once more, as a second server of Perma.cc might."""
+        customer = named_customer(request.form.get('customer', ''))
+        purchase = Purchase(_number('purchase_pk'), _number('link_quantity'))
+        crediting = credit(customer, purchase, bonus_links, client)
+        return render_template(
+            'perma/acknowledged.html', customer=customer, crediting=crediting,
+            bonus_links=bonus_links.of(customer))
+
     return pages
+
+
+def _number(name: str) -> int:
+    """A whole number of the form that was posted. Aborts with 400 where it is none."""
+    value = request.form.get(name, '')
+    if not (value.isascii() and value.isdigit() and len(value) <= 18):
+        abort(400, f'{name} must be a whole number.')
+    return int(value)

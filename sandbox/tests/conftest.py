@@ -2,6 +2,8 @@
 from __future__ import annotations
 
 import pytest
+from flask import Flask
+from jinja2 import BytecodeCache
 
 from sandbox.app import create_app
 from sandbox.config import Config
@@ -19,6 +21,36 @@ class Clock:
 
     def __call__(self):
         return self.now
+
+
+class CompiledTemplates(BytecodeCache):
+    """Keeps templates that were compiled, in memory."""
+
+    def __init__(self):
+        self.kept = {}
+
+    def load_bytecode(self, bucket):
+        """Give what is kept of a template."""
+        if bucket.key in self.kept:
+            bucket.bytecode_from_string(self.kept[bucket.key])
+
+    def dump_bytecode(self, bucket):
+        """Keep a template."""
+        self.kept[bucket.key] = bucket.bytecode_to_string()
+
+
+@pytest.fixture(autouse=True, scope='session')
+def compiled_templates():
+    """Compile each template once: nearly each test has a sandbox of its own."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Flask, 'jinja_options', {'bytecode_cache': CompiledTemplates()})
+        yield
+
+
+@pytest.fixture(autouse=True)
+def patience(monkeypatch):
+    """Perma.cc waits long for its answers: the machine that runs the tests may be busy."""
+    monkeypatch.setattr('sandbox.perma.client.TIMEOUT_SECONDS', 30)
 
 
 @pytest.fixture

@@ -34,3 +34,8 @@ def closed_port() -> int:
     """A port at which nobody listens."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
         return listener.getsockname()[1]
+
+
+def any_listener() -> socket.socket:
+    """A socket that listens at a free port, for who takes it over."""
+    return socket.create_server(('127.0.0.1', 0))

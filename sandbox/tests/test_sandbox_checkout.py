@@ -151,7 +151,8 @@ def test_every_outcome_on_the_page_can_be_picked_there(client, merchant):
 
 @pytest.mark.parametrize('changes', [
     {'outcome': ''}, {'outcome': 'win'}, {'outcome': 'other', 'other_outcome': 'x'},
-    {'outcome': 'accept-new-token'}, {'outcome': 'error-104'}, {'times': '3'}, {'times': '-1'},
+    {'outcome': 'review-480-no-token'}, {'outcome': 'error-104'}, {'token': 'lost'},
+    {'times': '3'}, {'times': '-1'},
     {'times': '²'}, {'delay': '61'}, {'delay': 'soon'}, {'delay': ''}])
 def test_a_choice_that_makes_no_sense_is_a_400_and_finishes_nothing(client, merchant, changes):
     page = submit(client)
@@ -214,6 +215,28 @@ def test_a_response_is_signed_with_the_key_of_its_request(merchant, config, cloc
     response, = merchant.responses
     assert response['req_access_key'] == second
     assert is_signed(response, 'the second secret')
+
+
+def test_the_token_of_an_update_stays_unless_the_tester_says_otherwise(client, merchant):
+    def update(number, **changes):
+        page = submit(client, signed_form('update_payment_token', transaction_uuid=str(number)),
+                      '/token/update')
+        assert checkout_form(page).fields['token'] == 'stays'
+        finish(client, page, **changes)
+        return merchant.responses[-1].get('payment_token')
+
+    assert update(1) is None
+    assert re.fullmatch('[0-9]{12}4444', update(2, token='replaced'))
+
+
+def test_only_an_update_lets_the_tester_choose_about_the_token(client):
+    assert 'token' not in checkout_form(submit(client)).fields
+
+
+def test_the_choice_about_the_token_is_kept_where_something_else_was_wrong(client, merchant):
+    page = submit(client, signed_form('update_payment_token'), '/token/update')
+    again = finish(client, page, card_cvn='x', token='replaced')
+    assert checkout_form(again).fields['token'] == 'replaced'
 
 
 # Duplicates

@@ -9,6 +9,7 @@ from sandbox.config import Config, ConfigError
 def test_everything_has_a_default():
     config = Config.from_environ({})
     assert config.payments_url == 'http://localhost:8000'
+    assert config.smtp_port == 8025
     assert config.cs_profile_id == '5A4DB0C5-0000-4000-8000-000000000001'
     assert {key: len(secret) for key, secret in config.cs_keys.items()} == {
         'sandboxsandboxsandboxsandbox0001': 256}
@@ -31,6 +32,11 @@ def test_several_key_pairs_can_be_given():
     assert config.cs_keys == {first: 'one', second: 'two:2'}
 
 
+@pytest.mark.parametrize('value, port', [('0', 0), ('2525', 2525), ('65535', 65535)])
+def test_the_port_for_mail_can_be_chosen(value, port):
+    assert Config.from_environ({'SANDBOX_SMTP_PORT': value}).smtp_port == port
+
+
 @pytest.mark.parametrize('word, is_on', [
     ('on', True), ('TRUE', True), ('1', True), ('off', False), ('No', False), ('0', False)])
 def test_a_switch_understands_the_usual_words(word, is_on):
@@ -43,6 +49,9 @@ def test_a_switch_understands_the_usual_words(word, is_on):
     ('SANDBOX_PAYMENTS_URL', 'http://localhost:port'),
     ('SANDBOX_PAYMENTS_URL', 'http://localhost/?a=b'),
     ('SANDBOX_PAYMENTS_URL', 'http://[::1'),
+    ('SANDBOX_SMTP_PORT', '65536'),
+    ('SANDBOX_SMTP_PORT', '-1'),
+    ('SANDBOX_SMTP_PORT', 'smtp'),
     ('SANDBOX_PERMA_SECRET_KEY', 'not base64!'),
     ('SANDBOX_PERMA_SECRET_KEY', 'dG9vIHNob3J0'),
     ('SANDBOX_PERMA_PAYMENTS_PUBLIC_KEY', 'ü'),

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 
 from sandbox.config import Config
 from sandbox.perma.box import BoxError, PermaBox, strict_json
-from sandbox.perma.messages import first_payment, subscribe_message
-from sandbox.perma.store import CUSTOMERS, Plan, find_customer, plans_for
+from sandbox.perma.messages import (
+    acknowledge_message, change_message, change_to, customer_message, first_payment,
+    purchase_message, subscribe_message)
+from sandbox.perma.replies import Subscription
+from sandbox.perma.store import CUSTOMERS, Package, Plan, find_customer, plans_for
 
 from .fake_payments import payments_box
 
@@ -74,6 +77,86 @@ def test_nobody_pays_more_at_first_than_for_a_period_or_before_tomorrow(today, p
     assert 0 <= payment.amount <= plan.price
     assert re.fullmatch(r'[0-9]+\.[0-9]{2}', f'{payment.amount}')
     assert payment.recurring_start_date > today
+
+
+# Changes
+
+def subscription(plan=MONTHLY, paid_through='2026-03-31', **changes):
+    """A standing subscription to a plan."""
+    return Subscription(**{
+        'status': 'Current', 'rate': plan.price, 'frequency': plan.frequency,
+        'link_limit': plan.link_limit, 'link_limit_effective': NOW,
+        'paid_through': paid_through and datetime.fromisoformat(f'{paid_through}T23:59:59+00:00'),
+        'reference_number': 'PERMA-1234-5678', **changes})
+
+
+YEARLY = Plan('100', 'annually', Decimal('450.00'))
+DEARER = {'monthly': Plan('500', 'monthly', Decimal('120.00')),
+          'annually': Plan('500', 'annually', Decimal('1200.00'))}
+CHEAPER = {'monthly': Plan('10', 'monthly', Decimal('20.00')),
+           'annually': Plan('10', 'annually', Decimal('200.00'))}
+
+
+def at(day):
+    """Some time of a day."""
+    return datetime.fromisoformat(f'{day}T12:30:00+00:00')
+
+
+@pytest.mark.parametrize('plan, paid_through, day, amount', [
+    (MONTHLY, '2026-03-31', '2026-03-01', '72.58'),
+    (MONTHLY, '2026-03-31', '2026-03-30', '2.42'),
+    (MONTHLY, '2026-03-31', '2026-03-31', '0.00'),
+    (YEARLY, '2027-03-10', '2026-03-10', '750.00'),
+    (YEARLY, '2027-03-10', '2026-09-10', '371.92'),
+    (YEARLY, '2027-03-10', '2027-03-09', '2.05'),
+    (YEARLY, '2029-02-28', '2028-02-29', '747.95'),
+    (YEARLY, '2036-03-10', '2026-03-10', '750.00'),
+])
+def test_a_dearer_plan_begins_now_and_costs_the_difference_for_the_days_left(
+        plan, paid_through, day, amount):
+    change = change_to(DEARER[plan.frequency], subscription(plan, paid_through), at(day))
+    assert f'{change.amount:.2f}' == amount
+    assert change.effective == at(day)
+
+
+@pytest.mark.parametrize('plan, paid_through, day, beginning', [
+    (MONTHLY, '2026-03-31', '2026-03-10', '2026-04-01'),
+    (MONTHLY, '2026-12-31', '2026-12-31', '2027-01-01'),
+    (MONTHLY, '2026-02-28', '2026-03-10', '2026-04-01'),
+    (MONTHLY, None, '2026-03-10', '2026-04-01'),
+    (YEARLY, '2027-03-10', '2026-09-10', '2027-03-10'),
+    (YEARLY, '2026-03-10', '2026-03-10', '2027-03-10'),
+    (YEARLY, None, '2028-02-29', '2029-02-28'),
+])
+def test_a_cheaper_plan_begins_with_the_next_period_and_costs_nothing_today(
+        plan, paid_through, day, beginning):
+    change = change_to(CHEAPER[plan.frequency], subscription(plan, paid_through), at(day))
+    assert change.amount == 0
+    assert change.effective == datetime.fromisoformat(f'{beginning}T00:00:00+00:00')
+    assert change.next_payment.isoformat() == beginning
+
+
+def test_a_change_message_has_the_fields_and_types_of_a_subscribe_message():
+    customer = find_customer('Registrar-7')
+    change = change_to(CHEAPER['monthly'], subscription(), NOW)
+    message = change_message(customer, CHEAPER['monthly'], change, NOW)
+    like = subscribe_message(customer, MONTHLY, NOW)
+    assert {name: type(value) for name, value in message.items()} == {
+        name: type(value) for name, value in like.items()}
+    assert (message['amount'], message['recurring_amount'], message['link_limit']) == (
+        '0.00', '20.00', '10')
+    assert (message['recurring_frequency'], message['recurring_start_date']) == (
+        'monthly', '2026-04-01')
+    assert message['link_limit_effective_timestamp'] == 1775001600.0
+
+
+def test_the_other_messages_have_exactly_their_fields():
+    customer = find_customer('Individual-7')
+    about = {'timestamp': 1773135000.25, 'customer_pk': 7, 'customer_type': 'Individual'}
+    assert customer_message(customer, NOW) == about
+    assert purchase_message(customer, Package(10, Decimal('15.00')), NOW) == {
+        **about, 'amount': '15.00', 'link_quantity': 10}
+    assert acknowledge_message(5, NOW) == {'timestamp': 1773135000.25, 'purchase_pk': 5}
 
 
 # Customers

@@ -2,6 +2,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -211,9 +212,18 @@ def test_a_duplicate_is_an_error_104_with_an_id_of_its_own():
 @pytest.mark.parametrize('transaction_type', ['update_payment_token', 'sale,update_payment_token'])
 def test_an_update_keeps_the_token_unless_asked_otherwise(transaction_type):
     assert 'payment_token' not in respond(transaction_type)
-    response = respond(transaction_type, PICKABLE['accept-new-token'])
-    assert re.fullmatch('[0-9]{12}1111', response['payment_token'])
-    assert response['req_payment_token'] == '7408214003316000001234'
+    for outcome in (ACCEPT, PICKABLE['review-480']):
+        response = respond(transaction_type, outcome, replace(ENTERED, replaces_token=True))
+        assert re.fullmatch('[0-9]{12}1111', response['payment_token'])
+        assert response['req_payment_token'] == '7408214003316000001234'
+
+
+@pytest.mark.parametrize('transaction_type, outcome', [
+    ('sale', ACCEPT), ('update_payment_token', PICKABLE['decline-203']),
+    ('update_payment_token', CANCEL)])
+def test_without_an_approved_update_no_token_is_replaced(transaction_type, outcome):
+    response = respond(transaction_type, outcome, replace(ENTERED, replaces_token=True))
+    assert 'payment_token' not in response
 
 
 def test_a_token_update_that_sends_an_amount_gets_it_back():
@@ -240,7 +250,6 @@ def test_no_field_is_longer_than_cybersource_allows():
 def test_outcomes_that_make_no_sense_for_a_type_cannot_be_picked():
     keys = {kind: {outcome.key for outcome in pickable_for(kind)} for kind in TYPES}
     assert 'partial' not in keys['update_payment_token']
-    assert 'accept-new-token' not in keys['sale']
     assert 'review-480-no-token' not in keys['sale']
     assert all('accept' in chosen and 'cancel' in chosen for chosen in keys.values())
 

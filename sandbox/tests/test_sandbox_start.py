@@ -4,6 +4,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import smtplib
 import socket
 import subprocess
 import sys
@@ -13,12 +14,15 @@ from pathlib import Path
 
 import pytest
 
+from .servers import closed_port
+
 ROOT = Path(__file__).resolve().parents[2]
 
 
 @contextmanager
 def started(*arguments, **environ):
-    """A sandbox process with its output piped."""
+    """A sandbox process with its output piped. It takes no mail unless told to."""
+    environ = {'SANDBOX_SMTP_PORT': '0', **environ}
     process = subprocess.Popen(
         [sys.executable, '-m', 'sandbox', *arguments], cwd=ROOT, text=True,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
@@ -34,6 +38,7 @@ def started(*arguments, **environ):
 def test_it_serves_until_it_is_stopped_and_then_ends_cleanly(stop):
     with started('--port', '0') as process:
         url = re.search(r'http://127\.0\.0\.1:[0-9]+/', process.stdout.readline())[0]
+        assert process.stdout.readline() == 'It takes no mail.\n'
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         assert opener.open(url + '?not=logged', timeout=30).status == 200
         process.send_signal(stop)
@@ -65,6 +70,36 @@ def test_a_port_that_is_taken_is_said_in_one_sentence():
     assert errors == (
         f'The sandbox cannot listen at 127.0.0.1, port {port} (Address already in use); '
         'choose another with --host and --port.\n')
+
+
+def test_it_takes_mail_at_the_port_that_was_named():
+    port = str(closed_port())
+    with started('--port', '0', '--smtp-port', port, SANDBOX_SMTP_PORT='1') as process:
+        url = re.search(r'http://127\.0\.0\.1:[0-9]+/', process.stdout.readline())[0]
+        assert process.stdout.readline() == f'It takes mail at 127.0.0.1:{port}.\n'
+        with smtplib.SMTP('127.0.0.1', int(port), timeout=30) as server:
+            server.sendmail('a@example.com', ['b@example.com'], 'Subject: Hello\r\n\r\nHi')
+        opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        assert b'Hello' in opener.open(url + 'mailbox.json', timeout=30).read()
+        process.terminate()
+        output, errors = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert 'Traceback' not in errors
+
+
+@pytest.mark.parametrize('way', ['argument', 'variable'])
+def test_a_port_for_mail_that_is_taken_is_said_in_one_sentence(way):
+    with socket.create_server(('127.0.0.1', 0)) as listener:
+        port = str(listener.getsockname()[1])
+        arguments = ['--smtp-port', port] if way == 'argument' else []
+        environ = {'SANDBOX_SMTP_PORT': port} if way == 'variable' else {}
+        with started('--port', '0', *arguments, **environ) as process:
+            output, errors = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert output == ''
+    assert errors == (
+        f'The sandbox cannot take mail at 127.0.0.1, port {port} (Address already in use); '
+        'choose another port with --smtp-port, or 0 to take none.\n')
 
 
 @pytest.mark.parametrize('arguments', [('--port', '70000'), ('--host', 'no.such.host.invalid')])

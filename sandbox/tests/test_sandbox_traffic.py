@@ -88,11 +88,12 @@ def test_an_empty_log_is_said(client):
 
 def test_the_landing_page_leads_to_both(client):
     soup = BeautifulSoup(client.get('/').text, 'html.parser')
-    assert {'/settings/subscription/', '/traffic/', '/traffic.json'} <= {
-        link['href'] for link in soup.select('main a')}
+    assert {'/settings/subscription/', '/subscriptions/', '/mailbox/', '/mailbox.json',
+            '/traffic/', '/traffic.json'} <= {link['href'] for link in soup.select('main a')}
 
 
-@pytest.mark.parametrize('path', ['/', '/settings/subscription/', '/traffic/', '/nowhere'])
+@pytest.mark.parametrize('path', [
+    '/', '/settings/subscription/', '/subscriptions/', '/mailbox/', '/traffic/', '/nowhere'])
 def test_every_page_is_whole_html(client, path):
     page = client.get(path)
     soup = BeautifulSoup(page.text, 'html.parser')
@@ -124,8 +125,10 @@ def test_an_address_without_its_last_slash_leads_on(client):
 @given(
     method=st.sampled_from(['GET', 'POST', 'PUT', 'HEAD', 'OPTIONS', 'PATCH', 'TRACE']),
     path=st.sampled_from([
-        '/', '/settings/subscription/', '/traffic/', '/traffic.json', '/pay', '/oneclick/pay',
-        '/token/create', '/token/update', '/checkout/x', '/checkout/x/result', '/\ud83d', '/%00']),
+        '/', '/settings/subscription/', '/settings/subscription/acknowledge', '/subscriptions/',
+        '/mailbox/', '/mailbox.json', '/mailbox/mode', '/admin/perma/registrar/7/change/',
+        '/traffic/', '/traffic.json', '/pay', '/oneclick/pay', '/token/create', '/token/update',
+        '/checkout/x', '/checkout/x/result', '/\ud83d', '/%00']),
     query=st.text(st.characters(codec='ascii', exclude_characters='\r\n'), max_size=40),
     body=st.binary(max_size=200),
     content_type=st.sampled_from([

@@ -1,0 +1,70 @@
+"""The subscriptions at CyberSource: what approved transactions have created and changed.
+
+A token is a subscription's id. With the older 22-digit tokens it stays for good; where an update
+gives a new one, the old subscription is superseded (cybersource.md §4.6).
+"""
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from .form import CREATE, UPDATES, Order
+
+CURRENT, SUPERSEDED = 'Current', 'Superseded'
+MAX_SUBSCRIPTIONS = 1000
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisteredSubscription:
+    """One subscription. Rate and frequency are empty where the sandbox was not told of them."""
+
+    token: str
+    reference_number: str
+    rate: str
+    frequency: str
+    status: str = CURRENT
+
+
+class Register:
+    """The newest subscriptions, by token. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._by_token: dict[str, RegisteredSubscription] = {}
+
+    def note(self, order: Order, response: Mapping[str, str]) -> None:
+        """Note an approved transaction: the order, and the fields of the response to it."""
+        with self._lock:
+            if order.transaction_type == CREATE and 'payment_token' in response:
+                self._put(_created(order, response['payment_token']))
+            elif order.transaction_type in UPDATES:
+                self._update(order, response)
+            while len(self._by_token) > MAX_SUBSCRIPTIONS:
+                del self._by_token[next(iter(self._by_token))]
+
+    def entries(self) -> list[RegisteredSubscription]:
+        """All of them, the oldest first."""
+        with self._lock:
+            return list(self._by_token.values())
+
+    def _put(self, subscription: RegisteredSubscription) -> None:
+        self._by_token[subscription.token] = subscription
+
+    def _update(self, order: Order, response: Mapping[str, str]) -> None:
+        token = order.fields['payment_token']
+        # One that is not known was created before the sandbox was started.
+        old = self._by_token.get(token) or _created(order, token)
+        rate = order.fields.get('recurring_amount') or old.rate
+        if 'payment_token' in response:
+            self._put(replace(old, status=SUPERSEDED))
+            self._put(replace(old, token=response['payment_token'], rate=rate))
+        else:
+            self._put(replace(old, rate=rate))
+
+
+def _created(order: Order, token: str) -> RegisteredSubscription:
+    return RegisteredSubscription(
+        token=token, reference_number=order.fields['reference_number'],
+        rate=order.fields.get('recurring_amount', ''),
+        frequency=order.fields.get('recurring_frequency', ''))

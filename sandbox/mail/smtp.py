@@ -1,0 +1,84 @@
+"""Takes mail over SMTP, in a thread of its own, for as long as a block runs."""
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from weakref import WeakSet
+
+from aiosmtpd.smtp import SMTP, Envelope, Session
+
+from .mailbox import Mailbox, Mode
+
+MAX_MAIL_BYTES = 1_000_000
+TIMEOUT_SECONDS = 60
+
+
+class _Handler:
+    """Puts mail into the mailbox, or refuses it, as the mailbox's mode says."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self._mailbox = mailbox
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        """Answer to a mail that was handed over in full."""
+        if self._mailbox.mode is Mode.REFUSES:
+            return '451 4.3.0 No mail is taken now, as was asked for; try again later'
+        content = envelope.content or b''
+        self._mailbox.put(
+            content if isinstance(content, bytes) else content.encode('utf-8', 'replace'),
+            envelope.rcpt_tos)
+        return '250 2.0.0 Taken'
+
+
+class _Silent(asyncio.Protocol):
+    """Takes what comes, and never says a word."""
+
+    transport: asyncio.BaseTransport | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody has connected."""
+        self.transport = transport
+
+
+@contextmanager
+def receiving(mailbox: Mailbox, listener: socket.socket) -> Iterator[None]:
+    """Take mail at a socket that listens; the socket is closed at the end."""
+    loop = asyncio.new_event_loop()
+    handler = _Handler(mailbox)
+    protocols: WeakSet[SMTP | _Silent] = WeakSet()
+
+    def protocol() -> SMTP | _Silent:
+        """Who speaks with a new connection."""
+        new = _Silent() if mailbox.mode is Mode.HANGS else SMTP(
+            handler, hostname='sandbox', ident='the sandbox', loop=loop, enable_SMTPUTF8=True,
+            data_size_limit=MAX_MAIL_BYTES, timeout=TIMEOUT_SECONDS)
+        protocols.add(new)
+        return new
+
+    server = loop.run_until_complete(loop.create_server(protocol, sock=listener))
+    host, port = listener.getsockname()[:2]
+    mailbox.address = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
+    thread = threading.Thread(target=loop.run_forever, name='mail', daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        server.close()
+        loop.run_until_complete(_hang_up(protocols))
+        loop.close()
+
+
+async def _hang_up(protocols: WeakSet[SMTP | _Silent]) -> None:
+    """End all conversations, and let the loop close their sockets."""
+    for protocol in list(protocols):
+        if isinstance(protocol.transport, asyncio.WriteTransport):
+            protocol.transport.abort()
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,44 @@
+"""The mailbox's pages."""
+from __future__ import annotations
+
+from typing import Any
+
+from flask import Blueprint, abort, jsonify, redirect, render_template, request, url_for
+
+from .mailbox import Mailbox, Mode
+
+MODE_WORDS = {
+    Mode.TAKES: 'Takes mail',
+    Mode.REFUSES: 'Refuses mail (451)',
+    Mode.HANGS: 'Hangs: takes the connection, never answers',
+}
+
+
+def create_blueprint(mailbox: Mailbox) -> Blueprint:
+    """The pages of a mailbox."""
+    pages = Blueprint('mail', __name__)
+
+    @pages.get('/mailbox/')
+    def show_mailbox() -> Any:
+        return render_template(
+            'mailbox.html', mails=mailbox.mails()[::-1], address=mailbox.address,
+            mode=mailbox.mode, mode_words=MODE_WORDS)
+
+    @pages.get('/mailbox.json')
+    def mailbox_json() -> Any:
+        """All there is, the oldest mail first."""
+        return jsonify({
+            'address': mailbox.address,
+            'mode': mailbox.mode.value,
+            'mails': [mail.as_json() for mail in mailbox.mails()],
+        })
+
+    @pages.post('/mailbox/mode')
+    def set_mode() -> Any:
+        try:
+            mailbox.mode = Mode(request.form.get('mode', ''))
+        except ValueError:
+            abort(400, f'mode must be one of {", ".join(mode.value for mode in Mode)}.')
+        return redirect(url_for('.show_mailbox'), 303)
+
+    return pages
