@@ -5,6 +5,8 @@ sandbox. The secret half of the vault's key is written down in docs/development.
 """
 import base64
 
+from nacl.public import PrivateKey
+
 from .cybersource.signature import SigningKey
 
 SECRET_KEY = "development-only:this-text-is-public-and-production-refuses-to-start-with-it"
@@ -21,3 +23,11 @@ CS_KEYS = [SigningKey(access_key="sandboxsandboxsandboxsandbox0001", secret="c0f
 VAULT_PUBLIC_KEY = ("development", base64.b64decode("Ukzx+GaBsGtsRPoumeguxgcO9o1LH7csoU1s/uZCvyI="))
 
 SANDBOX_URL = "http://localhost:8001"
+
+# Whoever holds one of these halves could pretend to be the other side, whatever it was made for.
+SECRET_HALVES = frozenset({
+    PERMA_PAYMENTS_SECRET_KEY,
+    base64.b64decode("hneZHHft4QieiNmyVPfyYFJs3toRgixbiTqSQKJ1r2E="),  # Perma.cc's
+    base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="),  # the vault's
+})
+PUBLIC_HALVES = frozenset(bytes(PrivateKey(half).public_key) for half in SECRET_HALVES)

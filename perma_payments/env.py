@@ -63,7 +63,7 @@ class Env:
         """A whole number of some unit, within bounds."""
         return self.read(
             name, lambda text: _whole_number(text, least, most), default=default,
-            expected=f"a whole number of {unit} from {least} to {most}", example=str(default or least),
+            expected=f"a whole number ({unit}) from {least} to {most}", example=str(default or least),
         )
 
     def choice(self, name: str, default: str | None = None, *, among: tuple[str, ...]) -> str:
@@ -76,6 +76,21 @@ class Env:
     def words(self, name: str, default: list[str] | None = None, *, expected: str, example: str) -> list[str]:
         """A list of words, separated by commas."""
         return self.read(name, _words, default=default, expected=expected, example=example)
+
+    def hosts(self, name: str, default: list[str] | None = None) -> list[str]:
+        """Host names, separated by commas."""
+        return self.read(
+            name, _hosts, default=default,
+            expected="the host names that the service answers to, separated by commas",
+            example="payments.example.org,perma-payments",
+        )
+
+    def profile_id(self, name: str, default: str | None = None) -> str:
+        """The id of a Secure Acceptance profile."""
+        return self.read(
+            name, _profile_id, default=default, expected="the id of the profile, from the Business Center",
+            example="A1B2C3D4-0000-4000-8000-ABCDEF012345",
+        )
 
     def base_url(self, name: str, default: str | None = None, *, example: str) -> str:
         """The beginning of a web address: scheme and host, perhaps a port, nothing behind."""
@@ -200,6 +215,19 @@ def _words(text: str) -> list[str]:
     if not all(words):
         raise ValueError
     return words
+
+
+def _hosts(text: str) -> list[str]:
+    hosts = _words(text)
+    if not all(re.fullmatch(r"\*|\.?[0-9A-Za-z_.-]+|\[[0-9A-Fa-f:]+\]", host) for host in hosts):
+        raise ValueError
+    return hosts
+
+
+def _profile_id(text: str) -> str:
+    if not re.fullmatch(r"[0-9A-Za-z-]{1,36}", text):
+        raise ValueError
+    return text
 
 
 def _base_url(text: str) -> str:

@@ -10,20 +10,24 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import dj_database_url
+import psycopg2.extensions
 from csp.constants import NONE, SELF
 from dotenv import load_dotenv
 
 from . import development
 from .cybersource.checkout import DEFAULT_PATHS
 from .cybersource.signature import SigningKeys
-from .env import Env
+from .env import BadSetting, Env
 from .perma.messages import Freshness
 
 T = TypeVar("T")
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-load_dotenv(BASE_DIR / ".env")
+try:
+    load_dotenv(BASE_DIR / ".env")
+except (OSError, ValueError):
+    raise BadSetting("The file .env cannot be read: expected UTF-8 text, a NAME=value on each line") from None
 env = Env(os.environ)
 
 PERMA_PAYMENTS_ENV = env.choice("PERMA_PAYMENTS_ENV", "development", among=("development", "production"))
@@ -43,22 +47,21 @@ SECRET_KEY = env.text(
     "SECRET_KEY", in_development(development.SECRET_KEY),
     expected="at least 50 random characters, as manage.py generate_keys makes them", example="x7Q…(50 or more)…k2",
 )
-ALLOWED_HOSTS = env.words(
-    "ALLOWED_HOSTS", in_development(development.ALLOWED_HOSTS),
-    expected="the host names that the service answers to, separated by commas",
-    example="payments.example.org,perma-payments",
-)
+ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", in_development(development.ALLOWED_HOSTS))
 
 ROOT_URLCONF = "perma_payments.urls"
 WSGI_APPLICATION = "perma_payments.wsgi.application"
 INSTALLED_APPS = [
     "perma_payments",
-    "django.contrib.admin",
+    "perma_payments.apps.StaffAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.messages",
     "django.contrib.staticfiles",
+    "django_otp",
+    "django_otp.plugins.otp_static",
+    "django_otp.plugins.otp_totp",
     "django_ratelimit",
     "pghistory",
     "pgtrigger",
@@ -72,6 +75,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
@@ -102,9 +106,14 @@ def database(url: str) -> dict[str, Any]:
         raise ValueError
     config: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)}
     # CyberSource waits 10 seconds for its answer: a lock that is not had by then is not waited for.
+    options = config.get("OPTIONS", {})
     config["OPTIONS"] = {
-        "connect_timeout": 5, "options": "-c lock_timeout=5000", **config.get("OPTIONS", {}),
+        "connect_timeout": 5, **options, "options": f"-c lock_timeout=5000 {options.get('options', '')}".strip(),
     }
+    try:
+        psycopg2.extensions.make_dsn(**config["OPTIONS"])
+    except psycopg2.ProgrammingError:
+        raise ValueError from None
     return config
 
 
@@ -128,11 +137,12 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
 
 # --- Security ---------------------------------------------------------------------------------------
 
-if env.flag("BEHIND_HTTPS_PROXY", False):
+BEHIND_HTTPS_PROXY = env.flag("BEHIND_HTTPS_PROXY", False)
+if BEHIND_HTTPS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SESSION_COOKIE_SECURE = IN_PRODUCTION
 CSRF_COOKIE_SECURE = IN_PRODUCTION
-SECURE_HSTS_SECONDS = timedelta(days=365).total_seconds() if IN_PRODUCTION else 0
+SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if IN_PRODUCTION else 0
 SESSION_COOKIE_AGE = int(timedelta(days=1).total_seconds())
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -165,11 +175,7 @@ CS_BASE_URL = {
     "live": "https://secureacceptance.cybersource.com",
 }[CS_MODE]
 CS_PATHS = env.paths("CS_PATHS", DEFAULT_PATHS)
-CS_PROFILE_ID = env.text(
-    "CS_PROFILE_ID", in_development(development.CS_PROFILE_ID),
-    expected="the id of the Secure Acceptance profile, from the Business Center",
-    example="A1B2C3D4-0000-4000-8000-ABCDEF012345",
-)
+CS_PROFILE_ID = env.profile_id("CS_PROFILE_ID", in_development(development.CS_PROFILE_ID))
 CS_KEYS = SigningKeys(*env.signing_keys("CS_KEYS", in_development(development.CS_KEYS)))
 
 # --- The ledger -------------------------------------------------------------------------------------
@@ -218,6 +224,10 @@ PAYMENTS_URL = env.base_url(
 
 ADMIN_ENABLED = env.flag("ADMIN_ENABLED", not IN_PRODUCTION)
 ADMIN_URL = env.url_path("ADMIN_URL", "admin/")
+REQUIRE_SECOND_FACTOR = env.flag("REQUIRE_SECOND_FACTOR", IN_PRODUCTION)
+OTP_TOTP_ISSUER = "Perma Payments"
+# manage.py add_second_factor shows a secret, once; the admin never does.
+OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
 # --- What browsers may load, and where forms may go -------------------------------------------------
 

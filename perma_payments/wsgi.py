@@ -1,13 +1,29 @@
 """The WSGI application. It checks its settings before it answers anything."""
 import os
-from typing import Any
+import sys
+from typing import Any, NoReturn
 
 import django
 from django.core.checks import run_checks
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 
+from .env import BadSetting
+
+# Gunicorn starts a worker that fails with any other code again and again.
+WORKER_BOOT_ERROR = 3
+
+
+def refuse_to_start(reason: str) -> NoReturn:
+    """End the process with a sentence, instead of a stack trace."""
+    print(reason, file=sys.stderr, flush=True)
+    raise SystemExit(WORKER_BOOT_ERROR)
+
+
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "perma_payments.settings")
-django.setup(set_prefix=False)
+try:
+    django.setup(set_prefix=False)
+except BadSetting as problem:
+    refuse_to_start(str(problem))
 
 
 class Request(WSGIRequest):
@@ -31,4 +47,4 @@ application = Application()
 
 # manage.py runs the checks by itself; a WSGI server does not.
 if _problems := [message for message in run_checks(tags=["perma_payments"]) if message.is_serious()]:
-    raise SystemExit("\n".join(f"{problem.msg} {problem.hint}" for problem in _problems))
+    refuse_to_start("\n".join(f"{problem.msg} {problem.hint}" for problem in _problems))

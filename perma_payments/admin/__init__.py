@@ -1,22 +1,22 @@
-"""The staff's side. The ledger is for looking at: tasks are ended here, nothing else changes by hand."""
+"""The staff's side. The ledger is for looking at: what staff may change has a page of its own."""
 from django.contrib import admin
 
-from ..models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
-from .ledger import (
-    OutgoingTransactionAdmin,
-    PurchaseAdmin,
-    ResponseAdmin,
-    SubscriptionAgreementAdmin,
-)
+from ..models import OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement
+from . import overview
+from .corrections import CorrectableAgreement, CorrectablePurchase, CorrectableResponse
+from .ledger import OutgoingTransactionAdmin
 from .staff_tasks import StaffTaskAdmin
+from .status_uploads import StatusUploadAdmin
 
 admin.site.site_header = "Perma Payments"
 admin.site.site_title = "Perma Payments"
 admin.site.index_title = "The ledger"
 admin.site.site_url = None
+overview.add_to(admin.site)
 
-admin.site.register(SubscriptionAgreement, SubscriptionAgreementAdmin)
-admin.site.register(Purchase, PurchaseAdmin)
+admin.site.register(SubscriptionAgreement, CorrectableAgreement)
+admin.site.register(Purchase, CorrectablePurchase)
 admin.site.register(OutgoingTransaction, OutgoingTransactionAdmin)
-admin.site.register(Response, ResponseAdmin)
+admin.site.register(Response, CorrectableResponse)
 admin.site.register(StaffTask, StaffTaskAdmin)
+admin.site.register(StatusUpload, StatusUploadAdmin)

@@ -20,7 +20,7 @@ class NoteForm(forms.Form):
     """Why a task ends: for whoever looks at it later."""
 
     note = forms.CharField(
-        label="What did you do, or why is it not needed?", max_length=1000,
+        label="What did you do, or why is it not needed? (No names, please: this is kept.)", max_length=1000,
         widget=forms.Textarea(attrs={"rows": 3, "cols": 70}),
     )
 
@@ -36,7 +36,6 @@ class StaffTaskAdmin(LedgerAdmin):
         "response__transaction_id",
     )
     ordering = ("-done_at", "opened_at")
-    exclude = ("message_nonce",)
     change_form_template = "perma_payments/admin/staff_task.html"
 
     def get_urls(self) -> list[URLPattern]:

@@ -30,11 +30,6 @@ UNPAID = frozenset({Status.PENDING, Status.REJECTED, Status.ABORTED})
 WITH_TERMS = frozenset({Status.CURRENT, Status.HOLD, Status.CANCELED})
 
 
-# What CyberSource's reports may set.
-REPORTABLE = frozenset({
-    Status.CURRENT, Status.HOLD, Status.CANCELED, Status.COMPLETED, Status.SUPERSEDED,
-})
-
 # Endings, from which no subscription comes back as a rule.
 _ENDED = frozenset({Status.CANCELED, Status.COMPLETED, Status.SUPERSEDED})
 

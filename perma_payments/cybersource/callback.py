@@ -6,7 +6,8 @@ whether to believe it.
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from types import MappingProxyType
 
 from .signature import SigningKeys, data_to_sign, is_signed
@@ -29,6 +30,9 @@ _PERSONAL = (
     "paypal_", "score_", "auth_code", "payment_token", "request_token",
 )
 
+# CyberSource's own limit (cybersource.md §4.2); what is longer is not looked through for names.
+MESSAGE_LENGTH = 255
+
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_#-]+", re.ASCII)
 # What might still be a card number, a token or an address of e-mail that no other field repeats.
 _TELLTALE = re.compile(r"\S*@\S*|[0-9](?:[ -]?[0-9]){7,}")
@@ -40,9 +44,15 @@ class CallbackRefused(Exception):
 
 @dataclass(frozen=True)
 class Callback:
-    """A verified response. Only fields covered by the signature are in it; absent ones are empty text."""
+    """A verified response. Only fields covered by the signature are in it; absent ones are empty text.
 
-    fields: Mapping[str, str]
+    ``is_ambiguous`` says that the signed text could be cut up into other fields as well: it is CyberSource's,
+    but none of its fields may be acted upon.
+    """
+
+    # Personal data and tokens: not for logs or error reports.
+    fields: Mapping[str, str] = field(repr=False)
+    is_ambiguous: bool = False
 
     def _get(self, name: str) -> str:
         return self.fields.get(name, "")
@@ -93,6 +103,14 @@ class Callback:
         return self._get("auth_amount")
 
     @property
+    def signed_at(self) -> datetime | None:
+        """When CyberSource signed it; None if it does not say so in its usual form."""
+        try:
+            return datetime.strptime(self._get("signed_date_time"), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+        except ValueError:
+            return None
+
+    @property
     def payment_token(self) -> str:
         """The token that this response made, or the one that replaces the old; empty if none.
 
@@ -107,15 +125,14 @@ class Callback:
     @property
     def message(self) -> str:
         """CyberSource's words, for people to read, with what they may quote of the customer taken out."""
-        return _redact(self._get("message"), self.fields)
+        return _redact(self._get("message")[:MESSAGE_LENGTH], self.fields)
 
 
 def verify(pairs: Iterable[tuple[str, str]], *, keys: SigningKeys, profile_id: str) -> Callback:
     """Verify the fields of a POST, in any order, and return the signed ones.
 
     Raises CallbackRefused for repeated keys, a list of names that is missing, malformed or does not
-    cover what we rely on, a key or profile that is not ours, a wrong signature, or fields that could
-    be read in two ways.
+    cover what we rely on, a key or profile that is not ours, or a wrong signature.
     """
     posted = _without_repeats(pairs)
     names = _signed_names(posted)
@@ -128,10 +145,11 @@ def verify(pairs: Iterable[tuple[str, str]], *, keys: SigningKeys, profile_id: s
         raise CallbackRefused("not text") from None
     if not authentic:
         raise CallbackRefused("the signature is wrong")
-    _refuse_ambiguity(posted, names)
     if posted["req_profile_id"] != profile_id:
         raise CallbackRefused("for another profile")
-    return Callback(MappingProxyType({name: posted[name] for name in names}))
+    return Callback(
+        MappingProxyType({name: posted[name] for name in names}), is_ambiguous=_is_ambiguous(posted, names)
+    )
 
 
 def _without_repeats(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
@@ -161,21 +179,21 @@ def _signed_names(posted: Mapping[str, str]) -> list[str]:
     return names
 
 
-def _refuse_ambiguity(posted: Mapping[str, str], names: Collection[str]) -> None:
-    """Refuse signed text in which the beginning of a field could be found in two places.
+def _is_ambiguous(posted: Mapping[str, str], names: Collection[str]) -> bool:
+    """Whether the signed text holds the beginning of a field in two places.
 
     Values are not escaped when they are signed. A customer who types ``x,decision=ACCEPT`` as an
     address gets it signed, and could post the same signed text cut up into other fields.
     """
     beginnings = Counter(re.findall(r"(?:^|,)([A-Za-z0-9_#-]+)=", data_to_sign(posted)))
-    for name in names:
-        if beginnings[name] > 1:
-            raise CallbackRefused(f"{name} could be read in two ways")
+    return any(beginnings[name] > 1 for name in names)
 
 
 def _redact(message: str, fields: Mapping[str, str]) -> str:
-    personal = {value.strip() for name, value in fields.items() if name.startswith(_PERSONAL)}
+    personal = [value.strip() for name, value in fields.items() if name.startswith(_PERSONAL)]
+    # A message may quote a part of a value: so its words, too, but for the short ones.
+    words = {word for value in personal for word in re.findall(r"\w{3,}", value)}
     # The longest first: a name within a longer one would leave the rest of that.
-    for value in sorted(personal - {""}, key=len, reverse=True):
-        message = re.sub(rf"(?<!\w){re.escape(value)}(?!\w)", "…", message, flags=re.IGNORECASE)
+    for text in sorted({*personal, *words} - {""}, key=len, reverse=True):
+        message = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", "…", message, flags=re.IGNORECASE)
     return _TELLTALE.sub("…", message)

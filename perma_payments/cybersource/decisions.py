@@ -62,7 +62,7 @@ def find(decision: str, reason_code: str, *, in_full: bool = True) -> Finding:
     ``in_full`` is False when less was authorized than asked for.
     """
     match decision:
-        case "ACCEPT" if reason_code == PARTIAL_APPROVAL or not in_full:
+        case "ACCEPT" | "REVIEW" if reason_code == PARTIAL_APPROVAL or not in_full:
             return Finding.PARTLY_PAID
         case "ACCEPT":
             return Finding.PAID

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import date
 
+from dateutil.relativedelta import relativedelta
+
 
 @dataclass(frozen=True)
 class SigningKey:
@@ -21,6 +23,11 @@ class SigningKey:
     access_key: str
     secret: str
     created_on: date | None = None
+
+    @property
+    def ends_on(self) -> date | None:
+        """The day on which it stops working: two years after it was created (cybersource.md §6)."""
+        return None if self.created_on is None else self.created_on + relativedelta(years=2)
 
     def __repr__(self) -> str:
         # The secret must not come into a log or an error report by way of a repr.

@@ -197,8 +197,8 @@ def read_report(data: bytes, *, max_bytes: int = MAX_BYTES) -> Report:
     encoding = _encoding(data)
     _refuse_other_kinds(data, encoding)
     table, records = _find_table(data, encoding)
-    for line, cells in records:
-        table.add(line, cells)
+    for line, cells, is_whole in records:
+        table.add(line, cells, is_whole)
     return table.report()
 
 
@@ -255,13 +255,19 @@ class _Lines:
     def begin_row(self) -> None:
         self._row.clear()
 
-    def give_back_all_but_first(self) -> None:
-        self.number -= len(self._row) - 1
-        self._given_back.extend(reversed(self._row[1:]))
+    def give_back_all_but_first(self) -> str:
+        first, *others = self._row
+        self.number -= len(others)
+        self._given_back.extend(reversed(others))
+        return first
 
 
-def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | None]]:
-    """Yield each row's first line and its cells; no cells where its quotes are wrong.
+# The line on which a row begins, its cells, and whether its quotes are right. If not, the cells are a guess.
+_Record = tuple[int, list[str], bool]
+
+
+def _records(lines: _Lines, delimiter: str) -> Iterator[_Record]:
+    """Yield the rows.
 
     A quote that is opened by mistake would swallow the rows below, or give one row's status to another:
     so the csv module is strict, and after an error goes on with the very next line. That reads lines
@@ -276,10 +282,9 @@ def _records(lines: _Lines, delimiter: str) -> Iterator[tuple[int, list[str] | N
         except StopIteration:
             return
         except csv.Error:  # also for a cell above csv.field_size_limit()
-            lines.give_back_all_but_first()
-            yield line, None
+            yield line, lines.give_back_all_but_first().split(delimiter), False
         else:
-            yield line, cells
+            yield line, cells, True
 
 
 def _clean(cell: str) -> str:
@@ -350,43 +355,44 @@ def _no_header(data: bytes, encoding: str, nearest: tuple[int, str, str] | None)
 
 # --- The header -------------------------------------------------------------------------------------
 
-def _find_table(data: bytes, encoding: str) -> tuple["_Table", Iterator[tuple[int, list[str] | None]]]:
+def _find_table(data: bytes, encoding: str) -> tuple["_Table", Iterator[_Record]]:
     """The table whose header is found with one of the delimiters, and the records below the header."""
     nearest = None
     for delimiter in ",;\t":
         lines = _Lines(_open(data, encoding))
         records = _records(lines, delimiter)
         preamble: list[str] = []
-        for line, cells in records:
+        for line, cells, is_whole in records:
             if line > HEADER_WITHIN_LINES:
                 break
-            if cells is None:
+            if not is_whole:
                 continue
             names = [_name(cell) for cell in cells]
-            has_reference, has_status = (
-                any(spelling in names for spelling in spellings) for spellings in (_REFERENCE_NUMBER, _STATUS)
-            )
-            if has_reference and has_status:
-                return _Table(line, names, _date_in(preamble)), records
-            if has_reference:
+            reference, status = _column(names, _REFERENCE_NUMBER), _column(names, _STATUS)
+            if reference is not None and status is not None:
+                _refuse_ambiguity(line, names)
+                return _Table(names, reference, status, _date_in(preamble)), records
+            if reference is not None:
                 nearest = nearest or (line, "a column of reference numbers", "Status")
-            elif has_status:
+            elif status is not None:
                 nearest = nearest or (line, "a column of statuses", "Merchant Reference Code")
             preamble.append(" ".join(cells))
     raise _no_header(data, encoding, nearest)
 
 
-def _column(names: Sequence[str], spellings: Sequence[str], line: int) -> int | None:
-    """The position of a column. One that is there twice may hold two different things: it is refused."""
-    for spelling in spellings:
-        if names.count(spelling) > 1:
+def _column(names: Sequence[str], spellings: Sequence[str]) -> int | None:
+    return next((names.index(spelling) for spelling in spellings if spelling in names), None)
+
+
+def _refuse_ambiguity(line: int, names: Sequence[str]) -> None:
+    """Refuse a header in which a column that we read is there twice: the two may hold different things."""
+    for spellings in (_REFERENCE_NUMBER, _STATUS, _SUBSCRIPTION_ID):
+        position = _column(names, spellings)
+        if position is not None and names.count(names[position]) > 1:
             raise UnreadableReport(
                 f"The header in line {line} has two columns of one name where one was expected (reference number, "
                 f"status or subscription ID), and they may differ. {_ASK}"
             )
-        if spelling in names:
-            return names.index(spelling)
-    return None
 
 
 def _date_in(preamble: Sequence[str]) -> date | None:
@@ -409,14 +415,10 @@ def _date_in(preamble: Sequence[str]) -> date | None:
 class _Table:
     """The rows below a header, collected one at a time."""
 
-    def __init__(self, line: int, names: list[str], made_on: date | None) -> None:
-        reference = _column(names, _REFERENCE_NUMBER, line)
-        status = _column(names, _STATUS, line)
-        if reference is None or status is None:
-            raise ValueError("not a header")
+    def __init__(self, names: list[str], reference: int, status: int, made_on: date | None) -> None:
         self._header = names
         self._reference, self._status = reference, status
-        self._subscription_id = _column(names, _SUBSCRIPTION_ID, line)
+        self._subscription_id = _column(names, _SUBSCRIPTION_ID)
         self._width = len(names)
         self._made_on = made_on
         self._row_count = 0
@@ -428,9 +430,10 @@ class _Table:
         self._unknown_statuses: Counter[str] = Counter()
         self._spoilt_ids = 0
 
-    def add(self, line: int, cells: list[str] | None) -> None:
-        """Take a row, or note why not. A row without cells is one whose quotes are wrong."""
-        if cells is None:
+    def add(self, line: int, cells: list[str], is_whole: bool) -> None:
+        """Take a row, or note why not."""
+        if not is_whole:
+            self._suspect(line, cells)
             self._refuse(line, "The quotes in this row are wrong, so its cells cannot be told apart.")
             return
         if len(cells) != self._width and not self._takes_width_of(cells):
@@ -488,10 +491,14 @@ class _Table:
                 f"The first of them is line {first.line}: {first.why}"
             )
 
-    def _refuse_misfit(self, line: int, cells: list[str]) -> None:
-        # A comma too many before the reference number has moved it by one.
+    def _suspect(self, line: int, cells: list[str]) -> None:
+        """Remember the reference number of a row whose cells may be in the wrong columns."""
+        # A comma too many before it has moved it by one.
         for cell in cells[self._reference:self._reference + 2]:
-            self._unread.setdefault(_clean(cell)[:LONGEST_REFERENCE_NUMBER], line)
+            self._unread.setdefault(_clean(cell.strip('" '))[:LONGEST_REFERENCE_NUMBER], line)
+
+    def _refuse_misfit(self, line: int, cells: list[str]) -> None:
+        self._suspect(line, cells)
         found = f"This row has {len(cells)} cell{'' if len(cells) == 1 else 's'} where {self._width} are expected"
         if len(cells) < self._width:
             why = f"{found}: it is incomplete."
@@ -505,14 +512,13 @@ class _Table:
         That is decided once, by the first row that can be read: later on, a cell too many means that the
         cells have been shifted.
         """
-        if self._rows or min(len(cells), self._width) <= max(self._reference, self._status):
+        if self._rows:
             return False
         longer = max(cells, self._header, key=len)
         if not _is_blank(longer[min(len(cells), self._width):]):
             return False
-        if _name(cells[self._status]) not in STATUSES or not _clean(cells[self._reference]):
-            return False
-        if self._subscription_id is not None and self._subscription_id >= len(cells):
+        # What is blank in the header is none of our columns, so they are all among the cells.
+        if not _clean(cells[self._reference]) or _name(cells[self._status]) not in STATUSES:
             return False
         self._width = len(cells)
         return True

@@ -5,15 +5,18 @@ every change to an agreement, a purchase or a staff task is in an append-only hi
 """
 from .agreement import SubscriptionAgreement
 from .job_run import JobRun
+from .login_try import LoginTry
 from .purchase import Purchase
 from .reference_number import ReferenceNumber
 from .response import Outcome, Response
 from .staff_task import Resolution, StaffTask, TaskKind
 from .status_upload import StatusUpload, UploadState
 from .transaction import OutgoingTransaction
+from .used_message import UsedMessage
 
 __all__ = [
     "JobRun",
+    "LoginTry",
     "OutgoingTransaction",
     "Outcome",
     "Purchase",
@@ -25,4 +28,5 @@ __all__ = [
     "SubscriptionAgreement",
     "TaskKind",
     "UploadState",
+    "UsedMessage",
 ]

@@ -1,5 +1,6 @@
 """Subscription agreements: what a customer pays regularly, and what for."""
 from datetime import datetime
+from typing import Any
 
 import pghistory
 from django.db import models
@@ -47,7 +48,9 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
 
 
 @pghistory.track(
-    pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, model_name="SubscriptionAgreementEvent"
+    pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, model_name="SubscriptionAgreementEvent",
+    # A key to money is kept in one place. That it was replaced shows in updated_at.
+    exclude=["payment_token"],
 )
 class SubscriptionAgreement(models.Model):
     """One subscription of one customer, from the first checkout on.
@@ -80,6 +83,7 @@ class SubscriptionAgreement(models.Model):
     objects = AgreementQuerySet.as_manager()
 
     class Meta:
+        permissions = [("correct_agreement", "Can change a subscription's status and date by hand")]
         constraints = [
             customer_constraint("agreement"),
             models.CheckConstraint(condition=one_of("status", Status), name="agreement_status"),
@@ -112,6 +116,11 @@ class SubscriptionAgreement(models.Model):
 
     def __str__(self) -> str:
         return self.reference_number
+
+    def take_terms(self, terms: dict[str, Any]) -> None:
+        """Put terms in force; see OutgoingTransaction.terms. Saves nothing."""
+        for column, value in terms.items():
+            setattr(self, column, value)
 
     @property
     def customer(self) -> Customer:

@@ -52,6 +52,7 @@ class Purchase(models.Model):
     objects = PurchaseQuerySet.as_manager()
 
     class Meta:
+        permissions = [("correct_purchase", "Can mark a purchase as credited, or offer it again")]
         constraints = [
             customer_constraint("purchase"),
             models.CheckConstraint(condition=one_of("status", PurchaseStatus), name="purchase_status"),

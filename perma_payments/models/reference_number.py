@@ -3,7 +3,7 @@ import secrets
 
 from django.db import models
 
-from .fields import REFERENCE_NUMBER_PATTERN
+from .fields import REFERENCE_NUMBER_PATTERN, never_deleted
 
 
 class ReferenceNumber(models.Model):
@@ -12,6 +12,7 @@ class ReferenceNumber(models.Model):
     value = models.CharField(max_length=15, primary_key=True)
 
     class Meta:
+        triggers = [never_deleted()]
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(value__regex=REFERENCE_NUMBER_PATTERN), name="reference_number_form"

@@ -47,6 +47,10 @@ class Response(models.Model):
     token_is_unusable = models.BooleanField(
         default=False, help_text="A token came, but not in a form that CyberSource's tokens have."
     )
+    is_ambiguous = models.BooleanField(
+        default=False, help_text="The signed text could be cut up in another way: nothing in it is acted upon."
+    )
+    signed_at = models.DateTimeField("signed by CyberSource", default=timezone.now)
     sealed = models.BinaryField(help_text="The full POST, sealed to the vault's key.")
     vault_key_id = models.CharField(max_length=50)
     received_at = models.DateTimeField(default=timezone.now)
@@ -54,6 +58,7 @@ class Response(models.Model):
     outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
 
     class Meta:
+        permissions = [("correct_response", "Can link an unplaced response to its transaction")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(payment_token__regex=TOKEN_PATTERN), name="response_payment_token_form"
@@ -76,7 +81,7 @@ class Response(models.Model):
                 fields=[
                     "fingerprint", "transaction_uuid", "transaction_id", "decision", "reason_code", "message",
                     "transaction_type", "reference_number", "amount", "currency", "auth_amount",
-                    "token_is_unusable", "sealed", "vault_key_id", "received_at",
+                    "token_is_unusable", "is_ambiguous", "signed_at", "sealed", "vault_key_id", "received_at",
                 ],
             ),
         ]

@@ -52,10 +52,6 @@ class StaffTask(models.Model):
     response = models.ForeignKey(
         Response, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks"
     )
-    message_nonce = models.BinaryField(
-        max_length=24, null=True, blank=True, unique=True,
-        help_text="The nonce of the message that asked for it, where a message did.",
-    )
     opened_at = models.DateTimeField(default=timezone.now)
     notified_at = models.DateTimeField(null=True, blank=True)
     done_at = models.DateTimeField(null=True, blank=True)

@@ -1,5 +1,6 @@
 """Checkouts that we sent customers to CyberSource for."""
 import uuid
+from typing import Any
 
 import pgtrigger
 from django.db import models
@@ -99,6 +100,18 @@ class OutgoingTransaction(models.Model):
     def reference_number(self) -> str:
         """The reference number that was sent to CyberSource."""
         return self.subject.reference_number
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """The terms that it asks for, by the agreement's columns. A change asks for no other frequency."""
+        terms: dict[str, Any] = {
+            "current_rate": self.recurring_amount,
+            "current_link_limit": self.link_limit,
+            "current_link_limit_effective_timestamp": self.link_limit_effective_timestamp,
+        }
+        if self.recurring_frequency is not None:
+            terms["current_frequency"] = self.recurring_frequency
+        return terms
 
     @property
     def schedule(self) -> Schedule:

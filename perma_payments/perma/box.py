@@ -5,7 +5,7 @@ The wire: ``base64(nonce (24 bytes) + ciphertext)`` of a NaCl Box over UTF-8 JSO
 import base64
 import binascii
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
@@ -20,7 +20,7 @@ MAX_ENCRYPTED_LENGTH = 16_384
 class Opened:
     """What was in a box: its bytes, its nonce (which identifies the message), and the id of the sender's key."""
 
-    plaintext: bytes
+    plaintext: bytes = field(repr=False)
     nonce: bytes
     key_id: str
 

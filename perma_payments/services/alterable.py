@@ -3,6 +3,7 @@ import logging
 from datetime import datetime
 from typing import Any
 
+import pghistory
 from django.db import transaction
 
 from ..billing.customers import Customer
@@ -21,13 +22,17 @@ class NothingToAlter(Exception):
 
 
 def alterable_agreement(
-    customer: Customer, *, now: datetime, or_cancelling: bool = False
+    customer: Customer, *, now: datetime, or_cancelling: bool = False, locked: bool = False
 ) -> SubscriptionAgreement:
-    """The customer's standing agreement, if it can be altered.
+    """The customer's standing agreement, if it can be altered; ``locked`` until the transaction ends, if so asked.
 
     Raises NothingToAlter if there is none, or if it is ended or, unless ``or_cancelling``, about to be.
     """
-    agreement = SubscriptionAgreement.objects.of(customer).standing(now).first()
+    agreements = SubscriptionAgreement.objects.of(customer)
+    if locked:
+        # Of one customer there are few; a status report may be at any of them.
+        list(agreements.order_by("pk").select_for_update(no_key=True).values_list("pk"))
+    agreement = agreements.standing(now).first()
     if agreement is None:
         raise NothingToAlter(f"{customer} has no subscription")
     cancelling = agreement.cancellation_requested_at is not None and not or_cancelling
@@ -44,12 +49,12 @@ def begin_alteration(
     The subscription stays as it is until CyberSource accepts. The same message, sent again in time, leads
     to the same checkout. Raises MessageUsedUp and NothingToAlter; nothing is recorded then.
     """
-    with transaction.atomic(durable=True):
+    with transaction.atomic(durable=True), pghistory.context(source="the customer's request"):
         lock_customer(customer)
         outgoing = checkouts.begun_by(nonce, kind, customer, now=now)
         agreement = alterable_agreement(customer, now=now)
         if not agreement.payment_token:
-            # A staff task says so since the subscription was paid.
+            # A staff task (token missing) says so.
             raise NothingToAlter(f"{agreement} has no token")
         if outgoing is None:
             outgoing = OutgoingTransaction.objects.create(

@@ -21,7 +21,7 @@ from ..cybersource import decisions
 from ..cybersource.decisions import Concern, Effect, Finding
 from ..models import Outcome, OutgoingTransaction, Purchase, Response, SubscriptionAgreement, TaskKind
 from . import staff_tasks
-from .locks import lock_customer
+from .locks import lock_customer, wait_at_most
 
 logger = logging.getLogger(__name__)
 
@@ -32,19 +32,23 @@ _TASK_OF_CONCERN = {
     Concern.PERHAPS_PAID: TaskKind.PERHAPS_PAID,
     Concern.UNKNOWN_DECISION: TaskKind.UNKNOWN_DECISION,
 }
+# In milliseconds: CyberSource waits 10 seconds, and staff may have to be told after this.
+LOCK_WAIT = 3_000
+
 _MONEY_MOVED = ("ACCEPT", "REVIEW")
 
 
 def apply_response(response_id: int, *, now: datetime) -> None:
     """Apply one response, unless it is applied already. All or nothing: raises what goes wrong."""
     with transaction.atomic(), pghistory.context(source="CyberSource's response", response=response_id):
+        wait_at_most(LOCK_WAIT)
         response = Response.objects.select_related("outgoing__agreement", "outgoing__purchase").get(
             pk=response_id
         )
         if response.outgoing is not None:
             lock_customer(response.outgoing.customer)
         # Read again under the locks: another process may have applied it meanwhile.
-        response = Response.objects.select_for_update().get(pk=response_id)
+        response = Response.objects.select_for_update(no_key=True).get(pk=response_id)
         if response.applied_at is not None:
             return
         if response.outgoing is None:
@@ -67,13 +71,14 @@ class _Application:
     def __init__(self, response: Response, outgoing: OutgoingTransaction) -> None:
         self.response = response
         self.at = response.received_at
-        self.outgoing = OutgoingTransaction.objects.select_for_update().get(pk=outgoing.pk)
+        # What was signed is final, so it needs no lock.
+        self.outgoing = outgoing
         self.subject: SubscriptionAgreement | Purchase
         match self.outgoing.subject:
             case SubscriptionAgreement(pk=pk):
-                self.subject = SubscriptionAgreement.objects.select_for_update().get(pk=pk)
+                self.subject = SubscriptionAgreement.objects.select_for_update(no_key=True).get(pk=pk)
             case Purchase(pk=pk):
-                self.subject = Purchase.objects.select_for_update().get(pk=pk)
+                self.subject = Purchase.objects.select_for_update(no_key=True).get(pk=pk)
         self.outcome = Outcome.NO_EFFECT
 
     def run(self) -> Iterator[TaskKind]:
@@ -87,13 +92,12 @@ class _Application:
         outcome = decisions.outcome(Kind(self.outgoing.kind), finding)
         if outcome.concern is not None:
             yield _TASK_OF_CONCERN[outcome.concern]
-        if finding in (Finding.PAID, Finding.HELD, Finding.PARTLY_PAID) and self._is_second_charge():
+        if finding in (Finding.PAID, Finding.HELD) and self._is_second_charge():
             yield TaskKind.PAID_TWICE
-            if self._has_taken_effect():
-                return
+            return
         match outcome.effect:
             case Effect.ACTIVATE:
-                yield from self._activate(finding)
+                yield from self._activate()
             case Effect.TAKE_TERMS:
                 yield from self._take_terms()
             case Effect.TAKE_TOKEN:
@@ -111,6 +115,8 @@ class _Application:
     def _is_what_we_signed(self) -> bool:
         """Whether the response is about the order that we signed, at its price."""
         response, outgoing = self.response, self.outgoing
+        if response.is_ambiguous:
+            return False
         if response.reference_number != outgoing.reference_number:
             return False
         if response.transaction_type != outgoing.transaction_type:
@@ -141,23 +147,22 @@ class _Application:
 
     def _is_second_charge(self) -> bool:
         """Whether this transaction was charged before, as another attempt (cybersource.md §5.3)."""
-        earlier = self._others().filter(applied_at__isnull=False)
-        return self._is_sale() and earlier.exclude(transaction_id=self.response.transaction_id).exists()
+        granted = self._others().filter(outcome=Outcome.TOOK_EFFECT)
+        return self._is_sale() and granted.exclude(transaction_id=self.response.transaction_id).exists()
 
     def _has_taken_effect(self) -> bool:
         return self._others().filter(outcome=Outcome.TOOK_EFFECT).exists()
 
     # --- What it does -------------------------------------------------------------------------------
 
-    def _activate(self, finding: Finding) -> Iterator[TaskKind]:
+    def _activate(self) -> Iterator[TaskKind]:
         agreement = self._agreement()
         if agreement.status in UNPAID:
             others = SubscriptionAgreement.objects.of(agreement.customer).standing(self.at)
             if others.exclude(pk=agreement.pk).exists():
                 yield TaskKind.SECOND_SUBSCRIPTION
             agreement.status = Status.CURRENT
-            self._set_terms(agreement)
-            agreement.current_frequency = self.outgoing.recurring_frequency
+            agreement.take_terms(self.outgoing.terms)
             agreement.paid_through = paid_through(
                 self.outgoing.schedule,
                 created_on=agreement.created_at.astimezone(UTC).date(),
@@ -167,7 +172,7 @@ class _Application:
         # An agreement that stands already (a status report was first, or a REVIEW) may still lack its token.
         if not agreement.payment_token:
             yield from self._set_token(agreement)
-            if not agreement.payment_token and finding is Finding.PAID:
+            if not agreement.payment_token:
                 yield TaskKind.TOKEN_MISSING
         self._save(agreement)
 
@@ -175,11 +180,11 @@ class _Application:
         agreement = self._agreement()
         if not is_standing(agreement.status, agreement.paid_through, self.at):
             yield TaskKind.NO_LONGER_STANDS
-        elif self._newer_change_took_effect():
+        elif self._came_after_a_later_one(Kind.CHANGE):
             yield TaskKind.OUT_OF_ORDER
         else:
             if not self._has_taken_effect():
-                self._set_terms(agreement)
+                agreement.take_terms(self.outgoing.terms)
             yield from self._set_token(agreement)
             self._save(agreement)
 
@@ -187,6 +192,8 @@ class _Application:
         agreement = self._agreement()
         if not is_standing(agreement.status, agreement.paid_through, self.at):
             yield TaskKind.NO_LONGER_STANDS
+        elif self.response.payment_token and self._came_after_a_later_one(Kind.CHANGE, Kind.UPDATE):
+            yield TaskKind.OUT_OF_ORDER
         else:
             yield from self._set_token(agreement)
             self._save(agreement)
@@ -209,19 +216,21 @@ class _Application:
         assert isinstance(self.subject, SubscriptionAgreement)
         return self.subject
 
-    def _newer_change_took_effect(self) -> bool:
-        """Whether the terms in force come from a change that the customer asked for later than for this one."""
-        return OutgoingTransaction.objects.filter(
-            agreement=self.outgoing.agreement_id,
-            kind=Kind.CHANGE,
-            created_at__gt=self.outgoing.created_at,
-            responses__outcome=Outcome.TOOK_EFFECT,
-        ).exists()
+    def _came_after_a_later_one(self, *kinds: Kind) -> bool:
+        """Whether another checkout of these kinds has taken effect that CyberSource answered later than this one.
 
-    def _set_terms(self, agreement: SubscriptionAgreement) -> None:
-        agreement.current_rate = self.outgoing.recurring_amount
-        agreement.current_link_limit = self.outgoing.link_limit
-        agreement.current_link_limit_effective_timestamp = self.outgoing.link_limit_effective_timestamp
+        What CyberSource did last is in force there, so it must be here, whatever the order of arrival.
+        """
+        return (
+            Response.objects.filter(
+                outgoing__agreement=self.outgoing.agreement_id,
+                outgoing__kind__in=kinds,
+                outcome=Outcome.TOOK_EFFECT,
+                signed_at__gt=self.response.signed_at,
+            )
+            .exclude(outgoing=self.outgoing)
+            .exists()
+        )
 
     def _set_token(self, agreement: SubscriptionAgreement) -> Iterator[TaskKind]:
         token = self.response.payment_token

@@ -6,7 +6,7 @@ from ..billing.frequencies import Frequency
 from ..billing.transactions import Kind
 from ..cybersource.checkout import Order, SignedForm
 from ..keyrings import merchant
-from ..models import OutgoingTransaction
+from ..models import OutgoingTransaction, UsedMessage
 
 # CyberSource refuses a second charge of one transaction_uuid for this long (cybersource.md §5.5).
 DUPLICATE_CHECK = timedelta(minutes=15)
@@ -25,6 +25,8 @@ def begun_by(nonce: bytes, kind: Kind, customer: Customer, *, now: datetime) -> 
         OutgoingTransaction.objects.select_related("agreement", "purchase").filter(message_nonce=nonce).first()
     )
     if outgoing is None:
+        if UsedMessage.objects.filter(nonce=nonce).exists():
+            raise MessageUsedUp("it has asked for a cancellation")
         return None
     if (
         outgoing.kind != kind

@@ -1,6 +1,6 @@
 """The daily mails: what is still to do, and what is overdue. Silence would mean that something is broken."""
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from django.conf import settings
 from django.template.loader import render_to_string
@@ -13,6 +13,7 @@ from .task_mail import age_in_days, customer_of, perma_admin_url, reference_numb
 ACKNOWLEDGE_WITHIN = timedelta(days=1)
 APPLY_WITHIN = timedelta(hours=1)
 NOTIFY_WITHIN = timedelta(hours=1)
+KEY_WARNING = timedelta(days=60)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,10 @@ def remind_of_overdue(*, now: datetime) -> int:
     untold = StaffTask.objects.filter(
         done_at__isnull=True, notified_at__isnull=True, opened_at__lt=now - NOTIFY_WITHIN
     ).count()
-    count = len(tasks) + len(unacknowledged) + len(unapplied) + untold
+    ending = [
+        key for key in settings.CS_KEYS if key.ends_on and key.ends_on - KEY_WARNING <= now.astimezone(UTC).date()
+    ]
+    count = len(tasks) + len(unacknowledged) + len(unapplied) + untold + len(ending)
     if count:
         body = render_to_string("perma_payments/mail/overdue.txt", {
             "now": now,
@@ -69,6 +73,7 @@ def remind_of_overdue(*, now: datetime) -> int:
             "unacknowledged": unacknowledged,
             "unapplied": unapplied,
             "untold": untold,
+            "ending": ending,
         })
         emails.send(f"Overdue: {count}", body, to=[*settings.STAFF_EMAILS, *settings.DEVELOPER_EMAILS])
     return count

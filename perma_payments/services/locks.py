@@ -1,4 +1,8 @@
-"""Locks, always taken in this order: the customer; a response; its transaction; the agreement or purchase."""
+"""Locks, always taken in this order: customers; a response; agreements or a purchase, by id; staff tasks.
+
+Rows are locked with ``no_key``: their keys never change, and a plain FOR UPDATE would keep others from
+writing rows that refer to them, evidence and staff tasks among them.
+"""
 import hashlib
 
 from django.db import connection
@@ -13,6 +17,12 @@ def lock_customer(customer: Customer) -> None:
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_number(f"customer {customer}")])
+
+
+def wait_at_most(milliseconds: int) -> None:
+    """Wait for each lock of the running transaction no longer than this; after that, OperationalError."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(milliseconds)])
 
 
 def try_to_lock(name: str) -> bool:

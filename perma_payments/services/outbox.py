@@ -6,6 +6,7 @@ import logging
 from datetime import datetime
 from typing import NamedTuple
 
+import pghistory
 from django.conf import settings
 from django.db import transaction
 
@@ -34,11 +35,22 @@ def send_task_mails(*, now: datetime) -> Sent:
     return Sent(sent=results.count(True), failed=results.count(False))
 
 
-def mail_tasks_of(response: Response, *, now: datetime) -> None:
-    """Mail the tasks that a response has opened, quickly or not at all."""
-    for task in response.tasks.filter(notified_at__isnull=True, done_at__isnull=True).order_by("id"):
-        if mail_task(task.pk, now=now, limit=LIMIT_IN_CALLBACKS) is False:
-            return  # the next one would only wait for the same mail server
+def try_to_mail_tasks_of(response: Response, *, now: datetime) -> None:
+    """Mail the tasks that a response has opened, quickly or not at all. Raises nothing."""
+    try:
+        for task in response.tasks.filter(notified_at__isnull=True, done_at__isnull=True).order_by("id"):
+            if mail_task(task.pk, now=now, limit=LIMIT_IN_CALLBACKS) is False:
+                return  # the next one would only wait for the same mail server
+    except Exception as error:  # what must be answered must not depend on a mail
+        logger.error("tasks of response %s could not be mailed: %s", response.pk, type(error).__qualname__)
+
+
+def try_to_mail(task_id: int, *, now: datetime) -> None:
+    """Mail one task, or leave it to the next try. Raises nothing."""
+    try:
+        mail_task(task_id, now=now)
+    except Exception as error:  # as above
+        logger.error("staff task %s could not be mailed: %s", task_id, type(error).__qualname__)
 
 
 def mail_task(task_id: int, *, now: datetime, limit: float | None = None) -> bool | None:
@@ -46,7 +58,7 @@ def mail_task(task_id: int, *, now: datetime, limit: float | None = None) -> boo
 
     A failure is logged, and left to the next try.
     """
-    with transaction.atomic():
+    with transaction.atomic(), pghistory.context(source="the mail"):
         # Whoever holds the lock is about to send it.
         if not try_to_lock(f"mail of task {task_id}"):
             return None

@@ -2,6 +2,7 @@
 import logging
 from datetime import datetime
 
+import pghistory
 from django.db import transaction
 
 from ..billing.customers import Customer
@@ -12,9 +13,11 @@ from ..models import OutgoingTransaction, Purchase, ReferenceNumber
 from ..perma.messages import PurchaseMessage
 from ..perma.replies import HistoricPurchase
 from . import checkouts
-from .locks import lock_customer
+from .locks import lock_customer, wait_at_most
 
 logger = logging.getLogger(__name__)
+
+ACKNOWLEDGE_LOCK_WAIT = 500  # milliseconds
 
 
 class NotAcknowledgeable(Exception):
@@ -28,7 +31,7 @@ def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> Signed
     recorded then.
     """
     customer = message.customer
-    with transaction.atomic(durable=True):
+    with transaction.atomic(durable=True), pghistory.context(source="the customer's request"):
         lock_customer(customer)
         outgoing = checkouts.begun_by(nonce, Kind.PURCHASE, customer, now=now)
         if outgoing is None:
@@ -41,10 +44,14 @@ def acknowledge_purchase(purchase_id: int, *, now: datetime) -> None:
 
     Raises NotAcknowledgeable: Perma.cc then takes its own credit back (perma.md §3.1).
     """
-    # One statement: of several at once, PostgreSQL lets one find the row as it must be.
-    acknowledged = Purchase.objects.filter(
-        pk=purchase_id, status=PurchaseStatus.PAID, acknowledged_at__isnull=True
-    ).update(acknowledged_at=now, updated_at=now)
+    with transaction.atomic(), pghistory.context(source="Perma.cc's acknowledgement"):
+        # Perma.cc's client waits two seconds, then takes its credit back: an acknowledgement that came
+        # later would lose the links for good.
+        wait_at_most(ACKNOWLEDGE_LOCK_WAIT)
+        # One statement: of several at once, PostgreSQL lets one find the row as it must be.
+        acknowledged = Purchase.objects.filter(
+            pk=purchase_id, status=PurchaseStatus.PAID, acknowledged_at__isnull=True
+        ).update(acknowledged_at=now, updated_at=now)
     if not acknowledged:
         raise NotAcknowledgeable(f"purchase {purchase_id}")
     logger.info("purchase %s acknowledged", purchase_id)

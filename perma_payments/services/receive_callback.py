@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
-from django.db import DatabaseError, transaction
+from django.db import transaction
 
 from ..cybersource.callback import Callback, verify
 from ..keyrings import merchant, vault
@@ -22,6 +22,8 @@ from . import outbox, staff_tasks
 from .apply_response import apply_response
 
 logger = logging.getLogger(__name__)
+
+ODD = "(odd)"
 
 
 def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: datetime) -> Response:
@@ -32,13 +34,13 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
     callback = verify(pairs, keys=merchant().keys, profile_id=merchant().profile_id)
     try:
         response = _keep(callback, body, now)
-    except DatabaseError:
+    except Exception:
         # CyberSource may not send it again; with these ids a person finds it in the Business Center.
         logger.critical("a response could not be kept: %s", _ids(callback))
         raise
     if response.applied_at is None:
         apply_or_leave(response, now=now)
-        outbox.mail_tasks_of(response, now=now)
+        outbox.try_to_mail_tasks_of(response, now=now)
     return response
 
 
@@ -63,18 +65,20 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
             fingerprint=_fingerprint(callback),
             defaults={
                 "outgoing": _outgoing(callback.transaction_uuid),
-                "transaction_uuid": _fit(callback.transaction_uuid, 50),
-                "transaction_id": _fit(callback.transaction_id, 32),
-                "decision": _fit(callback.decision, 20),
-                "reason_code": _fit(callback.reason_code, 10),
-                "message": _fit(callback.message, 255),
-                "transaction_type": _fit(callback.transaction_type, 60),
-                "reference_number": _fit(callback.reference_number, 50),
-                "amount": _fit(callback.amount, 20),
-                "currency": _fit(callback.currency, 10),
-                "auth_amount": _fit(callback.auth_amount, 20),
+                "transaction_uuid": _plain(callback.transaction_uuid, 50),
+                "transaction_id": _plain(callback.transaction_id, 32),
+                "decision": _plain(callback.decision, 20),
+                "reason_code": _plain(callback.reason_code, 10),
+                "message": _shortened(callback.message, 255),
+                "transaction_type": _plain(callback.transaction_type, 60),
+                "reference_number": _plain(callback.reference_number, 50),
+                "amount": _plain(callback.amount, 20),
+                "currency": _plain(callback.currency, 10),
+                "auth_amount": _plain(callback.auth_amount, 20),
                 "payment_token": token if token_is_usable else "",
                 "token_is_unusable": bool(token) and not token_is_usable,
+                "is_ambiguous": callback.is_ambiguous,
+                "signed_at": callback.signed_at or now,
                 "sealed": vault().seal(body),
                 "vault_key_id": vault().key_id,
                 "received_at": now,
@@ -86,8 +90,16 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
 
 
 def _fingerprint(callback: Callback) -> bytes:
-    """What makes a callback distinct (cybersource.md §5.3); each channel signs anew, so not the signature."""
+    """What makes a callback distinct (cybersource.md §5.3); each channel signs anew, so not the signature.
+
+    Some ERRORs have no transaction id: there the reason tells a failure from a charge that may exist. An
+    ambiguous callback is never taken for the one that it resembles.
+    """
     distinct = [callback.transaction_uuid, callback.transaction_id, callback.decision]
+    if not callback.transaction_id:
+        distinct.append(callback.reason_code)
+    if callback.is_ambiguous:
+        distinct.append("ambiguous")
     return hashlib.sha256(json.dumps(distinct).encode()).digest()
 
 
@@ -99,16 +111,21 @@ def _outgoing(text: str) -> OutgoingTransaction | None:
     return OutgoingTransaction.objects.filter(transaction_uuid=transaction_uuid).first()
 
 
-def _fit(text: str, length: int) -> str:
-    """Shorten a text to its column. PostgreSQL's text cannot hold NUL; the sealed POST holds all."""
+def _plain(text: str, length: int) -> str:
+    """An id, a code or an amount as it came. Anything else might be about a person: the sealed POST has it."""
+    return text if re.fullmatch(r"[0-9A-Za-z_,.+-]*", text, re.ASCII) and len(text) <= length else ODD
+
+
+def _shortened(text: str, length: int) -> str:
+    """A text that fits its column. PostgreSQL's text cannot hold NUL."""
     text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
 def _ids(callback: Callback) -> str:
-    """What may be logged of a callback: only what looks like the ids, codes and words that it should hold."""
+    """What may be logged of a callback."""
     decision, reason, uuid, transaction_id = (
-        text if re.fullmatch(r"[0-9A-Za-z-]{1,50}", text, re.ASCII) else "(odd)" if text else "(none)"
+        _plain(text, 50) or "(none)"
         for text in (callback.decision, callback.reason_code, callback.transaction_uuid, callback.transaction_id)
     )
     return f"{decision} {reason} for transaction {uuid}, CyberSource's id {transaction_id}"
@@ -116,6 +133,9 @@ def _ids(callback: Callback) -> str:
 
 def _tell_staff(response: Response, now: datetime) -> None:
     try:
+        # Another process may have applied it in the meantime.
+        if not Response.objects.filter(pk=response.pk, applied_at__isnull=True).exists():
+            return
         subject = None if response.outgoing is None else response.outgoing.subject
         staff_tasks.open_for_response(TaskKind.NOT_APPLIED, response, subject=subject, now=now)
     except Exception as error:  # as above: the response itself is safe, and the log says so

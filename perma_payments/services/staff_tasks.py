@@ -55,16 +55,17 @@ def withdraw(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
 def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: datetime) -> StaffTask:
     with transaction.atomic(), pghistory.context(source="staff", user=by.pk, reason=note):
         task = StaffTask.objects.select_related("agreement").get(pk=task_id)
+        agreement = None
         if task.agreement is not None:
             lock_customer(task.agreement.customer)
+            agreement = SubscriptionAgreement.objects.select_for_update(no_key=True).get(pk=task.agreement.pk)
         # Read again under the lock: someone else may have ended it meanwhile.
-        task = StaffTask.objects.select_for_update().get(pk=task_id)
+        task = StaffTask.objects.select_for_update(no_key=True).get(pk=task_id)
         if task.done_at is not None:
             raise NotOpen(f"staff task {task_id}")
-        if task.agreement and task.kind == TaskKind.CANCELLATION and resolution == Resolution.WITHDRAWN:
-            agreement = SubscriptionAgreement.objects.select_for_update().get(pk=task.agreement.pk)
+        if agreement and task.kind == TaskKind.CANCELLATION and resolution == Resolution.WITHDRAWN:
             agreement.cancellation_requested_at = None
-            agreement.save()
+            agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
         task.done_at, task.done_by, task.resolution, task.note = now, by, resolution, note
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])
     logger.info("staff task %s ended: %s", task_id, resolution.value)

@@ -120,12 +120,7 @@ def _change(
     if agreement.status in UNPAID and checkout is not None:
         # Its response went astray: the terms are those that were asked for.
         if row.status in WITH_TERMS:
-            after |= {
-                "current_rate": checkout.recurring_amount,
-                "current_frequency": checkout.recurring_frequency,
-                "current_link_limit": checkout.link_limit,
-                "current_link_limit_effective_timestamp": checkout.link_limit_effective_timestamp,
-            }
+            after |= checkout.terms
         if not agreement.payment_token:
             token = row.subscription_id
     if row.status == Status.CURRENT:

@@ -2,6 +2,7 @@
 import logging
 from datetime import datetime
 
+import pghistory
 from django.db import transaction
 
 from ..billing.transactions import Kind
@@ -25,7 +26,7 @@ def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> Sign
     AlreadySubscribed; nothing is recorded then.
     """
     customer = message.customer
-    with transaction.atomic(durable=True):
+    with transaction.atomic(durable=True), pghistory.context(source="the customer's request"):
         lock_customer(customer)
         outgoing = checkouts.begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
         if SubscriptionAgreement.objects.of(customer).standing(now).exists():

@@ -4,10 +4,11 @@ from datetime import datetime
 from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
+from django.utils import timezone
 
 from ..billing.customers import Customer, CustomerType
 from ..cybersource.reasons import explain
-from ..models import StaffTask
+from ..models import Outcome, Response, StaffTask, SubscriptionAgreement
 
 BUSINESS_CENTERS = {
     "live": "https://businesscenter.cybersource.com",
@@ -23,6 +24,8 @@ def compose(task: StaffTask) -> tuple[str, str]:
         "customer": customer_of(task),
         "reference_number": reference_number_of(task),
         "outgoing": task.response.outgoing if task.response else None,
+        "others": other_standing(task),
+        "granted": granted_response(task),
         "reason": explain(task.response.reason_code) if task.response else "",
         "perma_admin_url": perma_admin_url(task),
         "business_center_url": business_center_url(),
@@ -51,6 +54,22 @@ def customer_of(task: StaffTask) -> Customer | None:
     """Whose subscription or purchase it is; None for a response that belongs to nothing."""
     subject = task.agreement or task.purchase
     return None if subject is None else subject.customer
+
+
+def other_standing(task: StaffTask) -> list[SubscriptionAgreement]:
+    """The customer's other standing subscriptions: what is done to one may have to be done to them."""
+    customer = customer_of(task)
+    if customer is None or task.agreement is None:
+        return []
+    return list(SubscriptionAgreement.objects.of(customer).standing(timezone.now()).exclude(pk=task.agreement.pk))
+
+
+def granted_response(task: StaffTask) -> Response | None:
+    """Of the several charges of a checkout, the one that was granted."""
+    if task.response is None or task.response.outgoing is None:
+        return None
+    others = task.response.outgoing.responses.exclude(pk=task.response.pk)
+    return others.filter(outcome=Outcome.TOOK_EFFECT, decision__in=("ACCEPT", "REVIEW")).order_by("id").first()
 
 
 def perma_admin_url(task: StaffTask) -> str:

@@ -84,7 +84,7 @@ def confirm(upload_id: int, *, by: User, leave_out: bool, now: datetime) -> Stat
             return _confirm(upload_id, by, leave_out, now)
     except DataHasMoved:
         with transaction.atomic():
-            _look(StatusUpload.objects.select_for_update().get(pk=upload_id), now)
+            _look(StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id), now)
         raise
 
 
@@ -94,7 +94,7 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
     Raises CannotBeDone if anything else has changed one of those subscriptions since.
     """
     with transaction.atomic(), pghistory.context(source="status report undone", upload=upload_id, user=by.pk):
-        upload = StatusUpload.objects.select_for_update().get(pk=upload_id)
+        upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
         if upload.state != UploadState.CONFIRMED:
             raise CannotBeDone(f"This report cannot be undone: it is {upload.get_state_display()}.")
         _lock(upload.changes)
@@ -149,7 +149,7 @@ def _look(upload: StatusUpload, now: datetime) -> Plan:
 
 
 def _confirm(upload_id: int, by: User, leave_out: bool, now: datetime) -> StatusUpload:
-    upload = StatusUpload.objects.select_for_update().get(pk=upload_id)
+    upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
     if upload.state != UploadState.PREVIEWED:
         raise CannotBeDone(f"This report cannot be confirmed: it is {upload.get_state_display()} already.")
     if upload.problems and not leave_out:
@@ -189,7 +189,7 @@ def _lock_customers_of_rescues(changes: Sequence[dict[str, Any]]) -> None:
 def _lock(changes: Sequence[dict[str, Any]]) -> None:
     """Lock the agreements that the changes are about, in the order of their ids."""
     for chunk in chunks(sorted(change["agreement"] for change in changes)):
-        locked = SubscriptionAgreement.objects.filter(pk__in=chunk).order_by("pk").select_for_update()
+        locked = SubscriptionAgreement.objects.filter(pk__in=chunk).order_by("pk").select_for_update(no_key=True)
         list(locked.values_list("pk"))
 
 
@@ -249,7 +249,7 @@ def _end_cancellations(changes: Sequence[Change], upload: StatusUpload, by: User
     for chunk in chunks(canceled):
         for task in StaffTask.objects.filter(
             kind=TaskKind.CANCELLATION, agreement__in=chunk, done_at__isnull=True
-        ).select_for_update():
+        ).select_for_update(no_key=True):
             task.done_at, task.done_by, task.resolution = now, by, Resolution.DONE
             task.note = f"Reported as Canceled by the {upload}."
             task.save(update_fields=["done_at", "done_by", "resolution", "note"])
@@ -275,10 +275,11 @@ def _open_second_subscriptions(changes: Sequence[Change], now: datetime) -> list
 
 def _take_tasks_back(upload: StatusUpload, by: User, now: datetime) -> None:
     """Open again the tasks that the upload ended, and withdraw those that it opened."""
-    for task in StaffTask.objects.filter(pk__in=upload.tasks_ended).select_for_update():
+    for task in StaffTask.objects.filter(pk__in=upload.tasks_ended).select_for_update(no_key=True):
         task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])
-    for task in StaffTask.objects.filter(pk__in=upload.tasks_opened, done_at__isnull=True).select_for_update():
+    opened = StaffTask.objects.filter(pk__in=upload.tasks_opened, done_at__isnull=True)
+    for task in opened.select_for_update(no_key=True):
         task.done_at, task.done_by, task.resolution = now, by, Resolution.WITHDRAWN
         task.note = f"The {upload} was undone."
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])

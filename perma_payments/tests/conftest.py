@@ -3,21 +3,35 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
+import hypothesis
 import pytest
 from django.http import HttpResponse
 from django.test import Client
+from django.test.client import ClientHandler
 
 from . import cyber_source, perma_cc
 from .mail_server import Mailbox, mail_server
+
+# The machine that runs the tests may be busy: how long an example takes says nothing.
+hypothesis.settings.register_profile("unhurried", deadline=None)
+hypothesis.settings.load_profile("unhurried")
 
 FORM = "application/x-www-form-urlencoded"
 Post = Callable[..., HttpResponse]
 
 
+@pytest.fixture(scope="session")
+def _unsuspicious_handler() -> ClientHandler:
+    """Making one takes longer than most tests: WhiteNoise looks for all static files."""
+    return ClientHandler(enforce_csrf_checks=False)
+
+
 @pytest.fixture
-def client() -> Client:
+def client(_unsuspicious_handler: ClientHandler) -> Client:
     """A client that gets the answer that the outside would get, a 500 included, instead of an exception."""
-    return Client(raise_request_exception=False)
+    client = Client(raise_request_exception=False)
+    client.handler = _unsuspicious_handler
+    return client
 
 
 @pytest.fixture

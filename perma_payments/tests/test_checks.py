@@ -3,7 +3,7 @@ import base64
 import importlib.util
 import os
 import string
-from datetime import date
+from datetime import date, timedelta
 from unittest import mock
 
 import pytest
@@ -45,6 +45,8 @@ def production(**changes):
         "STAFF_EMAILS": "staff@perma.example",
         "DEVELOPER_EMAILS": "developers@perma.example",
         "PAYMENTS_URL": "https://payments.example.org",
+        "ADMIN_ENABLED": "true",
+        "BEHIND_HTTPS_PROXY": "true",
         **changes,
     }
     return {name: value for name, value in variables.items() if value is not ...}
@@ -82,7 +84,10 @@ def test_development_with_the_values_of_development_is_without_problems(problems
     (2, {"SECRET_KEY": string.ascii_letters[:49]}),
     (2, {"SECRET_KEY": "123456789" * 10}),
     (3, {"PERMA_PAYMENTS_SECRET_KEY": base64_of(perma_cc.PERMA_PAYMENTS_SECRET)}),
+    (2, {"SECRET_KEY": "django-insecure-" + string.ascii_letters}),
+    (3, {"PERMA_PAYMENTS_SECRET_KEY": base64_of(perma_cc.PERMA_SECRET)}),
     (4, {"PERMA_PUBLIC_KEYS": f"2026-11:{base64_of(perma_cc.PERMA_PUBLIC)}"}),
+    (4, {"PERMA_PUBLIC_KEYS": f"2026-11:{base64_of(perma_cc.PERMA_PAYMENTS_PUBLIC)}"}),
     (4, {"PERMA_PUBLIC_KEYS": f"{production()['PERMA_PUBLIC_KEYS']},old:{base64_of(perma_cc.PERMA_PUBLIC)}"}),
     (5, {"VAULT_PUBLIC_KEY": f"2026-11:{DEVELOPMENT_VAULT_KEY}"}),
     (6, {"CS_MODE": "test"}),
@@ -93,7 +98,11 @@ def test_development_with_the_values_of_development_is_without_problems(problems
     (7, {"CS_KEYS": f"{production()['CS_KEYS']},{cyber_source.ACCESS_KEY}:{SECRET}:{date.today()}"}),
     (8, {"CS_KEYS": f"0011:{SECRET}"}),
     (8, {"CS_KEYS": f"{production()['CS_KEYS']},0011:{SECRET}"}),
+    (8, {"CS_KEYS": f"0011:{SECRET}:{date.today() + timedelta(days=2)}"}),
     (9, {"PERMA_URL": "http://perma.example"}),
+    (9, {"PAYMENTS_URL": "http://payments.example.org"}),
+    (12, {"REQUIRE_SECOND_FACTOR": "false"}),
+    (13, {"CS_KEYS": f"0011:{SECRET[:-1]}:{date.today()}"}),
     (10, {"ALLOWED_HOSTS": "*"}),
     (10, {"ALLOWED_HOSTS": "payments.example.org,*"}),
 ])
@@ -111,7 +120,9 @@ def test_production_names_every_problem_at_once(problems):
     assert [problem.id[-4:] for problem in found] == ["E001", "E006", "E009"]
 
 
-@pytest.mark.parametrize("name", [name for name in production() if name != "PERMA_PAYMENTS_ENV"])
+@pytest.mark.parametrize("name", [
+    name for name in production() if name not in ("PERMA_PAYMENTS_ENV", "ADMIN_ENABLED", "BEHIND_HTTPS_PROXY")
+])
 def test_production_demands_every_value(problems, name):
     with pytest.raises(SystemExit, match=f"^The setting {name} is not set: "):
         problems(**production(**{name: ...}))
@@ -148,7 +159,7 @@ def test_production_without_a_database_ends_with_a_sentence():
 def test_production_with_a_key_of_development_does_not_start(arguments):
     ended = start(*arguments, **production(PERMA_PAYMENTS_SECRET_KEY=base64_of(perma_cc.PERMA_PAYMENTS_SECRET)))
     assert ended.returncode != 0
-    assert "PERMA_PAYMENTS_SECRET_KEY is development's" in ended.stderr
+    assert "PERMA_PAYMENTS_SECRET_KEY is one of development's" in ended.stderr
     assert "manage.py generate_keys" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert base64_of(perma_cc.PERMA_PAYMENTS_SECRET) not in ended.stdout + ended.stderr
@@ -196,3 +207,24 @@ def test_every_key_that_ends_is_warned_of_but_stops_nothing(problems):
         "CyberSource's key old ended on 2022-01-01.", "CyberSource's key older ended on 2020-01-01.",
     ]
     assert not any(problem.is_serious() for problem in found)
+
+
+# --- What is not for production alone ---------------------------------------------------------------
+
+@pytest.mark.parametrize("name", ["PERMA_PUBLIC_KEYS", "VAULT_PUBLIC_KEY"])
+def test_a_key_that_nothing_can_be_sealed_with_stops_the_start(name):
+    ended = start("-c", "import perma_payments.wsgi", **production(**{name: f"2026-11:{base64_of(bytes(32))}"}))
+
+    # Gunicorn starts a worker that ends with any other code again and again.
+    assert ended.returncode == 3
+    assert f"{name} holds a key that nothing can be sealed with." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_browsers_are_told_to_come_back_by_https_in_digits_only():
+    told = start(
+        "-c", "from django.conf import settings; print(repr(settings.SECURE_HSTS_SECONDS))",
+        DJANGO_SETTINGS_MODULE="perma_payments.settings", **production(),
+    )
+
+    assert told.stdout.strip() == "31536000"

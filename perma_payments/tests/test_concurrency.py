@@ -1,17 +1,25 @@
 """The same thing many times at once: over HTTP, on real connections, with real locks."""
-from collections.abc import Callable
+import contextlib
+import threading
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
 import requests
 from bs4 import BeautifulSoup
-from django.db import connection
+from django.db import connection, transaction
 from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import OutgoingTransaction, Response, StaffTask, SubscriptionAgreement
+from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.perma.messages import CancelRequestMessage
 from perma_payments.services import clock
+from perma_payments.services.alterable import NothingToAlter
+from perma_payments.services.cancel import request_cancellation
+from perma_payments.services.retry_responses import retry_responses
 
 from . import cyber_source, ledger, perma_cc
 
@@ -132,3 +140,70 @@ def test_four_clocks_at_once_do_each_job_once(mailbox):
     assert sorted(subject.split(":")[0] for subject in mailbox.subjects) == [
         "Cancel a subscription in CyberSource", "Still to do",
     ]
+
+
+@contextmanager
+def meanwhile() -> Iterator[None]:
+    """A transaction of another process, which ends after the block."""
+    with transaction.atomic():
+        yield
+
+
+def in_another_thread(call: Callable[[], Any]) -> Any:
+    def run() -> Any:
+        try:
+            return call()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(run).result()
+
+
+def test_evidence_is_kept_and_staff_are_told_while_a_report_holds_the_subscription(live_server):
+    agreement = ledger.standing_agreement()
+    form = ledger.form(ledger.outgoing(Kind.CHANGE, agreement))
+    with meanwhile():
+        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Hold")
+        assert in_another_thread(callback(live_server, form)).status_code == 200
+    response = Response.objects.get()
+    assert (response.applied_at, StaffTask.objects.get().kind) == (None, "not applied")
+
+    assert retry_responses(now=timezone.now()) == (1, 0)
+    agreement.refresh_from_db()
+    assert (agreement.status, agreement.current_link_limit) == ("Hold", "500")
+
+
+def test_a_cancellation_does_not_overwrite_what_a_report_sets_at_the_same_time(mailbox):
+    agreement = ledger.standing_agreement()
+    message = CancelRequestMessage(customer=ledger.REGISTRAR)
+    started = threading.Event()
+
+    def cancel() -> None:
+        started.set()
+        with contextlib.suppress(NothingToAlter):
+            request_cancellation(message, nonce=bytes(24), now=timezone.now())
+        connection.close()
+
+    thread = threading.Thread(target=cancel)
+    with meanwhile():
+        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Canceled")
+        thread.start()
+        started.wait()
+        time.sleep(0.5)  # so that it waits for the report; if it did not, the test would only show less
+    thread.join()
+    agreement.refresh_from_db()
+    assert agreement.status == "Canceled"
+
+
+def test_an_acknowledgement_that_would_come_too_late_does_not_come_at_all(live_server):
+    bought = ledger.paid_purchase()
+    data = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
+    with meanwhile():
+        Purchase.objects.filter(pk=bought.pk).update(updated_at=timezone.now())
+        answer = in_another_thread(
+            lambda: requests.post(f"{live_server.url}/acknowledge-purchase/", data=data, timeout=30)
+        )
+    assert answer.status_code == 503
+    bought.refresh_from_db()
+    assert bought.acknowledged_at is None

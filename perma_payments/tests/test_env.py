@@ -40,7 +40,7 @@ READERS = {
 EXPECTED = {
     "text": "some words",
     "flag": "true or false",
-    "whole_number": "a whole number of days from 2 to 10",
+    "whole_number": "a whole number (days) from 2 to 10",
     "choice": "one of red, green",
     "words": "a list of words",
     "base_url": "a web address of scheme and host only",

@@ -1,6 +1,7 @@
 """The fields of a POST, as they were sent: every name, every repetition, in order."""
 from urllib.parse import parse_qsl
 
+from django.core.exceptions import RequestDataTooBig
 from django.http import HttpRequest, UnreadablePostError
 
 FORM = "application/x-www-form-urlencoded"
@@ -22,6 +23,8 @@ def posted_fields(request: HttpRequest) -> list[tuple[str, str]]:
         body = request.body
     except UnreadablePostError:
         raise BadForm("the body broke off") from None
+    except RequestDataTooBig:
+        raise BadForm("the body is too long") from None
     try:
         return parse_qsl(
             body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS

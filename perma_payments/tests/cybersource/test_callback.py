@@ -373,8 +373,12 @@ def test_a_field_typed_as_an_address_cannot_be_made_one_of_cybersources(name, va
         "req_locale": f"en,{name}={true[name]},req_locale={true['req_locale']}",
     })
 
-    for fields in (forged, honest):
-        refuse(fields, "could be read in two ways")
+    # Which of them CyberSource meant cannot be told, so neither is acted upon.
+    assert verify(forged).is_ambiguous
+    if name == "req_profile_id":
+        refuse(honest, "for another profile")
+    else:
+        assert verify(honest).is_ambiguous
 
 
 @pytest.mark.parametrize("name", ["decision", "reason_code", "transaction_id", "req_currency", "auth_amount"])
@@ -388,7 +392,7 @@ def test_a_value_cannot_be_made_longer_by_what_was_typed_as_an_address(name):
         "req_bill_to_address_line1": "y",
     })
 
-    refuse(forged, "could be read in two ways")
+    assert verify(forged).is_ambiguous
 
 
 @pytest.mark.parametrize("address", [
@@ -398,6 +402,7 @@ def test_a_value_cannot_be_made_longer_by_what_was_typed_as_an_address(name):
 def test_an_address_with_commas_and_equals_signs_is_verified(address):
     verified = verify(response(req_bill_to_address_line1=address))
     assert verified.fields["req_bill_to_address_line1"] == address
+    assert not verified.is_ambiguous
 
 
 # --- What the message may say -----------------------------------------------------------------------
@@ -543,7 +548,6 @@ def test_a_change_of_any_character_of_any_signed_value_is_refused(decision, data
     lambda fields: response(Zaphod_424242="x", signed_field_names="Zaphod_424242"),
     lambda fields: response(req_access_key="Zaphod-424242"),
     lambda fields: response(req_profile_id="Zaphod-424242"),
-    lambda fields: response(req_bill_to_forename="Zaphod-424242,decision=ACCEPT"),
     lambda fields: {**fields, "message": "Zaphod-424242\ud800"},
 ])
 def test_a_refusal_does_not_say_what_was_posted(change):

@@ -87,8 +87,12 @@ def test_where_the_reason_code_is_unknown_the_decision_decides(decision, finding
     assert find(decision, reason_code) == finding
 
 
+def test_a_review_of_part_of_the_amount_is_partly_paid():
+    assert find("REVIEW", "110") == find("REVIEW", "480", in_full=False) == Finding.PARTLY_PAID
+
+
 @pytest.mark.parametrize("decision, finding", [
-    ("REVIEW", Finding.HELD), ("DECLINE", Finding.DECLINED), ("CANCEL", Finding.CANCELED),
+    ("DECLINE", Finding.DECLINED), ("CANCEL", Finding.CANCELED),
 ])
 @pytest.mark.parametrize("reason_code", ["104", "110", "150"])
 def test_reason_codes_that_change_the_meaning_of_accept_or_error_change_no_other(decision, finding, reason_code):

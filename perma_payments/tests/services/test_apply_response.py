@@ -8,6 +8,7 @@ import pytest
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Outcome, OutgoingTransaction, Response, StaffTask
+from perma_payments.services.apply_response import apply_response
 from perma_payments.services.receive_callback import receive_callback
 
 from .. import cyber_source, ledger
@@ -183,9 +184,31 @@ def test_a_hexadecimal_token_is_as_good_as_any():
 
 def test_the_date_depends_on_when_the_response_came_not_on_when_it_is_applied():
     outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    answer(outgoing, now=datetime(2026, 11, 30, 23, 59, tzinfo=UTC))
+    response = answer(outgoing, "MAYBE", now=datetime(2026, 11, 30, 23, 59, tzinfo=UTC))
+    accepted = Response.objects.create(**{
+        **{field.name: getattr(response, field.name) for field in Response._meta.fields if field.name != "id"},
+        "decision": "ACCEPT", "fingerprint": b"another", "applied_at": None, "outcome": "", "payment_token": "7",
+    })
+    apply_response(accepted.pk, now=datetime(2026, 12, 3, tzinfo=UTC))
 
     assert fresh(outgoing.agreement).paid_through == datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
+def test_an_answer_that_could_be_read_in_two_ways_is_kept_and_takes_no_effect(kind):
+    outgoing = ledger.outgoing(kind)
+    response = answer(outgoing, req_bill_to_address_line1="Box 3,message=leave at door")
+
+    assert (response.is_ambiguous, response.outcome, tasks()) == (True, Outcome.NO_EFFECT, ["not what was signed"])
+    assert fresh(outgoing.subject).updated_at == outgoing.subject.updated_at
+
+
+@pytest.mark.parametrize("decision", ["ACCEPT", "REVIEW"])
+def test_a_purchase_of_which_only_a_part_was_authorized_is_not_granted(decision):
+    outgoing = ledger.outgoing(Kind.PURCHASE)
+    answer(outgoing, decision, auth_amount="1.00")
+
+    assert (fresh(outgoing.purchase).status, tasks()) == ("Pending", ["partly paid"])
 
 
 # --- The order of arrival ---------------------------------------------------------------------------
@@ -234,7 +257,7 @@ def test_a_review_that_is_accepted_later_is_one_charge():
     answer(outgoing, "ACCEPT", transaction_id=review.transaction_id, payment_token="777")
 
     assert fresh(outgoing.agreement).payment_token == "777"
-    assert tasks() == ["held for review"]
+    assert tasks() == ["held for review", "token missing"]
 
 
 def test_an_update_that_is_held_takes_its_token_when_it_is_accepted():
@@ -245,25 +268,46 @@ def test_an_update_that_is_held_takes_its_token_when_it_is_accepted():
     assert fresh(outgoing.agreement).payment_token == "8888"
 
 
-def test_the_later_of_two_changes_is_in_force_though_the_earlier_ones_answer_comes_last():
-    agreement = ledger.standing_agreement()
-    earlier = ledger.outgoing(Kind.CHANGE, agreement, created_at=NOW - timedelta(minutes=9), link_limit="10")
-    later = ledger.outgoing(Kind.CHANGE, agreement, created_at=NOW - timedelta(minutes=5), link_limit="500")
-    answer(later)
-    response = answer(earlier)
+EARLIER, LATER = "2026-11-21T11:50:00Z", "2026-11-21T11:55:00Z"
 
-    assert fresh(agreement).current_link_limit == "500"
+
+@pytest.mark.parametrize("asked_first", [0, 1])
+def test_what_cybersource_did_last_is_in_force_whatever_the_order_of_asking_and_of_arrival(asked_first):
+    agreement = ledger.standing_agreement()
+    begun = [NOW - timedelta(minutes=9), NOW - timedelta(minutes=5)]
+    small = ledger.outgoing(Kind.CHANGE, agreement, created_at=begun[asked_first], link_limit="10")
+    large = ledger.outgoing(Kind.CHANGE, agreement, created_at=begun[1 - asked_first], link_limit="500")
+    answer(large, signed_date_time=LATER, payment_token="500")
+    response = answer(small, signed_date_time=EARLIER, payment_token="10")
+
+    assert (fresh(agreement).current_link_limit, fresh(agreement).payment_token) == ("500", "500")
     assert (response.outcome, tasks()) == (Outcome.NO_EFFECT, ["out of order"])
+    # It is not lost: a person may have to know it.
+    assert response.payment_token == "10"
+
+
+def test_two_changes_in_their_order_are_nothing_special():
+    agreement = ledger.standing_agreement()
+    for signed_at, link_limit in ((EARLIER, "10"), (LATER, "500")):
+        answer(ledger.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=signed_at)
+
+    assert (fresh(agreement).current_link_limit, tasks()) == ("500", [])
 
 
 def test_a_later_change_that_was_declined_does_not_stand_in_the_way_of_an_earlier_one():
     agreement = ledger.standing_agreement()
-    earlier = ledger.outgoing(Kind.CHANGE, agreement, created_at=NOW - timedelta(minutes=9), link_limit="10")
-    later = ledger.outgoing(Kind.CHANGE, agreement, created_at=NOW - timedelta(minutes=5), link_limit="500")
-    answer(later, "DECLINE")
-    answer(earlier)
+    answer(ledger.outgoing(Kind.CHANGE, agreement, link_limit="500"), "DECLINE", signed_date_time=LATER)
+    answer(ledger.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
 
     assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
+
+
+def test_a_token_is_not_replaced_by_an_older_one_that_comes_late():
+    agreement = ledger.standing_agreement()
+    answer(ledger.outgoing(Kind.UPDATE, agreement), signed_date_time=LATER, payment_token="2222")
+    answer(ledger.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="1111")
+
+    assert (fresh(agreement).payment_token, tasks()) == ("2222", ["out of order"])
 
 
 # --- Money that needs a person ----------------------------------------------------------------------
@@ -288,13 +332,14 @@ def test_two_accepts_of_a_card_update_charge_nothing_and_the_last_token_counts()
     assert (fresh(outgoing.agreement).payment_token, tasks()) == ("2222", [])
 
 
-def test_a_part_paid_first_and_all_later_is_two_charges():
+def test_a_part_paid_first_and_all_later_is_paid():
     outgoing = ledger.outgoing(Kind.PURCHASE)
     answer(outgoing, reason_code="110")
     answer(outgoing)
 
+    # The part is refunded, says its task; the whole is kept.
     assert fresh(outgoing.purchase).status == "Paid"
-    assert tasks() == ["paid twice", "partly paid"]
+    assert tasks() == ["partly paid"]
 
 
 def test_a_second_paid_subscription_is_current_and_a_person_is_told():

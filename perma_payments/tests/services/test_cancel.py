@@ -3,13 +3,18 @@ import secrets
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.contrib.auth.models import User
 
+from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask
-from perma_payments.perma.messages import CancelRequestMessage
+from perma_payments.perma.messages import CancelRequestMessage, UpdateMessage
+from perma_payments.services import staff_tasks
 from perma_payments.services.alterable import NothingToAlter
 from perma_payments.services.cancel import request_cancellation
+from perma_payments.services.checkouts import MessageUsedUp
 from perma_payments.services.outbox import send_task_mails
 from perma_payments.services.report_status import standing_subscription
+from perma_payments.services.update import update
 
 from .. import ledger
 from ..ledger import INDIVIDUAL, REGISTRAR
@@ -121,3 +126,54 @@ def test_a_customer_without_a_subscription_gets_a_page(post):
 
     assert response.status_code == 200
     assert b"There is no subscription to change" in response.content
+
+
+def test_a_request_that_was_answered_asks_for_nothing_new_after_it_was_withdrawn(mailbox):
+    ledger.standing_agreement()
+    nonces = [secrets.token_bytes(24) for _ in range(2)]  # two tabs
+    for nonce in nonces:
+        cancel(nonce)
+    task = StaffTask.objects.get()
+    staff_tasks.withdraw(task.pk, by=User.objects.create_user("staff"), note="They called.", now=NOW)
+    for nonce in nonces:
+        cancel(nonce)
+
+    assert standing_subscription(REGISTRAR, now=NOW).status == "Current"
+    assert (StaffTask.objects.count(), len(mailbox.mails)) == (1, 1)
+
+
+def test_a_new_request_after_one_that_was_marked_as_done_is_heard(mailbox):
+    ledger.standing_agreement()
+    cancel()
+    task = StaffTask.objects.get()
+    staff_tasks.finish(task.pk, by=User.objects.create_user("staff"), note="By mistake.", now=NOW)
+    cancel(now=NOW + timedelta(days=1))
+
+    assert StaffTask.objects.filter(done_at=None).count() == 1
+    assert len(mailbox.mails) == 2
+
+
+def test_a_message_that_has_begun_a_checkout_cancels_nothing(mailbox):
+    agreement = ledger.standing_agreement()
+    nonce = bytes(ledger.outgoing(Kind.UPDATE, agreement).message_nonce)
+
+    with pytest.raises(MessageUsedUp):
+        cancel(nonce)
+    assert not StaffTask.objects.exists()
+
+
+def test_a_message_that_has_cancelled_begins_no_checkout(mailbox):
+    ledger.standing_agreement()
+    nonce = secrets.token_bytes(24)
+    cancel(nonce)
+
+    with pytest.raises(MessageUsedUp):
+        update(UpdateMessage(customer=REGISTRAR), nonce=nonce, now=NOW)
+
+
+def test_the_mail_names_the_customers_other_subscriptions(mailbox):
+    ledger.standing_agreement()
+    other = ledger.standing_agreement()
+    cancel()
+
+    assert f"The customer also has: {other.reference_number} (Current)" in mailbox.body()

@@ -206,3 +206,40 @@ def test_a_response_that_cannot_even_be_kept_leaves_its_ids_in_the_log(monkeypat
     assert fields["transaction_id"] in record.getMessage()
     assert fields["req_transaction_uuid"] in record.getMessage()
     assert "Erin" not in caplog.text
+
+
+def test_two_errors_without_an_id_are_two_responses_if_their_reasons_differ():
+    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    for reason in ("102", "150", "150"):
+        receive(cyber_source.response(form, "ERROR", reason_code=reason, transaction_id=...))
+
+    assert Response.objects.count() == 2
+    assert StaffTask.objects.filter(kind="perhaps paid").count() == 1
+
+
+def test_an_ambiguous_callback_does_not_stand_in_the_way_of_the_one_that_it_resembles():
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    same = {"transaction_id": "7408214003316000001234"}
+    receive(cyber_source.response(ledger.form(outgoing), req_bill_to_surname="x,decision=y", **same))
+    receive(cyber_source.response(ledger.form(outgoing), **same))
+
+    outgoing.agreement.refresh_from_db()
+    assert outgoing.agreement.status == "Current"
+
+
+@pytest.mark.parametrize("field", [
+    "req_reference_number", "req_transaction_uuid", "transaction_id", "reason_code", "req_amount", "req_currency",
+])
+def test_what_is_no_id_is_kept_in_the_sealed_post_only(field):
+    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    response = receive(cyber_source.response(form, **{field: "John.Doe@mail.example"}))
+
+    row = Response.objects.filter(pk=response.pk).values().get()
+    assert "John" not in str({name: value for name, value in row.items() if name != "sealed"})
+
+
+def test_a_mail_that_cannot_be_written_does_not_keep_cybersource_from_its_answer(monkeypatch):
+    monkeypatch.setattr("perma_payments.services.outbox.compose", lambda task: 1 / 0)
+    response = receive(cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "REVIEW"))
+
+    assert response.tasks.get().notified_at is None

@@ -9,7 +9,7 @@ from urllib.parse import quote, urlencode
 from uuid import uuid4
 
 import pytest
-from django.core.cache import cache
+from django.core.signals import request_started
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
 from hypothesis import HealthCheck, given, settings
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from nacl.public import Box, PrivateKey, PublicKey, SealedBox
 
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Response, StaffTask, SubscriptionAgreement, TaskKind
+from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement, TaskKind
 from perma_payments.wsgi import application
 
 from .. import cyber_source, ledger, perma_cc
@@ -30,12 +30,13 @@ from .routes import (
     BROWSER_ROUTES,
     CALLBACK,
     MESSAGE_ROUTES,
+    PURCHASE,
+    PURCHASE_HISTORY,
     ROUTES,
     SUBSCRIBE,
     SUBSCRIPTION,
     TYPICAL_MESSAGE_ROUTES,
     TYPICAL_ROUTES,
-    Asker,
     Route,
 )
 from .traces import MARKER
@@ -44,7 +45,7 @@ VAULT_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q
 
 # The fixtures hold through all examples, and the tests allow for it.
 EXAMPLES = settings(
-    max_examples=40, derandomize=True, deadline=None,
+    max_examples=25, derandomize=True, deadline=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 
@@ -65,20 +66,20 @@ def test_a_valid_form_is_answered_with_200(client, stock, route):
 
 
 @typical_routes
-@pytest.mark.parametrize("content_type", [
-    f"{FORM}; charset=UTF-8",
-    f"{FORM}; charset=utf-16",
-    f"{FORM}; charset=base64",
-    f"{FORM}; charset=no-such-charset",
-    f"{FORM}; charset=",
-    f"{FORM}; charset=\xe9",
-    f"{FORM};;;=",
-    FORM.upper(),
-])
-def test_a_valid_form_is_read_as_utf_8_whatever_charset_it_claims(client, stock, route, content_type):
-    response = client.generic("POST", route.path, urlencode(valid_form(route, stock)), content_type)
+def test_a_valid_form_is_read_as_utf_8_whatever_charset_it_claims(client, stock, route):
+    for content_type in [
+        f"{FORM}; charset=UTF-8",
+        f"{FORM}; charset=utf-16",
+        f"{FORM}; charset=base64",
+        f"{FORM}; charset=no-such-charset",
+        f"{FORM}; charset=",
+        f"{FORM}; charset=\xe9",
+        f"{FORM};;;=",
+        FORM.upper(),
+    ]:
+        response = client.generic("POST", route.path, urlencode(valid_form(route, stock)), content_type)
 
-    assert response.status_code == 200
+        assert response.status_code == 200
 
 
 @typical_message_routes
@@ -97,22 +98,22 @@ def test_other_fields_beside_a_message_are_ignored(client, stock, route, others)
 
 
 @typical_routes
-@pytest.mark.parametrize("body", [
-    b"", b"&", b"=", b"\x00", b"\xff\xfe", b"%", b"%00", b"%ff=%ff", b"encrypted_data",
-    b"signature=&signed_field_names=",
-    MARKER.encode(), f"{MARKER}={MARKER}".encode(), b'{"encrypted_data": "' + MARKER.encode() * 9 + b'"}',
-])
-def test_a_body_that_is_no_form_of_ours_is_refused(refused, route, body):
-    refused(route, body)
+def test_a_body_that_is_no_form_of_ours_is_refused(refused, route):
+    for body in [
+        b"", b"&", b"=", b"\x00", b"\xff\xfe", b"%", b"%00", b"%ff=%ff", b"encrypted_data",
+        b"signature=&signed_field_names=",
+        MARKER.encode(), f"{MARKER}={MARKER}".encode(), b'{"encrypted_data": "' + MARKER.encode() * 9 + b'"}',
+    ]:
+        refused(route, body)
 
 
 @typical_routes
-@pytest.mark.parametrize("content_type", [
-    "application/json", "text/plain", "text/plain; charset=utf-8", "application/octet-stream", "", "\x00", ";",
-    "multipart/form-data", "multipart/form-data; boundary=x", f"{FORM}x", "form",
-])
-def test_a_valid_form_under_another_content_type_is_refused(refused, stock, route, content_type):
-    refused(route, urlencode(valid_form(route, stock)), content_type, reason="not a form")
+def test_a_valid_form_under_another_content_type_is_refused(refused, stock, route):
+    for content_type in [
+        "application/json", "text/plain", "text/plain; charset=utf-8", "application/octet-stream", "", "\x00", ";",
+        "multipart/form-data", "multipart/form-data; boundary=x", f"{FORM}x", "form",
+    ]:
+        refused(route, urlencode(valid_form(route, stock)), content_type, reason="not a form")
 
 
 @every_route
@@ -165,11 +166,11 @@ def test_hundreds_of_fields_are_refused(refused, stock, route, number):
 
 @typical_routes
 @pytest.mark.parametrize("size", [300 * 1024, 1024**2, 3 * 1024**2], ids=["300 kB", "1 MB", "3 MB"])
-@pytest.mark.parametrize("where", ["value", "name", "field"])
-def test_a_body_of_a_megabyte_is_refused(refused, stock, route, size, where):
-    body = urlencode(valid_form(route, stock))
-    body += {"value": MARKER, "name": f"&{MARKER}", "field": f"&{MARKER}="}[where] + "x" * size
-    refused(route, body, reason="Request body exceeded")
+def test_a_body_of_a_megabyte_is_refused(refused, stock, route, size):
+    for where in ["value", "name", "field"]:
+        body = urlencode(valid_form(route, stock))
+        body += {"value": MARKER, "name": f"&{MARKER}", "field": f"&{MARKER}="}[where] + "x" * size
+        refused(route, body, reason="the body is too long")
 
 
 @typical_routes
@@ -179,27 +180,29 @@ def test_three_megabytes_of_anything_else_are_refused(refused, route, content_ty
 
 
 @typical_routes
-@pytest.mark.parametrize("junk", [
-    "%00", "\x00", "%ff", "\xff", "%ed%a0%80", "%F0%9F%92%B3", "%20", "%0A", "%0D%0A.", "+", "%",
-])
-def test_a_value_with_bytes_that_do_not_belong_there_is_refused(refused, stock, route, junk):
+def test_a_value_with_bytes_that_do_not_belong_there_is_refused(refused, stock, route):
     """The last value is the signature of a callback, and the box of a message."""
-    body = urlencode(valid_form(route, stock)) + junk
-    refused(route, body.encode("latin-1"))
+    for junk in [
+        "%00", "\x00", "%ff", "\xff", "%ed%a0%80", "%F0%9F%92%B3", "%20", "%0A", "%0D%0A.", "+", "%",
+    ]:
+        body = urlencode(valid_form(route, stock)) + junk
+        refused(route, body.encode("latin-1"))
 
 
 @typical_routes
-@pytest.mark.parametrize("junk", ["%00", "%ff", "%20", "%C3%A9", "[]"])
-def test_a_name_with_bytes_that_do_not_belong_there_is_not_taken_for_the_name(refused, stock, route, junk):
-    name, value = list(valid_form(route, stock).items())[-1]
-    others = list(valid_form(route, stock).items())[:-1]
-    refused(route, "&".join(filter(None, [urlencode(others), f"{name}{junk}={quote(value, safe='')}"])))
+def test_a_name_with_bytes_that_do_not_belong_there_is_not_taken_for_the_name(refused, stock, route):
+    for junk in ["%00", "%ff", "%20", "%C3%A9", "[]"]:
+        name, value = list(valid_form(route, stock).items())[-1]
+        others = list(valid_form(route, stock).items())[:-1]
+        refused(route, "&".join(filter(None, [urlencode(others), f"{name}{junk}={quote(value, safe='')}"])))
 
 
 @typical_routes
 @pytest.mark.parametrize("parameter", ["charset*=utf-8''a%00b", "x*=bogus''%41", "x*=idna''%41", 'charset="\x00"'])
-def test_a_content_type_that_cannot_be_read_is_refused(stock, route, parameter):
-    """Django reads it before any middleware or view comes into it."""
+def test_a_content_type_that_cannot_be_read_is_refused(monkeypatch, stock, route, parameter):
+    """Django reads it before any middleware or view comes into it, and the test client without our application."""
+    # It would close the connection of the test, as at the beginning of any request.
+    monkeypatch.setattr(request_started, "send", lambda **_: [])
     request = RequestFactory().generic("POST", route.path, urlencode(valid_form(route, stock)), FORM)
     before, statuses = traces.rows(), []
     environ = {**request.environ, "CONTENT_TYPE": f"{FORM}; {parameter}"}
@@ -248,19 +251,19 @@ def refuse_box(refused: Refused, route: Route, encrypted_data: str, *, reason: s
 
 
 @typical_message_routes
-@pytest.mark.parametrize("text", [
-    "", " ", "=", "====", "a", "AAAA=", "!!!!", f"{MARKER}!", "\x00", "AAAA\x00", "ÄÖÜß", "\U0001f4b3" * 9,
-    "\ufffd", "-_-_" * 20,
-    "AAAA" * 9 + "\n", "AAAA AAAA", "[]", "null", "x" * 16_385, "A" * 200_000,
-])
-def test_what_is_no_box_is_refused(refused, route, text):
-    refuse_box(refused, route, text, reason="Unreadable")
+def test_what_is_no_box_is_refused(refused, route):
+    for text in [
+        "", " ", "=", "====", "a", "AAAA=", "!!!!", f"{MARKER}!", "\x00", "AAAA\x00", "ÄÖÜß", "\U0001f4b3" * 9,
+        "\ufffd", "-_-_" * 20,
+        "AAAA" * 9 + "\n", "AAAA AAAA", "[]", "null", "x" * 16_385, "A" * 200_000,
+    ]:
+        refuse_box(refused, route, text, reason="Unreadable")
 
 
 @typical_message_routes
-@pytest.mark.parametrize("length", [0, 1, 23, 24, 25, 39, 40, 41, -1])
-def test_a_truncated_box_is_refused(refused, route, length):
-    refuse_box(refused, route, base64.b64encode(sealed(route)[:length]).decode(), reason="Unreadable")
+def test_a_truncated_box_is_refused(refused, route):
+    for length in [0, 1, 23, 24, 25, 39, 40, 41, -1]:
+        refuse_box(refused, route, base64.b64encode(sealed(route)[:length]).decode(), reason="Unreadable")
 
 
 @typical_message_routes
@@ -274,11 +277,11 @@ def test_a_box_without_the_padding_of_its_base64_is_refused(refused, route):
 
 
 @typical_message_routes
-@pytest.mark.parametrize("index", [0, 23, 24, 40, -1])
-def test_a_box_with_one_changed_byte_is_refused(refused, route, index):
-    box = bytearray(sealed(route))
-    box[index] ^= 1
-    refuse_box(refused, route, base64.b64encode(box).decode(), reason="no key of ours opens it")
+def test_a_box_with_one_changed_byte_is_refused(refused, route):
+    for index in [0, 23, 24, 40, -1]:
+        box = bytearray(sealed(route))
+        box[index] ^= 1
+        refuse_box(refused, route, base64.b64encode(box).decode(), reason="no key of ours opens it")
 
 
 @every_message_route
@@ -298,30 +301,36 @@ def test_a_box_for_another_service_is_refused(refused, route):
 # --- What is in a box -------------------------------------------------------------------------------
 
 
+def counting(name: str) -> set[str]:
+    """The fields of a route's message that must be there, and right."""
+    ignored = {"recurring_frequency", "recurring_start_date"} if name == "change" else set()
+    return perma_cc.fields(name).keys() - ignored
+
+
 def refuse_contents(refused: Refused, route: Route, contents: Any, *, reason: str = "WrongShape") -> HttpResponse:
     return refused(route, urlencode({"encrypted_data": perma_cc.seal(contents)}), reason=reason)
 
 
 @typical_message_routes
-@pytest.mark.parametrize("contents", [
-    b"", b" ", b"null", b"true", b"1", b"NaN", b"[]", b'"%s"' % MARKER.encode(), b"{}", b"[{}]", b"{",
-    b"{'timestamp': 1}",
-    MARKER.encode(), b"\xff", b"\xed\xa0\x80", b"\x00", b'{"timestamp": 1}\x00', b"\xef\xbb\xbf{}",
-    "{}".encode("utf-16"),
-    b'{"timestamp": %s}' % (b"9" * 5000), b"[" * 6000 + b"]" * 6000, b'{"a":' * 2000 + b"1" + b"}" * 2000,
-], ids=lambda contents: repr(contents[:24]))
-def test_a_box_without_a_json_object_of_the_route_is_refused(refused, route, contents):
-    refuse_contents(refused, route, contents)
+def test_a_box_without_a_json_object_of_the_route_is_refused(refused, route):
+    for contents in [
+        b"", b" ", b"null", b"true", b"1", b"NaN", b"[]", b'"%s"' % MARKER.encode(), b"{}", b"[{}]", b"{",
+        b"{'timestamp': 1}",
+        MARKER.encode(), b"\xff", b"\xed\xa0\x80", b"\x00", b'{"timestamp": 1}\x00', b"\xef\xbb\xbf{}",
+        "{}".encode("utf-16"),
+        b'{"timestamp": %s}' % (b"9" * 5000), b"[" * 6000 + b"]" * 6000, b'{"a":' * 2000 + b"1" + b"}" * 2000,
+    ]:
+        refuse_contents(refused, route, contents)
 
 
 @every_message_route
-@pytest.mark.parametrize("deep", [
-    '{"a":' * 1500 + "1" + "}" * 1500, "[" * 5000 + "]" * 5000,
-], ids=["objects", "lists"])
-def test_a_valid_message_with_a_deep_value_is_refused(refused, route, deep):
-    for name in perma_cc.fields(route.name):
-        fields = json.dumps({**perma_cc.fields(route.name), name: "HERE"}).replace('"HERE"', deep)
-        refuse_contents(refused, route, fields.encode())
+def test_a_valid_message_with_a_deep_value_is_refused(refused, route):
+    for deep in [
+        '{"a":' * 1500 + "1" + "}" * 1500, "[" * 5000 + "]" * 5000,
+    ]:
+        for name in perma_cc.fields(route.name):
+            fields = json.dumps({**perma_cc.fields(route.name), name: "HERE"}).replace('"HERE"', deep)
+            refuse_contents(refused, route, fields.encode())
 
 
 @every_message_route
@@ -332,60 +341,83 @@ def test_a_message_with_a_repeated_name_is_refused(refused, route):
         refuse_contents(refused, route, text.encode())
 
 
-@every_message_route
-@pytest.mark.parametrize("timestamp", [
-    math.nan, math.inf, -math.inf, True, False, None, "", "1", "now", [], {}, [1], "\x00", 10**400,
-])
-def test_a_timestamp_that_is_no_finite_number_is_refused(refused, route, timestamp):
-    refuse_contents(refused, route, perma_cc.fields(route.name, timestamp=timestamp))
+@typical_message_routes
+def test_a_timestamp_that_is_no_finite_number_is_refused(refused, route):
+    for timestamp in [
+        math.nan, math.inf, -math.inf, True, False, None, "", "1", "now", [], {}, [1], "\x00", 10**400,
+    ]:
+        refuse_contents(refused, route, perma_cc.fields(route.name, timestamp=timestamp))
 
 
-@every_message_route
+@typical_message_routes
 def test_a_timestamp_beyond_any_float_is_refused(refused, route):
     text = json.dumps(perma_cc.fields(route.name, timestamp=0)).replace('"timestamp": 0', '"timestamp": 1e999')
     assert "1e999" in text
     refuse_contents(refused, route, text.encode())
 
 
-@every_message_route
+@typical_message_routes
 @pytest.mark.parametrize(("timestamp", "reason"), [
     (0, "Stale"), (-1, "Stale"), (-1e300, "Stale"), (-(10**300), "Stale"), (1e300, "FromTheFuture"),
     (10**300, "FromTheFuture"), (2**63, "FromTheFuture"),
 ])
 def test_a_timestamp_far_from_now_is_refused(refused, route, timestamp, reason):
-    # Servers' clocks are read by nobody; a person is told that the page has expired.
     refuse_contents(refused, route, perma_cc.fields(route.name, timestamp=timestamp), reason=reason)
 
 
 @every_message_route
 def test_a_message_that_lacks_any_one_field_is_refused(refused, route):
-    for name in perma_cc.fields(route.name):
+    for name in counting(route.name):
         fields = perma_cc.fields(route.name, **{name: ...})
         refuse_contents(refused, route, fields, reason=f"fields missing: {name}; fields too many: 0")
 
 
 @every_message_route
-@pytest.mark.parametrize("name", [
-    MARKER, "", "\x00", "timestamp\x00", "Timestamp", "\ud800", "x" * 5000, "__class__",
-])
-def test_a_message_with_a_field_too_many_is_refused(refused, route, name):
-    fields = perma_cc.fields(route.name, **{name: MARKER})
-    refuse_contents(refused, route, fields, reason="fields too many: 1")
+def test_a_message_with_a_field_too_many_is_refused(refused, route):
+    for name in (MARKER, "", "\x00", "timestamp\x00", "Timestamp", "\ud800", "x" * 5000, "__class__"):
+        fields = perma_cc.fields(route.name, **{name: MARKER})
+        refuse_contents(refused, route, fields, reason="fields too many: 1")
 
 
 # For none of the fields of any message.
+SENSELESS = [
+    None, True, False, -1, -0.5, 10**30, -(10**30), 1e300, "", " ", "\x00", "7\x00", "\ud800", MARKER, "9" * 5000,
+    "١٢.٥٠", [], ["7"], {}, {"$ne": 1},
+]
+
+
 @every_message_route
-@pytest.mark.parametrize("value", [
-    None, True, False, -1, -0.5, 10**30, -(10**30), 1e300, "", " ", "\x00", "7\x00", "\ud800", MARKER,
-    "9" * 5000, "١٢.٥٠", [], ["7"], {},
-    {"$ne": 1},
-], ids=lambda value: repr(value)[:20])
-def test_a_message_with_any_one_senseless_value_is_refused(refused, route, value):
-    for name in perma_cc.fields(route.name):
-        fields = perma_cc.fields(route.name, **{name: value})
-        # A number as timestamp is one, if a wrong one.
-        reason = "" if name == "timestamp" else f"WrongShape: {name}"
-        refuse_contents(refused, route, fields, reason=reason)
+def test_a_message_with_any_one_senseless_value_is_refused(refused, route):
+    for value in SENSELESS:
+        for name in counting(route.name):
+            fields = perma_cc.fields(route.name, **{name: value})
+            # A number as timestamp is one, if a wrong one.
+            reason = "" if name == "timestamp" else f"WrongShape: {name}"
+            refuse_contents(refused, route, fields, reason=reason)
+
+
+@every_message_route
+def test_numbers_that_json_does_not_know_are_refused_wherever_they_are(refused, route):
+    for value in [math.nan, math.inf, -math.inf]:
+        for name in perma_cc.fields(route.name):
+            fields = perma_cc.fields(route.name, **{name: value})
+            refuse_contents(refused, route, fields, reason="WrongShape: not plain JSON")
+
+
+@pytest.mark.parametrize(("route", "name", "value"), [
+    (PURCHASE, "amount", "0.00"), (PURCHASE, "link_quantity", 0), (PURCHASE, "link_quantity", 2**31),
+    (PURCHASE, "link_quantity", 10.0), (PURCHASE, "link_quantity", "10"), (ACKNOWLEDGE_PURCHASE, "purchase_pk", 0),
+    (ACKNOWLEDGE_PURCHASE, "purchase_pk", 2**63), (ACKNOWLEDGE_PURCHASE, "purchase_pk", 1.0),
+    (ACKNOWLEDGE_PURCHASE, "purchase_pk", "1"),
+], ids=str)
+def test_a_purchase_with_a_value_not_quite_right_is_refused(refused, route, name, value):
+    refuse_contents(refused, route, perma_cc.fields(route.name, **{name: value}), reason=f"WrongShape: {name}")
+
+
+def test_an_acknowledgement_of_a_purchase_that_is_not_there_is_refused(refused):
+    for purchase_pk in (2**63 - 1, 2**31, Purchase.objects.get().pk + 1):
+        fields = perma_cc.fields("acknowledge-purchase", purchase_pk=purchase_pk)
+        refuse_contents(refused, ACKNOWLEDGE_PURCHASE, fields, reason="unknown")
 
 
 @pytest.mark.parametrize(("name", "value"), [
@@ -432,24 +464,21 @@ def test_values_at_the_edge_of_what_is_right_go_all_the_way(db, post, call_back,
     assert perma_cc.open_reply(status.json())["subscription"]["status"] == "Current"
 
 
-def shape(name: str) -> set[str]:
-    """The fields that count in a message of a route."""
-    return perma_cc.fields(name).keys() - {"recurring_frequency", "recurring_start_date"}
+@every_message_route
+def test_a_message_of_another_shape_is_refused(refused, route):
+    for other in [
+        "subscribe", "change", "update", "cancel-request", "subscription", "purchase", "purchase-history",
+        "acknowledge-purchase",
+    ]:
+        # A message to change is one to subscribe, but for what it means.
+        if perma_cc.fields(other).keys() != perma_cc.fields(route.name).keys():
+            refuse_contents(refused, route, perma_cc.fields(other))
 
 
 @every_message_route
-@pytest.mark.parametrize("other", [
-    "subscribe", "change", "update", "cancel-request", "subscription", "purchase", "purchase-history",
-    "acknowledge-purchase",
-])
-def test_a_message_of_another_shape_is_refused(refused, route, other):
-    if shape(other) != shape(route.name):
-        refuse_contents(refused, route, perma_cc.fields(other))
-
-
-@every_message_route
-def test_our_own_reply_sent_back_to_us_is_refused(refused, post, stock, route):
-    reply = post("subscription").json()
+@pytest.mark.parametrize("answered", [SUBSCRIPTION, PURCHASE_HISTORY], ids=str)
+def test_our_own_reply_sent_back_to_us_is_refused(refused, post, stock, route, answered):
+    reply = post(answered.name).json()
     refused(route, urlencode(reply), reason="WrongShape")
 
 
@@ -513,11 +542,6 @@ def test_a_response_whose_signature_does_not_cover_what_matters_is_refused(refus
 def test_a_response_for_another_profile_is_refused(refused, stock):
     fields = callback(stock, req_profile_id="A1B2C3D4-0000-4000-8000-ABCDEF012345")
     refused(CALLBACK, urlencode(fields), reason="for another profile")
-
-
-def test_a_response_with_a_decision_hidden_in_an_address_is_refused(refused, stock):
-    fields = callback(stock, "DECLINE", req_bill_to_address_line1="x,decision=ACCEPT")
-    refused(CALLBACK, urlencode(fields), reason="decision could be read in two ways")
 
 
 def test_our_own_signed_form_sent_back_as_a_response_is_refused(refused, stock):
@@ -724,6 +748,13 @@ def test_a_response_about_another_order_is_kept_without_effect(kept, stock, name
     assert tasks() == [TaskKind.NOT_WHAT_WAS_SIGNED]
 
 
+def test_a_response_with_a_decision_hidden_in_an_address_is_kept_without_effect(kept, stock):
+    kept(callback(stock, "DECLINE", req_bill_to_address_line1="x,decision=ACCEPT"))
+
+    assert the_agreement().status == "Pending"
+    assert tasks() == [TaskKind.NOT_WHAT_WAS_SIGNED]
+
+
 @pytest.mark.parametrize("message", [
     "Declined for Erin Exámple, Jr. of 1 Main Street, Springfield, MA 01101, US.",
     "ERIN@CUSTOMER.EXAMPLE has no account; write to other@customer.example",
@@ -778,7 +809,6 @@ form_bytes = st.lists(
 @EXAMPLES
 @given(body=form_bytes, content_type=content_types)
 def test_no_random_body_gets_anywhere(refused, route, body, content_type):
-    cache.clear()  # Refused callbacks are counted, and not all are logged.
     refused(route, body, content_type)
 
 
@@ -799,7 +829,7 @@ def test_a_random_value_in_a_message_either_is_valid_or_changes_nothing(client, 
     response = client.generic("POST", route.path, urlencode({"encrypted_data": perma_cc.seal(fields)}), FORM)
 
     assert response.status_code in (200, 400)
-    if response.status_code == 400 or route.asker is Asker.SERVERS:
+    if response.status_code == 400 or route in (SUBSCRIPTION, PURCHASE_HISTORY):
         assert traces.rows() == before
 
 

@@ -4,23 +4,22 @@ from urllib.parse import urlencode
 import pytest
 from django.test import Client
 
-from .. import cyber_source, perma_cc
 from ..conftest import FORM
 from ..pages import heading
 from . import traces
-from .conftest import assert_is_page_for_a_person
-from .routes import BROWSER_ROUTES, CALLBACK, ROUTES, Asker
+from .conftest import assert_is_page_for_a_person, valid_form
+from .routes import BROWSER_ROUTES, ROUTES, TYPICAL_ROUTES, Asker
 
 every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
+typical_routes = pytest.mark.parametrize("route", TYPICAL_ROUTES, ids=str)
 
 METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND", "POSTS", "Ü"]
 
 
 def answers(client: Client, route, stock) -> list:
     """The answers to a valid POST, to an empty one, and to all methods."""
-    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
     return [
-        client.generic("POST", route.path, urlencode(form), FORM),
+        client.generic("POST", route.path, urlencode(valid_form(route, stock)), FORM),
         client.generic("POST", route.path),
         *(client.generic(method, route.path) for method in METHODS),
     ]
@@ -41,27 +40,27 @@ def test_get_is_answered_as_the_contract_says(client, stock, route):
     assert traces.rows() == before
 
 
-@every_route
-@pytest.mark.parametrize("query", ["?a=b", "?encrypted_data=AAAA", "?%00", "?%ff=\xff", f"?{'x' * 5000}"])
-def test_a_query_changes_nothing_about_get(client, db, route, query):
-    assert client.get(f"{route.path}{query}").status_code == route.get
+@typical_routes
+def test_a_query_changes_nothing_about_get(client, db, route):
+    for query in ["?a=b", "?encrypted_data=AAAA", "?%00", "?%ff=\xff", f"?{'x' * 5000}"]:
+        assert client.get(f"{route.path}{query}").status_code == route.get
 
 
 @every_route
-@pytest.mark.parametrize("method", METHODS[1:])
-def test_every_other_method_is_answered_with_405_and_what_is_allowed(client, stock, route, method):
+def test_every_other_method_is_answered_with_405_and_what_is_allowed(client, stock, route):
     before = traces.rows()
-    response = client.generic(method, route.path)
+    for method in METHODS[1:]:
+        response = client.generic(method, route.path)
 
-    assert response.status_code == 405
-    assert response["Allow"] == route.allowed
+        assert response.status_code == 405
+        assert response["Allow"] == route.allowed
     assert traces.rows() == before
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "HEAD", "GET"])
 def test_a_valid_form_is_believed_only_if_it_is_posted(client, stock, route, method):
-    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+    form = valid_form(route, stock)
     before = traces.rows()
     response = client.generic(method, route.path, urlencode(form), FORM)
 
@@ -97,20 +96,28 @@ def test_a_method_in_a_header_or_a_field_is_not_the_method(client, stock, route)
 # --- No redirects -----------------------------------------------------------------------------------
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("method", ["GET", "POST"])
-@pytest.mark.parametrize("path", [
-    "/{}", "//{}/", "/{}//", "/{}/x", "/{}/../{}/", "/./{}/", "/{}\x00/", "/{}\n/", "/{}/\n", "/{} /",
-    "/{}/index.html", "/{};/",
-])
-def test_a_path_almost_like_a_routes_is_not_found_and_not_redirected(client, stock, route, path, method):
-    path = path.replace("{}", route.name)
-    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
-    before = traces.rows()
-    response = client.generic(method, "/", urlencode(form), FORM, PATH_INFO=path)
+def test_a_path_almost_like_a_routes_is_not_found_and_not_redirected(client, stock, route, method):
+    for path in [
+        "/{}", "//{}/", "/{}//", "/{}/x", "/{}/../{}/", "/./{}/", "/{}\x00/", "/{}\n/", "/{}/\n", "/{} /",
+        "/{}/index.html", "/{};/",
+    ]:
+        path = path.replace("{}", route.name)
+        form = valid_form(route, stock)
+        before = traces.rows()
+        response = client.generic(method, "/", urlencode(form), FORM, PATH_INFO=path)
 
-    assert response.status_code == 404
-    assert traces.rows() == before
+        assert response.status_code == 404
+        assert traces.rows() == before
+
+
+@every_route
+def test_no_path_is_redirected_to_the_one_with_a_slash(client, stock, route):
+    path = route.path.rstrip("/")
+
+    assert client.get(path).status_code == 404
+    assert client.generic("POST", path, urlencode(valid_form(route, stock)), FORM).status_code == 404
 
 
 @every_route
@@ -118,22 +125,22 @@ def test_the_case_of_a_path_matters(client, db, route):
     assert client.get(route.path.upper()).status_code == 404
 
 
-@pytest.mark.parametrize("path", [
-    "/", "/favicon.ico", "/robots.txt", "/no-such-page/", "/%ff/", "/%00/", "/\u00e9/", "/static/",
-    "/static/no-such-file.js",
-    "/static/../settings.py", "/.env", f"/{'x' * 5000}/", "/<script>/", "/%0d%0aX:%20y/",
-])
 @pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_nowhere_is_answered_with_a_404_page(client, db, path, method):
-    response = client.generic(method, path)
+def test_what_is_nowhere_is_answered_with_a_404_page(client, db, method):
+    for path in [
+        "/", "/favicon.ico", "/robots.txt", "/no-such-page/", "/%ff/", "/%00/", "/\u00e9/", "/static/",
+        "/static/no-such-file.js",
+        "/static/../settings.py", "/.env", f"/{'x' * 5000}/", "/<script>/", "/%0d%0aX:%20y/",
+    ]:
+        response = client.generic(method, path)
 
-    assert response.status_code == 404
-    assert_is_page_for_a_person(response)
-    assert heading(response) == "There is no such page"
-    assert "<script>/" not in response.content.decode()
+        assert response.status_code == 404
+        assert_is_page_for_a_person(response)
+        assert heading(response) == "There is no such page"
+        assert "<script>/" not in response.content.decode()
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("headers", [
     {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Proto": "http"}, {"X-Forwarded-Proto": "ftp, \x7f"},
     {"X-Forwarded-Ssl": "off"}, {"X-Forwarded-Host": "evil.example"}, {"X-Forwarded-Port": "443"},
@@ -142,14 +149,14 @@ def test_what_is_nowhere_is_answered_with_a_404_page(client, db, path, method):
     {"Origin": "https://evil.example", "Referer": "https://evil.example/"},
 ], ids=str)
 def test_no_header_makes_a_route_redirect_or_refuse(client, stock, route, headers):
-    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+    form = valid_form(route, stock)
 
     assert client.get(route.path, headers=headers).status_code == route.get
     assert client.generic("POST", route.path, urlencode(form), FORM, headers=headers).status_code == 200
 
 
 @pytest.mark.parametrize("https", [True, False])
-@every_route
+@typical_routes
 def test_no_route_redirects_behind_an_https_proxy(settings, client, stock, route, https):
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
     headers = {"X-Forwarded-Proto": "https" if https else "http"}
@@ -161,14 +168,14 @@ def test_no_route_redirects_behind_an_https_proxy(settings, client, stock, route
 # --- Hosts ------------------------------------------------------------------------------------------
 
 
-@every_route
+@typical_routes
 @pytest.mark.parametrize("host", [
     "evil.example", "", "localhost:x", "a b", "[::1", "localhost, evil.example", "\xff",
     "<script>", "x" * 5000,
 ])
 def test_a_host_that_is_not_ours_gets_a_400_page(client, stock, route, host):
     before = traces.rows()
-    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+    form = valid_form(route, stock)
     for response in (
         client.get(route.path, HTTP_HOST=host),
         client.generic("POST", route.path, urlencode(form), FORM, HTTP_HOST=host),
@@ -180,12 +187,12 @@ def test_a_host_that_is_not_ours_gets_a_400_page(client, stock, route, host):
     assert traces.rows() == before
 
 
-@every_route
-@pytest.mark.parametrize("host", [
-    "localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "perma-payments", "PERMA-PAYMENTS",
-])
-def test_the_hosts_of_development_are_answered(client, db, route, host):
-    assert client.get(route.path, HTTP_HOST=host).status_code == route.get
+@typical_routes
+def test_the_hosts_of_development_are_answered(client, db, route):
+    for host in [
+        "localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "perma-payments", "PERMA-PAYMENTS",
+    ]:
+        assert client.get(route.path, HTTP_HOST=host).status_code == route.get
 
 
 # --- Cookies and CSRF -------------------------------------------------------------------------------
@@ -203,20 +210,20 @@ def test_no_cookie_is_set_beside_the_routes_either(client, db, path):
     assert not client.get(path).cookies
 
 
-@every_route
-@pytest.mark.parametrize("cookies", [
-    "sessionid=x; csrftoken=y", "=", ";;;", "\xff=\xff", "sessionid=\x00", f"a={'x' * 9000}", "a" * 9000,
-])
-def test_cookies_that_come_do_not_matter(client, stock, route, cookies):
-    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+@typical_routes
+def test_cookies_that_come_do_not_matter(client, stock, route):
+    for cookies in [
+        "sessionid=x; csrftoken=y", "=", ";;;", "\xff=\xff", "sessionid=\x00", f"a={'x' * 9000}", "a" * 9000,
+    ]:
+        form = valid_form(route, stock)
 
-    assert client.get(route.path, HTTP_COOKIE=cookies).status_code == route.get
-    assert client.generic("POST", route.path, urlencode(form), FORM, HTTP_COOKIE=cookies).status_code == 200
+        assert client.get(route.path, HTTP_COOKIE=cookies).status_code == route.get
+        assert client.generic("POST", route.path, urlencode(form), FORM, HTTP_COOKIE=cookies).status_code == 200
 
 
 @every_route
 def test_no_csrf_token_is_asked_for(stock, route):
-    form = cyber_source.response(stock) if route is CALLBACK else perma_cc.form(route.name)
+    form = valid_form(route, stock)
     response = Client(enforce_csrf_checks=True).generic("POST", route.path, urlencode(form), FORM)
 
     assert response.status_code == 200

@@ -31,20 +31,50 @@ def soup(response: HttpResponse) -> BeautifulSoup:
     return BeautifulSoup(response.content, "html.parser")
 
 
+ORDER = {
+    "access_key", "profile_id", "transaction_uuid", "signed_date_time", "locale", "transaction_type",
+    "reference_number",
+    "payment_method", "unsigned_field_names", "signed_field_names", "signature",
+}
+PRICE, RATE, CARD = {"amount", "currency"}, {"recurring_amount"}, {"payment_token", "allow_payment_token_update"}
+
+# Where each kind of checkout goes at CyberSource, and what it says there.
+CHECKOUTS = {
+    "subscribe": ("/pay", ORDER | PRICE | RATE | {"recurring_frequency", "recurring_start_date"}),
+    "purchase": ("/pay", ORDER | PRICE),
+    "change": ("/pay", ORDER | PRICE | RATE | CARD),
+    "downgrade": ("/token/update", ORDER | PRICE | RATE | CARD),
+    "update": ("/token/update", ORDER | CARD),
+}
+
+
+def begin(post, kind: str) -> HttpResponse:
+    """The page that takes a customer to CyberSource, for one kind of checkout."""
+    if kind in ("change", "downgrade", "update"):
+        ledger.standing_agreement()
+    return post("change", amount="0.00") if kind == "downgrade" else post(kind)
+
+
+@pytest.fixture(params=CHECKOUTS)
+def kind(request) -> str:
+    """Each kind of checkout."""
+    return request.param
+
+
 @pytest.fixture
-def checkout(post) -> HttpResponse:
+def checkout(post, kind) -> HttpResponse:
     """The page that takes a customer to CyberSource."""
-    return post("subscribe")
+    return begin(post, kind)
 
 
 # --- The checkout -----------------------------------------------------------------------------------
 
 
-def test_the_checkout_page_has_one_form_that_posts_to_cybersource(checkout):
+def test_the_checkout_page_has_one_form_that_posts_to_cybersource(checkout, kind):
     (form,) = soup(checkout).find_all("form")
 
     assert form["method"] == "post"
-    assert form["action"] == "http://localhost:8001/pay"
+    assert form["action"] == f"http://localhost:8001{CHECKOUTS[kind][0]}"
     assert [charset.upper() for charset in form["accept-charset"]] == ["UTF-8"]
     assert form.get("enctype") is None
     assert form.get("target") is None
@@ -70,15 +100,8 @@ def test_no_field_stands_outside_the_form(checkout):
     assert outside == []
 
 
-def test_the_form_tells_cybersource_nothing_about_the_customer(checkout):
-    fields = checkout_form(checkout)
-
-    assert set(fields) == {
-        "access_key", "profile_id", "transaction_uuid", "signed_date_time", "locale", "transaction_type",
-        "reference_number",
-        "payment_method", "amount", "currency", "recurring_amount", "recurring_frequency", "recurring_start_date",
-        "unsigned_field_names", "signed_field_names", "signature",
-    }
+def test_the_form_says_what_is_bought_and_nothing_about_the_customer(checkout, kind):
+    assert checkout_form(checkout).keys() == CHECKOUTS[kind][1]
 
 
 def test_values_and_the_action_are_escaped():
@@ -114,10 +137,10 @@ def test_without_scripts_the_page_says_what_to_do(checkout):
     assert "Press the button" in noscript.get_text()
 
 
-def test_the_checkout_page_says_who_takes_the_payment_and_how_to_go_back(checkout):
+def test_the_checkout_page_says_who_takes_the_payment_and_how_to_go_back(checkout, kind):
     text = soup(checkout).get_text(" ", strip=True)
 
-    assert heading(checkout) == "On to the payment page"
+    assert heading(checkout) == ("On to your card" if kind == "update" else "On to the payment page")
     assert "CyberSource" in text
     assert_is_page_for_a_person(checkout)
 
@@ -164,8 +187,12 @@ def send(post, client, case: str, monkeypatch) -> HttpResponse:
         case "already subscribed":
             ledger.standing_agreement()
             return post("subscribe")
+        case "nothing to change" | "nothing to update" | "nothing to cancel":
+            return post({"change": "change", "update": "update", "cancel": "cancel-request"}[case.split()[-1]])
         case "reloaded":
             return client.get("/subscribe/")
+        case "bookmarked":
+            return client.get("/change/")
         case "another method":
             return client.put("/subscribe/")
         case "too old":
@@ -201,7 +228,11 @@ def send(post, client, case: str, monkeypatch) -> HttpResponse:
 
 CASES = {
     "already subscribed": (200, "You already have a subscription"),
+    "nothing to change": (200, "There is no subscription to change"),
+    "nothing to update": (200, "There is no subscription to change"),
+    "nothing to cancel": (200, "There is no subscription to change"),
     "reloaded": (200, "There is nothing to see here"),
+    "bookmarked": (405, "There is nothing to see here"),
     "another method": (405, "There is nothing to see here"),
     "too old": (400, "This page has expired"),
     "used up": (400, "This page has expired"),
@@ -290,10 +321,12 @@ def test_a_checkout_that_was_just_begun_is_gone_on_with(client):
 # --- All pages --------------------------------------------------------------------------------------
 
 
-@pytest.fixture(params=["checkout", *CASES])
+@pytest.fixture(params=["subscribe", "update", *CASES])
 def page(request, post, client, monkeypatch) -> HttpResponse:
     """Each page that there is."""
-    return post("subscribe") if request.param == "checkout" else send(post, client, request.param, monkeypatch)
+    if request.param in CHECKOUTS:
+        return begin(post, request.param)
+    return send(post, client, request.param, monkeypatch)
 
 
 def test_every_page_can_be_read_by_every_reader(page):

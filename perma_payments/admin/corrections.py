@@ -1,0 +1,204 @@
+"""Corrections by hand: a form with a reason, a look at what Perma.cc will see, and then it is done."""
+from datetime import UTC, datetime, time
+from typing import Any
+
+from django import forms
+from django.contrib import messages
+from django.contrib.auth.models import User
+from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.template.response import TemplateResponse
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
+
+from ..billing.statuses import PurchaseStatus, Status
+from ..models import Outcome, Purchase, Response, SubscriptionAgreement
+from ..models.fields import choices
+from ..services import corrections
+from .ledger import LedgerAdmin, PurchaseAdmin, ResponseAdmin, SubscriptionAgreementAdmin
+
+
+class ReasonForm(forms.Form):
+    """What every correction asks for."""
+
+    reason = forms.CharField(
+        max_length=1000, widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
+        help_text="For whoever looks at the history: who asked for it, and why. No personal data, please.",
+    )
+
+
+class AgreementForm(ReasonForm):
+    """The status and the date of a subscription."""
+
+    status = forms.ChoiceField(choices=choices(Status))
+    paid_through = forms.DateField(
+        required=False, widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="The last day that is paid for (UTC). Empty: none.",
+    )
+    field_order = ("status", "paid_through", "reason")
+
+
+class PurchaseForm(ReasonForm):
+    """Whether Perma.cc has credited a purchase."""
+
+    credited = forms.ChoiceField(
+        label="The links", choices=[("yes", "are credited: do not offer them again"),
+                                    ("no", "are not credited: offer them to Perma.cc again")],
+    )
+    field_order = ("credited", "reason")
+
+
+class ResponseForm(ReasonForm):
+    """The transaction that a response belongs to."""
+
+    transaction_uuid = forms.UUIDField(label="Our transaction's uuid")
+    field_order = ("transaction_uuid", "reason")
+
+
+class Correctable(LedgerAdmin):
+    """A table whose rows staff with ``permission`` may correct, at ``…/<id>/correct/``, by what ``asks``."""
+
+    permission: str
+    asks: type[ReasonForm]
+    looks_first = False
+
+    def get_urls(self) -> list[URLPattern]:
+        """The page of the correction, besides Django's pages."""
+        name = f"perma_payments_{self.opts.model_name}_correct"
+        correct = path("<int:pk>/correct/", self.admin_site.admin_view(self.correct), name=name)
+        return [correct, *super().get_urls()]
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The row's page, with a way to the correction for those who may."""
+        subject = self.get_object(request, object_id) if self.may_correct(request) else None
+        context = {"correct_url": "../correct/"} if subject is not None and self.can_be_corrected(subject) else {}
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **context})
+
+    def can_be_corrected(self, subject: Any) -> bool:
+        """Whether there is anything about this row that could be corrected."""
+        return True
+
+    def may_correct(self, request: HttpRequest) -> bool:
+        """Whether whoever is logged in may correct rows of this table."""
+        return request.user.has_perm(f"perma_payments.{self.permission}")
+
+    def correct(self, request: HttpRequest, pk: int) -> HttpResponse:
+        """Ask for the correction and its reason; show what it leads to; do it."""
+        if not self.may_correct(request):
+            raise PermissionDenied
+        subject = self.model._default_manager.filter(pk=pk).first()
+        if subject is None:
+            raise Http404
+        form = self.correction_form(request, subject)
+        context: dict[str, Any] = {}
+        if form.is_valid():
+            try:
+                if self.looks_first and "confirm" not in request.POST:
+                    context["outlook"] = self.outlook(subject, form.cleaned_data)
+                else:
+                    assert isinstance(request.user, User)  # nobody else has a permission
+                    self.apply(pk, form.cleaned_data, request.user)
+                    messages.success(request, "Corrected.")
+                    return HttpResponseRedirect(reverse(f"admin:perma_payments_{self.opts.model_name}_change",
+                                                        args=[pk]))
+            except corrections.CannotCorrect as problem:
+                form.add_error(None, f"Nothing was changed: {problem}")
+            except OperationalError:
+                form.add_error(None, "Nothing was changed: someone else is at it. Please try again in a minute.")
+        return TemplateResponse(request, "perma_payments/admin/correct.html", {
+            **self.admin_site.each_context(request), **context, "title": f"Correct {subject}", "opts": self.opts,
+            "subject": subject, "form": form,
+        })
+
+    def correction_form(self, request: HttpRequest, subject: Any) -> ReasonForm:
+        """The form, filled with what was posted, or with how things are."""
+        if request.method == "POST":
+            return self.asks(request.POST)
+        return self.asks(initial=self.as_it_is(subject))
+
+    def as_it_is(self, subject: Any) -> dict[str, Any]:
+        """What the form shows first."""
+        return {}
+
+    def outlook(self, subject: Any, data: dict[str, Any]) -> dict[str, Any]:
+        """What Perma.cc would see after the correction. Raises CannotCorrect."""
+        raise NotImplementedError
+
+    def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
+        """Do it. Raises CannotCorrect."""
+        raise NotImplementedError
+
+
+class CorrectableAgreement(Correctable, SubscriptionAgreementAdmin):
+    """Subscriptions: status and date."""
+
+    permission = "correct_agreement"
+    asks = AgreementForm
+    looks_first = True
+
+    def as_it_is(self, subject: SubscriptionAgreement) -> dict[str, Any]:
+        """See Correctable."""
+        return {"status": subject.status, "paid_through": subject.paid_through and subject.paid_through.date()}
+
+    def outlook(self, subject: SubscriptionAgreement, data: dict[str, Any]) -> dict[str, Any]:
+        """See Correctable."""
+        told = corrections.as_perma_would_see(
+            subject, Status(data["status"]), _end_of(data["paid_through"]), now=timezone.now()
+        )
+        return told.as_json() if told else {"subscription": "none: Perma.cc would be told that there is none"}
+
+    def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
+        """See Correctable."""
+        corrections.correct_agreement(
+            pk, Status(data["status"]), _end_of(data["paid_through"]), by=by, reason=data["reason"],
+            now=timezone.now(),
+        )
+
+
+class CorrectablePurchase(Correctable, PurchaseAdmin):
+    """Purchases: credited or not."""
+
+    permission = "correct_purchase"
+    asks = PurchaseForm
+
+    def can_be_corrected(self, subject: Purchase) -> bool:
+        """See Correctable."""
+        return subject.status == PurchaseStatus.PAID
+
+    def as_it_is(self, subject: Purchase) -> dict[str, Any]:
+        """See Correctable."""
+        return {"credited": "no" if subject.acknowledged_at else "yes"}
+
+    def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
+        """See Correctable."""
+        corrections.correct_purchase(
+            pk, credited=data["credited"] == "yes", by=by, reason=data["reason"], now=timezone.now()
+        )
+
+
+class CorrectableResponse(Correctable, ResponseAdmin):
+    """Responses: which transaction one belongs to."""
+
+    permission = "correct_response"
+    asks = ResponseForm
+
+    def can_be_corrected(self, subject: Response) -> bool:
+        """See Correctable."""
+        return subject.outcome == Outcome.UNPLACED
+
+    def as_it_is(self, subject: Response) -> dict[str, Any]:
+        """See Correctable."""
+        return {"transaction_uuid": subject.transaction_uuid}
+
+    def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
+        """See Correctable."""
+        corrections.place_response(
+            pk, data["transaction_uuid"], by=by, reason=data["reason"], now=timezone.now()
+        )
+
+
+def _end_of(day: Any) -> datetime | None:
+    return None if day is None else datetime.combine(day, time(23, 59, 59), tzinfo=UTC)

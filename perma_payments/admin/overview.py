@@ -1,0 +1,95 @@
+"""The admin's front page: what is to do, the numbers that matter, and below them Django's list of tables."""
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.contrib.admin import AdminSite
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+
+from ..services import overview
+from ..services.overview import MonthEnd
+
+# The chart's own units; the browser scales it.
+WIDTH, HEIGHT = 600, 190
+TOP, BOTTOM = 24, 40
+BAR = 34
+
+
+@dataclass(frozen=True)
+class Bar:
+    """One month of the chart: a rectangle, and where its words stand."""
+
+    end: MonthEnd
+    x: int
+    y: int
+    height: int
+    middle: int
+    # The year stands below the first month, and below each January.
+    names_year: bool
+
+
+@dataclass(frozen=True)
+class Chart:
+    """The standing subscriptions at the end of each of the last months, as bars."""
+
+    bars: list[Bar]
+    width: int = WIDTH
+    height: int = HEIGHT
+    base: int = HEIGHT - BOTTOM
+    bar_width: int = BAR
+
+
+def chart(months: Sequence[MonthEnd]) -> Chart:
+    """Where each month's bar stands. The scale begins at nought, so that lengths can be compared."""
+    highest = max([month.standing for month in months] + [1])
+    room, step = HEIGHT - TOP - BOTTOM, WIDTH // len(months)
+    bars = []
+    for index, month in enumerate(months):
+        # One subscription among thousands is seen, too.
+        height = max(round(room * month.standing / highest), 1 if month.standing else 0)
+        bars.append(Bar(
+            end=month,
+            x=index * step + (step - BAR) // 2,
+            y=HEIGHT - BOTTOM - height,
+            height=height,
+            middle=index * step + step // 2,
+            names_year=index == 0 or month.month.month == 1,
+        ))
+    return Chart(bars)
+
+
+def add_to(site: AdminSite) -> None:
+    """Make the overview the front page of an admin site."""
+    index = site.index
+
+    def overview_index(request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        return index(request, {**what_to_show(request), **(extra_context or {})})
+
+    site.index_template = "perma_payments/admin/index.html"
+    # The site is Django's own, or one that some package has put in its place: it is added to, not replaced.
+    site.index = overview_index  # type: ignore[method-assign,assignment]
+
+
+def what_to_show(request: HttpRequest) -> dict[str, Any]:
+    """The parts of the overview that whoever is logged in may look at."""
+    now = timezone.now()
+    shown: dict[str, Any] = {"overdue_days": settings.OVERDUE_DAYS, "now": now}
+    if _may_view(request, "stafftask"):
+        shown["work"] = overview.work_list(now=now)
+    if _may_view(request, "subscriptionagreement"):
+        shown["subscriptions"] = overview.subscriptions(now=now)
+        shown["chart"] = chart(overview.year_of_standing(now=now))
+    if _may_view(request, "purchase"):
+        shown["purchases"] = overview.purchases(now=now)
+    if _may_view(request, "response"):
+        shown["responses_not_applied"] = overview.responses_not_applied()
+    if _may_view(request, "statusupload"):
+        shown["report"] = overview.last_report(now=now)
+    return shown
+
+
+def _may_view(request: HttpRequest, model: str) -> bool:
+    # As Django's admin has it, who may change may look.
+    return any(request.user.has_perm(f"perma_payments.{action}_{model}") for action in ("view", "change"))

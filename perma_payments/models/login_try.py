@@ -1,0 +1,23 @@
+"""Tries to log in to the admin that have not succeeded."""
+from django.db import models
+from django.utils import timezone
+
+
+class LoginTry(models.Model):
+    """One try, kept for as long as it counts. Account and address are digests: what was typed is not kept."""
+
+    account = models.CharField(max_length=64)
+    address = models.CharField(max_length=64, blank=True, help_text="Empty where the address is not known.")
+    tried_at = models.DateTimeField(default=timezone.now)
+
+    class Meta:
+        verbose_name_plural = "login tries"
+        default_permissions = ()
+        indexes = [
+            models.Index(fields=["account", "tried_at"], name="login_try_of_account"),
+            models.Index(fields=["address", "tried_at"], name="login_try_from_address"),
+            models.Index(fields=["tried_at"], name="login_try_age"),
+        ]
+
+    def __str__(self) -> str:
+        return f"try to log in at {self.tried_at:%Y-%m-%d %H:%M} UTC"

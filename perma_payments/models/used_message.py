@@ -1,0 +1,13 @@
+"""Messages that were used up without beginning a checkout."""
+from django.db import models
+from django.utils import timezone
+
+
+class UsedMessage(models.Model):
+    """The nonce of a cancellation request that was answered: sent again, it asks for nothing new."""
+
+    nonce = models.BinaryField(max_length=24, unique=True)
+    used_at = models.DateTimeField(default=timezone.now)
+
+    def __str__(self) -> str:
+        return f"message used on {self.used_at:%Y-%m-%d}"

@@ -1,0 +1,49 @@
+"""Failed logins are counted, per account and per address, and too many of them are refused.
+
+They are counted in PostgreSQL, because all worker processes must share the count: django-ratelimit's counts
+are sound only on memcached or Redis, and this service has neither. A try is written down before the password
+is looked at, and taken back if it succeeds; so tries at the same moment see each other, and a guesser gains
+nothing by being quick.
+"""
+from datetime import datetime, timedelta
+
+from django.utils.crypto import salted_hmac
+
+from ..models import LoginTry
+
+PERIOD = timedelta(minutes=15)
+MOST_PER_ACCOUNT = 5
+MOST_PER_ADDRESS = 20
+
+
+class TooManyTries(Exception):
+    """Nobody may try this account, or from this address, for a while: not even with the right password."""
+
+
+def begin(*, account: str, address: str | None, now: datetime) -> LoginTry:
+    """Count a try as failed, until succeed() says otherwise. Raises TooManyTries, and then counts nothing."""
+    LoginTry.objects.filter(tried_at__lte=now - PERIOD).delete()
+    this = LoginTry.objects.create(
+        account=_digest("account", account.casefold()),
+        address=_digest("address", address) if address else "", tried_at=now,
+    )
+    if _too_many(this):
+        this.delete()
+        raise TooManyTries
+    return this
+
+
+def succeed(this: LoginTry) -> None:
+    """The try has succeeded: it does not count."""
+    this.delete()
+
+
+def _too_many(this: LoginTry) -> bool:
+    counted = LoginTry.objects.filter(tried_at__gt=this.tried_at - PERIOD)
+    if counted.filter(account=this.account).count() > MOST_PER_ACCOUNT:
+        return True
+    return bool(this.address) and counted.filter(address=this.address).count() > MOST_PER_ADDRESS
+
+
+def _digest(kind: str, text: str) -> str:
+    return salted_hmac(f"{__name__}.{kind}", text, algorithm="sha256").hexdigest()

@@ -1,0 +1,163 @@
+"""The ledger's tables: found by what people have at hand, filtered, and only looked at."""
+import secrets
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from bs4 import BeautifulSoup
+from django.test import Client
+from django.utils import timezone
+
+from perma_payments.billing.customers import Customer
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import OutgoingTransaction, Response
+
+from .. import ledger
+from ..ledger import INDIVIDUAL, REGISTRAR
+
+pytestmark = pytest.mark.django_db
+
+TABLES = ["subscriptionagreement", "purchase", "outgoingtransaction", "response"]
+SECRETS = ["payment_token", "message_nonce", "sealed", "fingerprint"]
+
+
+def response(outgoing: OutgoingTransaction | None, **changes: Any) -> Response:
+    return Response.objects.create(**{
+        "outgoing": outgoing, "fingerprint": secrets.token_bytes(32), "decision": "ACCEPT", "reason_code": "100",
+        "transaction_uuid": str(outgoing.transaction_uuid) if outgoing else "x", "transaction_type": "sale",
+        "reference_number": outgoing.reference_number if outgoing else "?", "sealed": b"x", "vault_key_id": "k",
+        **changes,
+    })
+
+
+def found(client: Client, table: str, **query: str) -> set[int]:
+    """The ids of the rows that a list shows."""
+    page = client.get(f"/admin/perma_payments/{table}/", query)
+    assert page.status_code == 200
+    return {row.pk for row in page.context["cl"].result_list}
+
+
+@pytest.fixture
+def rows() -> dict[str, tuple[Any, Any]]:
+    """Of each table a row of Registrar 7, and another one of Individual 8."""
+    other = Customer(INDIVIDUAL.type, 8)
+    agreements = ledger.standing_agreement(REGISTRAR), ledger.standing_agreement(other, status="Hold")
+    purchases = ledger.purchase(REGISTRAR), ledger.paid_purchase(other)
+    outgoing = tuple(ledger.outgoing(Kind.UPDATE, agreement) for agreement in agreements)
+    bought = tuple(ledger.outgoing(Kind.PURCHASE, purchase) for purchase in purchases)
+    responses = tuple(
+        response(checkout, transaction_id=f"{number}" * 22, decision=decision)
+        for number, checkout, decision in [(1, outgoing[0], "ACCEPT"), (2, outgoing[1], "DECLINE")]
+    )
+    for number, checkout in [(3, bought[0]), (4, bought[1])]:
+        response(checkout, transaction_id=f"{number}" * 22)
+    return {"subscriptionagreement": agreements, "purchase": purchases, "outgoingtransaction": outgoing,
+            "response": responses}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_is_searched_by_what_people_have_at_hand(admin_client, rows, table):
+    row, other = rows[table]
+    outgoing = {
+        "subscriptionagreement": lambda: row.transactions.get(), "purchase": lambda: row.transaction,
+        "outgoingtransaction": lambda: row, "response": lambda: row.outgoing,
+    }[table]()
+    transaction_id = ("3" if table == "purchase" else "1") * 22
+    uuid = str(outgoing.transaction_uuid)
+    terms = [
+        outgoing.reference_number, outgoing.reference_number.lower(), f" {outgoing.reference_number[6:]} ",
+        uuid, uuid.upper(), uuid.replace("-", ""), transaction_id,
+        "7", "Registrar 7", "registrar-7", "REGISTRAR7",
+    ]
+    for term in terms:
+        hits = found(admin_client, table, q=term)
+        assert row.pk in hits and other.pk not in hits, term
+    for term in ["Individual 7", "registrar-8", "no such thing", "9" * 40, "\N{SUPERSCRIPT TWO}", "x'--", "%"]:
+        assert row.pk not in found(admin_client, table, q=term), term
+    assert {row.pk, other.pk} <= found(admin_client, table, q="PERMA-")
+
+
+@pytest.mark.parametrize(("table", "query", "which"), [
+    ("subscriptionagreement", {"status__exact": "Hold"}, {1}),
+    ("subscriptionagreement", {"customer_type__exact": "Registrar"}, {0}),
+    ("subscriptionagreement", {"cancelling": "no"}, {0, 1}),
+    ("subscriptionagreement", {"cancelling": "yes"}, set()),
+    ("subscriptionagreement", {"cancelling": "nonsense"}, {0, 1}),
+    ("purchase", {"status__exact": "Paid", "acknowledged": "no"}, {1}),
+    ("outgoingtransaction", {"customer_type": "Individual", "kind__exact": "update"}, {1}),
+    ("response", {"customer_type": "Registrar", "decision": "ACCEPT"}, {0}),
+    ("response", {"applied": "no", "decision": "DECLINE"}, {1}),
+    ("response", {"applied": "yes"}, set()),
+])
+def test_a_table_is_filtered(admin_client, rows, table, query, which):
+    hits = found(admin_client, table, **query)
+
+    assert {index for index, row in enumerate(rows[table]) if row.pk in hits} == which
+
+
+def test_a_requested_cancellation_is_found(admin_client):
+    agreement = ledger.standing_agreement(cancellation_requested_at=timezone.now())
+    ledger.standing_agreement(INDIVIDUAL)
+
+    assert found(admin_client, "subscriptionagreement", cancelling="yes") == {agreement.pk}
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_table_goes_by_dates(admin_client, rows, table):
+    yesterday = timezone.now() - timedelta(days=1)
+    column = "received_at" if table == "response" else "created_at"
+    day = {f"{column}__year": str(yesterday.year), f"{column}__month": str(yesterday.month),
+           f"{column}__day": str(yesterday.day)}
+
+    assert found(admin_client, table, **day) == set()
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_a_list_takes_few_statements_however_long_it_is(
+    admin_client, rows, table, django_assert_max_num_queries
+):
+    for pk in range(20, 30):
+        agreement = ledger.standing_agreement(Customer(REGISTRAR.type, pk))
+        response(ledger.outgoing(Kind.UPDATE, agreement))
+        response(ledger.outgoing(Kind.PURCHASE, ledger.purchase(Customer(REGISTRAR.type, pk))))
+    with django_assert_max_num_queries(10):
+        assert len(found(admin_client, table)) >= 12
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_no_secret_is_on_any_page(admin_client, rows, table):
+    row, _ = rows[table]
+    for path in ("", f"{row.pk}/change/"):
+        page = admin_client.get(f"/admin/perma_payments/{table}/{path}")
+        assert page.status_code == 200
+        # The name of a kind of transaction is none.
+        said = page.content.decode().lower().replace("update_payment_token", "")
+        for secret in SECRETS:
+            assert secret not in said and secret.replace("_", " ") not in said
+        assert ledger.TOKEN not in said
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_nothing_can_be_written_even_by_a_superuser(admin_client, rows, table):
+    row, _ = rows[table]
+    path = f"/admin/perma_payments/{table}/{row.pk}"
+
+    assert admin_client.post(f"{path}/change/", {"status": "Current"}).status_code == 403
+    assert admin_client.post(f"{path}/delete/", {"post": "yes"}).status_code == 403
+    page = BeautifulSoup(admin_client.get(f"{path}/change/").content, "html.parser")
+    assert not page.select("#content input:not([type=hidden]), #content textarea, #content select")
+
+
+def test_lists_name_the_customer_and_say_that_moments_are_in_utc(admin_client, rows):
+    page = admin_client.get("/admin/perma_payments/subscriptionagreement/")
+
+    assert ">Registrar 7<" in page.content.decode()
+    assert f"{rows['subscriptionagreement'][0].paid_through:%Y-%m-%d %H:%M} UTC" in page.content.decode()
+
+
+def test_a_response_to_nothing_of_ours_is_listed_and_shown(admin_client):
+    unplaced = response(None, decision="<b>x</b>")
+
+    listed = admin_client.get("/admin/perma_payments/response/")
+    assert b"none of ours" in listed.content and b"<b>x" not in listed.content
+    assert admin_client.get(f"/admin/perma_payments/response/{unplaced.pk}/change/").status_code == 200

@@ -1,0 +1,242 @@
+"""Who may see and do what on the staff's side: every address of the admin, asked by everyone.
+
+The addresses are taken from the admin itself, so that a new one is asked, too.
+"""
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.apps import apps
+from django.contrib import admin
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group, Permission, User
+from django.core.management import call_command
+from django.db import models
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import (
+    OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement,
+)
+from perma_payments.services import groups, upload_statuses
+
+from .. import ledger
+from ..services.test_upload_statuses import report
+
+pytestmark = pytest.mark.django_db
+
+TABLES = {OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement}
+
+# Django's own, of every table.
+FOR_LOOKING = ("changelist", "change", "history")
+NEVER = ("add", "delete")
+
+# Enough to pass the forms of the actions that there are.
+POSTED = {"note": "x", "reason": "x", "action": "delete_selected", "_selected_action": "1", "post": "yes"}
+
+
+@dataclass(frozen=True)
+class Page:
+    """An address of the admin. ``kind`` is the end of its name: changelist, finish, ..."""
+
+    kind: str
+    url: str
+
+
+@pytest.fixture
+def everything(call_back: Callable[..., Any]) -> None:
+    """One row of each table, at least."""
+    agreement = ledger.standing_agreement(cancellation_requested_at=timezone.now())
+    transaction = ledger.outgoing(Kind.PURCHASE)
+    assert call_back(ledger.form(transaction)).status_code == 200
+    StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    uploader = User.objects.create_user("uploader")
+    upload_statuses.preview(report((agreement, "HOLD")), by=uploader, now=timezone.now())
+
+
+def log_in(client: Client, group: str | None, *, is_staff: bool = True) -> User:
+    user = User.objects.create_user("someone", is_staff=is_staff)
+    if group:
+        user.groups.add(Group.objects.get(name=group))
+    client.force_login(user)
+    return user
+
+
+def tables() -> list[type[models.Model]]:
+    return [model for model in admin.site._registry if model._meta.app_label == "perma_payments"]
+
+
+def pages() -> Iterator[Page]:
+    for model in tables():
+        row = model._default_manager.first()
+        assert row is not None, f"the fixture 'everything' lacks a {model.__name__}"
+        prefix = f"{model._meta.app_label}_{model._meta.model_name}_"
+        for pattern in admin.site._registry[model].get_urls():
+            if pattern.name is None:  # Django's redirect of old addresses
+                continue
+            args = [row.pk] if pattern.pattern.converters else []
+            yield Page(pattern.name.removeprefix(prefix), reverse(f"admin:{pattern.name}", args=args))
+    yield Page("changelist", reverse("admin:index"))
+    yield Page("changelist", reverse("admin:app_list", args=["perma_payments"]))
+
+
+def kept() -> dict[str, list[Any]]:
+    """All rows of all our tables, and the admin's own history."""
+    ours = apps.get_app_config("perma_payments").get_models(include_auto_created=True)
+    return {model.__name__: sorted(map(readable, model._base_manager.values())) for model in [*ours, LogEntry]}
+
+
+def readable(row: dict[str, Any]) -> str:
+    return repr({name: bytes(value) if isinstance(value, memoryview) else value for name, value in row.items()})
+
+
+def answers(ask: Callable[[str], Any]) -> dict[Page, int]:
+    return {page: ask(page.url).status_code for page in pages()}
+
+
+def of_kind(found: dict[Page, int], *kinds: str) -> set[int]:
+    return {status for page, status in found.items() if page.kind in kinds}
+
+
+def test_all_tables_and_all_that_is_special_about_them_is_walked(everything):
+    assert TABLES <= set(tables())
+    assert {"finish", "withdraw", "upload", "confirm", "undo", *FOR_LOOKING} <= {page.kind for page in pages()}
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_who_is_not_logged_in_gets_the_login_page(client, everything, method):
+    before = kept()
+    for page in pages():
+        response = getattr(client, method)(page.url, POSTED)
+        assert (response.status_code, response["Location"].split("?")[0]) == (302, "/admin/login/"), page
+    assert kept() == before
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_who_is_not_staff_is_refused_even_with_all_permissions(client, everything, method):
+    log_in(client, groups.BILLING_STAFF, is_staff=False)
+    before = kept()
+    assert set(answers(lambda url: getattr(client, method)(url, POSTED)).values()) == {403}
+    assert kept() == before
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_staff_who_are_in_no_group_see_nothing(client, everything, method):
+    log_in(client, None)
+    before = kept()
+    found = answers(lambda url: getattr(client, method)(url, POSTED))
+    index = Page("changelist", reverse("admin:index"))
+    assert found.pop(index) == 200  # with nothing on it
+    assert set(found.values()) <= {403, 404, 405}
+    assert kept() == before
+
+
+def test_an_auditor_sees_all(client, everything):
+    log_in(client, groups.AUDITORS)
+    found = answers(client.get)
+    assert {page: status for page, status in found.items() if page.kind in FOR_LOOKING and status != 200} == {}
+    assert {status for page, status in found.items() if page.kind not in FOR_LOOKING} <= {403, 405}
+
+
+def test_an_auditor_can_change_nothing(client, everything):
+    log_in(client, groups.AUDITORS)
+    before = kept()
+    found = answers(lambda url: client.post(url, POSTED))
+    assert {status for page, status in found.items() if page.kind not in FOR_LOOKING} <= {403, 405}
+    assert kept() == before
+
+
+def test_an_auditor_is_offered_nothing_to_do(client, everything):
+    log_in(client, groups.AUDITORS)
+    task = StaffTask.objects.filter(done_at=None).latest("pk")
+    page = client.get(reverse("admin:perma_payments_stafftask_change", args=[task.pk])).content.decode()
+    assert "Mark as done" not in page
+    uploads = client.get(reverse("admin:perma_payments_statusupload_changelist")).content.decode()
+    assert reverse("admin:perma_payments_statusupload_upload") not in uploads
+
+
+def test_billing_staff_may_look_and_act(client, everything):
+    log_in(client, groups.BILLING_STAFF)
+    looked = answers(client.get)
+    assert {page: status for page, status in looked.items() if page.kind in FOR_LOOKING and status != 200} == {}
+    assert of_kind(looked, *NEVER) == {403}
+    for page in list(pages()):
+        if page.kind not in (*FOR_LOOKING, *NEVER):
+            assert client.get(page.url).status_code in (200, 405), page
+            assert client.post(page.url, POSTED).status_code in (200, 302), page
+    assert StaffTask.objects.filter(done_by__username="someone").exists()
+
+
+def test_billing_staff_can_add_and_delete_nothing(client, everything):
+    log_in(client, groups.BILLING_STAFF)
+    before = kept()
+    found = {page: client.post(page.url, POSTED).status_code for page in pages() if page.kind in NEVER}
+    assert set(found.values()) == {403}
+    for model in tables():
+        everyone = [str(row.pk) for row in model._default_manager.all()]
+        changelist = reverse(f"admin:perma_payments_{model._meta.model_name}_changelist")
+        client.post(changelist, {**POSTED, "_selected_action": everyone})
+    assert kept() == before
+
+
+@pytest.mark.parametrize("group", [groups.BILLING_STAFF, groups.AUDITORS])
+@pytest.mark.parametrize("table", ["auth_user", "auth_group", "otp_totp_totpdevice", "otp_static_staticdevice"])
+def test_accounts_are_not_theirs_to_see(client, everything, group, table):
+    log_in(client, group)
+    assert client.get(reverse(f"admin:{table}_changelist")).status_code == 403
+
+
+# --- The groups -------------------------------------------------------------------------------------
+
+def codenames(group: str) -> set[str]:
+    found = Permission.objects.filter(group__name=group)
+    assert {permission.content_type.app_label for permission in found} == {"perma_payments"}
+    return {permission.codename for permission in found}
+
+
+def test_the_groups_are_there():
+    everything_of_ours = set(
+        Permission.objects.filter(content_type__app_label="perma_payments").values_list("codename", flat=True)
+    )
+    views = {name for name in everything_of_ours if name.startswith("view_")}
+    corrections = {name for name in everything_of_ours if name.startswith("correct_")}
+    assert {f"view_{model._meta.model_name}" for model in TABLES} <= views
+    assert codenames("Auditors") == views
+    assert codenames("Billing staff") == views | corrections | {"upload_statuses", "change_stafftask"}
+
+
+def test_each_migrate_puts_the_groups_right_and_touches_nothing_else():
+    user = User.objects.create_user("someone")
+    staff, auditors = Group.objects.get(name="Billing staff"), Group.objects.get(name="Auditors")
+    other = Group.objects.create(name="Other")
+    a_view = Permission.objects.get(codename="view_purchase")
+    other.permissions.add(a_view)
+    user.groups.add(staff, other)
+    auditors.permissions.add(Permission.objects.get(codename="change_stafftask"))
+    staff.permissions.remove(a_view)
+    right = codenames("Billing staff") | {"view_purchase"}
+
+    for _ in range(2):
+        call_command("migrate", verbosity=0)
+        assert codenames("Billing staff") == right
+        assert "change_stafftask" not in codenames("Auditors")
+        assert set(other.permissions.all()) == {a_view}
+        assert set(user.groups.all()) == {staff, other}
+        assert Group.objects.count() == 3
+
+
+def test_a_group_that_was_deleted_comes_back_empty_of_people():
+    Group.objects.all().delete()
+    call_command("migrate", verbosity=0)
+    assert codenames("Auditors") < codenames("Billing staff")
+    assert not Group.objects.get(name="Billing staff").user_set.exists()
+
+
+def test_a_new_correction_reaches_billing_staff_at_the_next_migrate():
+    kind = Permission.objects.get(codename="view_purchase").content_type
+    Permission.objects.create(codename="correct_something", name="Can correct something", content_type=kind)
+    call_command("migrate", verbosity=0)
+    assert "correct_something" in codenames("Billing staff") - codenames("Auditors")

@@ -1,0 +1,166 @@
+"""Staff upload a status report in the admin."""
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from bs4 import BeautifulSoup
+from django.contrib.auth.models import Permission, User
+from django.core.files.uploadedfile import SimpleUploadedFile
+from django.http import HttpResponse
+from django.test import Client
+
+from perma_payments.billing.customers import Customer
+from perma_payments.models import StatusUpload, SubscriptionAgreement
+
+from .. import ledger
+from ..ledger import REGISTRAR
+from ..services.test_upload_statuses import report
+
+pytestmark = pytest.mark.django_db
+
+LIST = "/admin/perma_payments/statusupload/"
+
+
+@pytest.fixture
+def staff(client: Client) -> Client:
+    """Someone who may look at everything and upload reports."""
+    user = User.objects.create_user("staff", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_statusupload", "upload_statuses"]))
+    client.force_login(user)
+    return client
+
+
+@pytest.fixture
+def upload(staff: Client) -> Callable[[bytes], HttpResponse]:
+    """Upload a file, and follow to the page that it leads to."""
+    def upload(data: bytes) -> HttpResponse:
+        return staff.post(f"{LIST}upload/", {"report": SimpleUploadedFile("report.csv", data)}, follow=True)
+
+    return upload
+
+
+def standing(count: int) -> list[SubscriptionAgreement]:
+    return [ledger.standing_agreement(Customer(REGISTRAR.type, pk)) for pk in range(1, count + 1)]
+
+
+def words(response: HttpResponse) -> str:
+    return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
+
+
+def test_upload_look_confirm_undo(staff, upload):
+    agreement, *others = standing(20)
+    preview = upload(report((agreement, "HOLD"), *[(other, "CURRENT") for other in others]))
+    said = words(preview)
+    assert "Nothing has been changed yet." in said
+    assert "Current Hold 1" in said
+    assert f"{agreement.reference_number} Current → Hold unchanged" in said
+    assert "Current Current, paid through a later date 19" in said or "19" in said
+    agreement.refresh_from_db()
+    assert agreement.status == "Current"
+
+    pk = StatusUpload.objects.get().pk
+    confirmed = words(staff.post(f"{LIST}{pk}/confirm/", follow=True))
+    assert "Confirmed: 20 subscriptions are changed." in confirmed
+    assert "Confirmed by staff" in confirmed
+    agreement.refresh_from_db()
+    assert agreement.status == "Hold"
+
+    assert "Undone: 20 subscriptions are as they were." in words(staff.post(f"{LIST}{pk}/undo/", follow=True))
+    agreement.refresh_from_db()
+    assert agreement.status == "Current"
+
+
+def test_an_unknown_status_among_good_rows_is_named_and_must_be_left_out(staff, upload):
+    agreements = standing(3)
+    rows = [(agreements[0], "HOLD"), (agreements[1], "SLEEPING"), (agreements[2], "HOLD")]
+    said = words(upload(report(*rows)))
+    assert "1 row could not be read" in said
+    assert "Line 7:" in said and "SLEEPING" in said
+
+    pk = StatusUpload.objects.get().pk
+    assert "Some rows could not be read, so nothing was applied." in words(
+        staff.post(f"{LIST}{pk}/confirm/", follow=True)
+    )
+    assert "Confirmed: 2 subscriptions" in words(
+        staff.post(f"{LIST}{pk}/confirm/", {"leave_out": "on"}, follow=True)
+    )
+
+
+@pytest.mark.parametrize(("change", "warning"), [
+    ({"status": "Canceled"}, "1 subscription would come back from an ending"),
+    ({"status": "Hold"}, "more than a tenth"),
+])
+def test_what_is_suspicious_is_said_in_words(upload, change, warning):
+    agreements = standing(2)
+    SubscriptionAgreement.objects.filter(pk=agreements[0].pk).update(**change)
+
+    assert warning in words(upload(report((agreements[0], "CURRENT"), (agreements[1], "CURRENT"))))
+
+
+def test_a_report_about_nobody_of_ours_is_said_to_be_so(upload):
+    standing(1)
+
+    said = words(upload(report(("ORDER-1", "CURRENT"))))
+    assert "No row of this report is about a subscription of ours." in said
+
+
+def test_a_report_that_lacks_some_of_ours_or_is_shorter_or_the_same_is_said_to_be_so(staff, upload):
+    agreements = standing(20)
+    whole = report(*[(agreement, "CURRENT") for agreement in agreements])
+    upload(whole)
+    staff.post(f"{LIST}{StatusUpload.objects.get().pk}/confirm/")
+
+    assert "This is the same file as the status report of" in words(upload(whole))
+    shorter = words(upload(report(*[(agreement, "CURRENT") for agreement in agreements[:10]])))
+    assert "10 of 20 standing subscriptions are not in this report." in shorter
+    assert "This report has 10 rows; the last one" in shorter
+
+
+@pytest.mark.parametrize(("data", "sentence"), [
+    (b"", ""), (b"%PDF-1.7", "PDF"), (b"PK\x03\x04", ""), (b"a,b\n1,2\n", ""),
+    (b"x" * (20 * 1024 * 1024 + 1), "20 MB"),
+])
+def test_a_file_that_is_no_report_gets_a_sentence_and_leaves_nothing(upload, data, sentence):
+    response = upload(data)
+
+    assert response.status_code == 200
+    errors = BeautifulSoup(response.content, "html.parser").select_one(".errorlist")
+    assert errors is not None and len(errors.get_text()) > 20
+    assert sentence in errors.get_text()
+    assert not StatusUpload.objects.exists()
+
+
+def test_no_file_gets_a_sentence(staff):
+    assert "This field is required." in words(staff.post(f"{LIST}upload/", {}))
+
+
+def test_who_may_only_look_can_upload_confirm_and_undo_nothing(client, upload):
+    upload(report((standing(1)[0], "HOLD")))
+    pk = StatusUpload.objects.get().pk
+    auditor = User.objects.create_user("auditor", is_staff=True)
+    auditor.user_permissions.set(Permission.objects.filter(codename="view_statusupload"))
+    client.force_login(auditor)
+
+    assert "Upload a status report" not in words(client.get(LIST))
+    page = client.get(f"{LIST}{pk}/change/")
+    assert page.status_code == 200
+    assert b"<button" not in page.content.replace(b"theme-toggle", b"").split(b'id="content"')[1]
+    assert client.get(f"{LIST}upload/").status_code == 403
+    for way in ("confirm", "undo"):
+        assert client.post(f"{LIST}{pk}/{way}/").status_code == 403
+        assert client.get(f"{LIST}{pk}/{way}/").status_code == 405
+
+
+@pytest.mark.parametrize("address", ["999999/change/", "x/change/"])
+def test_an_upload_that_is_not_there_is_a_404(staff, address):
+    assert staff.get(LIST + address).status_code == 404
+
+
+def test_confirming_what_is_not_there_is_a_404(staff):
+    assert staff.post(f"{LIST}999999/confirm/").status_code == 404
+
+
+def test_a_page_number_that_is_none_shows_a_page(staff, upload, settings: Any):
+    upload(report((standing(1)[0], "HOLD")))
+
+    assert staff.get(f"{LIST}{StatusUpload.objects.get().pk}/change/?page=x").status_code == 200

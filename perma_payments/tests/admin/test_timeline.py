@@ -1,0 +1,372 @@
+"""The whole story of a subscription or a purchase, and the pages that tell it."""
+import secrets
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any
+
+import pghistory
+import pytest
+from bs4 import BeautifulSoup
+from django.contrib.auth.models import Permission, User
+from django.http import HttpResponse
+from django.test import Client
+from django.utils import timezone
+
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.services import purchase as purchasing
+from perma_payments.services import staff_tasks, upload_statuses
+from perma_payments.services.timeline import Entry, EntryKind, story_of
+
+from .. import ledger
+from ..services.test_upload_statuses import report
+
+EVERYTHING = [
+    "view_stafftask", "view_subscriptionagreement", "view_purchase", "view_response", "view_statusupload",
+    "view_outgoingtransaction",
+]
+
+
+def log_in(client: Client, *permissions: str) -> User:
+    user = User.objects.create_user("jane", is_staff=True)
+    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(user)
+    return user
+
+
+def words(response: HttpResponse) -> str:
+    return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
+
+
+def page_of(subject: SubscriptionAgreement | Purchase) -> str:
+    return f"/admin/perma_payments/{subject._meta.model_name}/{subject.pk}/change/"
+
+
+def response(outgoing: OutgoingTransaction | None, **changes: Any) -> Response:
+    return Response.objects.create(**{
+        "outgoing": outgoing, "fingerprint": secrets.token_bytes(32), "transaction_uuid": "x",
+        "decision": "ACCEPT", "reason_code": "100", "transaction_type": "sale",
+        "reference_number": "PERMA-0000-0001", "sealed": b"x", "vault_key_id": "k", **changes,
+    })
+
+
+def told(subject: SubscriptionAgreement | Purchase) -> list[str]:
+    return [entry.words for entry in story_of(subject)]
+
+
+def entry_of(subject: SubscriptionAgreement | Purchase, start: str) -> Entry:
+    found = [entry for entry in story_of(subject) if entry.words.startswith(start)]
+    assert len(found) == 1, told(subject)
+    return found[0]
+
+
+# --- From click to cancellation ------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, post, mailbox):
+    """Each step is a transaction of its own, as in life, so the order is that of the clock."""
+    checkout = ledger.outgoing(Kind.SUBSCRIBE)
+    agreement, form = checkout.agreement, ledger.form(checkout)
+    call_back(form, "DECLINE")
+    call_back(form, "ACCEPT")
+    post("cancel-request")
+    user = User.objects.create_user("jane")
+    staff_tasks.withdraw(
+        StaffTask.objects.get().pk, by=user, note="They have called.", now=timezone.now()
+    )
+    upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=timezone.now())
+    upload_statuses.confirm(upload.pk, by=user, leave_out=False, now=timezone.now())
+    upload_statuses.undo(upload.pk, by=user, now=timezone.now())
+    SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Completed")
+
+    named = f"status report of {upload.uploaded_at:%Y-%m-%d %H:%M} UTC"
+    entries = story_of(agreement)
+    assert [(entry.kind.value, entry.words) for entry in entries] == [
+        ("change", "Put on record as Pending."),
+        ("request", "The customer went to CyberSource to subscribe: $12.50 at once, then $45.00 monthly from "
+                    f"{checkout.recurring_start_date} on, for a link limit of 100."),
+        ("response", "CyberSource declined: the bank declined without saying why (reason code 203)."),
+        ("change", "Changed by CyberSource's response."),
+        ("response", "CyberSource accepted: successful (reason code 100)."),
+        ("change", "Changed by CyberSource's response."),
+        ("change", "Changed at the customer's request."),
+        ("task", "Task opened: Cancel a subscription in CyberSource."),
+        ("task", "Staff were sent a mail about the task: Cancel a subscription in CyberSource."),
+        ("change", "Changed by jane."),
+        ("task", "Task withdrawn by jane: Cancel a subscription in CyberSource."),
+        ("change", f"Changed by the {named}, confirmed by jane."),
+        ("change", f"Put back: the {named} was undone by jane."),
+        ("change", "Changed outside the service (SQL)."),
+    ]
+    changes = [entry.details for entry in entries if entry.kind == EntryKind.CHANGE]
+    assert changes[1] == ("status: Pending → Rejected",)
+    assert changes[2][:2] == ("status: Rejected → Current", "rate: nothing → $45.00")
+    assert changes[4][0] == "Reason given: They have called."
+    assert changes[5] == ("status: Current → Hold",)
+    assert changes[6] == ("status: Hold → Current",)
+    assert changes[7] == ("status: Current → Completed",)
+    assert entries[10].details == ("Note: They have called.",)
+
+
+@pytest.mark.django_db
+def test_another_card_is_told_and_no_token_ever(client):
+    log_in(client, *EVERYTHING)
+    agreement = ledger.standing_agreement(payment_token="A" * 22)
+    answer = response(ledger.outgoing(Kind.UPDATE, agreement), payment_token="C" * 22)
+    with pghistory.context(source="CyberSource's response", response=answer.pk):
+        agreement.payment_token = "B" * 22
+        agreement.save()
+    page = client.get(page_of(agreement))
+
+    assert entry_of(agreement, "Changed by CyberSource's response.").details == ("token replaced",)
+    for token in "ABC":
+        assert (token * 22).encode() not in page.content
+
+
+@pytest.mark.django_db
+def test_a_change_of_what_the_history_does_not_keep_is_told_as_that():
+    agreement = ledger.standing_agreement()
+    agreement.save()
+
+    assert entry_of(agreement, "Changed outside").details == (
+        "nothing but, perhaps, the token, of which the history keeps nothing",
+    )
+
+
+@pytest.mark.django_db
+def test_a_change_by_a_response_that_staff_have_placed_says_so():
+    user = User.objects.create_user("jane")
+    agreement = ledger.standing_agreement()
+    answer = response(ledger.outgoing(Kind.UPDATE, agreement))
+    with pghistory.context(source="staff", user=user.pk, reason="Found it."):
+        with pghistory.context(source="CyberSource's response", response=answer.pk):
+            agreement.status = "Hold"
+            agreement.save()
+
+    entry = entry_of(agreement, "Changed by")
+    assert entry.words == "Changed by CyberSource's response, which jane has placed."
+    assert entry.details == ("Reason given: Found it.", "status: Current → Hold")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("context", "sentence", "first_detail"), [
+    ({"source": "staff", "user": 0, "reason": "They called."}, "Changed by someone.",
+     "Reason given: They called."),
+    ({"source": "staff", "user": None}, "Changed by someone.", "status: Current → Hold"),
+    ({"source": "status report", "upload": 0}, "Changed by the status report, confirmed by someone.",
+     "status: Current → Hold"),
+    ({"source": "a source to come"}, "Changed by a source to come.", "status: Current → Hold"),
+    ({"url": "/x"}, "Changed outside the service (SQL).", "status: Current → Hold"),
+])
+def test_whatever_the_history_says_of_a_change_becomes_a_sentence(context, sentence, first_detail):
+    agreement = ledger.standing_agreement()
+    with pghistory.context(**context):
+        agreement.status = "Hold"
+        agreement.save()
+
+    assert entry_of(agreement, "Changed").words == sentence
+    assert entry_of(agreement, "Changed").details[0] == first_detail
+
+
+@pytest.mark.django_db
+def test_every_kind_of_request_is_told():
+    agreement = ledger.standing_agreement()
+    ledger.outgoing(Kind.CHANGE, agreement, amount=Decimal("1200.50"))
+    ledger.outgoing(Kind.UPDATE, agreement)
+
+    assert entry_of(agreement, "The customer went to CyberSource to change").words.endswith(
+        "to change the subscription: $1,200.50 at once, then $90.00 each time, for a link limit of 500 from "
+        "2026-11-21 12:00 UTC on."
+    )
+    assert entry_of(agreement, "The customer went to CyberSource to give another card")
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("changes", "sentence", "details"), [
+    ({"decision": "CANCEL", "reason_code": ""}, "The customer gave up at CyberSource.", ()),
+    ({"decision": "REVIEW", "reason_code": "480"},
+     "CyberSource accepted, but holds the payment for review: held for review by CyberSource's Decision Manager "
+     "(reason code 480).", ()),
+    ({"decision": "ERROR", "reason_code": "999"},
+     "CyberSource could not process it: a reason that we have no words for (999) (reason code 999).", ()),
+    ({"decision": "PERHAPS", "reason_code": ""}, "CyberSource gave an answer that we do not know, PERHAPS.", ()),
+    ({"auth_amount": "45.00", "currency": "USD", "transaction_id": "123"},
+     "CyberSource accepted: successful (reason code 100).",
+     ("Authorized: 45.00 USD", "CyberSource's transaction id: 123")),
+    ({"applied_at": timezone.now(), "outcome": "no effect"},
+     "CyberSource accepted: successful (reason code 100).", ("Result: no effect",)),
+])
+def test_every_kind_of_response_is_told(changes, sentence, details):
+    outgoing = ledger.outgoing(Kind.UPDATE)
+    response(outgoing, **changes)
+    entry = next(entry for entry in story_of(outgoing.agreement) if entry.kind == EntryKind.RESPONSE)
+
+    assert entry.words == sentence
+    assert set(details) < set(entry.details)
+    assert ("not applied yet" in " ".join(entry.details)) == ("applied_at" not in changes)
+
+
+@pytest.mark.django_db
+def test_a_report_that_is_only_looked_at_is_told_as_what_it_would_change():
+    agreement = ledger.standing_agreement()
+    user = User.objects.create_user("jane")
+    upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=timezone.now())
+
+    entry = entry_of(agreement, "The status report")
+    assert entry.words == f"The {upload}, uploaded by jane and not confirmed, would change it."
+    assert entry.details == ("status: Current → Hold",)
+    assert entry.link == f"/admin/perma_payments/statusupload/{upload.pk}/change/"
+
+
+@pytest.mark.django_db
+def test_a_report_that_could_not_complete_it_is_told():
+    agreement = ledger.agreement()
+    user = User.objects.create_user("jane")
+    upload_statuses.preview(report((agreement, "CURRENT")), by=user, now=timezone.now())
+
+    assert "it could not be completed" in entry_of(agreement, "The status report").words
+
+
+@pytest.mark.django_db
+def test_the_story_of_another_customer_is_not_told():
+    agreement = ledger.agreement()
+    other = ledger.outgoing(Kind.SUBSCRIBE, ledger.standing_agreement(ledger.INDIVIDUAL))
+    StaffTask.objects.create(kind="token missing", agreement=other.agreement, response=response(other))
+    response(None)
+
+    assert told(agreement) == ["Put on record as Pending."]
+
+
+@pytest.mark.django_db
+def test_the_story_takes_few_statements_however_long_it_is(django_assert_max_num_queries):
+    agreement = ledger.standing_agreement()
+    for number in range(6):
+        checkout = ledger.outgoing(Kind.CHANGE, agreement)
+        answer = response(checkout)
+        user = User.objects.create_user(f"user{number}")
+        with pghistory.context(source="staff", user=user.pk, reason="x"):
+            agreement.current_link_limit = str(number)
+            agreement.save()
+        task = StaffTask.objects.create(kind="paid twice", agreement=agreement, response=answer)
+        staff_tasks.finish(task.pk, by=user, note="Refunded.", now=timezone.now())
+    with django_assert_max_num_queries(8):
+        assert len(story_of(agreement)) > 24
+
+
+# --- The page ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_the_page_says_what_perma_cc_is_told_now(client):
+    log_in(client, *EVERYTHING)
+    agreement = ledger.standing_agreement(cancellation_requested_at=timezone.now())
+    said = words(client.get(page_of(agreement)))
+
+    assert "Status Cancellation Requested Rate $45.00 monthly Link limit 100, from" in said
+    assert "All times are in UTC." in said
+
+
+@pytest.mark.django_db
+def test_the_page_says_when_perma_cc_is_told_nothing_or_of_another_one(client):
+    log_in(client, *EVERYTHING)
+    pending = ledger.agreement()
+    assert "That this customer has no subscription." in words(client.get(page_of(pending)))
+
+    standing = ledger.standing_agreement()
+    said = words(client.get(page_of(pending)))
+    assert f"Of another subscription of this customer: {standing.reference_number}" in said
+
+
+@pytest.mark.django_db
+def test_what_was_written_by_people_is_text_on_the_page(client):
+    user = log_in(client, *EVERYTHING)
+    agreement = ledger.standing_agreement()
+    task = StaffTask.objects.create(kind="token missing", agreement=agreement)
+    staff_tasks.finish(task.pk, by=user, note="<script>alert(1)</script>\nand more", now=timezone.now())
+    response(ledger.outgoing(Kind.UPDATE, agreement), decision="<b>x</b>")
+    page = client.get(page_of(agreement))
+
+    assert b"<script>alert" not in page.content and b"<b>x" not in page.content
+    assert "Note: <script>alert(1)</script> and more" in words(page)
+
+
+@pytest.mark.django_db
+def test_who_may_not_look_at_tasks_or_responses_is_not_told_of_them(client):
+    agreement = ledger.standing_agreement()
+    response(ledger.outgoing(Kind.UPDATE, agreement))
+    StaffTask.objects.create(kind="token missing", agreement=agreement, notified_at=timezone.now())
+    log_in(client, "view_subscriptionagreement")
+    said = words(client.get(page_of(agreement)))
+
+    assert "Put on record as Current." in said
+    assert "Task opened" not in said and "CyberSource accepted" not in said
+    assert "4 more that you may not look at." in said
+
+
+@pytest.mark.django_db
+def test_who_may_not_look_at_subscriptions_gets_none(client):
+    log_in(client, "view_purchase")
+
+    assert client.get(page_of(ledger.agreement())).status_code == 403
+
+
+@pytest.mark.django_db
+def test_a_subscription_that_is_not_there_leads_back_to_the_front_page(client):
+    log_in(client, *EVERYTHING)
+
+    assert client.get("/admin/perma_payments/subscriptionagreement/999999/change/").status_code == 302
+
+
+@pytest.mark.django_db
+def test_all_links_of_the_story_lead_somewhere(client):
+    user = log_in(client, *EVERYTHING)
+    agreement = ledger.standing_agreement()
+    answer = response(ledger.outgoing(Kind.UPDATE, agreement))
+    with pghistory.context(source="CyberSource's response", response=answer.pk):
+        agreement.status = "Hold"
+        agreement.save()
+    StaffTask.objects.create(kind="token missing", agreement=agreement)
+    upload_statuses.preview(report((agreement, "CURRENT")), by=user, now=timezone.now())
+    page = BeautifulSoup(client.get(page_of(agreement)).content, "html.parser")
+
+    links = {link["href"] for link in page.select(".timeline a")}
+    assert len(links) == 4
+    assert {client.get(link).status_code for link in links} == {200}
+
+
+# --- Purchases -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_purchase_tells_its_story(client, call_back):
+    checkout = ledger.outgoing(Kind.PURCHASE)
+    bought = checkout.purchase
+    call_back(ledger.form(checkout))
+    log_in(client, *EVERYTHING)
+    assert "10 links are paid for and wait to be credited." in words(client.get(page_of(bought)))
+    purchasing.acknowledge_purchase(bought.pk, now=timezone.now())
+
+    assert told(bought) == [
+        "Put on record as Pending.",
+        "The customer went to CyberSource to buy 10 links for $15.00.",
+        "CyberSource accepted: successful (reason code 100).",
+        "Changed by CyberSource's response.",
+        "Perma.cc said that it has credited the links.",
+    ]
+    assert "Perma.cc has said that it has credited them." in words(client.get(page_of(bought)))
+
+
+@pytest.mark.django_db
+def test_a_purchase_that_sql_has_credited_is_not_said_to_be_perma_ccs_doing():
+    bought = ledger.paid_purchase()
+    Purchase.objects.filter(pk=bought.pk).update(acknowledged_at=timezone.now() - timedelta(hours=1))
+
+    assert told(bought)[-1] == "Changed outside the service (SQL)."
+
+
+@pytest.mark.django_db
+def test_a_purchase_that_is_not_paid_says_that_perma_cc_is_told_nothing(client):
+    log_in(client, *EVERYTHING)
+
+    assert "Nothing: it is not paid." in words(client.get(page_of(ledger.purchase())))

@@ -1,0 +1,138 @@
+"""Corrections by hand."""
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+import pytest
+from django.contrib.auth.models import User
+
+from perma_payments.billing.statuses import Status
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import Response, StaffTask
+from perma_payments.services.corrections import (
+    CannotCorrect,
+    as_perma_would_see,
+    correct_agreement,
+    correct_purchase,
+    place_response,
+)
+from perma_payments.services.receive_callback import receive_callback
+from perma_payments.services.report_status import standing_subscription, unacknowledged_purchases
+
+from .. import cyber_source, ledger
+from ..ledger import REGISTRAR
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+LATER = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+
+
+@pytest.fixture
+def staff() -> User:
+    return User.objects.create_user("staff")
+
+
+def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
+    agreement = ledger.standing_agreement()
+    correct_agreement(agreement.pk, Status.HOLD, LATER, by=staff, reason="The bank called.", now=NOW)
+
+    agreement.refresh_from_db()
+    assert (agreement.status, agreement.paid_through) == ("Hold", LATER)
+    assert agreement.events.order_by("pgh_id").last().pgh_context.metadata == {
+        "source": "staff", "user": staff.pk, "reason": "The bank called.",
+    }
+
+
+def test_a_pending_subscription_that_is_made_current_takes_the_terms_of_its_checkout(staff):
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    correct_agreement(outgoing.agreement.pk, Status.CURRENT, LATER, by=staff, reason="Paid.", now=NOW)
+
+    told = standing_subscription(REGISTRAR, now=NOW)
+    assert (told.rate, told.link_limit, told.frequency) == (Decimal("45.00"), "100", "monthly")
+
+
+def test_what_perma_would_see_is_what_it_sees_and_saves_nothing(staff):
+    agreement = ledger.outgoing(Kind.SUBSCRIBE).agreement
+    outlook = as_perma_would_see(agreement, Status.CURRENT, LATER, now=NOW)
+    assert standing_subscription(REGISTRAR, now=NOW) is None
+
+    correct_agreement(agreement.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
+    assert standing_subscription(REGISTRAR, now=NOW) == outlook
+
+
+@pytest.mark.parametrize(("status", "paid_through"), [
+    (Status.COMPLETED, LATER), (Status.CANCELED, NOW - timedelta(seconds=1)), (Status.CANCELED, None),
+])
+def test_what_would_not_stand_would_not_be_seen(status, paid_through):
+    assert as_perma_would_see(ledger.standing_agreement(), status, paid_through, now=NOW) is None
+
+
+def test_a_subscription_without_terms_cannot_be_made_to_stand(staff):
+    agreement = ledger.agreement()
+
+    with pytest.raises(CannotCorrect, match="has no terms"):
+        correct_agreement(agreement.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
+    assert agreement.events.count() == 1
+
+
+def test_a_correction_that_changes_nothing_is_refused(staff):
+    agreement = ledger.standing_agreement()
+
+    with pytest.raises(CannotCorrect, match="already"):
+        correct_agreement(agreement.pk, Status.CURRENT, agreement.paid_through, by=staff, reason="x", now=NOW)
+
+
+def test_a_purchase_is_marked_as_credited_and_offered_again(staff):
+    purchase = ledger.paid_purchase()
+    correct_purchase(purchase.pk, credited=True, by=staff, reason="Credited by hand.", now=NOW)
+    assert unacknowledged_purchases(REGISTRAR) == []
+    with pytest.raises(CannotCorrect):
+        correct_purchase(purchase.pk, credited=True, by=staff, reason="x", now=NOW)
+
+    correct_purchase(purchase.pk, credited=False, by=staff, reason="It was not.", now=NOW)
+    assert [each.id for each in unacknowledged_purchases(REGISTRAR)] == [purchase.pk]
+    assert purchase.events.count() == 3
+
+
+@pytest.mark.parametrize("credited", [True, False])
+def test_an_unpaid_purchase_cannot_be_credited_or_offered(staff, credited):
+    with pytest.raises(CannotCorrect, match="is not paid"):
+        correct_purchase(ledger.purchase().pk, credited=credited, by=staff, reason="x", now=NOW)
+
+
+def unplaced(**changes: object) -> tuple[Response, object]:
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(ledger.form(outgoing), req_transaction_uuid="lost", **changes)
+    return receive_callback(b"body", list(fields.items()), now=NOW), outgoing
+
+
+def test_an_unplaced_response_is_placed_and_applied_as_if_it_had_come_so(staff):
+    response, outgoing = unplaced()
+    later = NOW + timedelta(days=3)
+    place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="Found it.", now=later)
+
+    told = standing_subscription(REGISTRAR, now=later)
+    assert (told.status, told.paid_through.day) == ("Current", 30)
+    response.refresh_from_db()
+    assert (response.outgoing, response.outcome, response.applied_at) == (outgoing, "took effect", later)
+    (task,) = StaffTask.objects.all()
+    assert (task.kind, task.done_by, task.note) == ("unplaced", staff, "Found it.")
+
+
+def test_a_placed_response_of_another_order_takes_no_effect_and_is_told_to_staff(staff):
+    response, outgoing = unplaced(req_amount="99.00")
+    place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+
+    assert standing_subscription(REGISTRAR, now=NOW) is None
+    assert StaffTask.objects.filter(kind="not what was signed", done_at=None).count() == 1
+
+
+def test_a_response_is_placed_once_and_only_where_there_is_a_transaction(staff):
+    response, outgoing = unplaced()
+    with pytest.raises(CannotCorrect, match="no transaction"):
+        place_response(response.pk, uuid4(), by=staff, reason="x", now=NOW)
+
+    place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+    with pytest.raises(CannotCorrect, match="placed already"):
+        place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
