@@ -87,7 +87,7 @@ class StatusUploadAdmin(LedgerAdmin):
         page = Paginator(summary.changes, CHANGES_PER_PAGE).get_page(request.GET.get("page"))
         context = {
             **self.admin_site.each_context(request), **(extra_context or {}),
-            "title": str(upload).capitalize(), "opts": self.opts,
+            "title": f"The {upload}", "opts": self.opts,
             "upload": upload, "summary": summary, "page": page,
             "problems": upload.problems[:PROBLEMS_SHOWN], "problems_hidden": len(upload.problems) - PROBLEMS_SHOWN,
             "may_confirm": self._may_upload(request) and upload.state == UploadState.PREVIEWED,

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import requests
 from bs4 import BeautifulSoup
+from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
@@ -20,6 +21,7 @@ from perma_payments.services import clock
 from perma_payments.services.alterable import NothingToAlter
 from perma_payments.services.cancel import request_cancellation
 from perma_payments.services.retry_responses import retry_responses
+from perma_payments.services.upload_statuses import DataHasMoved, confirm, preview
 
 from . import cyber_source, ledger, perma_cc
 
@@ -207,3 +209,35 @@ def test_an_acknowledgement_that_would_come_too_late_does_not_come_at_all(live_s
     assert answer.status_code == 503
     bought.refresh_from_db()
     assert bought.acknowledged_at is None
+
+
+@pytest.mark.parametrize(("change", "outcome"), [
+    ({"current_link_limit": "500"}, ("Hold", "500", None)),
+    ({"status": "Canceled"}, ("Canceled", "100", DataHasMoved)),
+])
+def test_a_report_that_is_confirmed_during_another_change_loses_neither(change, outcome):
+    agreement = ledger.standing_agreement()
+    staff = User.objects.create_user("staff")
+    header = "Merchant Reference Code,Status"
+    upload = preview(f"{header}\n{agreement.reference_number},HOLD\n".encode(), by=staff, now=timezone.now())
+    raised: list[type[Exception]] = []
+    started = threading.Event()
+
+    def confirm_it() -> None:
+        started.set()
+        try:
+            confirm(upload.pk, by=staff, leave_out=False, now=timezone.now())
+        except DataHasMoved as moved:
+            raised.append(type(moved))
+        finally:
+            connection.close()
+
+    thread = threading.Thread(target=confirm_it)
+    with meanwhile():
+        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(**change)
+        thread.start()
+        started.wait()
+        time.sleep(0.5)  # so that it waits for the change, as a rule; the outcome must be the same if it does not
+    thread.join()
+    agreement.refresh_from_db()
+    assert (agreement.status, agreement.current_link_limit, *(raised or [None])) == outcome
