@@ -60,7 +60,8 @@ def main() -> None:
     for rows, data, median, used, most in [
         (FEW, few, few_seconds, few_used, few_most), (MANY, many, many_seconds, many_used, many_most),
     ]:
-        print(f"{rows:>8,} {len(data) / 1e6:>6.1f} MB {median:>7.3f} s {used / 1e6:>6.1f} MB {most / 1e6:>6.1f} MB")
+        size, used_size, most_size = (f"{number / 1e6:>6.1f} MB" for number in (len(data), used, most))
+        print(f"{rows:>8,} {size} {median:>7.3f} s {used_size} {most_size}")
     print(f"Ten times the rows: {many_seconds / few_seconds:.1f} times the time, {many_most / few_most:.1f} times "
           "the memory at most.")
     print(f"{MANY:,} rows: at most {many_most / many_used:.2f} times the memory of the report itself, "

@@ -105,7 +105,8 @@ def work_out(
 
 def _checkouts_of(agreements: Iterable[SubscriptionAgreement]) -> dict[int, OutgoingTransaction]:
     """The checkout that began each agreement."""
-    begun = OutgoingTransaction.objects.filter(kind=Kind.SUBSCRIBE, agreement__in=agreements)
+    ids = [agreement.pk for agreement in agreements]
+    begun = OutgoingTransaction.objects.filter(kind=Kind.SUBSCRIBE, agreement_id__in=ids)
     return {outgoing.agreement_id: outgoing for outgoing in begun if outgoing.agreement_id is not None}
 
 

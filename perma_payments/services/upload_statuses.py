@@ -66,6 +66,7 @@ def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
         uploaded_at=now,
     )
     _look(upload, now)
+    upload.save()
     logger.info(
         "status report %s uploaded: %s rows, %s ours, %s changes, %s not read",
         upload.pk, upload.row_count, upload.matched_count, len(upload.changes), len(upload.problems),
@@ -84,7 +85,9 @@ def confirm(upload_id: int, *, by: User, leave_out: bool, now: datetime) -> Stat
             return _confirm(upload_id, by, leave_out, now)
     except DataHasMoved:
         with transaction.atomic():
-            _look(StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id), now)
+            upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
+            _look(upload, now)
+            upload.save()
         raise
 
 
@@ -140,11 +143,10 @@ def _is_token(text: str) -> bool:
 
 
 def _look(upload: StatusUpload, now: datetime) -> Plan:
-    """Work out what an upload would do, as things are now, and keep that."""
+    """Work out what an upload would do, as things are now, and note it in the upload, which is not saved."""
     plan = work_out([ReportedRow(*row) for row in upload.rows], SubscriptionAgreement.objects.all(), now=now)
     upload.changes = [change.as_json() for change in plan.changes]
     upload.incomplete_references = plan.incomplete
-    upload.save()
     return plan
 
 

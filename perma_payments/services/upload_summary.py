@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from ..billing.statuses import Status
-from ..models import StatusUpload, SubscriptionAgreement, UploadState
+from ..models import StaffTask, StatusUpload, SubscriptionAgreement, TaskKind, UploadState
 from .status_changes import Change
 
 # From here on something is said to be unusual.
@@ -75,6 +75,12 @@ def _warnings(upload: StatusUpload, changes: list[Change], now: datetime) -> lis
             f"{missing} of {ours} {'is' if missing == 1 else 'are'} not in this report. Was the list in the "
             "Business Center filtered?"
         )
+    still = _still_charged(upload)
+    if still:
+        warnings.append(
+            f"The cancellation of {', '.join(still[:10])} is marked as done, but CyberSource still charges. "
+            "Please cancel there, and download the report again."
+        )
     if last is not None and upload.row_count < SHORTER * last.row_count:
         warnings.append(
             f"This report has {upload.row_count} rows; the last one, uploaded on {last.uploaded_at:%Y-%m-%d}, had "
@@ -89,6 +95,15 @@ def _warnings(upload: StatusUpload, changes: list[Change], now: datetime) -> lis
             f"checkout of theirs is on record: {', '.join(upload.incomplete_references[:10])}."
         )
     return warnings
+
+
+def _still_charged(upload: StatusUpload) -> list[str]:
+    """Subscriptions that staff say they have cancelled, as was asked for, and that the report calls alive."""
+    alive = [row[1] for row in upload.rows if row[2] in (Status.CURRENT, Status.HOLD)]
+    asked = SubscriptionAgreement.objects.filter(
+        reference_number__in=alive, cancellation_requested_at__isnull=False
+    ).exclude(tasks__in=StaffTask.objects.filter(kind=TaskKind.CANCELLATION, done_at__isnull=True))
+    return sorted(asked.values_list("reference_number", flat=True))
 
 
 def _count(number: int, thing: str) -> str:

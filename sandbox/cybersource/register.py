@@ -1,4 +1,5 @@
-"""The subscriptions at CyberSource: what approved transactions have created and changed.
+"""The subscriptions at CyberSource: what approved transactions have created and changed, with the
+status that somebody there may have set since.
 
 A token is a subscription's id. With the older 22-digit tokens it stays for good; where an update
 gives a new one, the old subscription is superseded (cybersource.md §4.6).
@@ -12,6 +13,8 @@ from dataclasses import dataclass, replace
 from .form import CREATE, UPDATES, Order
 
 CURRENT, SUPERSEDED = 'Current', 'Superseded'
+# In CyberSource's order (cybersource.md §8.1).
+STATUSES = (CURRENT, 'Hold', 'Canceled', 'Completed', SUPERSEDED)
 MAX_SUBSCRIPTIONS = 1000
 
 
@@ -47,6 +50,14 @@ class Register:
         """All of them, the oldest first."""
         with self._lock:
             return list(self._by_token.values())
+
+    def set_status(self, token: str, status: str) -> bool:
+        """Set a subscription's status, one of STATUSES; False if there is no such subscription."""
+        with self._lock:
+            if token not in self._by_token:
+                return False
+            self._put(replace(self._by_token[token], status=status))
+            return True
 
     def _put(self, subscription: RegisteredSubscription) -> None:
         self._by_token[subscription.token] = subscription

@@ -1,5 +1,5 @@
 """CyberSource's pages: the four addresses that forms are posted to, the checkout, its result, and
-the subscriptions that came of it."""
+the Business Center's list of the subscriptions that came of it."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -13,13 +13,14 @@ from ..config import Config
 from ..traffic import FORM, TrafficLog
 from .cards import TEST_CARDS
 from .checkouts import Checkout, Checkouts
+from .export import CASES, MAX_EXTRA, BadChoice, Shape, export
 from .form import TYPES_BY_PATH, UPDATES, Order, Refusal, Rules, check_form, read_body
 from .merchant import DeliveryOptions, Merchant
 from .outcomes import ACCEPT, CANCEL, Outcome, pickable_for
 from .page_form import (
     BILLING, BILLING_LABELS, MAX_DELAY_SECONDS, prefilled, read_entered, read_options,
     read_outcome)
-from .register import Register
+from .register import STATUSES, Register
 from .response import Entered
 
 TYPE_WORDS = {
@@ -141,6 +142,28 @@ def create_blueprint(config: Config, traffic: TrafficLog,
     @pages.get('/subscriptions/')
     def show_subscriptions() -> Any:
         return render_template(
-            'cybersource/subscriptions.html', subscriptions=register.entries()[::-1])
+            'cybersource/subscriptions.html', subscriptions=register.entries()[::-1],
+            statuses=STATUSES, cases=CASES, max_extra=MAX_EXTRA)
+
+    @pages.post('/subscriptions/status')
+    def set_status() -> Any:
+        by_word = {status.upper(): status for status in STATUSES}
+        status = by_word.get(request.form.get('status', ''))
+        if status is None:
+            abort(400, f'status must be one of {", ".join(by_word)}.')
+        if not register.set_status(request.form.get('token', ''), status):
+            abort(404, 'There is no such subscription. The sandbox forgets all when it is '
+                       'restarted.')
+        return redirect(url_for('.show_subscriptions'), 303)
+
+    @pages.get('/subscriptions/export.csv')
+    def export_csv() -> Any:
+        try:
+            shape = Shape.from_query(request.args)
+        except BadChoice as error:
+            abort(400, str(error))
+        return Response(
+            export(register.entries(), shape, clock()), content_type='text/csv; charset=utf-8',
+            headers={'Content-Disposition': 'attachment; filename="subscriptions.csv"'})
 
     return pages

@@ -126,6 +126,7 @@ def test_an_address_without_its_last_slash_leads_on(client):
     method=st.sampled_from(['GET', 'POST', 'PUT', 'HEAD', 'OPTIONS', 'PATCH', 'TRACE']),
     path=st.sampled_from([
         '/', '/settings/subscription/', '/settings/subscription/acknowledge', '/subscriptions/',
+        '/subscriptions/status', '/subscriptions/export.csv',
         '/mailbox/', '/mailbox.json', '/mailbox/mode', '/admin/perma/registrar/7/change/',
         '/traffic/', '/traffic.json', '/pay', '/oneclick/pay', '/token/create', '/token/update',
         '/checkout/x', '/checkout/x/result', '/\ud83d', '/%00']),

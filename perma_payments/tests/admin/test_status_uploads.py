@@ -8,9 +8,10 @@ from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.http import HttpResponse
 from django.test import Client
+from django.utils import timezone
 
 from perma_payments.billing.customers import Customer
-from perma_payments.models import StatusUpload, SubscriptionAgreement
+from perma_payments.models import StaffTask, StatusUpload, SubscriptionAgreement
 
 from .. import ledger
 from ..ledger import REGISTRAR
@@ -114,6 +115,16 @@ def test_a_report_that_lacks_some_of_ours_or_is_shorter_or_the_same_is_said_to_b
     shorter = words(upload(report(*[(agreement, "CURRENT") for agreement in agreements[:10]])))
     assert "10 of 20 standing subscriptions are not in this report." in shorter
     assert "This report has 10 rows; the last one" in shorter
+
+
+def test_a_cancellation_that_is_marked_as_done_but_still_charged_is_said_to_be_so(upload):
+    done, opened = standing(2)
+    for agreement, ended in ((done, {"done_at": timezone.now(), "resolution": "done"}), (opened, {})):
+        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(cancellation_requested_at=timezone.now())
+        StaffTask.objects.create(kind="cancellation", agreement=agreement, **ended)
+
+    said = words(upload(report((done, "CURRENT"), (opened, "CURRENT"))))
+    assert f"The cancellation of {done.reference_number} is marked as done, but CyberSource still charges" in said
 
 
 @pytest.mark.parametrize(("data", "sentence"), [
