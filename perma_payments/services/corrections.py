@@ -43,7 +43,7 @@ def as_perma_would_see(
 
     Raises CannotCorrect. Changes the agreement at hand, and saves nothing.
     """
-    if status in WITH_TERMS and agreement.status in UNPAID:
+    if status in WITH_TERMS and (agreement.status in UNPAID or agreement.current_rate is None):
         _take_terms_of_checkout(agreement)
     if status in WITH_TERMS and agreement.current_rate is None:
         raise CannotCorrect(f"{agreement} has no terms, so it cannot be {status}.")

@@ -17,6 +17,9 @@ from ..models import OutgoingTransaction, SubscriptionAgreement
 # How many reference numbers or ids are named in one statement.
 CHUNK = 5_000
 
+# Monthly charges run on the 1st, yearly ones on the anniversary: the start of the schedule does not matter.
+_WITHOUT_START = (Frequency.MONTHLY, Frequency.ANNUALLY)
+
 T = TypeVar("T")
 
 
@@ -96,7 +99,7 @@ def work_out(
         checkouts = _checkouts_of(found)
         for agreement in found:
             row, checkout = by_reference[agreement.reference_number], checkouts.get(agreement.pk)
-            if agreement.status in UNPAID and row.status in WITH_TERMS and checkout is None:
+            if _needs_terms(agreement) and row.status in WITH_TERMS and checkout is None:
                 incomplete.append(agreement.reference_number)
             elif change := _change(agreement, row, checkout, today):
                 changes.append(change)
@@ -104,10 +107,18 @@ def work_out(
 
 
 def _checkouts_of(agreements: Iterable[SubscriptionAgreement]) -> dict[int, OutgoingTransaction]:
-    """The checkout that began each agreement."""
-    ids = [agreement.pk for agreement in agreements]
+    """The checkouts that began those of the agreements whose terms or dates depend on them."""
+    ids = [
+        agreement.pk for agreement in agreements
+        if _needs_terms(agreement) or agreement.current_frequency not in _WITHOUT_START
+    ]
     begun = OutgoingTransaction.objects.filter(kind=Kind.SUBSCRIBE, agreement_id__in=ids)
     return {outgoing.agreement_id: outgoing for outgoing in begun if outgoing.agreement_id is not None}
+
+
+def _needs_terms(agreement: SubscriptionAgreement) -> bool:
+    """Whether an agreement has never been paid, as far as we know, and so has no terms in force."""
+    return agreement.status in UNPAID or agreement.current_rate is None
 
 
 def _change(
@@ -118,7 +129,7 @@ def _change(
     if row.status == Status.CANCELED:
         # What was asked for is done.
         after["cancellation_requested_at"] = None
-    if agreement.status in UNPAID and checkout is not None:
+    if _needs_terms(agreement) and checkout is not None:
         # Its response went astray: the terms are those that were asked for.
         if row.status in WITH_TERMS:
             after |= checkout.terms
@@ -127,7 +138,6 @@ def _change(
     if row.status == Status.CURRENT:
         began_on = agreement.created_at.astimezone(UTC).date()
         after["paid_through"] = paid_through(
-            # Agreements from before this service have terms, but no checkout that began them.
             checkout.schedule if checkout else Schedule(Frequency(agreement.current_frequency or ""), began_on),
             created_on=began_on,
             today=today,

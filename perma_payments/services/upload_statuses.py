@@ -123,10 +123,10 @@ def _rows_of_ours(report: Report) -> list[ReportedRow]:
     without_token: dict[str, bool] = {}
     for chunk in chunks(report.rows):
         without_token |= {
-            reference: status in UNPAID and not token
-            for reference, status, token in SubscriptionAgreement.objects.filter(
+            reference: (status in UNPAID or rate is None) and not token
+            for reference, status, rate, token in SubscriptionAgreement.objects.filter(
                 reference_number__in=[row.reference_number for row in chunk]
-            ).values_list("reference_number", "status", "payment_token")
+            ).values_list("reference_number", "status", "current_rate", "payment_token")
         }
     return [
         ReportedRow(

@@ -194,6 +194,15 @@ def test_a_subscription_whose_response_went_astray_is_completed(staff, unpaid):
     assert state(agreement)["payment_token"] == "7408214003316000001234"
 
 
+def test_a_subscription_that_was_reported_as_ended_before_it_was_ever_paid_is_completed_when_it_lives(staff):
+    agreement = ledger.agreement()
+    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    apply(report((agreement, "COMPLETED")), staff)
+    apply(report((agreement, "CURRENT")), staff)
+
+    assert standing_subscription(REGISTRAR, now=NOW).rate == Decimal("45.00")
+
+
 @pytest.mark.parametrize("token", ["", "no token", "1" * 40, "7.40821E+21"])
 def test_a_subscription_is_completed_without_a_usable_subscription_id(staff, token):
     agreement = ledger.agreement()
