@@ -13,6 +13,7 @@ import dj_database_url
 import psycopg2.extensions
 from csp.constants import NONE, SELF
 from dotenv import load_dotenv
+from pghistory import ContextJSONField
 
 from . import development
 from .cybersource.checkout import DEFAULT_PATHS
@@ -126,6 +127,10 @@ DATABASES = {"default": env.read(
 # Refused callbacks are counted per process, only so that their warnings do not flood the log.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
+
+# Who changed the ledger and why stands in the history's own rows, which cannot be changed, and not in a row that
+# many of them share and each of them would write again.
+PGHISTORY_CONTEXT_FIELD = ContextJSONField()
 
 STATIC_URL = "/static/"
 # Served from where they lie: a handful of files need no build step.

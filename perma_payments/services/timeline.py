@@ -116,7 +116,7 @@ def story_of(subject: SubscriptionAgreement | Purchase) -> list[Entry]:
 
 
 def _history_of(model: Any) -> Any:
-    return model.pgh_event_model.objects.select_related("pgh_context").order_by("pgh_id")
+    return model.pgh_event_model.objects.order_by("pgh_id")
 
 
 # --- Requests and responses --------------------------------------------------------------------------
@@ -187,7 +187,7 @@ class _References:
     """The people and the reports that the history names by their ids, read at once."""
 
     def __init__(self, contexts: Iterable[Any], enders: set[int]) -> None:
-        notes = [context.metadata for context in contexts if context is not None]
+        notes = [context for context in contexts if context is not None]
         self.people = User.objects.in_bulk(enders | {note["user"] for note in notes if note.get("user")})
         self.uploads = {
             upload.pk: str(upload)
@@ -244,7 +244,7 @@ def _unseen(model: Any, event: Any, updates: Container[int]) -> tuple[str, ...]:
 
 def _note(event: Any) -> Mapping[str, Any]:
     """What was said of a change while it was made."""
-    note: Mapping[str, Any] = event.pgh_context.metadata if event.pgh_context is not None else {}
+    note: Mapping[str, Any] = event.pgh_context or {}
     return note
 
 

@@ -234,7 +234,7 @@ def _changed_since(upload: StatusUpload) -> list[str]:
             History.objects.filter(pgh_obj__in=chunk)
             .order_by("pgh_obj_id", "-pgh_id")
             .distinct("pgh_obj_id")
-            .values_list("pgh_obj_id", "pgh_context__metadata")
+            .values_list("pgh_obj_id", "pgh_context")
         )
         moved += [
             references[agreement]

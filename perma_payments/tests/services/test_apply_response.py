@@ -439,4 +439,4 @@ def test_the_history_tells_which_response_changed_an_agreement():
 
     inserted, updated = outgoing.agreement.events.order_by("pgh_id")
     assert (inserted.status, updated.status) == ("Pending", "Current")
-    assert updated.pgh_context.metadata == {"source": "CyberSource's response", "response": response.pk}
+    assert updated.pgh_context == {"source": "CyberSource's response", "response": response.pk}

@@ -47,7 +47,7 @@ def test_the_history_says_that_the_customer_asked(mailbox):
     agreement = ledger.standing_agreement()
     cancel()
 
-    assert agreement.events.last().pgh_context.metadata == {"source": "the customer's request"}
+    assert agreement.events.last().pgh_context == {"source": "the customer's request"}
 
 
 @pytest.mark.parametrize("same_message", [True, False])

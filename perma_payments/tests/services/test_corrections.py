@@ -39,7 +39,7 @@ def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
 
     agreement.refresh_from_db()
     assert (agreement.status, agreement.paid_through) == ("Hold", LATER)
-    assert agreement.events.order_by("pgh_id").last().pgh_context.metadata == {
+    assert agreement.events.order_by("pgh_id").last().pgh_context == {
         "source": "staff", "user": staff.pk, "reason": "The bank called.",
     }
 

@@ -167,7 +167,7 @@ def test_a_task_that_is_done_says_by_whom_when_and_how(staff):
     # It was asked for, and CyberSource will report it.
     task.agreement.refresh_from_db()
     assert task.agreement.cancellation_requested_at == NOW
-    context = task.events.last().pgh_context.metadata
+    context = task.events.last().pgh_context
     assert context == {"source": "staff", "user": staff.pk, "reason": "Cancelled it."}
 
 

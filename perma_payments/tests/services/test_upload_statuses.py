@@ -173,7 +173,7 @@ def test_the_history_names_the_upload_and_who_confirmed_it(staff):
     agreement = standing()
     upload = apply(report((agreement, "HOLD")), staff)
 
-    assert agreement.events.order_by("pgh_id").last().pgh_context.metadata == {
+    assert agreement.events.order_by("pgh_id").last().pgh_context == {
         "source": "status report", "upload": upload.pk, "user": staff.pk,
     }
 
