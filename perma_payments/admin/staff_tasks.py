@@ -5,6 +5,7 @@ from typing import Any
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
+from django.db import OperationalError
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
@@ -82,6 +83,10 @@ class StaffTaskAdmin(LedgerAdmin):
                     messages.warning(request, "Nothing was changed: the task had ended already.")
                 except StaffTask.DoesNotExist:
                     raise Http404 from None
+                except OperationalError:
+                    messages.error(
+                        request, "Nothing was changed: someone else is at this subscription. Please try again."
+                    )
             return HttpResponseRedirect(reverse("admin:perma_payments_stafftask_change", args=[task_id]))
 
         return self.admin_site.admin_view(view)

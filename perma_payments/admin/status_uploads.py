@@ -102,11 +102,11 @@ class StatusUploadAdmin(LedgerAdmin):
         upload = upload_statuses.confirm(
             upload_id, by=_user(request), leave_out="leave_out" in request.POST, now=timezone.now()
         )
-        return f"Confirmed: {len(upload.changes)} subscriptions are changed."
+        return f"Confirmed. Subscriptions changed: {len(upload.changes)}."
 
     def _undo(self, request: HttpRequest, upload_id: int) -> str:
         upload = upload_statuses.undo(upload_id, by=_user(request), now=timezone.now())
-        return f"Undone: {len(upload.changes)} subscriptions are as they were."
+        return f"Undone. Subscriptions that are as they were: {len(upload.changes)}."
 
     def _action(self, act: Callable[[HttpRequest, int], str]) -> Callable[..., HttpResponse]:
         @require_POST

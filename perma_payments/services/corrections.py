@@ -6,13 +6,14 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import pghistory
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ..billing.statuses import UNPAID, WITH_TERMS, PurchaseStatus, Status, is_standing
+from ..billing.statuses import WITH_TERMS, PurchaseStatus, Status, is_standing
 from ..billing.transactions import Kind
 from ..models import (
     OutgoingTransaction,
@@ -43,7 +44,7 @@ def as_perma_would_see(
 
     Raises CannotCorrect. Changes the agreement at hand, and saves nothing.
     """
-    if status in WITH_TERMS and (agreement.status in UNPAID or agreement.current_rate is None):
+    if status in WITH_TERMS and agreement.current_rate is None:
         _take_terms_of_checkout(agreement)
     if status in WITH_TERMS and agreement.current_rate is None:
         raise CannotCorrect(f"{agreement} has no terms, so it cannot be {status}.")
@@ -62,6 +63,9 @@ def correct_agreement(
         if (agreement.status, agreement.paid_through) == (status, paid_through):
             raise CannotCorrect("That is how it is already.")
         as_perma_would_see(agreement, status, paid_through, now=now)
+        if status == Status.CANCELED:
+            agreement.cancellation_requested_at = None
+            _end_tasks(TaskKind.CANCELLATION, {"agreement": agreement}, by, reason, now)
         agreement.save()
     logger.warning("%s corrected by user %s", agreement, by.pk)
     return agreement
@@ -99,14 +103,17 @@ def place_response(
         response.outgoing, response.applied_at, response.outcome = outgoing, None, ""
         response.save(update_fields=["outgoing", "applied_at", "outcome"])
         apply_response(response.pk, now=now)
-        for task in StaffTask.objects.select_for_update(no_key=True).filter(
-            kind=TaskKind.UNPLACED, response=response, done_at__isnull=True
-        ):
-            task.done_at, task.done_by, task.resolution, task.note = now, by, Resolution.DONE, reason
-            task.save(update_fields=["done_at", "done_by", "resolution", "note"])
+        _end_tasks(TaskKind.UNPLACED, {"response": response}, by, reason, now)
         response.refresh_from_db()
     logger.warning("response %s placed by user %s", response_id, by.pk)
     return response
+
+
+def _end_tasks(kind: TaskKind, about: dict[str, Any], by: User, note: str, now: datetime) -> None:
+    """End the tasks that the correction has done."""
+    for task in StaffTask.objects.select_for_update(no_key=True).filter(kind=kind, done_at__isnull=True, **about):
+        task.done_at, task.done_by, task.resolution, task.note = now, by, Resolution.DONE, note
+        task.save(update_fields=["done_at", "done_by", "resolution", "note"])
 
 
 @contextmanager

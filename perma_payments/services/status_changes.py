@@ -10,7 +10,7 @@ from django.db.models import QuerySet
 
 from ..billing.frequencies import Frequency, Schedule
 from ..billing.paid_through import paid_through
-from ..billing.statuses import UNPAID, WITH_TERMS, Status, goes_backwards
+from ..billing.statuses import WITH_TERMS, Status, goes_backwards
 from ..billing.transactions import Kind
 from ..models import OutgoingTransaction, SubscriptionAgreement
 
@@ -48,7 +48,18 @@ class Change:
     @property
     def is_rescue(self) -> bool:
         """Whether it completes an agreement whose response went astray (docs/statuses.md)."""
-        return self.before.get("status") in UNPAID
+        return "current_rate" in self.after
+
+    @property
+    def revives(self) -> bool:
+        """Whether a subscription that was not charged, as far as we knew, is."""
+        alive = (Status.CURRENT, Status.HOLD)
+        return self.after.get("status") in alive and self.before["status"] not in alive
+
+    @property
+    def shows_cancellation(self) -> bool:
+        """Whether it shows that a subscription is cancelled at CyberSource."""
+        return self.after.get("status") == Status.CANCELED or "cancellation_requested_at" in self.after
 
     @property
     def goes_backwards(self) -> bool:
@@ -118,7 +129,7 @@ def _checkouts_of(agreements: Iterable[SubscriptionAgreement]) -> dict[int, Outg
 
 def _needs_terms(agreement: SubscriptionAgreement) -> bool:
     """Whether an agreement has never been paid, as far as we know, and so has no terms in force."""
-    return agreement.status in UNPAID or agreement.current_rate is None
+    return agreement.current_rate is None
 
 
 def _change(
@@ -129,10 +140,9 @@ def _change(
     if row.status == Status.CANCELED:
         # What was asked for is done.
         after["cancellation_requested_at"] = None
-    if _needs_terms(agreement) and checkout is not None:
+    if _needs_terms(agreement) and checkout is not None and row.status in WITH_TERMS:
         # Its response went astray: the terms are those that were asked for.
-        if row.status in WITH_TERMS:
-            after |= checkout.terms
+        after |= checkout.terms
         if not agreement.payment_token:
             token = row.subscription_id
     if row.status == Status.CURRENT:

@@ -16,7 +16,6 @@ import pghistory
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 
-from ..billing.statuses import UNPAID, Status
 from ..cybersource.status_report import Report, read_report
 from ..models import (
     Resolution,
@@ -86,8 +85,10 @@ def confirm(upload_id: int, *, by: User, leave_out: bool, now: datetime) -> Stat
     except DataHasMoved:
         with transaction.atomic():
             upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
-            _look(upload, now)
-            upload.save()
+            # Somebody else may have confirmed it in the meantime.
+            if upload.state == UploadState.PREVIEWED:
+                _look(upload, now)
+                upload.save(update_fields=["changes", "incomplete_references"])
         raise
 
 
@@ -123,10 +124,10 @@ def _rows_of_ours(report: Report) -> list[ReportedRow]:
     without_token: dict[str, bool] = {}
     for chunk in chunks(report.rows):
         without_token |= {
-            reference: (status in UNPAID or rate is None) and not token
-            for reference, status, rate, token in SubscriptionAgreement.objects.filter(
+            reference: rate is None and not token
+            for reference, rate, token in SubscriptionAgreement.objects.filter(
                 reference_number__in=[row.reference_number for row in chunk]
-            ).values_list("reference_number", "status", "current_rate", "payment_token")
+            ).values_list("reference_number", "current_rate", "payment_token")
         }
     return [
         ReportedRow(
@@ -160,7 +161,7 @@ def _confirm(upload_id: int, by: User, leave_out: bool, now: datetime) -> Status
             "a better file."
         )
     previewed = upload.changes
-    _lock_customers_of_rescues(previewed)
+    _lock_customers_of_revived(previewed)
     _lock(previewed)
     plan = _look(upload, now)
     if upload.changes != previewed:
@@ -180,10 +181,10 @@ def _confirm(upload_id: int, by: User, leave_out: bool, now: datetime) -> Status
     return upload
 
 
-def _lock_customers_of_rescues(changes: Sequence[dict[str, Any]]) -> None:
-    """A rescue may give a customer a second subscription, and so may a callback at the same time."""
-    rescued = [change["agreement"] for change in changes if Change.from_json(change).is_rescue]
-    customers = {agreement.customer for agreement in SubscriptionAgreement.objects.filter(pk__in=rescued)}
+def _lock_customers_of_revived(changes: Sequence[dict[str, Any]]) -> None:
+    """A report may give a customer a second subscription, and so may a callback at the same time."""
+    revived = [change["agreement"] for change in changes if Change.from_json(change).revives]
+    customers = {agreement.customer for agreement in SubscriptionAgreement.objects.filter(pk__in=revived)}
     for customer in sorted(customers):
         lock_customer(customer)
 
@@ -246,7 +247,7 @@ def _changed_since(upload: StatusUpload) -> list[str]:
 
 def _end_cancellations(changes: Sequence[Change], upload: StatusUpload, by: User, now: datetime) -> list[int]:
     """End the cancellations that the report shows to be done; return the tasks."""
-    canceled = [change.agreement for change in changes if change.after.get("status") == Status.CANCELED]
+    canceled = [change.agreement for change in changes if change.shows_cancellation]
     ended = []
     for chunk in chunks(canceled):
         for task in StaffTask.objects.filter(
@@ -260,10 +261,10 @@ def _end_cancellations(changes: Sequence[Change], upload: StatusUpload, by: User
 
 
 def _open_second_subscriptions(changes: Sequence[Change], now: datetime) -> list[int]:
-    """Tell staff of customers whom a rescue has given a second standing subscription; return the tasks."""
+    """Tell staff of customers whom the report has given a second standing subscription; return the tasks."""
     opened = []
     for change in changes:
-        if not change.is_rescue:
+        if not change.revives:
             continue
         agreement = SubscriptionAgreement.objects.get(pk=change.agreement)
         standing = SubscriptionAgreement.objects.of(agreement.customer).standing(now)

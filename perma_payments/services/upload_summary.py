@@ -89,6 +89,13 @@ def _warnings(upload: StatusUpload, changes: list[Change], now: datetime) -> lis
     today = now.astimezone(UTC).date()
     if upload.made_on is not None and today - upload.made_on > OLD:
         warnings.append(f"This report is old: it says that it was made on {upload.made_on}.")
+    elif upload.made_on is not None and (upload.made_on.year, upload.made_on.month) != (today.year, today.month):
+        warnings.append(
+            f"This report was made on {upload.made_on}, before this month's charges; what it calls Current would "
+            "count as paid through this month all the same."
+        )
+    if last is not None and last.uploaded_at > upload.uploaded_at:
+        warnings.append(f"A later report has been confirmed since this one was uploaded: the {last}.")
     if upload.incomplete_references:
         warnings.append(
             f"{_count(len(upload.incomplete_references), 'subscription')} cannot be completed, because no "

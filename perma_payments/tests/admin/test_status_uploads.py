@@ -61,12 +61,13 @@ def test_upload_look_confirm_undo(staff, upload):
 
     pk = StatusUpload.objects.get().pk
     confirmed = words(staff.post(f"{LIST}{pk}/confirm/", follow=True))
-    assert "Confirmed: 20 subscriptions are changed." in confirmed
+    assert "Confirmed. Subscriptions changed: 20." in confirmed
     assert "Confirmed by staff" in confirmed
     agreement.refresh_from_db()
     assert agreement.status == "Hold"
 
-    assert "Undone: 20 subscriptions are as they were." in words(staff.post(f"{LIST}{pk}/undo/", follow=True))
+    undone = words(staff.post(f"{LIST}{pk}/undo/", follow=True))
+    assert "Undone. Subscriptions that are as they were: 20." in undone
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
@@ -82,7 +83,7 @@ def test_an_unknown_status_among_good_rows_is_named_and_must_be_left_out(staff, 
     assert "Some rows could not be read, so nothing was applied." in words(
         staff.post(f"{LIST}{pk}/confirm/", follow=True)
     )
-    assert "Confirmed: 2 subscriptions" in words(
+    assert "Subscriptions changed: 2." in words(
         staff.post(f"{LIST}{pk}/confirm/", {"leave_out": "on"}, follow=True)
     )
 

@@ -136,3 +136,21 @@ def test_a_response_is_placed_once_and_only_where_there_is_a_transaction(staff):
     place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
     with pytest.raises(CannotCorrect, match="placed already"):
         place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+
+
+def test_a_correction_to_canceled_does_what_was_asked_for(staff):
+    agreement = ledger.standing_agreement(cancellation_requested_at=NOW)
+    task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    correct_agreement(agreement.pk, Status.CANCELED, LATER, by=staff, reason="Cancelled there.", now=NOW)
+
+    agreement.refresh_from_db()
+    task.refresh_from_db()
+    assert (agreement.cancellation_requested_at, task.resolution) == (None, "done")
+
+
+def test_a_wrong_correction_that_is_put_back_keeps_the_terms_in_force(staff):
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE, ledger.standing_agreement(current_link_limit="500"))
+    for status in (Status.PENDING, Status.CURRENT):
+        correct_agreement(outgoing.agreement.pk, status, LATER, by=staff, reason="x", now=NOW)
+
+    assert standing_subscription(REGISTRAR, now=NOW).link_limit == "500"

@@ -13,6 +13,7 @@ from perma_payments.models import StaffTask, StatusUpload, SubscriptionAgreement
 from perma_payments.services import staff_tasks
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.report_status import standing_subscription
+from perma_payments.services.status_changes import Change
 from perma_payments.services.upload_statuses import CannotBeDone, DataHasMoved, confirm, preview, undo
 
 from .. import cyber_source, ledger
@@ -317,3 +318,29 @@ def test_a_cancellation_that_staff_ended_themselves_stays_ended(staff):
 
     task.refresh_from_db()
     assert (task.resolution, task.note) == ("done", "Cancelled.")
+
+
+def test_a_report_ends_the_cancellation_of_what_was_canceled_by_hand_before(staff):
+    agreement = standing(status="Canceled", cancellation_requested_at=NOW)
+    task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    apply(report((agreement, "CANCELED")), staff)
+
+    task.refresh_from_db()
+    assert task.resolution == "done"
+
+
+def test_a_subscription_that_ends_unpaid_is_no_rescue_and_takes_no_token(staff):
+    agreement = ledger.agreement()
+    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    upload = apply(report((agreement, "SUPERSEDED")), staff)
+
+    assert not any(Change.from_json(change).is_rescue for change in upload.changes)
+    assert (state(agreement)["status"], state(agreement)["payment_token"]) == ("Superseded", "")
+
+
+def test_a_report_that_brings_back_a_second_subscription_is_told_to_staff(staff):
+    standing()
+    ended = standing(status="Completed")
+    apply(report((ended, "CURRENT")), staff)
+
+    assert StaffTask.objects.get().kind == "second subscription"
