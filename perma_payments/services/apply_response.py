@@ -139,19 +139,15 @@ class _Application:
         authorized = _amount(self.response.auth_amount)
         return authorized is not None and authorized >= self.outgoing.amount
 
-    def _others(self) -> QuerySet[Response]:
-        """The other responses of this transaction that say that money moved."""
-        return Response.objects.filter(outgoing=self.outgoing, decision__in=_MONEY_MOVED).exclude(
-            pk=self.response.pk
-        )
+    def _granted(self) -> QuerySet[Response]:
+        """The other responses of this transaction that said that money moved, and took effect."""
+        return Response.objects.filter(
+            outgoing=self.outgoing, decision__in=_MONEY_MOVED, outcome=Outcome.TOOK_EFFECT
+        ).exclude(pk=self.response.pk)
 
     def _is_second_charge(self) -> bool:
         """Whether this transaction was charged before, as another attempt (cybersource.md §5.3)."""
-        granted = self._others().filter(outcome=Outcome.TOOK_EFFECT)
-        return self._is_sale() and granted.exclude(transaction_id=self.response.transaction_id).exists()
-
-    def _has_taken_effect(self) -> bool:
-        return self._others().filter(outcome=Outcome.TOOK_EFFECT).exists()
+        return self._is_sale() and self._granted().exclude(transaction_id=self.response.transaction_id).exists()
 
     # --- What it does -------------------------------------------------------------------------------
 
@@ -183,7 +179,7 @@ class _Application:
         elif self._came_after_a_later_one(Kind.CHANGE):
             yield TaskKind.OUT_OF_ORDER
         else:
-            if not self._has_taken_effect():
+            if not self._granted().exists():
                 agreement.take_terms(self.outgoing.terms)
             yield from self._set_token(agreement)
             self._save(agreement)

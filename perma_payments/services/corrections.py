@@ -6,7 +6,6 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any
 from uuid import UUID
 
 import pghistory
@@ -29,6 +28,7 @@ from ..perma.replies import Subscription
 from .apply_response import apply_response
 from .locks import lock_customer
 from .report_status import describe
+from .staff_tasks import end_open
 
 logger = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ def correct_agreement(
         as_perma_would_see(agreement, status, paid_through, now=now)
         if status == Status.CANCELED:
             agreement.cancellation_requested_at = None
-            _end_tasks(TaskKind.CANCELLATION, {"agreement": agreement}, by, reason, now)
+            cancellations = StaffTask.objects.filter(kind=TaskKind.CANCELLATION, agreement=agreement)
+            end_open(cancellations, Resolution.DONE, by=by, note=reason, now=now)
         agreement.save()
     logger.warning("%s corrected by user %s", agreement, by.pk)
     return agreement
@@ -103,17 +104,11 @@ def place_response(
         response.outgoing, response.applied_at, response.outcome = outgoing, None, ""
         response.save(update_fields=["outgoing", "applied_at", "outcome"])
         apply_response(response.pk, now=now)
-        _end_tasks(TaskKind.UNPLACED, {"response": response}, by, reason, now)
+        unplaced = StaffTask.objects.filter(kind=TaskKind.UNPLACED, response=response)
+        end_open(unplaced, Resolution.DONE, by=by, note=reason, now=now)
         response.refresh_from_db()
     logger.warning("response %s placed by user %s", response_id, by.pk)
     return response
-
-
-def _end_tasks(kind: TaskKind, about: dict[str, Any], by: User, note: str, now: datetime) -> None:
-    """End the tasks that the correction has done."""
-    for task in StaffTask.objects.select_for_update(no_key=True).filter(kind=kind, done_at__isnull=True, **about):
-        task.done_at, task.done_by, task.resolution, task.note = now, by, Resolution.DONE, note
-        task.save(update_fields=["done_at", "done_by", "resolution", "note"])
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from datetime import datetime
 import pghistory
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import QuerySet
 
 from ..models import Purchase, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from .locks import lock_customer
@@ -66,17 +67,33 @@ def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: date
         if agreement and task.kind == TaskKind.CANCELLATION and resolution == Resolution.WITHDRAWN:
             agreement.cancellation_requested_at = None
             agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
-        task.done_at, task.done_by, task.resolution, task.note = now, by, resolution, note
-        task.save(update_fields=["done_at", "done_by", "resolution", "note"])
+        _write_end(task, resolution, by=by, note=note, now=now)
     logger.info("staff task %s ended: %s", task_id, resolution.value)
     return task
 
 
+def end_open(
+    tasks: QuerySet[StaffTask], resolution: Resolution, *, by: User | None, note: str, now: datetime
+) -> list[int]:
+    """End those of the tasks that are open, and return them; ``by`` is None where no person did it.
+
+    One by one, so that the history has each.
+    """
+    ended = []
+    for task in tasks.filter(done_at__isnull=True).select_for_update(no_key=True):
+        _write_end(task, resolution, by=by, note=note, now=now)
+        ended.append(task.pk)
+    return ended
+
+
 def withdraw_not_applied(response: Response, *, now: datetime) -> None:
     """End the task that asked to apply a response, now that it is applied."""
-    # One by one, so that the history has each.
-    for task in StaffTask.objects.filter(kind=TaskKind.NOT_APPLIED, response=response, done_at__isnull=True):
-        task.done_at = now
-        task.resolution = Resolution.WITHDRAWN
-        task.note = "Applied by a later try."
-        task.save(update_fields=["done_at", "resolution", "note"])
+    end_open(
+        StaffTask.objects.filter(kind=TaskKind.NOT_APPLIED, response=response), Resolution.WITHDRAWN,
+        by=None, note="Applied by a later try.", now=now,
+    )
+
+
+def _write_end(task: StaffTask, resolution: Resolution, *, by: User | None, note: str, now: datetime) -> None:
+    task.done_at, task.done_by, task.resolution, task.note = now, by, resolution, note
+    task.save(update_fields=["done_at", "done_by", "resolution", "note"])

@@ -27,6 +27,7 @@ from ..models import (
 )
 from ..models.fields import TOKEN_PATTERN
 from .locks import lock_customer
+from .staff_tasks import end_open
 from .status_changes import Change, Plan, ReportedRow, chunks, work_out
 
 logger = logging.getLogger(__name__)
@@ -248,15 +249,12 @@ def _changed_since(upload: StatusUpload) -> list[str]:
 def _end_cancellations(changes: Sequence[Change], upload: StatusUpload, by: User, now: datetime) -> list[int]:
     """End the cancellations that the report shows to be done; return the tasks."""
     canceled = [change.agreement for change in changes if change.shows_cancellation]
-    ended = []
+    ended: list[int] = []
     for chunk in chunks(canceled):
-        for task in StaffTask.objects.filter(
-            kind=TaskKind.CANCELLATION, agreement__in=chunk, done_at__isnull=True
-        ).select_for_update(no_key=True):
-            task.done_at, task.done_by, task.resolution = now, by, Resolution.DONE
-            task.note = f"Reported as Canceled by the {upload}."
-            task.save(update_fields=["done_at", "done_by", "resolution", "note"])
-            ended.append(task.pk)
+        ended += end_open(
+            StaffTask.objects.filter(kind=TaskKind.CANCELLATION, agreement__in=chunk), Resolution.DONE,
+            by=by, note=f"Reported as Canceled by the {upload}.", now=now,
+        )
     return ended
 
 
@@ -281,8 +279,7 @@ def _take_tasks_back(upload: StatusUpload, by: User, now: datetime) -> None:
     for task in StaffTask.objects.filter(pk__in=upload.tasks_ended).select_for_update(no_key=True):
         task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])
-    opened = StaffTask.objects.filter(pk__in=upload.tasks_opened, done_at__isnull=True)
-    for task in opened.select_for_update(no_key=True):
-        task.done_at, task.done_by, task.resolution = now, by, Resolution.WITHDRAWN
-        task.note = f"The {upload} was undone."
-        task.save(update_fields=["done_at", "done_by", "resolution", "note"])
+    end_open(
+        StaffTask.objects.filter(pk__in=upload.tasks_opened), Resolution.WITHDRAWN,
+        by=by, note=f"The {upload} was undone.", now=now,
+    )

@@ -36,6 +36,11 @@ def open_message(request: HttpRequest, message_class: type[M]) -> tuple[M, Opene
     return message, opened
 
 
+def sealed(reply: bytes, opened: Opened) -> HttpResponse:
+    """The answer to a message of Perma.cc's servers, sealed with the key that the message came with."""
+    return JsonResponse({"encrypted_data": perma_keys().seal(reply, key_id=opened.key_id)})
+
+
 def carried_by_browser(*, get: View | None) -> Callable[[View], View]:
     """Make a view a route for messages that the customer's browser carries.
 

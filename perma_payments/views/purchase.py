@@ -4,12 +4,11 @@ import logging
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
-from ..keyrings import perma_keys
 from ..perma import replies
 from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage, PurchaseMessage
 from ..services import purchase as purchases
 from . import pages
-from .incoming import carried_by_browser, from_perma_servers, open_message
+from .incoming import carried_by_browser, from_perma_servers, open_message, sealed
 
 logger = logging.getLogger(__name__)
 
@@ -40,4 +39,4 @@ def purchase_history(request: HttpRequest) -> HttpResponse:
     reply = replies.purchase_history(
         message.customer, purchases=purchases.paid_purchases(message.customer), now=timezone.now()
     )
-    return JsonResponse({"encrypted_data": perma_keys().seal(reply, key_id=opened.key_id)})
+    return sealed(reply, opened)

@@ -1,12 +1,11 @@
 """``/subscription/``: Perma.cc asks for a customer's status."""
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
-from ..keyrings import perma_keys
 from ..perma import replies
 from ..perma.messages import SubscriptionMessage
 from ..services.report_status import standing_subscription, unacknowledged_purchases
-from .incoming import from_perma_servers, open_message
+from .incoming import from_perma_servers, open_message, sealed
 
 
 @from_perma_servers
@@ -20,4 +19,4 @@ def subscription(request: HttpRequest) -> HttpResponse:
         purchases=unacknowledged_purchases(message.customer),
         now=now,
     )
-    return JsonResponse({"encrypted_data": perma_keys().seal(reply, key_id=opened.key_id)})
+    return sealed(reply, opened)
