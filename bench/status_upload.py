@@ -120,8 +120,8 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
 
     Agreements = upload_statuses.SubscriptionAgreement.objects
     upload = step(partial(upload_statuses.preview, data, by=someone, now=now))
-    if len(upload.changes) != rows:
-        raise SystemExit(f"{len(upload.changes)} of {rows} rows would change something.")
+    if upload.change_count != rows:
+        raise SystemExit(f"{upload.change_count} of {rows} rows would change something.")
     step(page)
     step(partial(upload_statuses.confirm, upload.pk, by=someone, leave_out=False, now=now))
     check(Hold=rows // 2, Current=rows // 2)

@@ -102,7 +102,7 @@ def address_of(request: HttpRequest | None) -> str | None:
     else:
         text = request.META.get("REMOTE_ADDR", "")
     try:
-        address = ipaddress.ip_address(text.strip())
+        address = ipaddress.ip_address(_without_port(text.strip()))
     except ValueError:
         return None
     if isinstance(address, ipaddress.IPv4Address):
@@ -110,6 +110,13 @@ def address_of(request: HttpRequest | None) -> str | None:
     if address.ipv4_mapped:
         return str(address.ipv4_mapped)
     return str(ipaddress.ip_network((int(address), IPV6_NETWORK), strict=False))
+
+
+def _without_port(text: str) -> str:
+    """An address as some proxies write it: 192.0.2.1:5678, or [2001:db8::1]:5678."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 @receiver(user_logged_in)

@@ -8,27 +8,36 @@ from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
 from django.db import OperationalError
+from django.db.models import QuerySet
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from ..cybersource.status_report import MAX_BYTES, UnreadableReport
+from ..cybersource.status_report import UnreadableReport, refuse_size
 from ..models import StatusUpload, UploadState
 from ..services import upload_statuses
-from ..services.upload_summary import summarize
+from ..services.upload_summary import changes_of, summarize
 from .ledger import LedgerAdmin
 
 CHANGES_PER_PAGE = 200
 PROBLEMS_SHOWN = 200
+
+CHOOSE = "Choose the CSV file that you have downloaded from the Business Center."
 
 
 class UploadForm(forms.Form):
     """Where the file is chosen."""
 
     report = forms.FileField(
-        label="Report", help_text="The CSV file of subscriptions, as the Business Center gives it: up to 20 MB."
+        label="Report", help_text="The CSV file of subscriptions, as the Business Center gives it: up to 20 MB.",
+        # Of what is in the file the reader says more.
+        allow_empty_file=True,
+        error_messages={
+            "required": f"A file was expected, and none was chosen. {CHOOSE}",
+            "invalid": f"A file was expected, and something else came. {CHOOSE}",
+        },
     )
 
 
@@ -36,8 +45,10 @@ class StatusUploadAdmin(LedgerAdmin):
     """Uploads, the newest first; each has a page that says what it would do or did."""
 
     list_display = (
-        "uploaded_at", "uploaded_by", "state", "row_count", "matched_count", "confirmed_at", "undone_at",
+        "uploaded_at", "uploaded_by", "state", "row_count", "matched_count", "change_count", "confirmed_at",
+        "undone_at",
     )
+    list_select_related = ("uploaded_by",)
     list_filter = ("state",)
     ordering = ("-uploaded_at",)
     change_list_template = "perma_payments/admin/status_uploads.html"
@@ -52,6 +63,12 @@ class StatusUploadAdmin(LedgerAdmin):
             *super().get_urls(),
         ]
 
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StatusUpload]:
+        """Without what may be long, and no list shows."""
+        return super().get_queryset(request).defer(
+            "problems", "duplicates", "unknown_references", "warnings", "tasks_ended", "tasks_opened"
+        )
+
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, with a link to the upload page for those who may upload."""
         return super().changelist_view(request, {**(extra_context or {}), "may_upload": self._may_upload(request)})
@@ -62,10 +79,10 @@ class StatusUploadAdmin(LedgerAdmin):
             raise PermissionDenied
         form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
         if form.is_valid():
-            # One byte more than is allowed says that it is too much.
-            data = form.cleaned_data["report"].read(MAX_BYTES + 1)
+            file = form.cleaned_data["report"]
             try:
-                upload = upload_statuses.preview(data, by=_user(request), now=timezone.now())
+                refuse_size(file.size)
+                upload = upload_statuses.preview(file.read(), by=_user(request), now=timezone.now())
             except UnreadableReport as problem:
                 form.add_error("report", str(problem))
             else:
@@ -83,14 +100,20 @@ class StatusUploadAdmin(LedgerAdmin):
             raise Http404
         if not self.has_view_permission(request, upload):
             raise PermissionDenied
-        summary = summarize(upload, now=timezone.now())
-        page = Paginator(summary.changes, CHANGES_PER_PAGE).get_page(request.GET.get("page"))
+        now = timezone.now()
+        # With what get_queryset leaves to the lists, at once.
+        upload = StatusUpload.objects.select_related("uploaded_by", "confirmed_by", "undone_by").get(pk=upload.pk)
+        changes = changes_of(upload).select_related("agreement").order_by("agreement")
+        has_expired = upload.has_expired(now)
+        may_confirm = upload.state == UploadState.PREVIEWED and not has_expired and upload.matched_count > 0
         context = {
             **self.admin_site.each_context(request), **(extra_context or {}),
             "title": f"The {upload}", "opts": self.opts,
-            "upload": upload, "summary": summary, "page": page,
-            "problems": upload.problems[:PROBLEMS_SHOWN], "problems_hidden": len(upload.problems) - PROBLEMS_SHOWN,
-            "may_confirm": self._may_upload(request) and upload.state == UploadState.PREVIEWED,
+            "upload": upload, "has_expired": has_expired, "summary": summarize(upload),
+            "page": Paginator(changes, CHANGES_PER_PAGE).get_page(request.GET.get("page")),
+            "problems": upload.problems[:PROBLEMS_SHOWN], "problem_count": len(upload.problems),
+            "problems_hidden": len(upload.problems) - PROBLEMS_SHOWN,
+            "may_confirm": may_confirm and self._may_upload(request),
             "may_undo": self._may_upload(request) and upload.state == UploadState.CONFIRMED,
         }
         return TemplateResponse(request, "perma_payments/admin/status_upload.html", context)
@@ -102,11 +125,11 @@ class StatusUploadAdmin(LedgerAdmin):
         upload = upload_statuses.confirm(
             upload_id, by=_user(request), leave_out="leave_out" in request.POST, now=timezone.now()
         )
-        return f"Confirmed. Subscriptions changed: {len(upload.changes)}."
+        return f"Confirmed. Subscriptions changed: {upload.change_count:,}."
 
     def _undo(self, request: HttpRequest, upload_id: int) -> str:
         upload = upload_statuses.undo(upload_id, by=_user(request), now=timezone.now())
-        return f"Undone. Subscriptions that are as they were: {len(upload.changes)}."
+        return f"Undone. Subscriptions that are as they were: {upload.change_count:,}."
 
     def _action(self, act: Callable[[HttpRequest, int], str]) -> Callable[..., HttpResponse]:
         @require_POST

@@ -29,26 +29,31 @@ UNPAID = frozenset({Status.PENDING, Status.REJECTED, Status.ABORTED})
 # The agreement stands, or did until its paid_through: its terms and rate are always complete.
 WITH_TERMS = frozenset({Status.CURRENT, Status.HOLD, Status.CANCELED})
 
+# It is charged, or may be again: CyberSource has not ended it.
+ALIVE = frozenset({Status.CURRENT, Status.HOLD})
+
+# What a status report may say (cybersource.md §8.1).
+REPORTED = frozenset({Status.CURRENT, Status.HOLD, Status.CANCELED, Status.COMPLETED, Status.SUPERSEDED})
 
 # Endings, from which no subscription comes back as a rule.
-_ENDED = frozenset({Status.CANCELED, Status.COMPLETED, Status.SUPERSEDED})
+ENDED = REPORTED - ALIVE
 
 
 def goes_backwards(before: str, after: str) -> bool:
     """Whether a report calls a subscription alive that had ended: possible, but suspicious."""
-    return before in _ENDED and after not in _ENDED
+    return before in ENDED and after not in ENDED
 
 
 def is_standing(status: str, paid_through: datetime | None, now: datetime) -> bool:
     """Whether a subscription is shown to Perma.cc (perma.md §4): Current, Hold, or Canceled but still paid for."""
     if status == Status.CANCELED:
         return paid_through is not None and now <= paid_through
-    return status in (Status.CURRENT, Status.HOLD)
+    return status in ALIVE
 
 
 def is_alterable(status: str, *, cancellation_requested: bool) -> bool:
     """Whether the customer can change, update or cancel a subscription: it is charged, and goes on being so."""
-    return status in (Status.CURRENT, Status.HOLD) and not cancellation_requested
+    return status in ALIVE and not cancellation_requested
 
 
 def reported_status(status: str, *, cancellation_requested: bool) -> str:

@@ -17,6 +17,7 @@ ids, and no text made here quotes a cell, except a short status that we do not k
 import codecs
 import csv
 import io
+import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -189,17 +190,22 @@ def read_report(data: bytes, *, max_bytes: int = MAX_BYTES) -> Report:
 
     Raises UnreadableReport, and nothing else, for what is no status report at all.
     """
-    if len(data) > max_bytes:
-        raise UnreadableReport(
-            f"The file has {_megabytes(len(data))} MB; a status report of up to {_megabytes(max_bytes)} MB was "
-            "expected. Choose fewer subscriptions in the Business Center, or check that it is the right file."
-        )
+    refuse_size(len(data), max_bytes=max_bytes)
     encoding = _encoding(data)
     _refuse_other_kinds(data, encoding)
     table, records = _find_table(data, encoding)
     for line, cells, is_whole in records:
         table.add(line, cells, is_whole)
     return table.report()
+
+
+def refuse_size(size: int, *, max_bytes: int = MAX_BYTES) -> None:
+    """Refuse a file of so many bytes, perhaps before it is read. Raises UnreadableReport."""
+    if size > max_bytes:
+        raise UnreadableReport(
+            f"The file has {_megabytes(size)} MB; a status report of up to {_megabytes(max_bytes)} MB was "
+            "expected. Choose fewer subscriptions in the Business Center, or check that it is the right file."
+        )
 
 
 # --- From bytes to cells ----------------------------------------------------------------------------
@@ -309,7 +315,8 @@ def _is_blank(cells: Sequence[str]) -> bool:
 # --- What is no report ------------------------------------------------------------------------------
 
 def _megabytes(size: int) -> str:
-    return f"{size / (1024 * 1024):.1f}".removesuffix(".0")
+    # Rounded up: what is too much is not to look as if it were just enough.
+    return f"{math.ceil(size / (1024 * 1024) * 10) / 10:.1f}".removesuffix(".0")
 
 
 def _refuse_other_kinds(data: bytes, encoding: str) -> None:

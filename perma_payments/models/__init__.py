@@ -8,19 +8,23 @@ from .job_run import JobRun
 from .login_try import LoginTry
 from .purchase import Purchase
 from .reference_number import ReferenceNumber
+from .reported_status import CHANGED_BY_REPORTS, ReportedStatus
 from .response import Outcome, Response
 from .staff_task import Resolution, StaffTask, TaskKind
-from .status_upload import StatusUpload, UploadState
+from .status_upload import PREVIEW_LASTS, StatusUpload, UploadState
 from .transaction import OutgoingTransaction
 from .used_message import UsedMessage
 
 __all__ = [
+    "CHANGED_BY_REPORTS",
     "JobRun",
     "LoginTry",
     "OutgoingTransaction",
     "Outcome",
+    "PREVIEW_LASTS",
     "Purchase",
     "ReferenceNumber",
+    "ReportedStatus",
     "Resolution",
     "Response",
     "StaffTask",

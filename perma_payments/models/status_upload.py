@@ -1,4 +1,6 @@
 """Uploads of CyberSource's status reports: what each said about our subscriptions, and what it changed."""
+from datetime import datetime, timedelta
+
 import pgtrigger
 from django.conf import settings
 from django.db import models
@@ -16,30 +18,36 @@ class UploadState(models.TextChoices):
     UNDONE = "undone", "undone"
 
 
+# A preview is of its day: what it says is not true for ever, and it holds subscription ids.
+PREVIEW_LASTS = timedelta(days=1)
+
+
 class StatusUpload(models.Model):
     """One upload of a report. The file holds customers' names and is not kept.
 
-    ``rows`` are the report's rows about subscriptions of ours, as ``[line, reference number, status,
-    subscription id]``; they are emptied once the upload is confirmed. ``changes`` is what the upload
-    would do (previewed) or did; see services.upload_statuses.Change.
+    What the report says about each subscription of ours, and what that changes, is in ReportedStatus.
     """
 
     state = models.CharField(max_length=10, choices=UploadState.choices, default=UploadState.PREVIEWED)
     digest = models.CharField(max_length=64, help_text="SHA-256 of the file.")
     made_on = models.DateField("report made on", null=True, blank=True)
     row_count = models.PositiveIntegerField("rows in the report")
-    matched_count = models.PositiveIntegerField("rows about subscriptions of ours")
-    rows = models.JSONField(default=list)
-    problems = models.JSONField(default=list)
-    duplicates = models.JSONField(default=list)
-    unknown_count = models.PositiveIntegerField("rows about other subscriptions", default=0)
-    unknown_references = models.JSONField(default=list)
-    changes = models.JSONField(default=list)
-    incomplete_references = models.JSONField(
-        default=list, help_text="Subscriptions to complete that lack a checkout."
+    matched_count = models.PositiveIntegerField("subscriptions of ours", default=0)
+    change_count = models.PositiveIntegerField("changes", default=0)
+    problems = models.JSONField(default=list, help_text="Rows that could not be read: [line, why].")
+    unknown_statuses = models.JSONField(default=dict, help_text="Statuses never seen, and how often each came.")
+    spoilt_ids = models.PositiveIntegerField("subscription IDs that are none", default=0)
+    duplicate_count = models.PositiveIntegerField("reference numbers that came several times", default=0)
+    duplicates = models.JSONField(
+        default=list, help_text="Of ours, the first of them: [reference number, lines, statuses, which counts]."
     )
+    unknown_count = models.PositiveIntegerField("other reference numbers", default=0)
+    unknown_references = models.JSONField(
+        default=list, help_text="The first of them that look like reference numbers."
+    )
+    warnings = models.JSONField(default=list, help_text="What was said to be unusual, in sentences.")
     tasks_ended = models.JSONField(default=list, help_text="Cancellations that the report showed to be done.")
-    tasks_opened = models.JSONField(default=list, help_text="Second subscriptions that the report showed.")
+    tasks_opened = models.JSONField(default=list, help_text="Second subscriptions, and tokens that are missing.")
     uploaded_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     uploaded_at = models.DateTimeField(default=timezone.now)
     confirmed_by = models.ForeignKey(
@@ -70,3 +78,7 @@ class StatusUpload(models.Model):
 
     def __str__(self) -> str:
         return f"status report of {self.uploaded_at:%Y-%m-%d %H:%M} UTC"
+
+    def has_expired(self, now: datetime) -> bool:
+        """Whether it is a preview that is too old to be confirmed."""
+        return self.state == UploadState.PREVIEWED and now - self.uploaded_at > PREVIEW_LASTS

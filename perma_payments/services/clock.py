@@ -9,8 +9,10 @@ from django.db import transaction
 from ..models import JobRun
 from .daily_report import remind_of_overdue, send_daily_report
 from .locks import try_to_lock
+from .login_tries import forget_old_tries
 from .outbox import send_task_mails
 from .retry_responses import retry_responses
+from .upload_statuses import forget_ids_of_old_previews
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,14 @@ def retry(*, now: datetime) -> None:
             "tried again: responses applied %s, not applied %s; tasks mailed %s, not mailed %s",
             applied, not_applied, sent, not_sent,
         )
+
+
+def forget(*, now: datetime) -> None:
+    """Forget what is kept for a while only: ids in old previews of status reports, tries to log in."""
+    ids = forget_ids_of_old_previews(now=now)
+    tries = forget_old_tries(now=now)
+    if ids or tries:
+        logger.info("forgotten: subscription ids of old previews %s, tries to log in %s", ids, tries)
 
 
 def _do_or_log(job: str, now: datetime) -> bool:

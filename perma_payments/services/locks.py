@@ -4,10 +4,15 @@ Rows are locked with ``no_key``: their keys never change, and a plain FOR UPDATE
 writing rows that refer to them, evidence and staff tasks among them.
 """
 import hashlib
+from collections.abc import Iterable
 
 from django.db import connection
 
 from ..billing.customers import Customer
+
+
+# PostgreSQL has room for a few thousand locks in all.
+MANY_CUSTOMERS = 1_000
 
 
 def lock_customer(customer: Customer) -> None:
@@ -16,7 +21,21 @@ def lock_customer(customer: Customer) -> None:
     A customer has no row of its own here, so this is an advisory lock of PostgreSQL's.
     """
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_number(f"customer {customer}")])
+        cursor.execute(
+            "SELECT pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock(%s)",
+            [_ALL_CUSTOMERS, _number(f"customer {customer}")],
+        )
+
+
+def lock_customers(customers: Iterable[Customer]) -> None:
+    """Hold everything about some customers; about all there are, if they are very many."""
+    different = sorted(set(customers))
+    if len(different) <= MANY_CUSTOMERS:
+        for customer in different:
+            lock_customer(customer)
+        return
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ALL_CUSTOMERS])
 
 
 def wait_at_most(milliseconds: int) -> None:
@@ -37,3 +56,6 @@ def _number(name: str) -> int:
     """PostgreSQL's advisory locks are numbers. Two names that shared one would only wait for each other."""
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
+
+
+_ALL_CUSTOMERS = _number("all customers")

@@ -12,8 +12,13 @@ from django.utils.crypto import salted_hmac
 from ..models import LoginTry
 
 PERIOD = timedelta(minutes=15)
-MOST_PER_ACCOUNT = 5
+# Of one address with one account: somebody who mistypes, or guesses.
+MOST = 5
+# Of one address, whatever the account.
 MOST_PER_ADDRESS = 20
+# With one account, wherever from. More than of one address: a stranger who knows a name must not be able to keep
+# its owner out from a single address; few enough that guessing from very many addresses is hopeless.
+MOST_PER_ACCOUNT = 20
 
 
 class TooManyTries(Exception):
@@ -22,7 +27,6 @@ class TooManyTries(Exception):
 
 def begin(*, account: str, address: str | None, now: datetime) -> LoginTry:
     """Count a try as failed, until succeed() says otherwise. Raises TooManyTries, and then counts nothing."""
-    LoginTry.objects.filter(tried_at__lte=now - PERIOD).delete()
     this = LoginTry.objects.create(
         account=_digest("account", account.casefold()),
         address=_digest("address", address) if address else "", tried_at=now,
@@ -38,8 +42,17 @@ def succeed(this: LoginTry) -> None:
     this.delete()
 
 
+def forget_old_tries(*, now: datetime) -> int:
+    """Delete the tries that count no more; return how many there were."""
+    count, _ = LoginTry.objects.filter(tried_at__lte=now - PERIOD).delete()
+    return count
+
+
 def _too_many(this: LoginTry) -> bool:
     counted = LoginTry.objects.filter(tried_at__gt=this.tried_at - PERIOD)
+    # Those without an address count as if they all came from one.
+    if counted.filter(account=this.account, address=this.address).count() > MOST:
+        return True
     if counted.filter(account=this.account).count() > MOST_PER_ACCOUNT:
         return True
     return bool(this.address) and counted.filter(address=this.address).count() > MOST_PER_ADDRESS

@@ -1,8 +1,8 @@
 """What a status report does to each subscription: worked out here, applied by upload_statuses."""
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
 from django.conf import settings
@@ -10,11 +10,11 @@ from django.db.models import QuerySet
 
 from ..billing.frequencies import Frequency, Schedule
 from ..billing.paid_through import paid_through
-from ..billing.statuses import WITH_TERMS, Status, goes_backwards
+from ..billing.statuses import ALIVE, WITH_TERMS, Status
 from ..billing.transactions import Kind
 from ..models import OutgoingTransaction, SubscriptionAgreement
 
-# How many reference numbers or ids are named in one statement.
+# How many subscriptions are worked out at a time: memory does not grow with the report.
 CHUNK = 5_000
 
 # Monthly charges run on the 1st, yearly ones on the anniversary: the start of the schedule does not matter.
@@ -22,73 +22,48 @@ _WITHOUT_START = (Frequency.MONTHLY, Frequency.ANNUALLY)
 
 T = TypeVar("T")
 
+# Many subscriptions of a report share their schedule and their day.
+_paid_through = lru_cache(maxsize=CHUNK)(paid_through)
 
-class ReportedRow(NamedTuple):
-    """A report's row about a subscription of ours, as StatusUpload keeps it."""
 
-    line: int
+class Held(NamedTuple):
+    """An agreement, as we have it. A model instance of each would take most of the time that a report takes."""
+
+    id: int
     reference_number: str
+    status: str
+    payment_token: str
+    paid_through: datetime | None
+    cancellation_requested_at: datetime | None
+    current_rate: Decimal | None
+    current_frequency: str | None
+    current_link_limit: str | None
+    current_link_limit_effective_timestamp: datetime | None
+    created_at: datetime
+
+    @property
+    def needs_terms(self) -> bool:
+        """Whether it has never been paid, as far as we know, and so has no terms in force."""
+        return self.current_rate is None
+
+
+class Reported(NamedTuple):
+    """What a report says of an agreement. The id is empty if it is not one that could be a token."""
+
     status: str
     subscription_id: str
 
 
-@dataclass(frozen=True)
-class Change:
-    """What a report does to one agreement: the columns that change, as JSON has them, before and after.
+class Effect(NamedTuple):
+    """What a report does to an agreement, in the columns of ReportedStatus."""
 
-    ``token`` is the subscription's id where a rescued agreement takes it; it is not written down here.
-    """
-
-    agreement: int
-    reference_number: str
-    before: dict[str, Any]
-    after: dict[str, Any]
-    token: str = ""
-
-    @property
-    def is_rescue(self) -> bool:
-        """Whether it completes an agreement whose response went astray (docs/statuses.md)."""
-        return "current_rate" in self.after
-
-    @property
-    def revives(self) -> bool:
-        """Whether a subscription that was not charged, as far as we knew, is."""
-        alive = (Status.CURRENT, Status.HOLD)
-        return self.after.get("status") in alive and self.before["status"] not in alive
-
-    @property
-    def shows_cancellation(self) -> bool:
-        """Whether it shows that a subscription is cancelled at CyberSource."""
-        return self.after.get("status") == Status.CANCELED or "cancellation_requested_at" in self.after
-
-    @property
-    def goes_backwards(self) -> bool:
-        """Whether it brings back a subscription that had ended."""
-        return "status" in self.after and goes_backwards(self.before["status"], self.after["status"])
-
-    @property
-    def transition(self) -> tuple[str, str]:
-        """The status before and after. Where only the date moves, both are Current."""
-        return self.before.get("status", Status.CURRENT), self.after.get("status", Status.CURRENT)
-
-    def as_json(self) -> dict[str, Any]:
-        """What StatusUpload keeps of it."""
-        return {
-            "agreement": self.agreement, "reference_number": self.reference_number,
-            "before": self.before, "after": self.after, "takes_token": bool(self.token),
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Change":
-        """What as_json wrote, without the token."""
-        return cls(data["agreement"], data["reference_number"], data["before"], data["after"])
+    before: dict[str, Any] | None = None
+    after: dict[str, Any] | None = None
+    takes_token: bool = False
+    is_incomplete: bool = False
 
 
-class Plan(NamedTuple):
-    """What a report does: the changes, and the reference numbers of those that it cannot complete."""
-
-    changes: list[Change]
-    incomplete: list[str]
+NO_EFFECT = Effect()
 
 
 def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
@@ -97,76 +72,65 @@ def chunks(items: Sequence[T]) -> Iterator[Sequence[T]]:
         yield items[start : start + CHUNK]
 
 
-def work_out(
-    rows: Sequence[ReportedRow], agreements: QuerySet[SubscriptionAgreement], *, now: datetime
-) -> Plan:
-    """What the rows would do to those of the agreements that they name, in the order of the agreements' ids."""
+def held(agreements: QuerySet[SubscriptionAgreement]) -> list[Held]:
+    """The agreements of a query."""
+    return [Held(*row) for row in agreements.order_by().values_list(*Held._fields)]
+
+
+def work_out(rows: Iterable[tuple[Held, Reported]], *, now: datetime) -> Iterator[tuple[Held, Reported, Effect]]:
+    """What a report's rows, not too many at a time, do to the agreements that they are about."""
+    rows = list(rows)
     today = now.astimezone(UTC).date()
-    changes: list[Change] = []
-    incomplete: list[str] = []
-    for chunk in chunks(rows):
-        by_reference = {row.reference_number: row for row in chunk}
-        found = list(agreements.filter(reference_number__in=by_reference))
-        checkouts = _checkouts_of(found)
-        for agreement in found:
-            row, checkout = by_reference[agreement.reference_number], checkouts.get(agreement.pk)
-            if _needs_terms(agreement) and row.status in WITH_TERMS and checkout is None:
-                incomplete.append(agreement.reference_number)
-            elif change := _change(agreement, row, checkout, today):
-                changes.append(change)
-    return Plan(sorted(changes, key=lambda change: change.agreement), sorted(incomplete))
+    checkouts = _checkouts_of(agreement for agreement, _ in rows)
+    for agreement, reported in rows:
+        checkout = checkouts.get(agreement.id)
+        if agreement.needs_terms and reported.status in WITH_TERMS and checkout is None:
+            yield agreement, reported, Effect(is_incomplete=True)
+        else:
+            yield agreement, reported, _effect(agreement, reported, checkout, today)
 
 
-def _checkouts_of(agreements: Iterable[SubscriptionAgreement]) -> dict[int, OutgoingTransaction]:
+def _checkouts_of(agreements: Iterable[Held]) -> dict[int, OutgoingTransaction]:
     """The checkouts that began those of the agreements whose terms or dates depend on them."""
     ids = [
-        agreement.pk for agreement in agreements
-        if _needs_terms(agreement) or agreement.current_frequency not in _WITHOUT_START
+        agreement.id for agreement in agreements
+        if agreement.needs_terms or agreement.current_frequency not in _WITHOUT_START
     ]
+    if not ids:
+        return {}
     begun = OutgoingTransaction.objects.filter(kind=Kind.SUBSCRIBE, agreement_id__in=ids)
     return {outgoing.agreement_id: outgoing for outgoing in begun if outgoing.agreement_id is not None}
 
 
-def _needs_terms(agreement: SubscriptionAgreement) -> bool:
-    """Whether an agreement has never been paid, as far as we know, and so has no terms in force."""
-    return agreement.current_rate is None
-
-
-def _change(
-    agreement: SubscriptionAgreement, row: ReportedRow, checkout: OutgoingTransaction | None, today: date
-) -> Change | None:
-    after: dict[str, Any] = {"status": row.status}
-    token = ""
-    if row.status == Status.CANCELED:
+def _effect(agreement: Held, reported: Reported, checkout: OutgoingTransaction | None, today: date) -> Effect:
+    new: dict[str, Any] = {"status": reported.status}
+    takes_token = reported.status in ALIVE and not agreement.payment_token and bool(reported.subscription_id)
+    if reported.status == Status.CANCELED:
         # What was asked for is done.
-        after["cancellation_requested_at"] = None
-    if _needs_terms(agreement) and checkout is not None and row.status in WITH_TERMS:
+        new["cancellation_requested_at"] = None
+    if agreement.needs_terms and checkout is not None and reported.status in WITH_TERMS:
         # Its response went astray: the terms are those that were asked for.
-        after |= checkout.terms
-        if not agreement.payment_token:
-            token = row.subscription_id
-    if row.status == Status.CURRENT:
+        new |= checkout.terms
+    if reported.status == Status.CURRENT:
         began_on = agreement.created_at.astimezone(UTC).date()
-        after["paid_through"] = paid_through(
+        new["paid_through"] = _paid_through(
             checkout.schedule if checkout else Schedule(Frequency(agreement.current_frequency or ""), began_on),
             created_on=began_on,
             today=today,
             grace_days=settings.GRACE_PERIOD_DAYS,
         )
-    changed = {name: value for name, value in after.items() if getattr(agreement, name) != value}
-    if not changed:
-        return None
-    return Change(
-        agreement=agreement.pk,
-        reference_number=agreement.reference_number,
+    changed = [name for name, value in new.items() if getattr(agreement, name) != value]
+    if not changed and not takes_token:
+        return NO_EFFECT
+    return Effect(
         before={name: _json(getattr(agreement, name)) for name in changed},
-        after={name: _json(value) for name, value in changed.items()},
-        token=token,
+        after={name: _json(new[name]) for name in changed},
+        takes_token=takes_token,
     )
 
 
 def _json(value: Any) -> str | None:
-    """A column's value as JSON keeps it: text that is exact, and the same for the same value."""
+    """A column's value as ReportedStatus keeps it: text that is exact, and the same for the same value."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, Decimal):

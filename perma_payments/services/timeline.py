@@ -19,6 +19,7 @@ from ..cybersource.reasons import explain
 from ..models import (
     OutgoingTransaction,
     Purchase,
+    ReportedStatus,
     Resolution,
     Response,
     StaffTask,
@@ -111,7 +112,7 @@ def story_of(subject: SubscriptionAgreement | Purchase) -> list[Entry]:
         *_tasks(tasks, references),
     ]
     if isinstance(subject, SubscriptionAgreement):
-        entries += _other_reports(subject)
+        entries += _reports(subject)
     return sorted(entries, key=lambda entry: (entry.when, _ORDER.index(entry.kind)))
 
 
@@ -309,42 +310,52 @@ def _task_steps(before: Any, event: Any, references: _References) -> Iterator[tu
         yield f"Task opened again: {name}.", ()
 
 
-# --- Status reports that changed nothing ---------------------------------------------------------------
+# --- Status reports ------------------------------------------------------------------------------------
 
 
-def _other_reports(agreement: SubscriptionAgreement) -> Iterator[Entry]:
-    """The reports that named a subscription without changing it; those that did are in its history."""
-    of_it = {"agreement": agreement.pk}
-    uploads = StatusUpload.objects.filter(
-        Q(state=UploadState.PREVIEWED, changes__contains=[of_it])
-        | Q(incomplete_references__contains=[agreement.reference_number])
-    ).select_related("uploaded_by")
-    for upload in uploads.only("changes", "incomplete_references", "uploaded_at", "uploaded_by__username"):
-        by = upload.uploaded_by.get_username()
-        link = _page("statusupload", upload.pk)
-        if agreement.reference_number in upload.incomplete_references:
-            yield Entry(
-                EntryKind.REPORT, upload.uploaded_at,
-                f"The {upload}, uploaded by {by}, named it, but it could not be completed: "
-                "there is no checkout to take its terms from.", (), link,
-            )
+def _reports(agreement: SubscriptionAgreement) -> Iterator[Entry]:
+    """The reports that named a subscription. What those that were confirmed have changed is in its history."""
+    rows = ReportedStatus.objects.filter(agreement=agreement).select_related(
+        "upload__uploaded_by", "upload__confirmed_by"
+    )
+    for row in rows.only(*_OF_A_REPORT):
+        upload = row.upload
+        if upload.confirmed_at is not None and upload.confirmed_by is not None:
+            when, by = upload.confirmed_at, f"confirmed by {upload.confirmed_by.get_username()}"
+        else:
+            when, by = upload.uploaded_at, f"uploaded by {upload.uploaded_by.get_username()} and not confirmed"
+        details: tuple[str, ...] = ()
+        if row.is_incomplete:
+            words = "but it could not be completed: there is no checkout to take its terms from"
+        elif row.after is None:
+            words = "as it was on record"
+        elif upload.state == UploadState.PREVIEWED:
+            words, details = "which would change it", tuple(_would_change(row))
+        else:
             continue
-        change = next(change for change in upload.changes if change["agreement"] == agreement.pk)
         yield Entry(
-            EntryKind.REPORT, upload.uploaded_at,
-            f"The {upload}, uploaded by {by} and not confirmed, would change it.",
-            tuple(_would_change(change)), link,
+            EntryKind.REPORT, when, f"The {upload}, {by}, calls it {row.status}, {words}.", details,
+            _page("statusupload", upload.pk),
         )
 
 
-def _would_change(change: Mapping[str, Any]) -> Iterator[str]:
-    for column, new in change["after"].items():
+_OF_A_REPORT = (
+    "status", "before", "after", "takes_token", "is_incomplete", "upload__state", "upload__uploaded_at",
+    "upload__confirmed_at", "upload__uploaded_by__username", "upload__confirmed_by__username",
+)
+
+
+def _would_change(row: ReportedStatus) -> Iterator[str]:
+    before, after = row.before or {}, row.after or {}
+    for column, new in after.items():
         name = _COLUMNS[SubscriptionAgreement].get(column, column)
-        yield f"{name}: {_readable(change['before'].get(column))} → {_readable(new)}"
+        yield f"{name}: {_readable(before.get(column))} → {_readable(new)}"
+    if row.takes_token:
+        yield "token: taken from the report"
 
 
 def _readable(text: str | None) -> str:
-    """A value as StatusUpload keeps it: moments are in ISO's format."""
+    """A value as ReportedStatus keeps it: moments are in ISO's format."""
     if text is None or "T" not in text:
         return text or NOTHING
     try:

@@ -3,21 +3,29 @@
 1. ``preview`` reads the file and works out what it would change. Nothing is changed.
 2. ``confirm`` works it out again, under locks, and applies all of it, if it is still the same.
 3. ``undo`` puts everything back, if nothing else has changed those subscriptions since.
+
+What is read and worked out is in ReportedStatus, a row for each subscription, and goes from there to the
+agreements inside PostgreSQL: so neither memory nor the number of statements grows with the report.
 """
 import hashlib
+import json
 import logging
 import re
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Literal
 
 import pghistory
 from django.contrib.auth.models import User
 from django.db import connection, transaction
+from django.db.models import Exists, OuterRef, QuerySet
 
-from ..cybersource.status_report import Report, read_report
+from ..billing.statuses import ALIVE, Status
+from ..cybersource.status_report import Report, Row, read_report
 from ..models import (
+    CHANGED_BY_REPORTS,
+    PREVIEW_LASTS,
+    ReportedStatus,
     Resolution,
     StaffTask,
     StatusUpload,
@@ -26,16 +34,33 @@ from ..models import (
     UploadState,
 )
 from ..models.fields import TOKEN_PATTERN
-from .locks import lock_customer
+from .locks import lock_customers
 from .staff_tasks import end_open
-from .status_changes import Change, Plan, ReportedRow, chunks, work_out
+from .status_changes import CHUNK, Effect, Held, Reported, chunks, held, work_out
+from .upload_summary import warnings_about
 
 logger = logging.getLogger(__name__)
 
-History = SubscriptionAgreement.pgh_event_model  # type: ignore[attr-defined]
+# How many reference numbers are kept by name, of those that came several times and of those we do not know.
+NAMED = 200
 
-# How many reference numbers that we do not know are kept by name.
-UNKNOWN_KEPT = 200
+# Whatever else a file has in that column might be about a person.
+_LIKE_A_REFERENCE = re.compile(r"(?=.*[0-9])[0-9A-Za-z_.-]{1,50}", re.ASCII)
+
+# How many subscriptions that have changed since are named.
+_MOVED_NAMED = 10
+
+# In statements: the names of tables, columns and types are the models' own, never what somebody has sent.
+_AGREEMENTS = SubscriptionAgreement._meta.db_table
+_REPORTED = ReportedStatus._meta.db_table
+_HISTORY = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[attr-defined]
+
+# Many rows come as one JSON text: a parameter for each value would take several times as long.
+_TYPES = {
+    "agreement_id": "bigint", "status": "text", "subscription_id": "text",
+    "before": "jsonb", "after": "jsonb", "takes_token": "boolean", "is_incomplete": "boolean",
+}
+_RECORDS = f"jsonb_to_recordset(%s::jsonb) AS new({', '.join(map(' '.join, _TYPES.items()))})"
 
 
 class CannotBeDone(Exception):
@@ -46,30 +71,28 @@ class DataHasMoved(CannotBeDone):
     """The ledger has changed since the preview. The preview is worked out anew."""
 
 
+@transaction.atomic
 def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
     """Read a report and keep what it would change, for staff to look at. Raises UnreadableReport."""
     report = read_report(data)
-    rows = _rows_of_ours(report)
-    known = {row.reference_number for row in rows}
-    unknown = [row.reference_number for row in report.rows if row.reference_number not in known]
-    upload = StatusUpload(
+    upload = StatusUpload.objects.create(
         digest=hashlib.sha256(data).hexdigest(),
         made_on=report.made_on,
         row_count=report.row_count,
-        matched_count=len(rows),
-        rows=[list(row) for row in rows],
         problems=[[problem.line, problem.why] for problem in report.problems],
-        duplicates=[[each.reference_number, each.lines, each.statuses, each.counts] for each in report.duplicates],
-        unknown_count=len(unknown),
-        unknown_references=[text[:50] for text in unknown[:UNKNOWN_KEPT]],
+        unknown_statuses=report.unknown_statuses,
+        spoilt_ids=report.spoilt_ids,
+        duplicate_count=len(report.duplicates),
         uploaded_by=by,
         uploaded_at=now,
     )
-    _look(upload, now)
+    ours = _keep_what_is_ours(upload, report.rows, now)
+    _name_the_others(upload, report, ours)
+    _count(upload, now)
     upload.save()
     logger.info(
         "status report %s uploaded: %s rows, %s ours, %s changes, %s not read",
-        upload.pk, upload.row_count, upload.matched_count, len(upload.changes), len(upload.problems),
+        upload.pk, upload.row_count, upload.matched_count, upload.change_count, len(upload.problems),
     )
     return upload
 
@@ -88,8 +111,7 @@ def confirm(upload_id: int, *, by: User, leave_out: bool, now: datetime) -> Stat
             upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
             # Somebody else may have confirmed it in the meantime.
             if upload.state == UploadState.PREVIEWED:
-                _look(upload, now)
-                upload.save(update_fields=["changes", "incomplete_references"])
+                _work_out_anew(upload, now)
         raise
 
 
@@ -102,184 +124,269 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
         upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
         if upload.state != UploadState.CONFIRMED:
             raise CannotBeDone(f"This report cannot be undone: it is {upload.get_state_display()}.")
-        _lock(upload.changes)
+        _lock_changed(upload)
         moved = _changed_since(upload)
         if moved:
-            named = ", ".join(moved[:10]) + (f" and {len(moved) - 10} more" if len(moved) > 10 else "")
+            named = ", ".join(moved[:_MOVED_NAMED])
+            more = f" and {len(moved) - _MOVED_NAMED} more" if len(moved) > _MOVED_NAMED else ""
             raise CannotBeDone(
-                f"This report cannot be undone: something else has changed {named} since. Nothing was changed."
+                f"This report cannot be undone: something else has changed {named}{more} since. Nothing was changed."
             )
-        _write({
-            change["agreement"]: {**change["before"], **({"payment_token": ""} if change["takes_token"] else {})}
-            for change in upload.changes
-        }, now)
+        _write(upload, "before", now)
         _take_tasks_back(upload, by, now)
         upload.state, upload.undone_by, upload.undone_at = UploadState.UNDONE, by, now
-        upload.save()
+        upload.save(update_fields=["state", "undone_by", "undone_at"])
     logger.warning("status report %s undone", upload_id)
     return upload
 
 
-def _rows_of_ours(report: Report) -> list[ReportedRow]:
-    """The rows about subscriptions of ours. A subscription's id is kept only where a rescue may need it."""
-    without_token: dict[str, bool] = {}
-    for chunk in chunks(report.rows):
-        without_token |= {
-            reference: rate is None and not token
-            for reference, rate, token in SubscriptionAgreement.objects.filter(
-                reference_number__in=[row.reference_number for row in chunk]
-            ).values_list("reference_number", "current_rate", "payment_token")
-        }
-    return [
-        ReportedRow(
-            row.line, row.reference_number, row.status,
-            row.subscription_id if without_token[row.reference_number] and _is_token(row.subscription_id) else "",
-        )
-        for row in report.rows
-        if row.reference_number in without_token
+def forget_ids_of_old_previews(*, now: datetime) -> int:
+    """Empty the subscription ids of previews that can no longer be confirmed; return how many there were.
+
+    They are tokens, and kept only as long as somebody may need them.
+    """
+    old = StatusUpload.objects.filter(state=UploadState.PREVIEWED, uploaded_at__lt=now - PREVIEW_LASTS)
+    return ReportedStatus.objects.filter(upload__in=old).exclude(subscription_id="").update(subscription_id="")
+
+
+# --- Preview ----------------------------------------------------------------------------------------
+
+
+def _keep_what_is_ours(upload: StatusUpload, rows: Sequence[Row], now: datetime) -> set[str]:
+    """Keep the rows about agreements of ours, with what they would do; return the reference numbers."""
+    ours: set[str] = set()
+    for chunk in chunks(rows):
+        by_reference = {row.reference_number: row for row in chunk}
+        found = held(SubscriptionAgreement.objects.filter(reference_number__in=by_reference))
+        pairs = [
+            (agreement, _reported(by_reference[agreement.reference_number], agreement)) for agreement in found
+        ]
+        _insert(upload, work_out(pairs, now=now))
+        ours.update(agreement.reference_number for agreement in found)
+    return ours
+
+
+def _reported(row: Row, agreement: Held) -> Reported:
+    needs_token = row.status in ALIVE and not agreement.payment_token
+    is_token = needs_token and re.fullmatch(TOKEN_PATTERN, row.subscription_id, re.ASCII)
+    return Reported(row.status, row.subscription_id if is_token else "")
+
+
+def _insert(upload: StatusUpload, worked_out: Iterator[tuple[Held, Reported, Effect]]) -> None:
+    rows = [
+        {"agreement_id": agreement.id, **reported._asdict(), **effect._asdict()}
+        for agreement, reported, effect in worked_out
     ]
+    columns = ", ".join(_TYPES)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {_REPORTED} (upload_id, {columns}) SELECT %s, {columns} FROM {_RECORDS}",
+            [upload.pk, json.dumps(rows)],
+        )
 
 
-def _is_token(text: str) -> bool:
-    return re.fullmatch(TOKEN_PATTERN, text, re.ASCII) is not None
+def _name_the_others(upload: StatusUpload, report: Report, ours: set[str]) -> None:
+    """Note what the report has besides one row for each of our subscriptions."""
+    twice = [each for each in report.duplicates if each.reference_number in ours]
+    upload.duplicates = [
+        [each.reference_number, each.lines, each.statuses, each.counts] for each in twice[:NAMED]
+    ]
+    unknown = [row.reference_number for row in report.rows if row.reference_number not in ours]
+    upload.unknown_count = len(unknown)
+    upload.unknown_references = [text for text in unknown if _LIKE_A_REFERENCE.fullmatch(text)][:NAMED]
 
 
-def _look(upload: StatusUpload, now: datetime) -> Plan:
-    """Work out what an upload would do, as things are now, and note it in the upload, which is not saved."""
-    plan = work_out([ReportedRow(*row) for row in upload.rows], SubscriptionAgreement.objects.all(), now=now)
-    upload.changes = [change.as_json() for change in plan.changes]
-    upload.incomplete_references = plan.incomplete
-    return plan
+def _count(upload: StatusUpload, now: datetime) -> None:
+    """Note how much an upload would do and what is unusual about it. Saves nothing."""
+    upload.matched_count = upload.reported.count()
+    upload.change_count = upload.reported.filter(after__isnull=False).count()
+    upload.warnings = warnings_about(upload, now=now)
+
+
+# --- Confirm ----------------------------------------------------------------------------------------
 
 
 def _confirm(upload_id: int, by: User, leave_out: bool, now: datetime) -> StatusUpload:
     upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
+    _refuse_what_cannot_be_confirmed(upload, leave_out, now)
+    # A report may give a customer a second subscription, and so may a callback at the same time.
+    lock_customers(row.agreement.customer for row in _revived(upload))
+    _lock_changed(upload)
+    if any(effect != then for _, then, effect in _worked_out_again(upload, now)):
+        raise DataHasMoved(
+            "Something has changed since this preview was made. Nothing was applied; please look at the new one."
+        )
+    _write(upload, "after", now)
+    upload.tasks_ended = _end_tasks(upload, by, now)
+    upload.tasks_opened = _open_tasks(upload, now)
+    upload.reported.exclude(subscription_id="").update(subscription_id="")
+    upload.state, upload.confirmed_by, upload.confirmed_at = UploadState.CONFIRMED, by, now
+    upload.save(update_fields=["state", "confirmed_by", "confirmed_at", "tasks_ended", "tasks_opened"])
+    logger.warning("status report %s confirmed: %s changes", upload_id, upload.change_count)
+    return upload
+
+
+def _refuse_what_cannot_be_confirmed(upload: StatusUpload, leave_out: bool, now: datetime) -> None:
     if upload.state != UploadState.PREVIEWED:
         raise CannotBeDone(f"This report cannot be confirmed: it is {upload.get_state_display()} already.")
+    if upload.has_expired(now):
+        raise CannotBeDone(
+            "This preview is more than a day old. Nothing was changed; please download the report again, and "
+            "upload it."
+        )
+    if not upload.matched_count:
+        raise CannotBeDone("No row of this report is about a subscription of ours: there is nothing to confirm.")
     if upload.problems and not leave_out:
         raise CannotBeDone(
             "Some rows could not be read, so nothing was applied. Say that they are to be left out, or upload "
             "a better file."
         )
-    previewed = upload.changes
-    _lock_customers_of_revived(previewed)
-    _lock(previewed)
-    plan = _look(upload, now)
-    if upload.changes != previewed:
-        raise DataHasMoved(
-            "Something has changed since this preview was made. Nothing was applied; please look at the new one."
-        )
-    _write({
-        change.agreement: {**change.after, **({"payment_token": change.token} if change.token else {})}
-        for change in plan.changes
-    }, now)
-    upload.tasks_ended = _end_cancellations(plan.changes, upload, by, now)
-    upload.tasks_opened = _open_second_subscriptions(plan.changes, now)
-    upload.state, upload.confirmed_by, upload.confirmed_at = UploadState.CONFIRMED, by, now
-    upload.rows = []
-    upload.save()
-    logger.warning("status report %s confirmed: %s changes", upload_id, len(plan.changes))
-    return upload
 
 
-def _lock_customers_of_revived(changes: Sequence[dict[str, Any]]) -> None:
-    """A report may give a customer a second subscription, and so may a callback at the same time."""
-    revived = [change["agreement"] for change in changes if Change.from_json(change).revives]
-    customers = {agreement.customer for agreement in SubscriptionAgreement.objects.filter(pk__in=revived)}
-    for customer in sorted(customers):
-        lock_customer(customer)
+def _revived(upload: StatusUpload) -> QuerySet[ReportedStatus]:
+    """The rows about agreements that were not charged, as far as we knew, and are according to the report."""
+    revived = upload.reported.filter(after__status__in=ALIVE).exclude(before__status__in=ALIVE)
+    return revived.select_related("agreement").order_by("agreement")
 
 
-def _lock(changes: Sequence[dict[str, Any]]) -> None:
-    """Lock the agreements that the changes are about, in the order of their ids."""
-    for chunk in chunks(sorted(change["agreement"] for change in changes)):
-        locked = SubscriptionAgreement.objects.filter(pk__in=chunk).order_by("pk").select_for_update(no_key=True)
-        list(locked.values_list("pk"))
-
-
-def _write(values: Mapping[int, Mapping[str, str | None]], now: datetime) -> None:
-    """Write columns of many agreements: a statement for each set of columns and chunk of rows.
-
-    A statement for each agreement would take minutes for a report of 50,000.
-    """
-    alike: dict[tuple[str, ...], list[int]] = defaultdict(list)
-    for agreement, new in values.items():
-        alike[tuple(sorted(new))].append(agreement)
-    for columns, agreements in alike.items():
-        for chunk in chunks(agreements):
-            arrays = [[values[agreement][column] for agreement in chunk] for column in columns]
-            _update(columns, chunk, arrays, now)
-
-
-def _update(
-    columns: Sequence[str], agreements: Sequence[int], values: Sequence[Sequence[str | None]], now: datetime
-) -> None:
-    meta = SubscriptionAgreement._meta
-    types = {field.column: field.db_type(connection) for field in meta.concrete_fields}
+def _lock_changed(upload: StatusUpload) -> None:
+    """Lock the agreements that an upload changes, in the order of their ids."""
     with connection.cursor() as cursor:
-        assignments = ", ".join(f"{column} = CAST(new.{column} AS {types[column]})" for column in columns)
-        arrays = ", ".join(["%s::bigint[]", *["%s::text[]" for _ in columns]])
-        # The names of columns and types are the model's own, never what somebody has sent.
         cursor.execute(
-            f"UPDATE {meta.db_table} AS old SET {assignments}, updated_at = %s "
-            f"FROM unnest({arrays}) AS new(id, {', '.join(columns)}) WHERE old.id = new.id",
-            [now, list(agreements), *map(list, values)],
+            f"""
+            SELECT count(*) FROM (
+                SELECT FROM {_AGREEMENTS} old JOIN {_REPORTED} new ON new.agreement_id = old.id
+                WHERE new.upload_id = %s AND new.after IS NOT NULL ORDER BY old.id FOR NO KEY UPDATE OF old
+            ) locked
+            """,
+            [upload.pk],
+        )
+
+
+def _worked_out_again(upload: StatusUpload, now: datetime) -> Iterator[tuple[int, Effect, Effect]]:
+    """Each agreement of an upload, with what the preview says and with what is true now."""
+    last = 0
+    while chunk := list(
+        upload.reported.filter(agreement__gt=last).order_by("agreement_id").values_list(
+            *Reported._fields, *Effect._fields, *(f"agreement__{name}" for name in Held._fields)
+        )[:CHUNK]
+    ):
+        then: dict[int, Effect] = {}
+        pairs: list[tuple[Held, Reported]] = []
+        for status, subscription_id, before, after, takes_token, is_incomplete, *columns in chunk:
+            agreement = Held(*columns)
+            then[agreement.id] = Effect(before, after, takes_token, is_incomplete)
+            pairs.append((agreement, Reported(status, subscription_id)))
+        for agreement, _, effect in work_out(pairs, now=now):
+            yield agreement.id, then[agreement.id], effect
+        last = pairs[-1][0].id
+
+
+def _work_out_anew(upload: StatusUpload, now: datetime) -> None:
+    """Replace what the preview says by what is true now."""
+    moved = [
+        {"agreement_id": agreement, **effect._asdict()}
+        for agreement, then, effect in _worked_out_again(upload, now) if effect != then
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_REPORTED} old SET {', '.join(f'{column} = new.{column}' for column in Effect._fields)} "
+            f"FROM {_RECORDS} WHERE old.upload_id = %s AND old.agreement_id = new.agreement_id",
+            [json.dumps(moved), upload.pk],
+        )
+    _count(upload, now)
+    upload.save(update_fields=["matched_count", "change_count", "warnings"])
+
+
+# --- What both write ---------------------------------------------------------------------------------
+
+def _write(upload: StatusUpload, side: Literal["before", "after"], now: datetime) -> None:
+    """Write one side of all of an upload's changes into the agreements."""
+    types = {field.column: field.db_type(connection) for field in SubscriptionAgreement._meta.concrete_fields}
+    columns = ", ".join(
+        f"{column} = CASE WHEN new.{side} ? '{column}' "
+        f"THEN CAST(new.{side} ->> '{column}' AS {types[column]}) ELSE old.{column} END"
+        for column in CHANGED_BY_REPORTS
+    )
+    token = "new.subscription_id" if side == "after" else "''"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_AGREEMENTS} AS old SET {columns}, updated_at = %s, "
+            f"payment_token = CASE WHEN new.takes_token THEN {token} ELSE old.payment_token END "
+            f"FROM {_REPORTED} AS new "
+            "WHERE new.upload_id = %s AND new.after IS NOT NULL AND new.agreement_id = old.id",
+            [now, upload.pk],
         )
 
 
 def _changed_since(upload: StatusUpload) -> list[str]:
     """The reference numbers of the upload's subscriptions whose last change was not the upload's."""
-    references = {change["agreement"]: change["reference_number"] for change in upload.changes}
-    moved = []
-    for chunk in chunks(list(references)):
-        last_changes = (
-            History.objects.filter(pgh_obj__in=chunk)
-            .order_by("pgh_obj_id", "-pgh_id")
-            .distinct("pgh_obj_id")
-            .values_list("pgh_obj_id", "pgh_context")
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT reference_number FROM (
+                SELECT DISTINCT ON (event.pgh_obj_id) event.reference_number, event.pgh_context
+                FROM {_HISTORY} event JOIN {_REPORTED} reported ON reported.agreement_id = event.pgh_obj_id
+                WHERE reported.upload_id = %s AND reported.after IS NOT NULL
+                ORDER BY event.pgh_obj_id, event.pgh_id DESC
+            ) last_change
+            WHERE NOT COALESCE(pgh_context @> %s::jsonb, false)
+            ORDER BY reference_number
+            """,
+            [upload.pk, json.dumps({"source": "status report", "upload": upload.pk})],
         )
-        moved += [
-            references[agreement]
-            for agreement, context in last_changes
-            if not context or (context.get("source"), context.get("upload")) != ("status report", upload.pk)
-        ]
-    return sorted(moved)
+        return [reference_number for (reference_number,) in cursor.fetchall()]
 
 
-def _end_cancellations(changes: Sequence[Change], upload: StatusUpload, by: User, now: datetime) -> list[int]:
-    """End the cancellations that the report shows to be done; return the tasks."""
-    canceled = [change.agreement for change in changes if change.shows_cancellation]
-    ended: list[int] = []
-    for chunk in chunks(canceled):
-        ended += end_open(
-            StaffTask.objects.filter(kind=TaskKind.CANCELLATION, agreement__in=chunk), Resolution.DONE,
-            by=by, note=f"Reported as Canceled by the {upload}.", now=now,
+# --- Staff tasks -------------------------------------------------------------------------------------
+
+
+def _end_tasks(upload: StatusUpload, by: User, now: datetime) -> list[int]:
+    """End what the report shows to be done: cancellations, and tokens that it has brought; return the tasks."""
+    canceled = upload.reported.filter(after__status=Status.CANCELED) | upload.reported.filter(
+        after__has_key="cancellation_requested_at"
+    )
+    with_token = upload.reported.filter(takes_token=True)
+    shown = [
+        (TaskKind.CANCELLATION, canceled, f"Reported as Canceled by the {upload}."),
+        (TaskKind.TOKEN_MISSING, with_token, f"The {upload} had it."),
+    ]
+    return [
+        task
+        for kind, rows, note in shown
+        for task in end_open(
+            StaffTask.objects.filter(kind=kind, agreement__in=rows.values("agreement")).order_by("id"),
+            Resolution.DONE, by=by, note=note, now=now,
         )
-    return ended
+    ]
 
 
-def _open_second_subscriptions(changes: Sequence[Change], now: datetime) -> list[int]:
-    """Tell staff of customers whom the report has given a second standing subscription; return the tasks."""
-    opened = []
-    for change in changes:
-        if not change.revives:
-            continue
-        agreement = SubscriptionAgreement.objects.get(pk=change.agreement)
-        standing = SubscriptionAgreement.objects.of(agreement.customer).standing(now)
-        if standing.filter(pk=agreement.pk).exists() and standing.exclude(pk=agreement.pk).exists():
-            task = StaffTask.objects.create(
-                kind=TaskKind.SECOND_SUBSCRIPTION, agreement=agreement, opened_at=now
-            )
-            opened.append(task.pk)
-    return opened
+def _open_tasks(upload: StatusUpload, now: datetime) -> list[int]:
+    """Open the tasks about subscriptions that the report has brought to life; return them.
+
+    They may be a customer's second, and they may lack the token that the report should have had.
+    """
+    revived = _revived(upload)
+    others = SubscriptionAgreement.objects.standing(now).exclude(pk=OuterRef("agreement")).filter(
+        customer_type=OuterRef("agreement__customer_type"), customer_pk=OuterRef("agreement__customer_pk")
+    )
+    needed = [
+        (TaskKind.SECOND_SUBSCRIPTION, revived.filter(Exists(others))),
+        (TaskKind.TOKEN_MISSING, revived.filter(agreement__payment_token="")),
+    ]
+    opened = StaffTask.objects.bulk_create(
+        StaffTask(kind=kind, agreement_id=agreement, opened_at=now)
+        for kind, rows in needed for agreement in rows.values_list("agreement", flat=True)
+    )
+    return [task.pk for task in opened]
 
 
 def _take_tasks_back(upload: StatusUpload, by: User, now: datetime) -> None:
     """Open again the tasks that the upload ended, and withdraw those that it opened."""
-    for task in StaffTask.objects.filter(pk__in=upload.tasks_ended).select_for_update(no_key=True):
+    for task in StaffTask.objects.filter(pk__in=upload.tasks_ended).order_by("id").select_for_update(no_key=True):
         task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])
     end_open(
-        StaffTask.objects.filter(pk__in=upload.tasks_opened), Resolution.WITHDRAWN,
+        StaffTask.objects.filter(pk__in=upload.tasks_opened).order_by("id"), Resolution.WITHDRAWN,
         by=by, note=f"The {upload} was undone.", now=now,
     )

@@ -1,117 +1,192 @@
 """An upload in words and numbers, for the person who decides about it."""
-from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from ..billing.statuses import Status
-from ..models import StaffTask, StatusUpload, SubscriptionAgreement, TaskKind, UploadState
-from .status_changes import Change
+from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models.fields.json import KT
+
+from ..billing.statuses import ALIVE, ENDED, WITH_TERMS
+from ..models import (
+    ReportedStatus,
+    StaffTask,
+    StatusUpload,
+    SubscriptionAgreement,
+    TaskKind,
+    UploadState,
+)
 
 # From here on something is said to be unusual.
 MANY = 0.10
 SHORTER = 0.90
 OLD = timedelta(days=3)
 
+# How many examples a sentence gives.
+EXAMPLES = 10
+
+NEW_STATUS = Q(after__has_key="status")
+NEW_DATE = Q(after__has_key="paid_through")
+RESCUE = Q(after__has_key="current_rate")
+
 
 @dataclass(frozen=True)
 class Summary:
-    """What an upload would do, or did."""
+    """What an upload would do, or did: how many subscriptions go from one status to another, and what else."""
 
-    changes: list[Change]
     transitions: list[tuple[str, str, int]]
-    dates_moved: int
-    rescues: list[Change]
-    warnings: list[str]
+    dates_later: int
+    dates_earlier: int
+    requests_done: int
+    only_tokens: int
+    rescues: int
+    rescues_without_token: int
+    tokens: int
 
-    @property
-    def nothing_to_do(self) -> bool:
-        """Whether confirming would change nothing."""
-        return not self.changes
+
+def changes_of(upload: StatusUpload) -> QuerySet[ReportedStatus]:
+    """The rows of an upload that change something."""
+    return upload.reported.filter(after__isnull=False)
 
 
-def summarize(upload: StatusUpload, *, now: datetime) -> Summary:
-    """Count the transitions, and say in words what is suspicious. There are no warnings once it is confirmed."""
-    changes = [Change.from_json(change) for change in upload.changes]
-    moves = Counter(change.transition for change in changes if "status" in change.after)
+def summarize(upload: StatusUpload) -> Summary:
+    """Count what an upload would do, or did."""
+    changes = changes_of(upload)
+    with_both = changes.annotate(old_status=KT("before__status"), new_status=KT("after__status"))
+    moves = with_both.filter(NEW_STATUS).values_list("old_status", "new_status").annotate(count=Count("id"))
+    others = changes.exclude(NEW_STATUS)
+    counts = _with_dates(changes).aggregate(
+        dates_later=Count("id", filter=~NEW_STATUS & NEW_DATE & ~_EARLIER),
+        dates_earlier=Count("id", filter=~NEW_STATUS & NEW_DATE & _EARLIER),
+        rescues=Count("id", filter=RESCUE),
+        rescues_without_token=Count("id", filter=RESCUE & _LACKS_TOKEN),
+        tokens=Count("id", filter=Q(takes_token=True)),
+    )
     return Summary(
-        changes=changes,
-        transitions=[(before, after, count) for (before, after), count in sorted(moves.items())],
-        dates_moved=sum("status" not in change.after for change in changes),
-        rescues=[change for change in changes if change.is_rescue],
-        warnings=_warnings(upload, changes, now) if upload.state == UploadState.PREVIEWED else [],
+        transitions=sorted(moves),
+        requests_done=others.filter(after__has_key="cancellation_requested_at").count(),
+        only_tokens=others.filter(after={}).count(),
+        **counts,
     )
 
 
-def _warnings(upload: StatusUpload, changes: list[Change], now: datetime) -> list[str]:
-    warnings = []
+# Moments in ISO's format and UTC are in the order of their texts.
+_EARLIER = Q(new_date__lt=F("old_date"))
+# What it is charged with, or will be.
+_LACKS_TOKEN = Q(after__status__in=ALIVE, takes_token=False, agreement__payment_token="")
+
+
+def _with_dates(changes: QuerySet[ReportedStatus]) -> QuerySet[ReportedStatus]:
+    return changes.annotate(old_date=KT("before__paid_through"), new_date=KT("after__paid_through"))
+
+
+def warnings_about(upload: StatusUpload, *, now: datetime) -> list[str]:
+    """Say in words what is suspicious about an upload that has not been confirmed."""
+    return [
+        *_about_the_file(upload, now),
+        *_about_what_it_changes(upload),
+        *_about_what_stands(upload, now),
+    ]
+
+
+def _about_the_file(upload: StatusUpload, now: datetime) -> Iterable[str]:
     earlier = StatusUpload.objects.exclude(pk=upload.pk).exclude(state=UploadState.PREVIEWED)
     same = earlier.filter(digest=upload.digest).order_by("-confirmed_at").first()
     last = earlier.filter(state=UploadState.CONFIRMED).order_by("-confirmed_at").first()
     if same is not None:
-        warnings.append(f"This is the same file as the {same}, which is {same.get_state_display()}.")
+        yield f"This is the same file as the {same}, which is {same.get_state_display()}."
+    if last is not None and last.uploaded_at > upload.uploaded_at:
+        yield f"A later report has been confirmed since this one was uploaded: the {last}."
     if not upload.matched_count:
-        warnings.append(
+        yield (
             "No row of this report is about a subscription of ours. Is it the right file, from the right account?"
         )
-    backwards = [change for change in changes if change.goes_backwards]
-    if backwards:
-        warnings.append(
-            f"{_count(len(backwards), 'subscription')} would come back from an ending, for example "
-            f"{backwards[0].reference_number}: {backwards[0].transition[0]} to {backwards[0].transition[1]}. "
-            "CyberSource does not do that by itself."
-        )
-    standing = SubscriptionAgreement.objects.standing(now)
-    count = standing.count()
-    ours = _count(count, "standing subscription")
-    changing = sum(
-        change.before.get("status") in (Status.CURRENT, Status.HOLD, Status.CANCELED) and "status" in change.after
-        for change in changes
-    )
-    if changing > MANY * count:
-        warnings.append(f"The status of {changing} of {ours} would change: more than a tenth.")
-    missing = count - standing.filter(reference_number__in=[row[1] for row in upload.rows]).count()
-    if missing and upload.matched_count:
-        warnings.append(
-            f"{missing} of {ours} {'is' if missing == 1 else 'are'} not in this report. Was the list in the "
-            "Business Center filtered?"
-        )
-    still = _still_charged(upload)
-    if still:
-        warnings.append(
-            f"The cancellation of {', '.join(still[:10])} is marked as done, but CyberSource still charges. "
-            "Please cancel there, and download the report again."
+    if upload.unknown_statuses:
+        names = ", ".join(f"“{name}” ({_count(count, 'row')})" for name, count in upload.unknown_statuses.items())
+        yield (
+            f"We have never seen this status: {names}. Please tell the developers: CyberSource may have changed "
+            "its names."
         )
     if last is not None and upload.row_count < SHORTER * last.row_count:
-        warnings.append(
-            f"This report has {upload.row_count} rows; the last one, uploaded on {last.uploaded_at:%Y-%m-%d}, had "
-            f"{last.row_count}."
+        yield (
+            f"This report has {_count(upload.row_count, 'row')}; the last one, uploaded on "
+            f"{last.uploaded_at:%Y-%m-%d}, had {last.row_count:,}."
         )
     today = now.astimezone(UTC).date()
     if upload.made_on is not None and today - upload.made_on > OLD:
-        warnings.append(f"This report is old: it says that it was made on {upload.made_on}.")
+        yield f"This report is old: it says that it was made on {upload.made_on}."
     elif upload.made_on is not None and (upload.made_on.year, upload.made_on.month) != (today.year, today.month):
-        warnings.append(
+        yield (
             f"This report was made on {upload.made_on}, before this month's charges; what it calls Current would "
             "count as paid through this month all the same."
         )
-    if last is not None and last.uploaded_at > upload.uploaded_at:
-        warnings.append(f"A later report has been confirmed since this one was uploaded: the {last}.")
-    if upload.incomplete_references:
-        warnings.append(
-            f"{_count(len(upload.incomplete_references), 'subscription')} cannot be completed, because no "
-            f"checkout of theirs is on record: {', '.join(upload.incomplete_references[:10])}."
+
+
+def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
+    changes = _with_dates(changes_of(upload))
+    back = changes.filter(before__status__in=ENDED, after__status__in=ALIVE)
+    if count := back.count():
+        examples = back.annotate(old_status=KT("before__status"), new_status=KT("after__status"))
+        name, old, new = examples.order_by("agreement").values_list(
+            "agreement__reference_number", "old_status", "new_status"
+        )[0]
+        yield (
+            f"{_count(count, 'subscription')} would come back from an ending, for example {name}: {old} to {new}. "
+            "CyberSource does not do that by itself."
         )
-    return warnings
+    earlier = changes.filter(_EARLIER)
+    if count := earlier.count():
+        yield (
+            f"{_count(count, 'subscription')} would be paid through an earlier date than now, for example "
+            f"{_named(earlier)}. Was the date corrected by hand?"
+        )
+    if count := changes.filter(RESCUE & _LACKS_TOKEN).count():
+        spoilt = (
+            f" {_count(upload.spoilt_ids, 'subscription ID')} in it cannot be one: perhaps a spreadsheet program "
+            "has rounded them. Upload the file as CyberSource gives it."
+        )
+        yield (
+            f"{_count(count, 'subscription')} would be completed without a token, because the report does not "
+            f"have the subscription ID.{spoilt if upload.spoilt_ids else ''}"
+        )
+    if count := upload.reported.filter(is_incomplete=True).count():
+        yield (
+            f"{_count(count, 'subscription')} cannot be completed, because no checkout of theirs is on record: "
+            f"{_named(upload.reported.filter(is_incomplete=True))}."
+        )
 
 
-def _still_charged(upload: StatusUpload) -> list[str]:
-    """Subscriptions that staff say they have cancelled, as was asked for, and that the report calls alive."""
-    alive = [row[1] for row in upload.rows if row[2] in (Status.CURRENT, Status.HOLD)]
-    asked = SubscriptionAgreement.objects.filter(
-        reference_number__in=alive, cancellation_requested_at__isnull=False
-    ).exclude(tasks__in=StaffTask.objects.filter(kind=TaskKind.CANCELLATION, done_at__isnull=True))
-    return sorted(asked.values_list("reference_number", flat=True))
+def _about_what_stands(upload: StatusUpload, now: datetime) -> Iterable[str]:
+    standing = SubscriptionAgreement.objects.standing(now).order_by()
+    count = standing.count()
+    ours = _count(count, "standing subscription")
+    changing = upload.reported.filter(NEW_STATUS, before__status__in=WITH_TERMS).count()
+    if changing > MANY * count:
+        yield f"The status of {changing:,} of {ours} would change: more than a tenth."
+    reported = ReportedStatus.objects.filter(upload=upload, agreement=OuterRef("pk"))
+    missing = standing.exclude(Exists(reported)).count()
+    if missing and upload.matched_count:
+        yield (
+            f"{missing:,} of {ours} {'is' if missing == 1 else 'are'} not in this report. Was the list in the "
+            "Business Center filtered?"
+        )
+    open_cancellation = StaffTask.objects.filter(
+        kind=TaskKind.CANCELLATION, done_at__isnull=True, agreement=OuterRef("agreement")
+    )
+    still_charged = upload.reported.filter(
+        status__in=ALIVE, agreement__cancellation_requested_at__isnull=False
+    ).exclude(Exists(open_cancellation))
+    if still_charged.exists():
+        yield (
+            f"The cancellation of {_named(still_charged)} is marked as done, but CyberSource still charges. "
+            "Please cancel there, and download the report again."
+        )
+
+
+def _named(rows: QuerySet[ReportedStatus]) -> str:
+    """The reference numbers of some rows, not too many."""
+    named = rows.order_by("agreement__reference_number").values_list("agreement__reference_number", flat=True)
+    return ", ".join(named[:EXAMPLES])
 
 
 def _count(number: int, thing: str) -> str:
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
+    return f"{number:,} {thing}" if number == 1 else f"{number:,} {thing}s"

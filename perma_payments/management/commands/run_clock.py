@@ -16,8 +16,9 @@ class Command(BaseCommand):
     """Do what is due, until told to stop. Several clocks may run at once; each job is done once."""
 
     help = (
-        "Send the daily report at DAILY_REPORT_TIME, remind of what is overdue, and try again every five minutes "
-        "to send mails and apply responses that failed. Runs until it is interrupted."
+        "Send the daily report at DAILY_REPORT_TIME, remind of what is overdue, try again every five minutes to "
+        "send mails and apply responses that failed, and forget what is kept for a while only. Runs until it is "
+        "interrupted."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -25,6 +26,7 @@ class Command(BaseCommand):
         scheduler = BlockingScheduler(timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None})
         scheduler.add_job(_job(clock.do_daily_jobs), "interval", minutes=1, next_run_time=datetime.now(UTC))
         scheduler.add_job(_job(clock.retry), "interval", minutes=5, next_run_time=datetime.now(UTC))
+        scheduler.add_job(_job(clock.forget), "interval", minutes=15, next_run_time=datetime.now(UTC))
         for sign in (signal.SIGTERM, signal.SIGINT):
             signal.signal(sign, lambda *_: scheduler.shutdown(wait=False))
         self.stdout.write("The clock runs.")

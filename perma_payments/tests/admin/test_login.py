@@ -24,7 +24,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from perma_payments import checks
 from perma_payments.admin.login import address_of
 from perma_payments.models import LoginTry
-from perma_payments.services import login_tries, second_factors
+from perma_payments.services import clock, login_tries, second_factors
 from perma_payments.staff_site import StaffSite
 
 from ..test_checks import problems, production  # noqa: F401 (a fixture)
@@ -271,8 +271,20 @@ def test_after_five_failures_the_right_password_is_refused_too(client, user):
     assert (refused.status_code, refused["Retry-After"]) == (429, "900")
     assert "Too many tries. Please wait 15 minutes, then try again." in text(refused)
     assert not is_in(client)
-    # From elsewhere, and in other letters, it is the same account.
-    assert log_in(Client(), "Someone", REMOTE_ADDR="192.0.2.9").status_code == 429
+    # In other letters it is the same account.
+    assert log_in(Client(), "Someone").status_code == 429
+
+
+def test_who_fails_from_one_address_keeps_nobody_out_elsewhere(client, user):
+    fail(client, 6)
+    assert log_in(Client(), REMOTE_ADDR="192.0.2.9").status_code == 302
+
+
+def test_after_twenty_failures_from_anywhere_the_account_is_refused_everywhere(client, user):
+    for number in range(20):
+        assert fail(client, 1, REMOTE_ADDR=f"192.0.2.{number}").status_code == 200
+    # It is the same account in other letters.
+    assert log_in(Client(), "Someone", REMOTE_ADDR="192.0.2.99").status_code == 429
 
 
 def test_another_account_is_not_held_up(client, user):
@@ -285,7 +297,14 @@ def test_after_fifteen_minutes_it_works_again_and_nothing_is_kept(client, user):
     log_in(client)  # refused tries do not lengthen the wait
     LoginTry.objects.update(tried_at=timezone.now() - timedelta(minutes=15))
     assert log_in(client).status_code == 302
+    clock.forget(now=timezone.now())
     assert not LoginTry.objects.exists()
+
+
+def test_a_try_that_counts_is_not_forgotten(client, user):
+    fail(client, 5)
+    clock.forget(now=timezone.now())
+    assert log_in(client).status_code == 429
 
 
 def test_wrong_codes_count_as_failures(client, user, factor):
@@ -328,7 +347,7 @@ def test_many_tries_at_once_are_not_more_tries():
             connection.close()
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(begin, range(24))) <= login_tries.MOST_PER_ACCOUNT
+        assert sum(pool.map(begin, range(24))) <= login_tries.MOST
 
 
 @pytest.mark.parametrize("behind_proxy, headers, address", [
@@ -339,6 +358,9 @@ def test_many_tries_at_once_are_not_more_tries():
     (True, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1, nonsense"}, None),
     # The proxy's own address would be everybody's.
     (True, {"REMOTE_ADDR": "10.0.0.1"}, None),
+    (True, {"HTTP_X_FORWARDED_FOR": "192.0.2.1:5678"}, "192.0.2.1"),
+    (True, {"HTTP_X_FORWARDED_FOR": "[2001:db8:1:2:3:4:5:6]:5678"}, "2001:db8:1:2::/64"),
+    (True, {"HTTP_X_FORWARDED_FOR": "198.51.100.1,"}, None),
     (False, {"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}, "2001:db8:1:2::/64"),
     (False, {"REMOTE_ADDR": "::ffff:192.0.2.1"}, "192.0.2.1"),
 ])
@@ -351,6 +373,8 @@ def test_without_an_address_the_account_alone_counts(client, user):
     for number in range(25):
         assert log_in(client, f"user{number}", "wrong", REMOTE_ADDR="").status_code == 200
     assert log_in(client, REMOTE_ADDR="").status_code == 302
+    fail(client, 5, REMOTE_ADDR="")
+    assert log_in(client, REMOTE_ADDR="").status_code == 429
 
 
 # --- Sessions and the site --------------------------------------------------------------------------

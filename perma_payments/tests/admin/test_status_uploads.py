@@ -1,5 +1,6 @@
 """Staff upload a status report in the admin."""
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from django.utils import timezone
 
 from perma_payments.billing.customers import Customer
 from perma_payments.models import StaffTask, StatusUpload, SubscriptionAgreement
+from perma_payments.services import upload_statuses
 
 from .. import ledger
 from ..ledger import REGISTRAR
@@ -118,6 +120,52 @@ def test_a_report_that_lacks_some_of_ours_or_is_shorter_or_the_same_is_said_to_b
     assert "This report has 10 rows; the last one" in shorter
 
 
+def test_a_status_never_seen_is_said_to_be_so(upload):
+    rows = [(agreement, "SLEEPING") for agreement in standing(3)]
+
+    assert "We have never seen this status: “SLEEPING” (3 rows)." in words(upload(report(*rows)))
+
+
+def test_a_date_that_moves_back_is_said_to_be_so(upload):
+    (agreement,) = standing(1)
+    SubscriptionAgreement.objects.update(paid_through=timezone.now() + timedelta(days=400))
+
+    said = words(upload(report((agreement, "CURRENT"))))
+    assert f"would be paid through an earlier date than now, for example {agreement.reference_number}" in said
+    assert "Current Current, paid through an earlier date 1" in said
+    assert "a later date" not in said
+
+
+def test_a_request_that_is_only_done_with_is_a_change_of_its_own(upload):
+    (agreement,) = standing(1)
+    SubscriptionAgreement.objects.update(status="Canceled", cancellation_requested_at=timezone.now())
+
+    said = words(upload(report((agreement, "CANCELED"))))
+    assert "Canceled, cancellation requested Canceled, the request is done 1" in said
+    assert f"{agreement.reference_number} Canceled unchanged the requested cancellation is done" in said
+
+
+def test_a_report_that_changes_nothing_is_confirmed_all_the_same(staff, upload):
+    (agreement,) = standing(1)
+    SubscriptionAgreement.objects.update(status="Hold")
+    said = words(upload(report((agreement, "HOLD"))))
+    assert "Nothing: what it says is what we have. Confirm it all the same" in said
+
+    said = words(staff.post(f"{LIST}{StatusUpload.objects.get().pk}/confirm/", follow=True))
+    assert "Confirmed. Subscriptions changed: 0." in said
+
+
+@pytest.mark.parametrize("hopeless", ["too old", "not ours"])
+def test_a_preview_that_cannot_be_confirmed_offers_no_button(staff, upload, hopeless):
+    now = timezone.now() - timedelta(days=2 if hopeless == "too old" else 0)
+    rows = [(standing(1)[0] if hopeless == "too old" else "ORDER-1", "HOLD")]
+    pk = upload_statuses.preview(report(*rows), by=User.objects.get(), now=now).pk
+
+    page = staff.get(f"{LIST}{pk}/change/")
+    assert b"/confirm/" not in page.content
+    assert ("more than a day old" in words(page)) == (hopeless == "too old")
+
+
 def test_a_cancellation_that_is_marked_as_done_but_still_charged_is_said_to_be_so(upload):
     done, opened = standing(2)
     for agreement, ended in ((done, {"done_at": timezone.now(), "resolution": "done"}), (opened, {})):
@@ -129,8 +177,8 @@ def test_a_cancellation_that_is_marked_as_done_but_still_charged_is_said_to_be_s
 
 
 @pytest.mark.parametrize(("data", "sentence"), [
-    (b"", ""), (b"%PDF-1.7", "PDF"), (b"PK\x03\x04", ""), (b"a,b\n1,2\n", ""),
-    (b"x" * (20 * 1024 * 1024 + 1), "20 MB"),
+    (b"", "The file is empty."), (b"%PDF-1.7", "PDF"), (b"PK\x03\x04", ""), (b"a,b\n1,2\n", ""),
+    (b"x" * (23 * 1024 * 1024), "The file has 23 MB; a status report of up to 20 MB was expected."),
 ])
 def test_a_file_that_is_no_report_gets_a_sentence_and_leaves_nothing(upload, data, sentence):
     response = upload(data)
@@ -143,7 +191,9 @@ def test_a_file_that_is_no_report_gets_a_sentence_and_leaves_nothing(upload, dat
 
 
 def test_no_file_gets_a_sentence(staff):
-    assert "This field is required." in words(staff.post(f"{LIST}upload/", {}))
+    for posted in ({}, {"report": "not a file"}):
+        said = words(staff.post(f"{LIST}upload/", posted))
+        assert "A file was expected, and none was chosen. Choose the CSV file that you have downloaded" in said
 
 
 def test_who_may_only_look_can_upload_confirm_and_undo_nothing(client, upload):

@@ -214,9 +214,23 @@ def test_a_report_that_is_only_looked_at_is_told_as_what_it_would_change():
     upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=timezone.now())
 
     entry = entry_of(agreement, "The status report")
-    assert entry.words == f"The {upload}, uploaded by jane and not confirmed, would change it."
+    assert entry.words == (
+        f"The {upload}, uploaded by jane and not confirmed, calls it Hold, which would change it."
+    )
     assert entry.details == ("status: Current → Hold",)
     assert entry.link == f"/admin/perma_payments/statusupload/{upload.pk}/change/"
+
+
+@pytest.mark.django_db
+def test_a_report_that_agreed_is_told_too():
+    agreement = ledger.standing_agreement(status="Hold")
+    user = User.objects.create_user("jane")
+    now = timezone.now()
+    upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=now)
+    upload_statuses.confirm(upload.pk, by=user, leave_out=False, now=now)
+
+    entry = entry_of(agreement, "The status report")
+    assert entry.words == f"The {upload}, confirmed by jane, calls it Hold, as it was on record."
 
 
 @pytest.mark.django_db

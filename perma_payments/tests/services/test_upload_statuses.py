@@ -9,12 +9,13 @@ from django.contrib.auth.models import User
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.status_report import UnreadableReport
-from perma_payments.models import StaffTask, StatusUpload, SubscriptionAgreement
+from perma_payments.models import ReportedStatus, StaffTask, StatusUpload, SubscriptionAgreement
 from perma_payments.services import staff_tasks
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.report_status import standing_subscription
-from perma_payments.services.status_changes import Change
-from perma_payments.services.upload_statuses import CannotBeDone, DataHasMoved, confirm, preview, undo
+from perma_payments.services.upload_statuses import (
+    CannotBeDone, DataHasMoved, confirm, forget_ids_of_old_previews, preview, undo,
+)
 
 from .. import cyber_source, ledger
 from ..ledger import REGISTRAR
@@ -53,6 +54,12 @@ def state(agreement: SubscriptionAgreement) -> dict[str, Any]:
     return row
 
 
+def changes(upload: StatusUpload) -> list[dict[str, Any]]:
+    """What an upload does to each agreement that it changes."""
+    changed = upload.reported.filter(after__isnull=False).order_by("agreement")
+    return list(changed.values("agreement", "before", "after", "takes_token"))
+
+
 # --- Preview ----------------------------------------------------------------------------------------
 
 def test_a_preview_says_what_would_change_and_changes_nothing(staff):
@@ -63,10 +70,10 @@ def test_a_preview_says_what_would_change_and_changes_nothing(staff):
     assert [state(held), state(same)] == before
     assert (upload.state, upload.row_count, upload.matched_count, upload.unknown_count) == ("previewed", 3, 2, 1)
     assert upload.unknown_references == ["ORDER-1"]
-    assert upload.changes == [{
-        "agreement": held.pk, "reference_number": held.reference_number,
-        "before": {"status": "Current"}, "after": {"status": "Hold"}, "takes_token": False,
+    assert changes(upload) == [{
+        "agreement": held.pk, "before": {"status": "Current"}, "after": {"status": "Hold"}, "takes_token": False,
     }]
+    assert upload.change_count == 1
 
 
 def test_no_name_of_the_file_is_kept(staff):
@@ -80,6 +87,40 @@ def test_a_file_that_is_no_report_leaves_nothing(staff):
     with pytest.raises(UnreadableReport):
         preview(b"%PDF-1.7", by=staff, now=NOW)
     assert not StatusUpload.objects.exists()
+
+
+@pytest.mark.parametrize("text", ["Erin Example", "erin@example.com", "Example", "12 Example Street"])
+def test_what_does_not_look_like_a_reference_number_is_counted_and_not_kept(staff, text):
+    rows = [(standing(), "CURRENT"), ("ORDER-1", "CURRENT"), (text, "CURRENT"), (text, "HOLD")]
+    upload = preview(report(*rows), by=staff, now=NOW)
+
+    assert (upload.unknown_count, upload.unknown_references) == (2, ["ORDER-1"])
+    assert (upload.duplicate_count, upload.duplicates) == (1, [])
+    assert text not in str(StatusUpload.objects.values().get())
+
+
+def test_our_reference_numbers_that_come_several_times_are_named_with_what_counts(staff):
+    agreement = standing()
+    upload = preview(report((agreement, "SUPERSEDED"), (agreement, "HOLD")), by=staff, now=NOW)
+
+    assert upload.duplicates == [[agreement.reference_number, (6, 7), ("Superseded", "Hold"), "Hold"]]
+    assert [change["after"] for change in changes(upload)] == [{"status": "Hold"}]
+
+
+def test_a_subscription_id_is_kept_only_where_it_may_be_needed(staff):
+    lacking = standing(1, payment_token="")
+    rows = [(lacking, "CURRENT"), (standing(2), "CURRENT"), (standing(3, payment_token=""), "COMPLETED")]
+    upload = preview(report(*rows, token="1111"), by=staff, now=NOW)
+
+    assert [row.agreement for row in upload.reported.exclude(subscription_id="")] == [lacking]
+
+
+def test_ids_of_a_preview_that_nobody_confirmed_are_forgotten_after_a_day(staff):
+    preview(report((standing(payment_token=""), "CURRENT")), by=staff, now=NOW)
+
+    assert forget_ids_of_old_previews(now=NOW + timedelta(days=1)) == 0
+    assert forget_ids_of_old_previews(now=NOW + timedelta(days=1, seconds=1)) == 1
+    assert not ReportedStatus.objects.exclude(subscription_id="").exists()
 
 
 # --- Confirm ----------------------------------------------------------------------------------------
@@ -101,7 +142,7 @@ def test_a_current_monthly_subscription_is_paid_for_one_more_month(staff):
     upload = apply(report((agreement, "CURRENT")), staff)
 
     assert standing_subscription(REGISTRAR, now=NOW).paid_through == END_OF_MONTH
-    assert [list(change["after"]) for change in upload.changes] == [["paid_through"]]
+    assert [list(change["after"]) for change in changes(upload)] == [["paid_through"]]
 
 
 def test_the_same_file_twice_changes_nothing_the_second_time(staff):
@@ -110,7 +151,7 @@ def test_the_same_file_twice_changes_nothing_the_second_time(staff):
     apply(data, staff)
 
     again = preview(data, by=staff, now=NOW)
-    assert again.changes == []
+    assert (again.change_count, changes(again)) == (0, [])
     assert again.digest == StatusUpload.objects.get(state="confirmed").digest
 
 
@@ -125,6 +166,53 @@ def test_rows_that_cannot_be_read_are_left_out_only_if_a_person_says_so(staff):
     assert state(good)["status"] == "Current"
     confirm(upload.pk, by=staff, leave_out=True, now=NOW)
     assert (state(good)["status"], state(odd)["status"]) == ("Hold", "Current")
+
+
+def test_a_report_that_changes_nothing_can_be_confirmed_and_undone(staff):
+    upload = apply(report((standing(status="Hold"), "HOLD")), staff)
+
+    assert (upload.state, upload.change_count) == ("confirmed", 0)
+    assert undo(upload.pk, by=staff, now=NOW).state == "undone"
+
+
+def test_a_report_about_nobody_of_ours_cannot_be_confirmed(staff):
+    with pytest.raises(CannotBeDone, match="nothing to confirm"):
+        apply(report(("ORDER-1", "CURRENT")), staff)
+
+
+def test_a_preview_of_more_than_a_day_ago_cannot_be_confirmed(staff):
+    agreement = standing()
+    upload = preview(report((agreement, "HOLD")), by=staff, now=NOW)
+
+    with pytest.raises(CannotBeDone, match="more than a day old"):
+        confirm(upload.pk, by=staff, leave_out=False, now=NOW + timedelta(days=1, seconds=1))
+    assert state(agreement)["status"] == "Current"
+    confirm(upload.pk, by=staff, leave_out=False, now=NOW + timedelta(days=1))
+
+
+def test_a_preview_of_last_month_is_worked_out_anew_before_it_is_confirmed(staff):
+    upload = preview(report((standing(), "CURRENT")), by=staff, now=datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
+    new_year = datetime(2027, 1, 1, 0, 1, tzinfo=UTC)
+
+    with pytest.raises(DataHasMoved):
+        confirm(upload.pk, by=staff, leave_out=False, now=new_year)
+    confirm(upload.pk, by=staff, leave_out=False, now=new_year)
+    assert standing_subscription(REGISTRAR, now=new_year).paid_through.month == 1
+
+
+def test_what_was_worked_out_anew_is_counted_and_warned_of_anew(staff):
+    touched, other = standing(1), standing(2)
+    upload = preview(report((touched, "HOLD"), (other, "HOLD")), by=staff, now=NOW)
+    for agreement, status in ((touched, "Hold"), (other, "Canceled")):
+        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status=status)
+
+    with pytest.raises(DataHasMoved):
+        confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+    upload.refresh_from_db()
+    assert [change["before"] for change in changes(upload)] == [{"status": "Canceled"}]
+    assert upload.reported.get(agreement=touched).before is None
+    assert upload.change_count == 1
+    assert any("come back from an ending" in warning for warning in upload.warnings)
 
 
 def test_an_upload_is_confirmed_once(staff):
@@ -213,6 +301,47 @@ def test_a_subscription_is_completed_without_a_usable_subscription_id(staff, tok
     assert (state(agreement)["status"], state(agreement)["payment_token"]) == ("Current", "")
 
 
+def test_a_subscription_that_is_completed_without_a_token_is_told_to_staff(staff):
+    agreement = ledger.agreement()
+    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    upload = preview(report((agreement, "CURRENT"), token="7.40821E+21"), by=staff, now=NOW)
+    assert any("without a token" in warning and "rounded" in warning for warning in upload.warnings)
+    assert upload.reported.get().remarks == ["completed from its checkout", "without a token"]
+
+    confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+    task = StaffTask.objects.get()
+    assert (task.kind, task.agreement, task.done_at) == ("token missing", agreement, None)
+    undo(upload.pk, by=staff, now=NOW)
+    task.refresh_from_db()
+    assert task.resolution == "withdrawn"
+
+
+def test_a_subscription_that_lacks_its_token_takes_it_from_the_report_and_that_ends_the_task(staff):
+    agreement = standing(payment_token="", paid_through=END_OF_MONTH)
+    task = StaffTask.objects.create(kind="token missing", agreement=agreement)
+    before = state(agreement)
+    upload = preview(report((agreement, "CURRENT"), token="7408214003316000009999"), by=staff, now=NOW)
+    assert changes(upload) == [{"agreement": agreement.pk, "before": {}, "after": {}, "takes_token": True}]
+    assert upload.reported.get().remarks == ["takes its token from the report"]
+
+    confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+    assert state(agreement)["payment_token"] == "7408214003316000009999"
+    task.refresh_from_db()
+    assert (task.resolution, task.done_by) == ("done", staff)
+    assert not ReportedStatus.objects.exclude(subscription_id="").exists()
+    undo(upload.pk, by=staff, now=NOW)
+    task.refresh_from_db()
+    assert (state(agreement), task.resolution) == (before, "")
+
+
+@pytest.mark.parametrize("reported", ["CANCELED", "COMPLETED", "SUPERSEDED"])
+def test_a_subscription_that_has_ended_takes_no_token(staff, reported):
+    agreement = standing(payment_token="")
+    apply(report((agreement, reported), token="7408214003316000009999"), staff)
+
+    assert state(agreement)["payment_token"] == ""
+
+
 def test_a_token_that_is_there_is_not_replaced(staff):
     agreement = standing()
     apply(report((agreement, "HOLD"), token="1111"), staff)
@@ -237,7 +366,8 @@ def test_a_subscription_without_a_checkout_is_named_and_left_alone(staff):
     agreement = ledger.agreement()
     upload = apply(report((agreement, "CURRENT")), staff)
 
-    assert upload.incomplete_references == [agreement.reference_number]
+    assert upload.reported.get(is_incomplete=True).agreement == agreement
+    assert any(agreement.reference_number in warning for warning in upload.warnings)
     assert state(agreement)["status"] == "Pending"
 
 
@@ -334,7 +464,7 @@ def test_a_subscription_that_ends_unpaid_is_no_rescue_and_takes_no_token(staff):
     ledger.outgoing(Kind.SUBSCRIBE, agreement)
     upload = apply(report((agreement, "SUPERSEDED")), staff)
 
-    assert not any(Change.from_json(change).is_rescue for change in upload.changes)
+    assert [list(change["after"]) for change in changes(upload)] == [["status"]]
     assert (state(agreement)["status"], state(agreement)["payment_token"]) == ("Superseded", "")
 
 

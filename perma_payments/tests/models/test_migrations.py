@@ -1,0 +1,47 @@
+"""Databases that are in use are brought up to date, and lose nothing."""
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from django.db import connection
+from django.db.migrations.executor import MigrationExecutor
+
+from perma_payments.models import StatusUpload, SubscriptionAgreement
+from perma_payments.services.upload_statuses import undo
+
+from .. import ledger
+
+NOW = datetime(2026, 12, 2, 12, tzinfo=UTC)
+
+
+def migrate(name: str) -> Any:
+    """Bring the database to a migration, forwards or backwards; return the models of then."""
+    executor = MigrationExecutor(connection)
+    return executor.migrate([("perma_payments", name)]).apps
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_report_that_was_confirmed_before_reported_statuses_had_a_table_can_still_be_undone(django_user_model):
+    staff = django_user_model.objects.create_user("staff")
+    agreement = ledger.standing_agreement(status="Hold")
+    change = {
+        "agreement": agreement.pk, "reference_number": agreement.reference_number, "takes_token": False,
+        "before": {"status": "Current"}, "after": {"status": "Hold"},
+    }
+    try:
+        Upload = migrate("0001_ledger").get_model("perma_payments", "StatusUpload")
+        pk = Upload.objects.create(
+            digest="0" * 64, row_count=1, matched_count=1, state="confirmed", changes=[change],
+            uploaded_by_id=staff.pk, uploaded_at=NOW, confirmed_by_id=staff.pk, confirmed_at=NOW,
+        ).pk
+    finally:
+        migrate("0002_reported_statuses")
+    with connection.cursor() as cursor:
+        cursor.execute("SET pghistory.context_metadata = %s", [f'{{"source": "status report", "upload": {pk}}}'])
+        SubscriptionAgreement.objects.update(updated_at=NOW)
+        cursor.execute("RESET pghistory.context_metadata")
+
+    assert StatusUpload.objects.get(pk=pk).change_count == 1
+    undo(pk, by=staff, now=NOW)
+    agreement.refresh_from_db()
+    assert agreement.status == "Current"
