@@ -1,5 +1,7 @@
 """Corrections by hand: a form with a reason, a look at what Perma.cc will see, and then it is done."""
+from collections.abc import Callable
 from datetime import UTC, datetime, time
+from functools import partial
 from typing import Any
 
 from django import forms
@@ -12,6 +14,7 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
+from ..billing.customers import Customer
 from ..billing.statuses import PurchaseStatus, Status
 from ..models import Outcome, Purchase, Response, SubscriptionAgreement
 from ..models.fields import choices
@@ -28,7 +31,21 @@ class ReasonForm(forms.Form):
     )
 
 
-class AgreementForm(ReasonForm):
+class SeenForm(ReasonForm):
+    """What a correction of a row that may change meanwhile asks for."""
+
+    # Its updated_at, when the form was opened.
+    seen = forms.CharField(widget=forms.HiddenInput)
+
+    def clean_seen(self) -> datetime:
+        """As the time that it is."""
+        try:
+            return datetime.fromisoformat(self.cleaned_data["seen"])
+        except ValueError:
+            raise forms.ValidationError("Please open this page anew.") from None
+
+
+class AgreementForm(SeenForm):
     """The status and the date of a subscription."""
 
     status = forms.ChoiceField(choices=choices(Status))
@@ -39,7 +56,7 @@ class AgreementForm(ReasonForm):
     field_order = ("status", "paid_through", "reason")
 
 
-class PurchaseForm(ReasonForm):
+class PurchaseForm(SeenForm):
     """Whether Perma.cc has credited a purchase."""
 
     credited = forms.ChoiceField(
@@ -61,7 +78,6 @@ class Correctable(LedgerAdmin):
 
     permission: str
     asks: type[ReasonForm]
-    looks_first = False
 
     def get_urls(self) -> list[URLPattern]:
         """The page of the correction, besides Django's pages."""
@@ -86,24 +102,27 @@ class Correctable(LedgerAdmin):
         return request.user.has_perm(f"perma_payments.{self.permission}")
 
     def correct(self, request: HttpRequest, pk: int) -> HttpResponse:
-        """Ask for the correction and its reason; show what it leads to; do it."""
+        """Ask for the correction and its reason; show what Perma.cc would be told; do it.
+
+        What was shown is what is done: it is confirmed in a form that has no more to fill in.
+        """
         if not self.may_correct(request):
             raise PermissionDenied
         subject = self.model._default_manager.filter(pk=pk).first()
         if subject is None:
             raise Http404
-        form = self.correction_form(request, subject)
+        form = self.asks(request.POST) if request.method == "POST" else self.asks(initial=self.as_it_is(subject))
         context: dict[str, Any] = {}
-        if form.is_valid():
+        if form.is_valid() and "edit" not in request.POST:
+            assert isinstance(request.user, User)  # nobody else has a permission
+            correction = partial(self.apply, pk, form.cleaned_data, request.user)
             try:
-                if self.looks_first and "confirm" not in request.POST:
-                    context["outlook"] = self.outlook(subject, form.cleaned_data)
-                else:
-                    assert isinstance(request.user, User)  # nobody else has a permission
-                    self.apply(pk, form.cleaned_data, request.user)
+                if "confirm" in request.POST:
+                    correction()
                     messages.success(request, "Corrected.")
                     return HttpResponseRedirect(reverse(f"admin:perma_payments_{self.opts.model_name}_change",
                                                         args=[pk]))
+                context = self._outlook(form, correction, self.customer_of(subject, form.cleaned_data))
             except corrections.CannotCorrect as problem:
                 form.add_error(None, f"Nothing was changed: {problem}")
             except OperationalError:
@@ -113,19 +132,25 @@ class Correctable(LedgerAdmin):
             "subject": subject, "form": form,
         })
 
-    def correction_form(self, request: HttpRequest, subject: Any) -> ReasonForm:
-        """The form, filled with what was posted, or with how things are."""
-        if request.method == "POST":
-            return self.asks(request.POST)
-        return self.asks(initial=self.as_it_is(subject))
+    def _outlook(self, form: ReasonForm, correction: Callable[[], None], customer: Customer) -> dict[str, Any]:
+        """What is to be confirmed, and what Perma.cc is told of the customer now and would be told then."""
+        now = timezone.now()
+        told = _in_words(corrections.told_of(customer, now=now))
+        then = _in_words(corrections.told_after(correction, customer, now=now))
+        answers = [(field.label, _answer(field)) for field in form.visible_fields()]
+        return {
+            "answers": answers, "customer": customer,
+            "outlook": [(name, told[name], then[name]) for name in told],
+        }
 
     def as_it_is(self, subject: Any) -> dict[str, Any]:
         """What the form shows first."""
-        return {}
-
-    def outlook(self, subject: Any, data: dict[str, Any]) -> dict[str, Any]:
-        """What Perma.cc would see after the correction. Raises CannotCorrect."""
         raise NotImplementedError
+
+    def customer_of(self, subject: Any, data: dict[str, Any]) -> Customer:
+        """Of whom Perma.cc would be told something else. Raises CannotCorrect."""
+        customer: Customer = subject.customer
+        return customer
 
     def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
         """Do it. Raises CannotCorrect."""
@@ -137,24 +162,19 @@ class CorrectableAgreement(Correctable, SubscriptionAgreementAdmin):
 
     permission = "correct_agreement"
     asks = AgreementForm
-    looks_first = True
 
     def as_it_is(self, subject: SubscriptionAgreement) -> dict[str, Any]:
         """See Correctable."""
-        return {"status": subject.status, "paid_through": subject.paid_through and subject.paid_through.date()}
-
-    def outlook(self, subject: SubscriptionAgreement, data: dict[str, Any]) -> dict[str, Any]:
-        """See Correctable."""
-        told = corrections.as_perma_would_see(
-            subject, Status(data["status"]), _end_of(data["paid_through"]), now=timezone.now()
-        )
-        return told.as_json() if told else {"subscription": "none: Perma.cc would be told that there is none"}
+        return {
+            "status": subject.status, "paid_through": subject.paid_through and subject.paid_through.date(),
+            "seen": subject.updated_at.isoformat(),
+        }
 
     def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
         """See Correctable."""
         corrections.correct_agreement(
-            pk, Status(data["status"]), _end_of(data["paid_through"]), by=by, reason=data["reason"],
-            now=timezone.now(),
+            pk, Status(data["status"]), _end_of(data["paid_through"]), seen=data["seen"], by=by,
+            reason=data["reason"], now=timezone.now(),
         )
 
 
@@ -170,12 +190,13 @@ class CorrectablePurchase(Correctable, PurchaseAdmin):
 
     def as_it_is(self, subject: Purchase) -> dict[str, Any]:
         """See Correctable."""
-        return {"credited": "no" if subject.acknowledged_at else "yes"}
+        return {"credited": "no" if subject.acknowledged_at else "yes", "seen": subject.updated_at.isoformat()}
 
     def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
         """See Correctable."""
         corrections.correct_purchase(
-            pk, credited=data["credited"] == "yes", by=by, reason=data["reason"], now=timezone.now()
+            pk, credited=data["credited"] == "yes", seen=data["seen"], by=by, reason=data["reason"],
+            now=timezone.now(),
         )
 
 
@@ -193,11 +214,37 @@ class CorrectableResponse(Correctable, ResponseAdmin):
         """See Correctable."""
         return {"transaction_uuid": subject.transaction_uuid}
 
+    def customer_of(self, subject: Response, data: dict[str, Any]) -> Customer:
+        """See Correctable: whose transaction it would be linked to."""
+        return corrections.transaction_with(data["transaction_uuid"]).customer
+
     def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
         """See Correctable."""
         corrections.place_response(
             pk, data["transaction_uuid"], by=by, reason=data["reason"], now=timezone.now()
         )
+
+
+def _in_words(told: corrections.Told) -> dict[str, str]:
+    """What Perma.cc is told, by names that are always the same."""
+    subscription = told.subscription
+    links = ", ".join(f"{purchase.link_quantity} (purchase {purchase.id})" for purchase in told.purchases)
+    return {
+        "Subscription": subscription.reference_number if subscription else "none",
+        "Status": subscription.status if subscription else "–",
+        "Rate": f"${subscription.rate:,.2f} {subscription.frequency}" if subscription else "–",
+        "Link limit": subscription.link_limit if subscription else "–",
+        "Paid through": f"{subscription.paid_through.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        if subscription and subscription.paid_through else "–",
+        "Links to be credited": links or "none",
+    }
+
+
+def _answer(field: forms.BoundField) -> str:
+    """What was filled in, as it was shown."""
+    value = str(field.value() or "none")
+    offered: Any = field.field.choices if isinstance(field.field, forms.ChoiceField) else []
+    return str(dict(offered).get(value, value))
 
 
 def _end_of(day: Any) -> datetime | None:

@@ -1,15 +1,21 @@
 """The admin's front page: what is to do, the numbers that matter, and below them Django's list of tables."""
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from django.conf import settings
 from django.contrib.admin import AdminSite
+from django.core.cache import cache
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from ..services import overview
 from ..services.overview import MonthEnd
+
+# Months that have ended do not change, and the whole history is read for them.
+MONTHS_ARE_KEPT = timedelta(days=1)
 
 # The chart's own units; the browser scales it.
 WIDTH, HEIGHT = 600, 190
@@ -28,11 +34,13 @@ class Bar:
     middle: int
     # The year stands below the first month, and below each January.
     names_year: bool
+    # The last bar is no month's end, but today.
+    is_now: bool
 
 
 @dataclass(frozen=True)
 class Chart:
-    """The standing subscriptions at the end of each of the last months, as bars."""
+    """The standing subscriptions at the end of each of the last months, and now, as bars."""
 
     bars: list[Bar]
     width: int = WIDTH
@@ -41,8 +49,9 @@ class Chart:
     bar_width: int = BAR
 
 
-def chart(months: Sequence[MonthEnd]) -> Chart:
+def chart(ended: Sequence[MonthEnd], now: MonthEnd) -> Chart:
     """Where each month's bar stands. The scale begins at nought, so that lengths can be compared."""
+    months = [*ended, now]
     highest = max([month.standing for month in months] + [1])
     room, step = HEIGHT - TOP - BOTTOM, WIDTH // len(months)
     bars = []
@@ -56,6 +65,7 @@ def chart(months: Sequence[MonthEnd]) -> Chart:
             height=height,
             middle=index * step + step // 2,
             names_year=index == 0 or month.month.month == 1,
+            is_now=month is now,
         ))
     return Chart(bars)
 
@@ -80,7 +90,7 @@ def what_to_show(request: HttpRequest) -> dict[str, Any]:
         shown["work"] = overview.work_list(now=now)
     if _may_view(request, "subscriptionagreement"):
         shown["subscriptions"] = overview.subscriptions(now=now)
-        shown["chart"] = chart(overview.year_of_standing(now=now))
+        shown["chart"] = chart(_months_that_have_ended(now), MonthEnd(now.date(), shown["subscriptions"].total))
     if _may_view(request, "purchase"):
         shown["purchases"] = overview.purchases(now=now)
     if _may_view(request, "response"):
@@ -88,6 +98,14 @@ def what_to_show(request: HttpRequest) -> dict[str, Any]:
     if _may_view(request, "statusupload"):
         shown["report"] = overview.last_report(now=now)
     return shown
+
+
+def _months_that_have_ended(now: datetime) -> list[MonthEnd]:
+    months: list[MonthEnd] = cache.get_or_set(
+        f"year of standing subscriptions until {now:%Y-%m}", partial(overview.year_of_standing, now=now),
+        MONTHS_ARE_KEPT.total_seconds(),
+    )
+    return months
 
 
 def _may_view(request: HttpRequest, model: str) -> bool:

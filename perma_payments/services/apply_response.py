@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 
 import pghistory
 from django.conf import settings
@@ -62,7 +63,7 @@ def apply_response(response_id: int, *, now: datetime) -> None:
         for kind in tasks:
             staff_tasks.open_for_response(kind, response, subject=subject, now=now)
         staff_tasks.withdraw_not_applied(response, now=now)
-    logger.info("response %s applied: %s", response_id, response.outcome)
+        transaction.on_commit(partial(logger.info, "response %s applied: %s", response_id, response.outcome))
 
 
 class _Application:

@@ -1,18 +1,22 @@
 """Corrections by hand: staff put right what no message, response or report has put right.
 
-Each has a reason, which is in the history with who gave it, and each refuses what would make no sense.
+Each has a reason, which is in the history with who gave it, and each refuses what would make no sense, or
+would be done to something else than what was looked at: ``seen`` is the row's ``updated_at`` of then.
 """
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from uuid import UUID
 
 import pghistory
 from django.contrib.auth.models import User
 from django.db import transaction
 
-from ..billing.statuses import WITH_TERMS, PurchaseStatus, Status, is_standing
+from ..billing.customers import Customer
+from ..billing.statuses import WITH_TERMS, PurchaseStatus, Status
 from ..billing.transactions import Kind
 from ..models import (
     OutgoingTransaction,
@@ -24,10 +28,10 @@ from ..models import (
     SubscriptionAgreement,
     TaskKind,
 )
-from ..perma.replies import Subscription
+from ..perma.replies import Subscription, UnacknowledgedPurchase
 from .apply_response import apply_response
 from .locks import lock_customer
-from .report_status import describe
+from .report_status import standing_subscription, unacknowledged_purchases
 from .staff_tasks import end_open
 
 logger = logging.getLogger(__name__)
@@ -37,52 +41,74 @@ class CannotCorrect(Exception):
     """The correction makes no sense, and nothing was changed. The text is a sentence for staff."""
 
 
-def as_perma_would_see(
-    agreement: SubscriptionAgreement, status: Status, paid_through: datetime | None, *, now: datetime
-) -> Subscription | None:
-    """What Perma.cc would be told of this agreement after a correction; None if it would not be shown.
+@dataclass(frozen=True)
+class Told:
+    """What Perma.cc is told of a customer: the subscription, if there is one, and links to be credited."""
 
-    Raises CannotCorrect. Changes the agreement at hand, and saves nothing.
-    """
-    if status in WITH_TERMS and agreement.current_rate is None:
-        _take_terms_of_checkout(agreement)
-    if status in WITH_TERMS and agreement.current_rate is None:
-        raise CannotCorrect(f"{agreement} has no terms, so it cannot be {status}.")
-    agreement.status, agreement.paid_through = status, paid_through
-    return describe(agreement) if is_standing(status, paid_through, now) else None
+    subscription: Subscription | None
+    purchases: list[UnacknowledgedPurchase]
+
+
+def told_of(customer: Customer, *, now: datetime) -> Told:
+    """What Perma.cc is told right now."""
+    return Told(standing_subscription(customer, now=now), unacknowledged_purchases(customer))
+
+
+def told_after(correction: Callable[[], object], customer: Customer, *, now: datetime) -> Told:
+    """What Perma.cc would be told after a correction, which is made and taken back. Raises CannotCorrect."""
+    with transaction.atomic():
+        correction()
+        told = told_of(customer, now=now)
+        transaction.set_rollback(True)
+    return told
 
 
 def correct_agreement(
-    agreement_id: int, status: Status, paid_through: datetime | None, *, by: User, reason: str, now: datetime
+    agreement_id: int,
+    status: Status,
+    paid_through: datetime | None,
+    *,
+    seen: datetime,
+    by: User,
+    reason: str,
+    now: datetime,
 ) -> SubscriptionAgreement:
     """Set a subscription's status and paid-through date. Raises CannotCorrect."""
     with _by_hand(by, reason):
         customer = SubscriptionAgreement.objects.get(pk=agreement_id).customer
         lock_customer(customer)
         agreement = SubscriptionAgreement.objects.select_for_update(no_key=True).get(pk=agreement_id)
+        _refuse_what_has_changed(agreement, seen)
         if (agreement.status, agreement.paid_through) == (status, paid_through):
             raise CannotCorrect("That is how it is already.")
-        as_perma_would_see(agreement, status, paid_through, now=now)
+        if status in WITH_TERMS and agreement.current_rate is None:
+            _take_terms_of_checkout(agreement)
+        if status in WITH_TERMS and agreement.current_rate is None:
+            raise CannotCorrect(f"{agreement} has no terms, so it cannot be {status}.")
+        agreement.status, agreement.paid_through = status, paid_through
         if status == Status.CANCELED:
             agreement.cancellation_requested_at = None
             cancellations = StaffTask.objects.filter(kind=TaskKind.CANCELLATION, agreement=agreement)
             end_open(cancellations, Resolution.DONE, by=by, note=reason, now=now)
         agreement.save()
-    logger.warning("%s corrected by user %s", agreement, by.pk)
+        _log("%s corrected by user %s", agreement, by.pk)
     return agreement
 
 
-def correct_purchase(purchase_id: int, *, credited: bool, by: User, reason: str, now: datetime) -> Purchase:
+def correct_purchase(
+    purchase_id: int, *, credited: bool, seen: datetime, by: User, reason: str, now: datetime
+) -> Purchase:
     """Mark a paid purchase as credited, or offer it to Perma.cc once more. Raises CannotCorrect."""
     with _by_hand(by, reason):
         purchase = Purchase.objects.select_for_update(no_key=True).get(pk=purchase_id)
+        _refuse_what_has_changed(purchase, seen)
         if purchase.status != PurchaseStatus.PAID:
             raise CannotCorrect(f"{purchase} is not paid: it is {purchase.status}.")
         if credited == (purchase.acknowledged_at is not None):
             raise CannotCorrect("That is how it is already.")
         purchase.acknowledged_at = now if credited else None
         purchase.save()
-    logger.warning("purchase %s corrected by user %s", purchase, by.pk)
+        _log("purchase %s corrected by user %s", purchase, by.pk)
     return purchase
 
 
@@ -94,27 +120,56 @@ def place_response(
     Raises CannotCorrect.
     """
     with _by_hand(by, reason):
-        outgoing = OutgoingTransaction.objects.filter(transaction_uuid=transaction_uuid).first()
-        if outgoing is None:
-            raise CannotCorrect("There is no transaction of ours with this uuid.")
+        outgoing = transaction_with(transaction_uuid)
         lock_customer(outgoing.customer)
         response = Response.objects.select_for_update(no_key=True).get(pk=response_id)
         if response.outcome != Outcome.UNPLACED:
             raise CannotCorrect("This response is placed already.")
+        # It could not be placed anywhere else afterwards.
+        if response.reference_number != outgoing.reference_number:
+            raise CannotCorrect(
+                f"The transaction is about {outgoing.reference_number}, and the response is not: it is about "
+                f"{response.reference_number or 'nothing'}."
+            )
+        if response.transaction_type != outgoing.transaction_type:
+            raise CannotCorrect(
+                f"The transaction is of the type {outgoing.transaction_type}, and the response is not: it is of "
+                f"the type {response.transaction_type or '(none)'}."
+            )
         response.outgoing, response.applied_at, response.outcome = outgoing, None, ""
         response.save(update_fields=["outgoing", "applied_at", "outcome"])
         apply_response(response.pk, now=now)
         unplaced = StaffTask.objects.filter(kind=TaskKind.UNPLACED, response=response)
         end_open(unplaced, Resolution.DONE, by=by, note=reason, now=now)
         response.refresh_from_db()
-    logger.warning("response %s placed by user %s", response_id, by.pk)
+        _log("response %s placed by user %s", response_id, by.pk)
     return response
+
+
+def transaction_with(uuid: UUID) -> OutgoingTransaction:
+    """Our transaction with a uuid. Raises CannotCorrect if there is none."""
+    outgoing = OutgoingTransaction.objects.filter(transaction_uuid=uuid).first()
+    if outgoing is None:
+        raise CannotCorrect("There is no transaction of ours with this uuid.")
+    return outgoing
 
 
 @contextmanager
 def _by_hand(by: User, reason: str) -> Iterator[None]:
     with transaction.atomic(), pghistory.context(source="staff", user=by.pk, reason=reason):
         yield
+
+
+def _refuse_what_has_changed(row: SubscriptionAgreement | Purchase, seen: datetime) -> None:
+    if row.updated_at != seen:
+        raise CannotCorrect(
+            f"{row} has been changed since you opened this page. Please look at it again, and begin anew."
+        )
+
+
+def _log(words: str, *ids: object) -> None:
+    """Log what was corrected, once it is: not what was only tried."""
+    transaction.on_commit(partial(logger.warning, words, *ids))
 
 
 def _take_terms_of_checkout(agreement: SubscriptionAgreement) -> None:

@@ -1,6 +1,7 @@
 """Open and close the things that a person must do."""
 import logging
 from datetime import datetime
+from functools import partial
 
 import pghistory
 from django.contrib.auth.models import User
@@ -35,7 +36,10 @@ def open_for_response(
         },
     )
     if created:
-        logger.warning("staff task %s opened: %s, response %s", task.pk, kind.value, response.pk)
+        # Once it is: whatever opens a task may be taken back.
+        transaction.on_commit(partial(
+            logger.warning, "staff task %s opened: %s, response %s", task.pk, kind.value, response.pk
+        ))
     return task
 
 

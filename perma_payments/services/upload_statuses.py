@@ -130,7 +130,8 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
             named = ", ".join(moved[:_MOVED_NAMED])
             more = f" and {len(moved) - _MOVED_NAMED} more" if len(moved) > _MOVED_NAMED else ""
             raise CannotBeDone(
-                f"This report cannot be undone: something else has changed {named}{more} since. Nothing was changed."
+                f"This report cannot be undone: something else has changed {named}{more} since. Nothing was "
+                "changed."
             )
         _write(upload, "before", now)
         _take_tasks_back(upload, by, now)

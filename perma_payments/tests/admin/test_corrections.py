@@ -1,5 +1,6 @@
 """Staff correct by hand, in the admin."""
 from collections.abc import Callable
+from uuid import uuid4
 
 import pytest
 from bs4 import BeautifulSoup
@@ -34,35 +35,80 @@ def words(response: HttpResponse) -> str:
     return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
 
 
+def submit(staff: Client, page: HttpResponse, button: str = "", **changes: str) -> HttpResponse:
+    """Fill in the form of a page, and press one of its buttons."""
+    soup = BeautifulSoup(page.content, "html.parser")
+    fields = {field["name"]: field.get("value", "") for field in soup.select("#content-main input")}
+    for select in soup.select("#content-main select"):
+        fields[select["name"]] = select.select_one("[selected]")["value"]
+    for area in soup.select("#content-main textarea"):
+        fields[area["name"]] = area.get_text()
+    fields |= {name: value for name, value in changes.items()}
+    if button:
+        assert soup.select_one(f"button[name={button}]")
+        fields[button] = "yes"
+    return staff.post(page.request["PATH_INFO"], fields, follow=True)
+
+
 def test_a_subscription_is_corrected_after_a_look_at_what_perma_will_see(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = ledger.standing_agreement()
-    page = f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/"
-    assert "../correct/" in staff.get(page.replace("correct", "change")).content.decode()
-    wanted = {"status": "Hold", "paid_through": "2031-12-31", "reason": "The bank called."}
+    url = f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/"
+    assert "../correct/" in staff.get(url.replace("correct", "change")).content.decode()
 
-    looked = words(staff.post(page, wanted))
-    assert "What Perma.cc will see status Hold rate 45.00" in looked
-    assert "paid_through 2031-12-31T23:59:59.000000Z" in looked
+    look = submit(staff, staff.get(url), status="Hold", paid_through="2031-12-31", reason="The bank called.")
+    said = words(look)
+    assert "Status Hold Paid through 2031-12-31 Reason The bank called." in said
+    assert "What Perma.cc will see of Registrar 7 Now After the correction" in said
+    assert "Status Current Hold" in said and "2031-12-31 23:59 UTC" in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
-    assert "Corrected." in words(staff.post(page, {**wanted, "confirm": "yes"}, follow=True))
+    assert "Corrected." in words(submit(staff, look, "confirm"))
     agreement.refresh_from_db()
-    assert agreement.status == "Hold"
+    assert (agreement.status, agreement.paid_through.year) == ("Hold", 2031)
+
+
+def test_who_looks_can_fill_in_something_else(log_in):
+    staff = log_in("view_subscriptionagreement", "correct_agreement")
+    agreement = ledger.standing_agreement()
+    url = f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/"
+    form = submit(staff, submit(staff, staff.get(url), status="Hold", reason="x"), "edit")
+
+    look = submit(staff, form, status="Completed")
+    assert "Subscription" in words(look) and "none" in words(look)
+    submit(staff, look, "confirm")
+    agreement.refresh_from_db()
+    assert agreement.status == "Completed"
+
+
+def test_what_changes_between_the_look_and_the_confirmation_is_not_overwritten(log_in):
+    staff = log_in("view_subscriptionagreement", "correct_agreement")
+    agreement = ledger.standing_agreement()
+    page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
+    look = submit(staff, page, status="Hold", reason="x")
+    agreement.current_link_limit = "7"
+    agreement.save()
+
+    said = words(submit(staff, look, "confirm"))
+    assert "has been changed since you opened this page" in said and "Begin anew" in said
+    agreement.refresh_from_db()
+    assert agreement.status == "Current"
 
 
 @pytest.mark.parametrize(("change", "sentence"), [
     ({"reason": ""}, "This field is required."),
     ({"status": "Active"}, "Select a valid choice."),
     ({"paid_through": "soon"}, "Enter a valid date."),
+    ({"seen": "never"}, "Please open this page anew."),
+    ({"seen": ""}, "This field is required."),
 ])
 def test_a_correction_that_makes_no_sense_gets_a_sentence_and_changes_nothing(log_in, change, sentence):
     staff = log_in("correct_agreement")
     agreement = ledger.standing_agreement()
-    wanted = {"status": "Hold", "paid_through": "", "reason": "x", "confirm": "yes", **change}
+    page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
 
-    said = words(staff.post(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/", wanted))
+    said = words(submit(staff, page, **{"status": "Hold", "reason": "x", "confirm": "yes", **change}))
     assert sentence in said
     assert agreement.events.count() == 1
 
@@ -70,13 +116,16 @@ def test_a_correction_that_makes_no_sense_gets_a_sentence_and_changes_nothing(lo
 def test_a_purchase_is_offered_again(log_in):
     staff = log_in("view_purchase", "correct_purchase")
     purchase = ledger.paid_purchase(acknowledged_at=timezone.now())
-    page = f"/admin/perma_payments/purchase/{purchase.pk}/correct/"
-    assert "Corrected." in words(staff.post(page, {"credited": "no", "reason": "Lost."}, follow=True))
+    page = staff.get(f"/admin/perma_payments/purchase/{purchase.pk}/correct/")
+    look = submit(staff, page, credited="no", reason="Lost.")
+    assert f"Links to be credited none 10 (purchase {purchase.pk})" in words(look)
+    assert "Corrected." in words(submit(staff, look, "confirm"))
     purchase.refresh_from_db()
     assert purchase.acknowledged_at is None
 
+    again = staff.get(f"/admin/perma_payments/purchase/{purchase.pk}/correct/")
     assert "Nothing was changed: That is how it is already." in words(
-        staff.post(page, {"credited": "no", "reason": "Again."})
+        submit(staff, again, credited="no", reason="Again.")
     )
 
 
@@ -85,12 +134,26 @@ def test_an_unplaced_response_is_placed(log_in):
     outgoing = ledger.outgoing(Kind.SUBSCRIBE)
     fields = cyber_source.response(ledger.form(outgoing), req_transaction_uuid="lost")
     response = receive_callback(b"body", list(fields.items()), now=timezone.now())
-    page = f"/admin/perma_payments/response/{response.pk}/correct/"
-    wanted = {"transaction_uuid": str(outgoing.transaction_uuid), "reason": "Found."}
+    page = staff.get(f"/admin/perma_payments/response/{response.pk}/correct/")
 
-    assert "Corrected." in words(staff.post(page, wanted, follow=True))
+    look = submit(staff, page, transaction_uuid=str(outgoing.transaction_uuid), reason="Found.")
+    assert "What Perma.cc will see of Registrar 7" in words(look)
+    assert f"Subscription none {outgoing.agreement.reference_number}" in words(look)
+    response.refresh_from_db()
+    assert response.outgoing is None
+    assert "Corrected." in words(submit(staff, look, "confirm"))
     outgoing.agreement.refresh_from_db()
     assert outgoing.agreement.status == "Current"
+
+
+def test_a_response_cannot_be_placed_at_nothing(log_in):
+    staff = log_in("view_response", "correct_response")
+    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), req_transaction_uuid="lost")
+    response = receive_callback(b"body", list(fields.items()), now=timezone.now())
+    page = staff.get(f"/admin/perma_payments/response/{response.pk}/correct/")
+
+    said = words(submit(staff, page, transaction_uuid=str(uuid4()), reason="Found."))
+    assert "Nothing was changed: There is no transaction of ours with this uuid." in said
 
 
 @pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "response"])

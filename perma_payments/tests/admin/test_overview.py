@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from bs4 import BeautifulSoup
 from django.contrib.auth.models import Permission, User
+from django.core.cache import cache
 from django.db import connection
 from django.http import HttpResponse
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from perma_payments.admin.overview import chart
@@ -28,6 +30,12 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 EVERYTHING = [
     "view_stafftask", "view_subscriptionagreement", "view_purchase", "view_response", "view_statusupload",
 ]
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    """Each test has a history of its own."""
+    cache.clear()
 
 
 def log_in(client: Client, *permissions: str) -> User:
@@ -269,11 +277,22 @@ def test_the_year_takes_one_statement(django_assert_num_queries):
 def test_bars_are_as_long_as_their_numbers_and_one_among_thousands_is_seen():
     standing = [(1, 0), (2, 1), (3, 1000), (4, 2000)]
     months = [MonthEnd(date(2026, month, 1), count) for month, count in standing]
-    drawn = chart(months)
+    drawn = chart(months[:-1], months[-1])
 
     assert [bar.height for bar in drawn.bars] == [0, 1, 63, 126]
     assert all(bar.y + bar.height == drawn.base for bar in drawn.bars)
     assert all(0 <= bar.x and bar.x + drawn.bar_width <= drawn.width for bar in drawn.bars)
+
+
+def test_months_that_have_ended_are_counted_once_a_day(client):
+    log_in(client, *EVERYTHING)
+    client.get("/admin/")
+    ledger.standing_agreement()
+    with CaptureQueriesContext(connection) as statements:
+        page = BeautifulSoup(client.get("/admin/").content, "html.parser")
+
+    assert not [each for each in statements.captured_queries if "lead(pgh_created_at" in each["sql"]]
+    assert page.select("details tbody tr")[-1].get_text(" ", strip=True) == "now 1"
 
 
 def test_the_chart_has_words_and_a_table_and_no_styles_of_its_own(client):
@@ -282,8 +301,9 @@ def test_the_chart_has_words_and_a_table_and_no_styles_of_its_own(client):
     page = BeautifulSoup(client.get("/admin/").content, "html.parser")
 
     assert [element.name for element in page.select("svg.chart > title, svg.chart > desc")] == ["title", "desc"]
-    assert len(page.select("svg.chart rect")) == 12
-    assert len(page.select("details tbody tr")) == 12
+    assert len(page.select("svg.chart rect")) == 13
+    assert len(page.select("details tbody tr")) == 13
+    assert page.select("details tbody tr")[-1].get_text(" ", strip=True) == "now 1"
     assert not page.select(".overview [style], .overview script, .overview style")
 
 

@@ -1,6 +1,8 @@
 """Corrections by hand."""
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -8,13 +10,13 @@ from django.contrib.auth.models import User
 
 from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Response, StaffTask
+from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.services import corrections
 from perma_payments.services.corrections import (
     CannotCorrect,
-    as_perma_would_see,
-    correct_agreement,
-    correct_purchase,
     place_response,
+    told_after,
+    told_of,
 )
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.report_status import standing_subscription, unacknowledged_purchases
@@ -31,6 +33,18 @@ LATER = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
 @pytest.fixture
 def staff() -> User:
     return User.objects.create_user("staff")
+
+
+def correct_agreement(pk: int, *args: Any, **kwargs: Any) -> SubscriptionAgreement:
+    """Correct a subscription that was looked at just now."""
+    kwargs.setdefault("seen", SubscriptionAgreement.objects.get(pk=pk).updated_at)
+    return corrections.correct_agreement(pk, *args, **kwargs)
+
+
+def correct_purchase(pk: int, **kwargs: Any) -> Purchase:
+    """Correct a purchase that was looked at just now."""
+    kwargs.setdefault("seen", Purchase.objects.get(pk=pk).updated_at)
+    return corrections.correct_purchase(pk, **kwargs)
 
 
 def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
@@ -52,20 +66,55 @@ def test_a_pending_subscription_that_is_made_current_takes_the_terms_of_its_chec
     assert (told.rate, told.link_limit, told.frequency) == (Decimal("45.00"), "100", "monthly")
 
 
-def test_what_perma_would_see_is_what_it_sees_and_saves_nothing(staff):
+def test_what_perma_would_be_told_is_what_it_is_told_and_nothing_is_left_of_the_trial(staff):
     agreement = ledger.outgoing(Kind.SUBSCRIBE).agreement
-    outlook = as_perma_would_see(agreement, Status.CURRENT, LATER, now=NOW)
-    assert standing_subscription(REGISTRAR, now=NOW) is None
+    correction = partial(correct_agreement, agreement.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
+    outlook = told_after(correction, REGISTRAR, now=NOW)
+    assert told_of(REGISTRAR, now=NOW).subscription is None
+    assert agreement.events.count() == 1
 
-    correct_agreement(agreement.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
-    assert standing_subscription(REGISTRAR, now=NOW) == outlook
+    correction()
+    assert told_of(REGISTRAR, now=NOW) == outlook
+    assert outlook.subscription.rate == Decimal("45.00")
 
 
 @pytest.mark.parametrize(("status", "paid_through"), [
     (Status.COMPLETED, LATER), (Status.CANCELED, NOW - timedelta(seconds=1)), (Status.CANCELED, None),
 ])
-def test_what_would_not_stand_would_not_be_seen(status, paid_through):
-    assert as_perma_would_see(ledger.standing_agreement(), status, paid_through, now=NOW) is None
+def test_what_would_not_stand_would_not_be_told(staff, status, paid_through):
+    agreement = ledger.standing_agreement()
+    correction = partial(correct_agreement, agreement.pk, status, paid_through, by=staff, reason="x", now=NOW)
+
+    assert told_after(correction, REGISTRAR, now=NOW).subscription is None
+
+
+def test_of_two_subscriptions_perma_would_be_told_of_the_other(staff):
+    agreement, other = ledger.standing_agreement(), ledger.standing_agreement()
+    correction = partial(correct_agreement, agreement.pk, Status.COMPLETED, LATER, by=staff, reason="x", now=NOW)
+
+    assert told_after(correction, REGISTRAR, now=NOW).subscription.reference_number == other.reference_number
+
+
+def test_what_has_changed_since_it_was_looked_at_is_not_corrected(staff):
+    agreement, purchase = ledger.standing_agreement(), ledger.paid_purchase()
+    seen = NOW - timedelta(days=365)
+
+    with pytest.raises(CannotCorrect, match="has been changed since"):
+        correct_agreement(agreement.pk, Status.HOLD, LATER, seen=seen, by=staff, reason="x", now=NOW)
+    with pytest.raises(CannotCorrect, match="has been changed since"):
+        correct_purchase(purchase.pk, credited=True, seen=seen, by=staff, reason="x", now=NOW)
+    assert (agreement.events.count(), purchase.events.count()) == (1, 1)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_trial_leaves_nothing_in_the_log_and_a_correction_its_ids(staff, caplog):
+    agreement = ledger.standing_agreement()
+    correction = partial(correct_agreement, agreement.pk, Status.HOLD, LATER, by=staff, reason="x", now=NOW)
+    told_after(correction, REGISTRAR, now=NOW)
+    assert "corrected" not in caplog.text
+
+    correction()
+    assert f"{agreement.reference_number} corrected by user {staff.pk}" in caplog.text
 
 
 def test_a_subscription_without_terms_cannot_be_made_to_stand(staff):
@@ -126,6 +175,19 @@ def test_a_placed_response_of_another_order_takes_no_effect_and_is_told_to_staff
 
     assert standing_subscription(REGISTRAR, now=NOW) is None
     assert StaffTask.objects.filter(kind="not what was signed", done_at=None).count() == 1
+
+
+@pytest.mark.parametrize(("changes", "sentence"), [
+    ({"req_reference_number": "PERMA-0000-0000"}, "the response is not: it is about PERMA-0000-0000"),
+    ({"req_transaction_type": "update_payment_token"}, "it is of the type update_payment_token"),
+])
+def test_a_response_about_something_else_is_not_placed(staff, changes, sentence):
+    response, outgoing = unplaced(**changes)
+    with pytest.raises(CannotCorrect, match=sentence):
+        place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+
+    response.refresh_from_db()
+    assert (response.outgoing, response.outcome) == (None, "unplaced")
 
 
 def test_a_response_is_placed_once_and_only_where_there_is_a_transaction(staff):
