@@ -101,11 +101,9 @@ def what_to_show(request: HttpRequest) -> dict[str, Any]:
 
 
 def _months_that_have_ended(now: datetime) -> list[MonthEnd]:
-    months: list[MonthEnd] = cache.get_or_set(
-        f"year of standing subscriptions until {now:%Y-%m}", partial(overview.year_of_standing, now=now),
-        MONTHS_ARE_KEPT.total_seconds(),
-    )
-    return months
+    key = f"year-of-standing-{now:%Y-%m}"
+    count = partial(overview.year_of_standing, now=now)
+    return cache.get_or_set(key, count, MONTHS_ARE_KEPT.total_seconds()) or []
 
 
 def _may_view(request: HttpRequest, model: str) -> bool:

@@ -10,6 +10,7 @@ from django.test import Client
 from django.test.client import ClientHandler
 
 from . import cyber_source, perma_cc
+from .in_browser import browser, sandbox, visitor  # noqa: F401 (fixtures)
 from .mail_server import Mailbox, mail_server
 
 # The machine that runs the tests may be busy: how long an example takes says nothing.

@@ -1,126 +1,16 @@
 """Customers' ways through our pages, clicked in a real browser, with the sandbox as Perma.cc and CyberSource."""
-import os
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, Route, expect, sync_playwright
+from playwright.sync_api import Route, expect
 
-from devtools.browser import find_browser
-from devtools.processes import free_port, leashed, wait_until_it_answers
-from perma_payments.keyrings import merchant
 from perma_payments.models import OutgoingTransaction, Response, SubscriptionAgreement
 
 from .. import ledger, perma_cc
+from ..in_browser import Visit
 
 pytestmark = pytest.mark.browser
-
-FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
-]
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    """Chromium, without its window."""
-    path = find_browser()
-    if path is None:
-        reason = "There is no Chromium or Chrome. Install one, or name one in CHROMIUM."
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
-        # Playwright runs an event loop in this thread, in which Django refuses to use the database
-        # although nothing here is concurrent.
-        environment.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
-        chromium = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-@pytest.fixture(scope="module")
-def sandbox(live_server: Any) -> Iterator[str]:
-    """The address of a sandbox that speaks to the live server."""
-    port = free_port("127.0.0.1")
-    environment = {"SANDBOX_PAYMENTS_URL": live_server.url}
-    with leashed("The sandbox", "-m", "sandbox", "--port", str(port), env=environment) as process:
-        wait_until_it_answers(process, f"127.0.0.1:{port}", "/")
-        yield f"http://127.0.0.1:{port}"
-
-
-@dataclass
-class Visit:
-    """One visitor with one tab, and what the browser complained of."""
-
-    page: Page
-    sandbox: str
-    payments: str
-    complaints: list[str]
-
-    @property
-    def settings_page(self) -> str:
-        """Perma.cc's page of the customer that all these tests are about."""
-        return f"{self.sandbox}/settings/subscription/?customer=Registrar-7"
-
-    def subscribe(self) -> None:
-        """Press a button of Perma.cc's settings page."""
-        self.page.goto(self.settings_page)
-        self.page.get_by_role("button", name="Subscribe: 100 links, monthly").click()
-
-    def heading(self, text: str) -> None:
-        """Wait until the tab shows a page with this heading."""
-        expect(self.page.get_by_role("heading", level=1)).to_have_text(text)
-
-    def reference(self) -> str:
-        """The reference number that CyberSource's page shows."""
-        self.heading("Checkout")
-        found = re.search(r"PERMA-\d{4}-\d{4}", self.page.inner_text("main"))
-        assert found
-        return found[0]
-
-
-Visitor = Callable[..., Visit]
-
-
-@pytest.fixture
-def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> Iterator[Visitor]:
-    """Make a visitor; keyword arguments are those of a browser's context."""
-    # The policy is what it is, but for where this sandbox happens to be.
-    settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": {
-        name: [sandbox if source == settings.CS_BASE_URL else source for source in sources]
-        for name, sources in settings.CONTENT_SECURITY_POLICY["DIRECTIVES"].items()
-    }}
-    settings.CS_BASE_URL = settings.PERMA_URL = sandbox
-    settings.PERMA_SUBSCRIPTION_PAGE = f"{sandbox}/settings/subscription/"
-    merchant.cache_clear()
-    contexts: list[BrowserContext] = []
-
-    def visitor(**options: Any) -> Visit:
-        context = browser.new_context(**options)
-        contexts.append(context)
-        context.set_default_timeout(10_000)
-        page = context.new_page()
-        visit = Visit(page, sandbox, live_server.url, [])
-
-        def complain(message: ConsoleMessage) -> None:
-            # That a page itself is a 4xx is no fault of it.
-            of_itself = message.location["url"] == page.url and "responded with a status of 4" in message.text
-            if message.type in ("error", "warning") and not of_itself:
-                visit.complaints.append(f"{message.location['url']}: {message.text}")
-
-        page.on("console", complain)
-        page.on("pageerror", lambda error: visit.complaints.append(str(error)))
-        return visit
-
-    yield visitor
-    for context in contexts:
-        context.close()
-    merchant.cache_clear()
 
 
 def stay(visit: Visit) -> None:

@@ -1,0 +1,136 @@
+"""What staff do each month, in a real browser, with the sandbox's Business Center."""
+from pathlib import Path
+
+import pytest
+from django.contrib.auth.models import Group, User
+from django.core.cache import cache
+from django.core.management import call_command
+from playwright.sync_api import expect
+
+from perma_payments.models import StatusUpload, SubscriptionAgreement
+from perma_payments.services import groups
+
+from .. import ledger
+from ..in_browser import Visit
+
+pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
+
+PASSWORD = "a long enough password"
+
+
+@pytest.fixture
+def staff(transactional_db: None) -> User:
+    """Somebody of the billing staff."""
+    # The groups come with the migrations, and go with the tests before.
+    call_command("migrate", verbosity=0)
+    cache.clear()
+    user = User.objects.create_user("jane", password=PASSWORD, is_staff=True)
+    user.groups.set(Group.objects.filter(name=groups.BILLING_STAFF))
+    return user
+
+
+def log_in(visit: Visit) -> None:
+    visit.page.goto(f"{visit.payments}/admin/")
+    visit.page.get_by_label("Username").fill("jane")
+    visit.page.get_by_label("Password").fill(PASSWORD)
+    visit.page.get_by_role("button", name="Log in").click()
+    visit.page.get_by_role("heading", name="To do").wait_for()
+
+
+def subscribe(visit: Visit) -> SubscriptionAgreement:
+    visit.subscribe()
+    visit.heading("Checkout")
+    visit.page.get_by_role("button", name="Pay").click()
+    visit.heading("Payment accepted")
+    return SubscriptionAgreement.objects.get()
+
+
+def download(visit: Visit, folder: Path) -> Path:
+    """The Business Center's list of subscriptions, as CyberSource's page gives it."""
+    visit.page.goto(f"{visit.sandbox}/subscriptions/")
+    with visit.page.expect_download() as downloading:
+        visit.page.get_by_role("link", name="Export CSV", exact=True).click()
+    path = folder / downloading.value.suggested_filename
+    downloading.value.save_as(path)
+    return path
+
+
+def upload(visit: Visit, file: Path) -> None:
+    visit.page.goto(f"{visit.payments}/admin/perma_payments/statusupload/")
+    visit.page.get_by_role("link", name="Upload a status report").click()
+    visit.page.get_by_label("Report").set_input_files(file)
+    visit.page.get_by_role("button", name="Show what it would change").click()
+    visit.page.get_by_text("Nothing has been changed yet.").wait_for()
+
+
+def test_staff_export_upload_look_confirm_and_undo(visitor, staff, tmp_path):
+    visit = visitor()
+    agreement = subscribe(visit)
+    visit.page.goto(f"{visit.sandbox}/subscriptions/")
+    subscription = visit.page.get_by_role("listitem").filter(has_text=agreement.reference_number)
+    subscription.get_by_label("Set to").select_option("HOLD")
+    subscription.get_by_role("button", name="Set").click()
+    file = download(visit, tmp_path)
+    log_in(visit)
+
+    upload(visit, file)
+    expect(visit.page.get_by_role("row", name="Current Hold 1")).to_be_visible()
+    expect(visit.page.get_by_text("more than a tenth")).to_be_visible()
+    agreement.refresh_from_db()
+    assert agreement.status == "Current"
+
+    visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
+    expect(visit.page.get_by_text("Confirmed. Subscriptions changed: 1.")).to_be_visible()
+    agreement.refresh_from_db()
+    assert agreement.status == "Hold"
+    visit.page.get_by_role("link", name=agreement.reference_number).click()
+    expect(visit.page.get_by_text("status: Current → Hold")).to_be_visible()
+    visit.page.goto(visit.settings_page)
+    expect(visit.page.locator("#status")).to_have_attribute("data-status", "Hold")
+
+    upload(visit, file)
+    expect(visit.page.get_by_text("Nothing: what it says is what we have.")).to_be_visible()
+    expect(visit.page.get_by_text("This is the same file as the status report of")).to_be_visible()
+
+    confirmed = StatusUpload.objects.get(state="confirmed")
+    visit.page.goto(f"{visit.payments}/admin/perma_payments/statusupload/{confirmed.pk}/change/")
+    visit.page.get_by_role("button", name="Undo: put 1 subscription back").click()
+    expect(visit.page.get_by_text("Undone. Subscriptions that are as they were: 1.")).to_be_visible()
+    agreement.refresh_from_db()
+    assert agreement.status == "Current"
+    assert visit.complaints == []
+
+
+def test_a_row_with_an_unknown_status_is_named_and_left_out_only_by_a_tick(visitor, staff, tmp_path):
+    visit = visitor()
+    agreement = subscribe(visit)
+    file = download(visit, tmp_path)
+    lines = file.read_text().replace("CURRENT", "HOLD").splitlines()
+    file.write_text("\n".join([*lines, '1,PERMA-0000-0000,"Example, Erin",1.00,USD,SLEEPING', ""]))
+    log_in(visit)
+
+    upload(visit, file)
+    said = f"Line {len(lines) + 1}: “SLEEPING” is not a status that we know."
+    expect(visit.page.get_by_text(said)).to_be_visible()
+    visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
+    # The browser asks for the tick, and sends nothing.
+    agreement.refresh_from_db()
+    assert agreement.status == "Current"
+    visit.page.get_by_label("Leave out the 1 row that could not be read").check()
+    visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
+    expect(visit.page.get_by_text("Confirmed. Subscriptions changed: 1.")).to_be_visible()
+
+
+@pytest.mark.parametrize("path", [
+    "", "perma_payments/statusupload/", "perma_payments/statusupload/upload/",
+    "perma_payments/subscriptionagreement/", "perma_payments/subscriptionagreement/{pk}/change/",
+    "perma_payments/subscriptionagreement/{pk}/correct/", "perma_payments/stafftask/",
+])
+def test_a_page_of_the_staffs_side_fits_a_phone_and_breaks_none_of_its_own_rules(visitor, staff, path):
+    agreement = ledger.standing_agreement()
+    visit = visitor(viewport={"width": 390, "height": 844})
+    log_in(visit)
+    visit.page.goto(f"{visit.payments}/admin/{path.format(pk=agreement.pk)}")
+
+    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert visit.complaints == []
