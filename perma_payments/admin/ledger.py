@@ -35,6 +35,12 @@ _TABLE_OF = {
 class LedgerAdmin(admin.ModelAdmin):
     """A table that may be looked at, and nothing else."""
 
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The row's own page, which tells what happened: Django's log knows only of what its forms change."""
+        return self.change_view(request, object_id, extra_context=extra_context)
+
     def has_add_permission(self, request: HttpRequest) -> bool:
         """No."""
         return False

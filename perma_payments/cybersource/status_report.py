@@ -143,10 +143,11 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that is not read, and why, in a sentence."""
+    """A row that is not read, and why, in a sentence; and its reference number, where its cells can be told apart."""
 
     line: int
     why: str
+    reference_number: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -457,7 +458,7 @@ class _Table:
             self._refuse(line, "What this row has in the column of reference numbers cannot be one.")
         elif status is None:
             self._unread.setdefault(reference_number, line)
-            self._refuse(line, self._why_no_status(cells[self._status]))
+            self._refuse(line, self._why_no_status(cells[self._status]), reference_number)
         else:
             self._keep(Row(line, reference_number, status, self._id_in(cells)))
 
@@ -488,9 +489,9 @@ class _Table:
         if first is not row:
             self._repeated.setdefault(row.reference_number, [first]).append(row)
 
-    def _refuse(self, line: int, why: str) -> None:
+    def _refuse(self, line: int, why: str, reference_number: str = "") -> None:
         self._row_count += 1
-        self._problems.append(Problem(line, why))
+        self._problems.append(Problem(line, why, reference_number))
         if len(self._problems) > MAX_PROBLEMS:
             first = self._problems[0]
             raise UnreadableReport(
@@ -575,7 +576,7 @@ class _Table:
             self._repeated.pop(reference_number, None)
             why = (f"The same reference number is in line {line}, which cannot be read and may be the one "
                    "that counts.")
-            self._problems.extend(Problem(row.line, why) for row in rows)
+            self._problems.extend(Problem(row.line, why, reference_number) for row in rows)
 
 
 def _living(rows: Sequence[Row]) -> Row:

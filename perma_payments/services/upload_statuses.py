@@ -21,7 +21,7 @@ from django.db import connection, transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ..billing.statuses import ALIVE, Status
-from ..cybersource.status_report import Report, Row, read_report
+from ..cybersource.status_report import Problem, Report, Row, read_report
 from ..models import (
     CHANGED_BY_REPORTS,
     PREVIEW_LASTS,
@@ -33,7 +33,7 @@ from ..models import (
     TaskKind,
     UploadState,
 )
-from ..models.fields import TOKEN_PATTERN
+from ..models.fields import REFERENCE_NUMBER_PATTERN, TOKEN_PATTERN
 from .locks import lock_customers
 from .staff_tasks import end_open
 from .status_changes import CHUNK, Effect, Held, Reported, chunks, held, work_out
@@ -79,7 +79,7 @@ def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
         digest=hashlib.sha256(data).hexdigest(),
         made_on=report.made_on,
         row_count=report.row_count,
-        problems=[[problem.line, problem.why] for problem in report.problems],
+        problems=[[problem.line, _why_not_read(problem)] for problem in report.problems],
         unknown_statuses=report.unknown_statuses,
         spoilt_ids=report.spoilt_ids,
         duplicate_count=len(report.duplicates),
@@ -184,6 +184,13 @@ def _insert(upload: StatusUpload, worked_out: Iterator[tuple[Held, Reported, Eff
             f"INSERT INTO {_REPORTED} (upload_id, {columns}) SELECT %s, {columns} FROM {_RECORDS}",
             [upload.pk, json.dumps(rows)],
         )
+
+
+def _why_not_read(problem: Problem) -> str:
+    """A sentence, with the reference number if it looks like one of ours."""
+    if re.fullmatch(REFERENCE_NUMBER_PATTERN, problem.reference_number, re.ASCII):
+        return f"{problem.reference_number}: {problem.why}"
+    return problem.why
 
 
 def _name_the_others(upload: StatusUpload, report: Report, ours: set[str]) -> None:

@@ -107,7 +107,7 @@ def test_at_most_fifty_tasks_are_shown_and_the_rest_is_a_link(client, monkeypatc
 def test_a_page_without_tasks_says_so(client):
     log_in(client, *EVERYTHING)
 
-    assert "Nothing is to do." in words(client.get("/admin/"))
+    assert "There is nothing to do." in words(client.get("/admin/"))
 
 
 def test_what_a_stranger_has_put_into_a_response_is_text(client):

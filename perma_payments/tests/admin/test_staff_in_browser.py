@@ -110,7 +110,7 @@ def test_a_row_with_an_unknown_status_is_named_and_left_out_only_by_a_tick(visit
     log_in(visit)
 
     upload(visit, file)
-    said = f"Line {len(lines) + 1}: “SLEEPING” is not a status that we know."
+    said = f"Line {len(lines) + 1}: PERMA-0000-0000: “SLEEPING” is not a status that we know."
     expect(visit.page.get_by_text(said)).to_be_visible()
     visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
     # The browser asks for the tick, and sends nothing.

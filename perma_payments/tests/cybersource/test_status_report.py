@@ -327,7 +327,9 @@ def test_an_unknown_status_among_a_thousand_good_rows_is_named_with_its_line():
     rows[700][3] = "ON ICE"
     found = read(*rows)
     assert len(found.rows) == 999
-    assert found.problems == [Problem(FIRST_LINE + 700, "“ON ICE” is not a status that we know.")]
+    assert found.problems == [
+        Problem(FIRST_LINE + 700, "“ON ICE” is not a status that we know.", "PERMA-0000-0700")
+    ]
 
 
 # --- Rows that cannot be read -----------------------------------------------------------------------

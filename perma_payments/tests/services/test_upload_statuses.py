@@ -159,7 +159,7 @@ def test_rows_that_cannot_be_read_are_left_out_only_if_a_person_says_so(staff):
     good, odd = standing(1), standing(2)
     upload = preview(report((good, "HOLD"), (odd, "SLEEPING")), by=staff, now=NOW)
     assert [line for line, why in upload.problems] == [7]
-    assert "SLEEPING" in upload.problems[0][1]
+    assert upload.problems[0][1] == f"{odd}: “SLEEPING” is not a status that we know."
 
     with pytest.raises(CannotBeDone, match="left out"):
         confirm(upload.pk, by=staff, leave_out=False, now=NOW)
