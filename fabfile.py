@@ -150,6 +150,12 @@ def apply_responses(context: Context) -> None:
     manage("apply_responses")
 
 
+@task
+def forget(context: Context) -> None:
+    """Forget what is kept for a while only: ids in old previews, tries to log in. For cron."""
+    manage("forget")
+
+
 def manage(command: str) -> None:
     """Run a command of manage.py on the database of DATABASE_URL, or on the one that is kept."""
     with postgres.database_url(kept=True) as url:

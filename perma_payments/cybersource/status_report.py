@@ -143,7 +143,7 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """A row that is not read, and why, in a sentence; and its reference number, where its cells can be told apart."""
+    """A row that is not read, and why, in a sentence; its reference number, where its cells can be told apart."""
 
     line: int
     why: str

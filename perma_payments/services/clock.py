@@ -63,12 +63,16 @@ def retry(*, now: datetime) -> None:
         )
 
 
-def forget(*, now: datetime) -> None:
-    """Forget what is kept for a while only: ids in old previews of status reports, tries to log in."""
+def forget(*, now: datetime) -> tuple[int, int]:
+    """Forget what is kept for a while only; return how much that was.
+
+    That is the subscription ids in old previews of status reports, and old tries to log in.
+    """
     ids = forget_ids_of_old_previews(now=now)
     tries = forget_old_tries(now=now)
     if ids or tries:
         logger.info("forgotten: subscription ids of old previews %s, tries to log in %s", ids, tries)
+    return ids, tries
 
 
 def _do_or_log(job: str, now: datetime) -> bool:

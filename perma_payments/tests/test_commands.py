@@ -18,6 +18,7 @@ from nacl.public import PrivateKey
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Response, StaffTask
+from perma_payments.services import login_tries
 from perma_payments.services.receive_callback import receive_callback
 
 from . import cyber_source, ledger
@@ -90,6 +91,13 @@ def test_apply_responses_applies_what_waits_and_says_how_much(response):
 
     assert run("apply_responses") == "Applied: 1. Not applied: 0.\n"
     assert run("apply_responses") == "Applied: 0. Not applied: 0.\n"
+
+
+def test_forget_says_how_much_it_has_forgotten(db):
+    login_tries.begin(account="someone", address=None, now=timezone.now() - timedelta(hours=1))
+
+    assert run("forget") == "Forgotten: subscription ids 0, tries to log in 1.\n"
+    assert run("forget") == "Forgotten: subscription ids 0, tries to log in 0.\n"
 
 
 def test_apply_responses_fails_loudly(response, monkeypatch):
