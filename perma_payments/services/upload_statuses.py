@@ -12,7 +12,7 @@ import json
 import logging
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 import pghistory
@@ -144,9 +144,12 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
 def forget_ids_of_old_previews(*, now: datetime) -> int:
     """Empty the subscription ids of previews that can no longer be confirmed; return how many there were.
 
-    They are tokens, and kept only as long as somebody may need them.
+    They are tokens, and kept only as long as somebody may need them: an hour more than a preview lasts, so
+    that nobody is just about to confirm one.
     """
-    old = StatusUpload.objects.filter(state=UploadState.PREVIEWED, uploaded_at__lt=now - PREVIEW_LASTS)
+    old = StatusUpload.objects.filter(
+        state=UploadState.PREVIEWED, uploaded_at__lt=now - PREVIEW_LASTS - timedelta(hours=1)
+    )
     return ReportedStatus.objects.filter(upload__in=old).exclude(subscription_id="").update(subscription_id="")
 
 

@@ -111,6 +111,8 @@ def _about_the_file(upload: StatusUpload, now: datetime) -> Iterable[str]:
             f"This report has {_count(upload.row_count, 'row')}; the last one, uploaded on "
             f"{last.uploaded_at:%Y-%m-%d}, had {last.row_count:,}."
         )
+    if last is not None and upload.made_on and last.made_on and upload.made_on < last.made_on:
+        yield f"This report was made on {upload.made_on}, before the last one, which was made on {last.made_on}."
     today = now.astimezone(UTC).date()
     if upload.made_on is not None and today - upload.made_on > OLD:
         yield f"This report is old: it says that it was made on {upload.made_on}."

@@ -11,13 +11,14 @@ import pytest
 import requests
 from bs4 import BeautifulSoup
 from django.contrib.auth.models import User
-from django.db import connection, transaction
+from django.db import OperationalError, connection, transaction
 from django.utils import timezone
 
+from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
 from perma_payments.perma.messages import CancelRequestMessage
-from perma_payments.services import clock
+from perma_payments.services import clock, locks
 from perma_payments.services.alterable import NothingToAlter
 from perma_payments.services.cancel import request_cancellation
 from perma_payments.services.retry_responses import retry_responses
@@ -241,3 +242,72 @@ def test_a_report_that_is_confirmed_during_another_change_loses_neither(change, 
     thread.join()
     agreement.refresh_from_db()
     assert (agreement.status, agreement.current_link_limit, *(raised or [None])) == outcome
+
+
+def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(live_server):
+    agreements = [ledger.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 9)]
+    calls = [callback(live_server, ledger.form(ledger.outgoing(Kind.CHANGE, each))) for each in agreements]
+    staff = User.objects.create_user("staff")
+    rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
+    upload = preview(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
+
+    def confirm_it() -> None:
+        try:
+            confirm(upload.pk, by=staff, leave_out=False, now=timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls) + 1) as pool:
+        confirmation = pool.submit(confirm_it)
+        answers = [future.result().status_code for future in [pool.submit(call) for call in calls]]
+        confirmation.result()
+    retry_responses(now=timezone.now())  # what had to wait for too long
+
+    assert answers == [200] * len(calls)
+    assert set(SubscriptionAgreement.objects.values_list("status", "current_link_limit")) == {("Hold", "500")}
+    assert not StaffTask.objects.filter(done_at=None).exists()
+
+
+def test_a_rescue_and_the_payment_of_another_subscription_at_once_are_noticed(live_server):
+    """Whichever is first, the other one sees it: the customer's lock is held by both."""
+    rescued = ledger.outgoing(Kind.SUBSCRIBE).agreement
+    paying = callback(live_server, ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    staff = User.objects.create_user("staff")
+    data = f"Merchant Reference Code,Status,Subscription ID\n{rescued},CURRENT,1234\n".encode()
+    upload = preview(data, by=staff, now=timezone.now())
+
+    def confirm_it() -> None:
+        try:
+            confirm(upload.pk, by=staff, leave_out=False, now=timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(2) as pool:
+        for future in [pool.submit(confirm_it), pool.submit(paying)]:
+            future.result()
+    retry_responses(now=timezone.now())
+
+    assert set(SubscriptionAgreement.objects.values_list("status", flat=True)) == {"Current"}
+    assert StaffTask.objects.filter(done_at=None).get().kind == "second subscription"
+
+
+@pytest.mark.parametrize(("many", "waits"), [(1, True), (2, False)])
+def test_who_locks_very_many_customers_locks_them_all(monkeypatch, many, waits):
+    monkeypatch.setattr(locks, "MANY_CUSTOMERS", many)
+    one, two, three = (Customer(CustomerType.REGISTRAR, pk) for pk in (1, 2, 3))
+
+    def try_three() -> bool:
+        try:
+            with transaction.atomic():
+                locks.wait_at_most(200)
+                locks.lock_customer(three)
+            return False
+        except OperationalError:
+            return True
+        finally:
+            connection.close()
+
+    with transaction.atomic():
+        locks.lock_customers([one, two, one])
+        with ThreadPoolExecutor(1) as pool:
+            assert pool.submit(try_three).result() == waits

@@ -1,6 +1,6 @@
 """Staff upload a status report in the admin."""
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
@@ -118,6 +118,17 @@ def test_a_report_that_lacks_some_of_ours_or_is_shorter_or_the_same_is_said_to_b
     shorter = words(upload(report(*[(agreement, "CURRENT") for agreement in agreements[:10]])))
     assert "10 of 20 standing subscriptions are not in this report." in shorter
     assert "This report has 10 rows; the last one" in shorter
+
+
+def test_a_report_that_was_made_before_the_last_one_is_said_to_be_so(staff, upload):
+    agreements = standing(1)
+    StatusUpload.objects.create(
+        digest="0" * 64, row_count=1, matched_count=1, made_on=date(2030, 1, 1), state="confirmed",
+        uploaded_by=User.objects.get(), confirmed_by=User.objects.get(), confirmed_at=timezone.now(),
+    )
+
+    said = words(upload(report((agreements[0], "HOLD"))))
+    assert "This report was made on 2026-12-02, before the last one, which was made on 2030-01-01." in said
 
 
 def test_a_status_never_seen_is_said_to_be_so(upload):

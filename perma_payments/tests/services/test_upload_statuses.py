@@ -118,8 +118,8 @@ def test_a_subscription_id_is_kept_only_where_it_may_be_needed(staff):
 def test_ids_of_a_preview_that_nobody_confirmed_are_forgotten_after_a_day(staff):
     preview(report((standing(payment_token=""), "CURRENT")), by=staff, now=NOW)
 
-    assert forget_ids_of_old_previews(now=NOW + timedelta(days=1)) == 0
-    assert forget_ids_of_old_previews(now=NOW + timedelta(days=1, seconds=1)) == 1
+    assert forget_ids_of_old_previews(now=NOW + timedelta(days=1, hours=1)) == 0
+    assert forget_ids_of_old_previews(now=NOW + timedelta(days=1, hours=1, seconds=1)) == 1
     assert not ReportedStatus.objects.exclude(subscription_id="").exists()
 
 
