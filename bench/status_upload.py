@@ -123,7 +123,7 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
     if upload.change_count != rows:
         raise SystemExit(f"{upload.change_count} of {rows} rows would change something.")
     step(page)
-    step(partial(upload_statuses.confirm, upload.pk, by=someone, leave_out=False, now=now))
+    step(partial(upload_statuses.confirm, upload.pk, revision=1, by=someone, leave_out=False, now=now))
     check(Hold=rows // 2, Current=rows // 2)
     step(page)
     step(partial(upload_statuses.undo, upload.pk, by=someone, now=now))

@@ -99,7 +99,7 @@ class Correctable(LedgerAdmin):
 
     def may_correct(self, request: HttpRequest) -> bool:
         """Whether whoever is logged in may correct rows of this table."""
-        return request.user.has_perm(f"perma_payments.{self.permission}")
+        return request.user.has_perm(f"perma_payments.{self.permission}") and self.has_view_permission(request)
 
     def correct(self, request: HttpRequest, pk: int) -> HttpResponse:
         """Ask for the correction and its reason; show what Perma.cc would be told; do it.
@@ -133,7 +133,7 @@ class Correctable(LedgerAdmin):
         })
 
     def _outlook(self, form: ReasonForm, correction: Callable[[], None], customer: Customer) -> dict[str, Any]:
-        """What is to be confirmed, and what Perma.cc is told of the customer now and would be told then."""
+        """What is to be confirmed, and what Perma.cc and staff are told now and would be told then."""
         now = timezone.now()
         told = _in_words(corrections.told_of(customer, now=now))
         then = _in_words(corrections.told_after(correction, customer, now=now))
@@ -237,6 +237,7 @@ def _in_words(told: corrections.Told) -> dict[str, str]:
         "Paid through": f"{subscription.paid_through.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         if subscription and subscription.paid_through else "–",
         "Links to be credited": links or "none",
+        "Open tasks for staff": "; ".join(told.tasks) or "none",
     }
 
 

@@ -119,11 +119,12 @@ class StatusUploadAdmin(LedgerAdmin):
         return TemplateResponse(request, "perma_payments/admin/status_upload.html", context)
 
     def _may_upload(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("perma_payments.upload_statuses")
+        return request.user.has_perm("perma_payments.upload_statuses") and self.has_view_permission(request)
 
     def _confirm(self, request: HttpRequest, upload_id: int) -> str:
         upload = upload_statuses.confirm(
-            upload_id, by=_user(request), leave_out="leave_out" in request.POST, now=timezone.now()
+            upload_id, revision=_number(request.POST.get("revision", "")), by=_user(request),
+            leave_out="leave_out" in request.POST, now=timezone.now(),
         )
         return f"Confirmed. Subscriptions changed: {upload.change_count:,}."
 
@@ -148,6 +149,11 @@ class StatusUploadAdmin(LedgerAdmin):
             return HttpResponseRedirect(_page_of(upload_id))
 
         return self.admin_site.admin_view(view)
+
+
+def _number(text: str) -> int:
+    """A revision as the form has it; 0, which is none, for anything else."""
+    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
 
 
 def _user(request: HttpRequest) -> User:

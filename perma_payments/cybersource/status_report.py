@@ -72,7 +72,7 @@ LIVING_FIRST = (Status.CURRENT, Status.HOLD, Status.CANCELED, Status.COMPLETED, 
 # whose status it is, "Status" does not.
 _REFERENCE_NUMBER = ("merchantreferencecode", "merchantreferencenumber", "merchantrefnumber", "merchantrefno")
 _STATUS = ("subscriptionstatus", "status")
-_SUBSCRIPTION_ID = ("subscriptionid", "profileid")
+_SUBSCRIPTION_ID = ("subscriptionid",)
 
 _ASK = "Download the list of subscriptions from the Business Center as CSV, and upload that file as it comes."
 
@@ -86,8 +86,8 @@ _BLANKS_AFTER_QUOTE = re.compile(r'" +(?=[,;\t\r\n]|$)')
 _CONTROLS = re.compile(r"[\x00-\x08\x0e-\x19\x1b-\x1f\x7f]")
 _SEPARATORS = re.compile(r"[\s_-]+")
 
-# Subscription ids have several forms (cybersource.md §4.6).
-_SUBSCRIPTION_ID_FORM = re.compile(r"[0-9A-Za-z]{1,32}", re.ASCII)
+# Subscription ids have several forms, none of them shorter (cybersource.md §4.6).
+_SUBSCRIPTION_ID_FORM = re.compile(r"[0-9A-Za-z]{16,32}", re.ASCII)
 # Spreadsheet programs keep 15 digits of a number, and make the others 0.
 _ROUNDED = re.compile(r"[0-9]{15}0{4,}", re.ASCII)
 

@@ -25,6 +25,11 @@ class Migration(migrations.Migration):
         ),
         migrations.AddField(
             model_name='statusupload',
+            name='revision',
+            field=models.PositiveIntegerField(default=1, help_text='How often the preview was worked out: only the last one can be confirmed.'),
+        ),
+        migrations.AddField(
+            model_name='statusupload',
             name='spoilt_ids',
             field=models.PositiveIntegerField(default=0, verbose_name='subscription IDs that are none'),
         ),

@@ -27,6 +27,13 @@ _TERMS = (
 )
 
 
+# Where a customer has several standing subscriptions (paid twice), the oldest is the one in force; one that is
+# Canceled and only runs out gives way to one that is still charged.
+FOREMOST_FIRST: list[models.Case | models.F] = [
+    models.Case(models.When(status=Status.CANCELED, then=1), default=0), models.F("created_at"), models.F("id"),
+]
+
+
 class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
     """Agreements, asked for as the service asks."""
 
@@ -35,16 +42,10 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
         return self.filter(customer_type=customer.type, customer_pk=customer.pk)
 
     def standing(self, now: datetime) -> "AgreementQuerySet":
-        """The agreements that Perma.cc is shown (billing.statuses.is_standing, in SQL), the foremost first.
-
-        Where a customer has several (paid twice), the oldest is the one in force; one that is Canceled
-        and only runs out gives way to one that is still charged.
-        """
+        """The agreements that Perma.cc is shown (billing.statuses.is_standing, in SQL), the foremost first."""
         return self.filter(
             Q(status__in=[Status.CURRENT, Status.HOLD]) | Q(status=Status.CANCELED, paid_through__gte=now)
-        ).order_by(
-            models.Case(models.When(status=Status.CANCELED, then=1), default=0), "created_at", "id"
-        )
+        ).order_by(*FOREMOST_FIRST)
 
 
 @pghistory.track(

@@ -29,6 +29,9 @@ class StatusUpload(models.Model):
     """
 
     state = models.CharField(max_length=10, choices=UploadState.choices, default=UploadState.PREVIEWED)
+    revision = models.PositiveIntegerField(
+        default=1, help_text="How often the preview was worked out: only the last one can be confirmed."
+    )
     digest = models.CharField(max_length=64, help_text="SHA-256 of the file.")
     made_on = models.DateField("report made on", null=True, blank=True)
     row_count = models.PositiveIntegerField("rows in the report")

@@ -14,9 +14,10 @@ from uuid import UUID
 import pghistory
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 
 from ..billing.customers import Customer
-from ..billing.statuses import WITH_TERMS, PurchaseStatus, Status
+from ..billing.statuses import ALIVE, WITH_TERMS, PurchaseStatus, Status
 from ..billing.transactions import Kind
 from ..models import (
     OutgoingTransaction,
@@ -32,7 +33,7 @@ from ..perma.replies import Subscription, UnacknowledgedPurchase
 from .apply_response import apply_response
 from .locks import lock_customer
 from .report_status import standing_subscription, unacknowledged_purchases
-from .staff_tasks import end_open
+from .staff_tasks import end_open, open_for_revived
 
 logger = logging.getLogger(__name__)
 
@@ -43,19 +44,31 @@ class CannotCorrect(Exception):
 
 @dataclass(frozen=True)
 class Told:
-    """What Perma.cc is told of a customer: the subscription, if there is one, and links to be credited."""
+    """What Perma.cc is told of a customer: the subscription, if there is one, and links to be credited.
+
+    And what staff are told: the open tasks about the customer's subscriptions and purchases.
+    """
 
     subscription: Subscription | None
     purchases: list[UnacknowledgedPurchase]
+    tasks: list[str]
 
 
 def told_of(customer: Customer, *, now: datetime) -> Told:
-    """What Perma.cc is told right now."""
-    return Told(standing_subscription(customer, now=now), unacknowledged_purchases(customer))
+    """What Perma.cc, and staff, are told right now."""
+    tasks = StaffTask.objects.filter(done_at__isnull=True).filter(
+        Q(agreement__in=SubscriptionAgreement.objects.of(customer))
+        | Q(purchase__in=Purchase.objects.of(customer))
+    )
+    return Told(
+        standing_subscription(customer, now=now),
+        unacknowledged_purchases(customer),
+        [str(task) for task in tasks.select_related("agreement", "purchase").order_by("id")],
+    )
 
 
 def told_after(correction: Callable[[], object], customer: Customer, *, now: datetime) -> Told:
-    """What Perma.cc would be told after a correction, which is made and taken back. Raises CannotCorrect."""
+    """What they would be told after a correction, which is made and taken back. Raises CannotCorrect."""
     with transaction.atomic():
         correction()
         told = told_of(customer, now=now)
@@ -85,12 +98,17 @@ def correct_agreement(
             _take_terms_of_checkout(agreement)
         if status in WITH_TERMS and agreement.current_rate is None:
             raise CannotCorrect(f"{agreement} has no terms, so it cannot be {status}.")
+        if status == Status.CURRENT and paid_through is None:
+            raise CannotCorrect("A Current subscription needs the date through which it is paid.")
+        is_revived = status in ALIVE and agreement.status not in ALIVE
         agreement.status, agreement.paid_through = status, paid_through
         if status == Status.CANCELED:
             agreement.cancellation_requested_at = None
             cancellations = StaffTask.objects.filter(kind=TaskKind.CANCELLATION, agreement=agreement)
             end_open(cancellations, Resolution.DONE, by=by, note=reason, now=now)
         agreement.save()
+        if is_revived:
+            open_for_revived(SubscriptionAgreement.objects.filter(pk=agreement.pk), now=now)
         _log("%s corrected by user %s", agreement, by.pk)
     return agreement
 

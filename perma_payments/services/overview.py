@@ -196,7 +196,8 @@ def year_of_standing(*, now: datetime) -> list[MonthEnd]:
 
     Each event says how an agreement was from then until its next event; one that was Canceled stood only
     until its paid_through, that second included (billing.statuses.is_standing, in SQL). So each is a span of
-    time, and a month's end counts the spans that it lies in.
+    time, and a month's end counts the spans that it lies in. (What waited for a lock has the time at which
+    its transaction began: it did not happen before what it waited for.)
     """
     this_month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     # A month ends where the next one begins; what happens at that very moment belongs to the next.
@@ -206,9 +207,13 @@ def year_of_standing(*, now: datetime) -> list[MonthEnd]:
     # The name of the table is the model's own.
     sql = f"""
         WITH event AS (
-            SELECT status, paid_through, pgh_created_at AS since,
-                   lead(pgh_created_at, 1, 'infinity') OVER (PARTITION BY pgh_obj_id ORDER BY pgh_id) AS next
-            FROM {history}
+            SELECT status, paid_through, since,
+                   lead(since, 1, 'infinity') OVER (PARTITION BY pgh_obj_id ORDER BY pgh_id) AS next
+            FROM (
+                SELECT pgh_id, pgh_obj_id, status, paid_through,
+                       max(pgh_created_at) OVER (PARTITION BY pgh_obj_id ORDER BY pgh_id) AS since
+                FROM {history}
+            ) moment
         ), span AS (
             SELECT since,
                    CASE status WHEN %s THEN least(next, paid_through + interval '1 second') ELSE next END AS until

@@ -1,14 +1,25 @@
 """Open and close the things that a person must do."""
 import logging
+from collections.abc import Iterable
 from datetime import datetime
 from functools import partial
 
 import pghistory
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, F, OuterRef, QuerySet, Window
+from django.db.models.functions import RowNumber
 
-from ..models import Purchase, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
+from ..billing.statuses import ALIVE
+from ..models import (
+    FOREMOST_FIRST,
+    Purchase,
+    Resolution,
+    Response,
+    StaffTask,
+    SubscriptionAgreement,
+    TaskKind,
+)
 from .locks import lock_customer
 
 logger = logging.getLogger(__name__)
@@ -41,6 +52,40 @@ def open_for_response(
             logger.warning, "staff task %s opened: %s, response %s", task.pk, kind.value, response.pk
         ))
     return task
+
+
+def open_for_revived(agreements: QuerySet[SubscriptionAgreement], *, now: datetime) -> list[int]:
+    """Open the tasks about agreements that are Current or on Hold again, without a response; return them.
+
+    Whatever has revived them (a report, its undoing, a correction): a customer may now have several, and one
+    may lack its token. A task that is open already is not opened again.
+    """
+    of_the_same_customer = agreements.filter(
+        customer_type=OuterRef("customer_type"), customer_pk=OuterRef("customer_pk")
+    )
+    # The foremost of those that a customer is charged for is the one to keep.
+    rank = Window(RowNumber(), partition_by=[F("customer_type"), F("customer_pk")], order_by=FOREMOST_FIRST)
+    charged = SubscriptionAgreement.objects.filter(Exists(of_the_same_customer), status__in=ALIVE)
+    needed = [
+        (TaskKind.SECOND_SUBSCRIPTION, charged.annotate(rank=rank).filter(rank__gt=1)),
+        (TaskKind.TOKEN_MISSING, agreements.filter(payment_token="")),
+    ]
+    return [
+        task
+        for kind, subjects in needed
+        for task in open_about(kind, subjects.values_list("pk", flat=True), now=now)
+    ]
+
+
+def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> list[int]:
+    """Open a task about each of the agreements that has no open one of this kind; return the tasks."""
+    wanted = set(agreements)
+    already = StaffTask.objects.filter(kind=kind, done_at__isnull=True, agreement__in=wanted)
+    opened = StaffTask.objects.bulk_create(
+        StaffTask(kind=kind, agreement_id=agreement, opened_at=now)
+        for agreement in sorted(wanted - set(already.values_list("agreement", flat=True)))
+    )
+    return [task.pk for task in opened]
 
 
 def finish(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:

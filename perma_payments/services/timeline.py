@@ -212,13 +212,16 @@ def _changes(
 ) -> Iterator[Entry]:
     """Each change; ``updates`` are the responses to requests to give another card."""
     before: Any = None
+    when: datetime | None = None
     for event in events:
+        # An event has the time at which its transaction began. It may have waited for the one before.
+        when = max(when or event.pgh_created_at, event.pgh_created_at)
         details = tuple(_differences(model, before, event))
         if before is None:
-            yield Entry(EntryKind.CHANGE, event.pgh_created_at, f"Put on record as {event.status}.", details)
+            yield Entry(EntryKind.CHANGE, when, f"Put on record as {event.status}.", details)
         elif details or (details := _unseen(model, event, updates)):
             words, reason, link = _why(event, references)
-            yield Entry(EntryKind.CHANGE, event.pgh_created_at, words, (*reason, *details), link)
+            yield Entry(EntryKind.CHANGE, when, words, (*reason, *details), link)
         before = event
 
 

@@ -18,7 +18,7 @@ from typing import Literal
 import pghistory
 from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.db.models import Exists, OuterRef, QuerySet
+from django.db.models import QuerySet
 
 from ..billing.statuses import ALIVE, Status
 from ..cybersource.status_report import Problem, Report, Row, read_report
@@ -34,8 +34,8 @@ from ..models import (
     UploadState,
 )
 from ..models.fields import REFERENCE_NUMBER_PATTERN, TOKEN_PATTERN
-from .locks import lock_customers
-from .staff_tasks import end_open
+from .locks import lock_customers, try_to_lock
+from .staff_tasks import end_open, open_about, open_for_revived
 from .status_changes import CHUNK, Effect, Held, Reported, chunks, held, work_out
 from .upload_summary import warnings_about
 
@@ -61,6 +61,9 @@ _TYPES = {
     "before": "jsonb", "after": "jsonb", "takes_token": "boolean", "is_incomplete": "boolean",
 }
 _RECORDS = f"jsonb_to_recordset(%s::jsonb) AS new({', '.join(map(' '.join, _TYPES.items()))})"
+
+
+Side = Literal["before", "after"]
 
 
 class CannotBeDone(Exception):
@@ -97,15 +100,15 @@ def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
     return upload
 
 
-def confirm(upload_id: int, *, by: User, leave_out: bool, now: datetime) -> StatusUpload:
+def confirm(upload_id: int, *, revision: int, by: User, leave_out: bool, now: datetime) -> StatusUpload:
     """Apply all of an upload's changes, in one transaction.
 
-    ``leave_out`` says that the rows which could not be read are to be left out. Raises CannotBeDone,
-    and DataHasMoved after working the preview out anew.
+    ``revision`` is that of the preview which was looked at. ``leave_out`` says that the rows which could
+    not be read are to be left out. Raises CannotBeDone, and DataHasMoved after working the preview out anew.
     """
     try:
         with transaction.atomic(), pghistory.context(source="status report", upload=upload_id, user=by.pk):
-            return _confirm(upload_id, by, leave_out, now)
+            return _confirm(upload_id, revision, by, leave_out, now)
     except DataHasMoved:
         with transaction.atomic():
             upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
@@ -121,10 +124,10 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
     Raises CannotBeDone if anything else has changed one of those subscriptions since.
     """
     with transaction.atomic(), pghistory.context(source="status report undone", upload=upload_id, user=by.pk):
-        upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
+        upload = _alone_with(upload_id)
         if upload.state != UploadState.CONFIRMED:
             raise CannotBeDone(f"This report cannot be undone: it is {upload.get_state_display()}.")
-        _lock_changed(upload)
+        _lock(upload, "before")
         moved = _changed_since(upload)
         if moved:
             named = ", ".join(moved[:_MOVED_NAMED])
@@ -135,6 +138,8 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
             )
         _write(upload, "before", now)
         _take_tasks_back(upload, by, now)
+        revived = SubscriptionAgreement.objects.filter(pk__in=_revived(upload, "before").values("agreement"))
+        open_for_revived(revived, now=now)
         upload.state, upload.undone_by, upload.undone_at = UploadState.UNDONE, by, now
         upload.save(update_fields=["state", "undone_by", "undone_at"])
     logger.warning("status report %s undone", upload_id)
@@ -217,12 +222,10 @@ def _count(upload: StatusUpload, now: datetime) -> None:
 # --- Confirm ----------------------------------------------------------------------------------------
 
 
-def _confirm(upload_id: int, by: User, leave_out: bool, now: datetime) -> StatusUpload:
-    upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
-    _refuse_what_cannot_be_confirmed(upload, leave_out, now)
-    # A report may give a customer a second subscription, and so may a callback at the same time.
-    lock_customers(row.agreement.customer for row in _revived(upload))
-    _lock_changed(upload)
+def _confirm(upload_id: int, revision: int, by: User, leave_out: bool, now: datetime) -> StatusUpload:
+    upload = _alone_with(upload_id)
+    _refuse_what_cannot_be_confirmed(upload, revision, leave_out, now)
+    _lock(upload, "after")
     if any(effect != then for _, then, effect in _worked_out_again(upload, now)):
         raise DataHasMoved(
             "Something has changed since this preview was made. Nothing was applied; please look at the new one."
@@ -237,7 +240,9 @@ def _confirm(upload_id: int, by: User, leave_out: bool, now: datetime) -> Status
     return upload
 
 
-def _refuse_what_cannot_be_confirmed(upload: StatusUpload, leave_out: bool, now: datetime) -> None:
+def _refuse_what_cannot_be_confirmed(
+    upload: StatusUpload, revision: int, leave_out: bool, now: datetime
+) -> None:
     if upload.state != UploadState.PREVIEWED:
         raise CannotBeDone(f"This report cannot be confirmed: it is {upload.get_state_display()} already.")
     if upload.has_expired(now):
@@ -245,32 +250,23 @@ def _refuse_what_cannot_be_confirmed(upload: StatusUpload, leave_out: bool, now:
             "This preview is more than a day old. Nothing was changed; please download the report again, and "
             "upload it."
         )
+    if upload.revision != revision:
+        raise CannotBeDone(
+            "This preview has been worked out anew since you looked at it. Nothing was changed; please look at it "
+            "again."
+        )
+    later = StatusUpload.objects.filter(state=UploadState.CONFIRMED, uploaded_at__gt=upload.uploaded_at).first()
+    if later is not None:
+        raise CannotBeDone(
+            f"A later report has been confirmed since: the {later}. Nothing was changed; please download the "
+            "report again, and upload it."
+        )
     if not upload.matched_count:
         raise CannotBeDone("No row of this report is about a subscription of ours: there is nothing to confirm.")
     if upload.problems and not leave_out:
         raise CannotBeDone(
             "Some rows could not be read, so nothing was applied. Say that they are to be left out, or upload "
             "a better file."
-        )
-
-
-def _revived(upload: StatusUpload) -> QuerySet[ReportedStatus]:
-    """The rows about agreements that were not charged, as far as we knew, and are according to the report."""
-    revived = upload.reported.filter(after__status__in=ALIVE).exclude(before__status__in=ALIVE)
-    return revived.select_related("agreement").order_by("agreement")
-
-
-def _lock_changed(upload: StatusUpload) -> None:
-    """Lock the agreements that an upload changes, in the order of their ids."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT count(*) FROM (
-                SELECT FROM {_AGREEMENTS} old JOIN {_REPORTED} new ON new.agreement_id = old.id
-                WHERE new.upload_id = %s AND new.after IS NOT NULL ORDER BY old.id FOR NO KEY UPDATE OF old
-            ) locked
-            """,
-            [upload.pk],
         )
 
 
@@ -306,12 +302,51 @@ def _work_out_anew(upload: StatusUpload, now: datetime) -> None:
             [json.dumps(moved), upload.pk],
         )
     _count(upload, now)
-    upload.save(update_fields=["matched_count", "change_count", "warnings"])
+    upload.revision += 1
+    upload.save(update_fields=["revision", "matched_count", "change_count", "warnings"])
 
 
-# --- What both write ---------------------------------------------------------------------------------
+# --- What confirming and undoing share -----------------------------------------------------------------
 
-def _write(upload: StatusUpload, side: Literal["before", "after"], now: datetime) -> None:
+def _alone_with(upload_id: int) -> StatusUpload:
+    """An upload, while no report is being confirmed or undone elsewhere: each depends on those before."""
+    if not try_to_lock("status reports"):
+        raise CannotBeDone(
+            "A status report is being confirmed or undone right now. Please wait a moment, then reload this page "
+            "to see how things are."
+        )
+    return StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
+
+
+def _lock(upload: StatusUpload, side: Side) -> None:
+    """Lock what writing one side of an upload needs."""
+    # It may give a customer a second subscription, and so may a callback at the same time.
+    revived = _revived(upload, side).select_related("agreement")
+    lock_customers(row.agreement.customer for row in revived)
+    _lock_changed(upload)
+
+
+def _revived(upload: StatusUpload, side: Side) -> QuerySet[ReportedStatus]:
+    """The rows about agreements that are charged, according to one side, and were not according to the other."""
+    other = "before" if side == "after" else "after"
+    return upload.reported.filter(**{f"{side}__status__in": ALIVE}).exclude(**{f"{other}__status__in": ALIVE})
+
+
+def _lock_changed(upload: StatusUpload) -> None:
+    """Lock the agreements that an upload changes, in the order of their ids."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT count(*) FROM (
+                SELECT FROM {_AGREEMENTS} old JOIN {_REPORTED} new ON new.agreement_id = old.id
+                WHERE new.upload_id = %s AND new.after IS NOT NULL ORDER BY old.id FOR NO KEY UPDATE OF old
+            ) locked
+            """,
+            [upload.pk],
+        )
+
+
+def _write(upload: StatusUpload, side: Side, now: datetime) -> None:
     """Write one side of all of an upload's changes into the agreements."""
     types = {field.column: field.db_type(connection) for field in SubscriptionAgreement._meta.concrete_fields}
     columns = ", ".join(
@@ -331,7 +366,10 @@ def _write(upload: StatusUpload, side: Literal["before", "after"], now: datetime
 
 
 def _changed_since(upload: StatusUpload) -> list[str]:
-    """The reference numbers of the upload's subscriptions whose last change was not the upload's."""
+    """The reference numbers of the upload's subscriptions whose last change was not the upload's.
+
+    What a later report has changed, and its undoing has put back, is as if it had not been.
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             f"""
@@ -339,6 +377,9 @@ def _changed_since(upload: StatusUpload) -> list[str]:
                 SELECT DISTINCT ON (event.pgh_obj_id) event.reference_number, event.pgh_context
                 FROM {_HISTORY} event JOIN {_REPORTED} reported ON reported.agreement_id = event.pgh_obj_id
                 WHERE reported.upload_id = %s AND reported.after IS NOT NULL
+                    AND NOT COALESCE((event.pgh_context ->> 'upload')::bigint IN (
+                        SELECT id FROM {StatusUpload._meta.db_table} WHERE state = '{UploadState.UNDONE.value}'
+                    ), false)
                 ORDER BY event.pgh_obj_id, event.pgh_id DESC
             ) last_change
             WHERE NOT COALESCE(pgh_context @> %s::jsonb, false)
@@ -373,23 +414,15 @@ def _end_tasks(upload: StatusUpload, by: User, now: datetime) -> list[int]:
 
 
 def _open_tasks(upload: StatusUpload, now: datetime) -> list[int]:
-    """Open the tasks about subscriptions that the report has brought to life; return them.
-
-    They may be a customer's second, and they may lack the token that the report should have had.
-    """
-    revived = _revived(upload)
-    others = SubscriptionAgreement.objects.standing(now).exclude(pk=OuterRef("agreement")).filter(
-        customer_type=OuterRef("agreement__customer_type"), customer_pk=OuterRef("agreement__customer_pk")
-    )
-    needed = [
-        (TaskKind.SECOND_SUBSCRIPTION, revived.filter(Exists(others))),
-        (TaskKind.TOKEN_MISSING, revived.filter(agreement__payment_token="")),
+    """Open the tasks that the report gives; return them."""
+    revived = SubscriptionAgreement.objects.filter(pk__in=_revived(upload, "after").values("agreement"))
+    with_new_token = upload.reported.filter(takes_token=True)
+    # Such tokens end when the card does (cybersource.md §4.6).
+    changing = with_new_token.filter(subscription_id__regex="^[0-9]{16}$").values_list("agreement", flat=True)
+    return [
+        *open_for_revived(revived, now=now),
+        *open_about(TaskKind.TOKEN_CHANGES, changing, now=now),
     ]
-    opened = StaffTask.objects.bulk_create(
-        StaffTask(kind=kind, agreement_id=agreement, opened_at=now)
-        for kind, rows in needed for agreement in rows.values_list("agreement", flat=True)
-    )
-    return [task.pk for task in opened]
 
 
 def _take_tasks_back(upload: StatusUpload, by: User, now: datetime) -> None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KT
 
-from ..billing.statuses import ALIVE, ENDED, WITH_TERMS
+from ..billing.statuses import ALIVE, ENDED
 from ..models import (
     ReportedStatus,
     StaffTask,
@@ -55,7 +55,7 @@ def summarize(upload: StatusUpload) -> Summary:
     moves = with_both.filter(NEW_STATUS).values_list("old_status", "new_status").annotate(count=Count("id"))
     others = changes.exclude(NEW_STATUS)
     counts = _with_dates(changes).aggregate(
-        dates_later=Count("id", filter=~NEW_STATUS & NEW_DATE & ~_EARLIER),
+        dates_later=Count("id", filter=~NEW_STATUS & NEW_DATE & _LATER),
         dates_earlier=Count("id", filter=~NEW_STATUS & NEW_DATE & _EARLIER),
         rescues=Count("id", filter=RESCUE),
         rescues_without_token=Count("id", filter=RESCUE & _LACKS_TOKEN),
@@ -71,6 +71,7 @@ def summarize(upload: StatusUpload) -> Summary:
 
 # Moments in ISO's format and UTC are in the order of their texts.
 _EARLIER = Q(new_date__lt=F("old_date"))
+_LATER = Q(new_date__gte=F("old_date")) | Q(old_date__isnull=True)
 # What it is charged with, or will be.
 _LACKS_TOKEN = Q(after__status__in=ALIVE, takes_token=False, agreement__payment_token="")
 
@@ -94,8 +95,6 @@ def _about_the_file(upload: StatusUpload, now: datetime) -> Iterable[str]:
     last = earlier.filter(state=UploadState.CONFIRMED).order_by("-confirmed_at").first()
     if same is not None:
         yield f"This is the same file as the {same}, which is {same.get_state_display()}."
-    if last is not None and last.uploaded_at > upload.uploaded_at:
-        yield f"A later report has been confirmed since this one was uploaded: the {last}."
     if not upload.matched_count:
         yield (
             "No row of this report is about a subscription of ours. Is it the right file, from the right account?"
@@ -135,6 +134,21 @@ def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
             f"{_count(count, 'subscription')} would come back from an ending, for example {name}: {old} to {new}. "
             "CyberSource does not do that by itself."
         )
+    revived = changes.filter(after__status__in=ALIVE).exclude(before__status__in=ALIVE)
+    of_the_same_customer = {
+        "customer_type": OuterRef("agreement__customer_type"), "customer_pk": OuterRef("agreement__customer_pk"),
+    }
+    others = SubscriptionAgreement.objects.filter(**of_the_same_customer).exclude(pk=OuterRef("agreement"))
+    ended = upload.reported.filter(NEW_STATUS, agreement=OuterRef("pk")).exclude(after__status__in=ALIVE)
+    second = revived.filter(
+        Exists(others.filter(status__in=ALIVE).exclude(Exists(ended)))
+        | Exists(others.filter(reported__upload=upload, reported__after__status__in=ALIVE))
+    )
+    if count := second.count():
+        yield (
+            f"{_count(count, 'subscription')} would be one of several that a customer pays for: {_named(second)}. "
+            "Confirming opens a task for each customer: all but one are to be cancelled and refunded."
+        )
     earlier = changes.filter(_EARLIER)
     if count := earlier.count():
         yield (
@@ -161,7 +175,7 @@ def _about_what_stands(upload: StatusUpload, now: datetime) -> Iterable[str]:
     standing = SubscriptionAgreement.objects.standing(now).order_by()
     count = standing.count()
     ours = _count(count, "standing subscription")
-    changing = upload.reported.filter(NEW_STATUS, before__status__in=WITH_TERMS).count()
+    changing = upload.reported.filter(NEW_STATUS, agreement__in=standing).count()
     if changing > MANY * count:
         yield f"The status of {changing:,} of {ours} would change: more than a tenth."
     reported = ReportedStatus.objects.filter(upload=upload, agreement=OuterRef("pk"))

@@ -22,7 +22,7 @@ from perma_payments.services import clock, locks
 from perma_payments.services.alterable import NothingToAlter
 from perma_payments.services.cancel import request_cancellation
 from perma_payments.services.retry_responses import retry_responses
-from perma_payments.services.upload_statuses import DataHasMoved, confirm, preview
+from perma_payments.services.upload_statuses import CannotBeDone, DataHasMoved, confirm, preview, undo
 
 from . import cyber_source, ledger, perma_cc
 
@@ -227,7 +227,7 @@ def test_a_report_that_is_confirmed_during_another_change_loses_neither(change, 
     def confirm_it() -> None:
         started.set()
         try:
-            confirm(upload.pk, by=staff, leave_out=False, now=timezone.now())
+            confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
         except DataHasMoved as moved:
             raised.append(type(moved))
         finally:
@@ -253,7 +253,7 @@ def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(li
 
     def confirm_it() -> None:
         try:
-            confirm(upload.pk, by=staff, leave_out=False, now=timezone.now())
+            confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
         finally:
             connection.close()
 
@@ -268,17 +268,67 @@ def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(li
     assert not StaffTask.objects.filter(done_at=None).exists()
 
 
+@pytest.mark.parametrize("act", [
+    lambda upload, staff: confirm(upload.pk, revision=1, by=staff, leave_out=False, now=timezone.now()),
+    lambda upload, staff: undo(upload.pk, by=staff, now=timezone.now()),
+])
+def test_one_report_is_confirmed_or_undone_at_a_time(act):
+    agreement = ledger.standing_agreement()
+    staff = User.objects.create_user("staff")
+    upload = preview(f"Merchant Reference Code,Status\n{agreement},HOLD\n".encode(), by=staff, now=timezone.now())
+
+    def in_the_meantime() -> str:
+        try:
+            act(upload, staff)
+            return ""
+        except CannotBeDone as refused:
+            return str(refused)
+        finally:
+            connection.close()
+
+    with transaction.atomic(), ThreadPoolExecutor(1) as pool:
+        assert locks.try_to_lock("status reports")
+        assert "is being confirmed or undone right now" in pool.submit(in_the_meantime).result()
+
+
+def test_undoing_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(live_server):
+    agreements = [ledger.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 5)]
+    calls = [callback(live_server, ledger.form(ledger.outgoing(Kind.CHANGE, each))) for each in agreements]
+    staff = User.objects.create_user("staff")
+    rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
+    upload = preview(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
+    confirm(upload.pk, revision=1, by=staff, leave_out=False, now=timezone.now())
+
+    def undo_it() -> str:
+        try:
+            undo(upload.pk, by=staff, now=timezone.now())
+            return "Current"
+        except CannotBeDone:
+            return "Hold"  # a callback was first
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(calls) + 1) as pool:
+        undoing = pool.submit(undo_it)
+        for future in [pool.submit(call) for call in calls]:
+            assert future.result().status_code == 200
+        status = undoing.result()
+    retry_responses(now=timezone.now())  # what had to wait for too long
+
+    assert set(SubscriptionAgreement.objects.values_list("status", "current_link_limit")) == {(status, "500")}
+
+
 def test_a_rescue_and_the_payment_of_another_subscription_at_once_are_noticed(live_server):
     """Whichever is first, the other one sees it: the customer's lock is held by both."""
     rescued = ledger.outgoing(Kind.SUBSCRIBE).agreement
     paying = callback(live_server, ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
     staff = User.objects.create_user("staff")
-    data = f"Merchant Reference Code,Status,Subscription ID\n{rescued},CURRENT,1234\n".encode()
+    data = f"Merchant Reference Code,Status,Subscription ID\n{rescued},CURRENT,7408214003316000001111\n".encode()
     upload = preview(data, by=staff, now=timezone.now())
 
     def confirm_it() -> None:
         try:
-            confirm(upload.pk, by=staff, leave_out=False, now=timezone.now())
+            confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
         finally:
             connection.close()
 

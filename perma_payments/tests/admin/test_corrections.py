@@ -10,6 +10,7 @@ from django.test import Client
 from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
+from perma_payments.models import StaffTask
 from perma_payments.services.receive_callback import receive_callback
 
 from .. import cyber_source, ledger
@@ -59,7 +60,7 @@ def test_a_subscription_is_corrected_after_a_look_at_what_perma_will_see(log_in)
     look = submit(staff, staff.get(url), status="Hold", paid_through="2031-12-31", reason="The bank called.")
     said = words(look)
     assert "Status Hold Paid through 2031-12-31 Reason The bank called." in said
-    assert "What Perma.cc will see of Registrar 7 Now After the correction" in said
+    assert "What Perma.cc and staff will see of Registrar 7 Now After the correction" in said
     assert "Status Current Hold" in said and "2031-12-31 23:59 UTC" in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
@@ -67,6 +68,22 @@ def test_a_subscription_is_corrected_after_a_look_at_what_perma_will_see(log_in)
     assert "Corrected." in words(submit(staff, look, "confirm"))
     agreement.refresh_from_db()
     assert (agreement.status, agreement.paid_through.year) == ("Hold", 2031)
+
+
+def test_the_look_shows_which_tasks_would_end_and_which_would_open(log_in):
+    staff = log_in("view_subscriptionagreement", "correct_agreement")
+    agreement = ledger.standing_agreement(cancellation_requested_at=timezone.now())
+    StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
+    said = words(submit(staff, page, status="Canceled", reason="x"))
+    assert f"Open tasks for staff Cancel a subscription in CyberSource ({agreement}) none" in said
+
+    ended = ledger.standing_agreement(status="Completed", payment_token="")
+    page = staff.get(f"/admin/perma_payments/subscriptionagreement/{ended.pk}/correct/")
+    said = words(submit(staff, page, status="Current", reason="x"))
+    assert f"Cancel and refund one of a customer's two subscriptions ({ended})" in said
+    assert f"Find the token of a paid subscription ({ended})" in said
+    assert StaffTask.objects.count() == 1
 
 
 def test_who_looks_can_fill_in_something_else(log_in):
@@ -104,7 +121,7 @@ def test_what_changes_between_the_look_and_the_confirmation_is_not_overwritten(l
     ({"seen": ""}, "This field is required."),
 ])
 def test_a_correction_that_makes_no_sense_gets_a_sentence_and_changes_nothing(log_in, change, sentence):
-    staff = log_in("correct_agreement")
+    staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = ledger.standing_agreement()
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
 
@@ -137,7 +154,7 @@ def test_an_unplaced_response_is_placed(log_in):
     page = staff.get(f"/admin/perma_payments/response/{response.pk}/correct/")
 
     look = submit(staff, page, transaction_uuid=str(outgoing.transaction_uuid), reason="Found.")
-    assert "What Perma.cc will see of Registrar 7" in words(look)
+    assert "What Perma.cc and staff will see of Registrar 7" in words(look)
     assert f"Subscription none {outgoing.agreement.reference_number}" in words(look)
     response.refresh_from_db()
     assert response.outgoing is None
@@ -165,7 +182,14 @@ def test_who_lacks_the_permission_can_correct_nothing(log_in, table):
 
 
 @pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "response"])
-def test_what_is_not_there_cannot_be_corrected(log_in, table):
+def test_who_may_not_look_can_correct_nothing(log_in, table):
     staff = log_in("correct_agreement", "correct_purchase", "correct_response")
+
+    assert staff.get(f"/admin/perma_payments/{table}/1/correct/").status_code == 403
+
+
+@pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "response"])
+def test_what_is_not_there_cannot_be_corrected(log_in, table):
+    staff = log_in(f"view_{table}", "correct_agreement", "correct_purchase", "correct_response")
 
     assert staff.get(f"/admin/perma_payments/{table}/999999/correct/").status_code == 404

@@ -161,3 +161,18 @@ def test_a_response_to_nothing_of_ours_is_listed_and_shown(admin_client):
     listed = admin_client.get("/admin/perma_payments/response/")
     assert b"none of ours" in listed.content and b"<b>x" not in listed.content
     assert admin_client.get(f"/admin/perma_payments/response/{unplaced.pk}/change/").status_code == 200
+
+
+@pytest.mark.parametrize("query", [
+    "{status}__exact=%00", "{status}__in=a%00b", "{day}__year=99999999999999999999", "{day}__year=0",
+    "nothing__exact=1", "q=%00", "p=99999999999999999999", "o=x",
+])
+@pytest.mark.parametrize(("table", "status", "day"), [
+    ("subscriptionagreement", "status", "created_at"), ("purchase", "status", "created_at"),
+    ("outgoingtransaction", "kind", "created_at"), ("response", "outcome", "received_at"),
+    ("stafftask", "kind", "opened_at"), ("statusupload", "state", "uploaded_at"),
+])
+def test_nonsense_in_the_address_of_a_list_leads_to_a_page(admin_client, table, status, day, query):
+    url = f"/admin/perma_payments/{table}/?{query.format(status=status, day=day)}"
+
+    assert admin_client.get(url, follow=True).status_code == 200

@@ -261,6 +261,8 @@ def test_the_year_is_that_of_the_last_twelve_months_that_have_ended():
     # What happens as the next month begins belongs to that.
     ([(at(9, 1), "Current", None), (at(10, 1), "Superseded", None)], {9}),
     ([(at(10, 1), "Current", None)], {10}),
+    # It began earlier, but waited for what is before it.
+    ([(at(3, 10), "Pending", None), (at(5, 10), "Hold", None), (at(4, 20), "Current", None)], {5, 6, 7, 8, 9, 10}),
 ])
 def test_a_month_counts_what_stood_at_its_end(spans, months):
     history(ledger.agreement(), *spans)

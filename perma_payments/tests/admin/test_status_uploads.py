@@ -43,11 +43,20 @@ def upload(staff: Client) -> Callable[[bytes], HttpResponse]:
 
 
 def standing(count: int) -> list[SubscriptionAgreement]:
-    return [ledger.standing_agreement(Customer(REGISTRAR.type, pk)) for pk in range(1, count + 1)]
+    """Subscriptions of different customers, paid through some day of the past."""
+    past = timezone.now() - timedelta(days=40)
+    return [
+        ledger.standing_agreement(Customer(REGISTRAR.type, pk), paid_through=past) for pk in range(1, count + 1)
+    ]
 
 
 def words(response: HttpResponse) -> str:
     return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
+
+
+def press_confirm(staff: Client, pk: int, revision: int = 1, **fields: str) -> HttpResponse:
+    """Confirm the preview of a page that was opened before; the first one, if nothing is said."""
+    return staff.post(f"{LIST}{pk}/confirm/", {"revision": revision, **fields}, follow=True)
 
 
 def test_upload_look_confirm_undo(staff, upload):
@@ -57,12 +66,12 @@ def test_upload_look_confirm_undo(staff, upload):
     assert "Nothing has been changed yet." in said
     assert "Current Hold 1" in said
     assert f"{agreement.reference_number} Current → Hold unchanged" in said
-    assert "Current Current, paid through a later date 19" in said or "19" in said
+    assert "Current Current, paid through a later date 19" in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
     pk = StatusUpload.objects.get().pk
-    confirmed = words(staff.post(f"{LIST}{pk}/confirm/", follow=True))
+    confirmed = words(press_confirm(staff, pk))
     assert "Confirmed. Subscriptions changed: 20." in confirmed
     assert "Confirmed by staff" in confirmed
     agreement.refresh_from_db()
@@ -83,10 +92,10 @@ def test_an_unknown_status_among_good_rows_is_named_and_must_be_left_out(staff, 
 
     pk = StatusUpload.objects.get().pk
     assert "Some rows could not be read, so nothing was applied." in words(
-        staff.post(f"{LIST}{pk}/confirm/", follow=True)
+        press_confirm(staff, pk)
     )
     assert "Subscriptions changed: 2." in words(
-        staff.post(f"{LIST}{pk}/confirm/", {"leave_out": "on"}, follow=True)
+        press_confirm(staff, pk, leave_out="on")
     )
 
 
@@ -112,12 +121,48 @@ def test_a_report_that_lacks_some_of_ours_or_is_shorter_or_the_same_is_said_to_b
     agreements = standing(20)
     whole = report(*[(agreement, "CURRENT") for agreement in agreements])
     upload(whole)
-    staff.post(f"{LIST}{StatusUpload.objects.get().pk}/confirm/")
+    press_confirm(staff, StatusUpload.objects.get().pk)
 
     assert "This is the same file as the status report of" in words(upload(whole))
     shorter = words(upload(report(*[(agreement, "CURRENT") for agreement in agreements[:10]])))
     assert "10 of 20 standing subscriptions are not in this report." in shorter
     assert "This report has 10 rows; the last one" in shorter
+
+
+def test_only_standing_subscriptions_count_for_the_tenth(upload):
+    ended = standing(10)
+    SubscriptionAgreement.objects.update(status="Canceled")
+    ledger.standing_agreement(Customer(REGISTRAR.type, 99))
+
+    assert "more than a tenth" not in words(upload(report(*[(agreement, "COMPLETED") for agreement in ended])))
+
+
+def test_a_date_that_was_missing_is_a_later_one(upload):
+    (agreement,) = standing(1)
+    SubscriptionAgreement.objects.update(paid_through=None)
+
+    assert "Current Current, paid through a later date 1" in words(upload(report((agreement, "CURRENT"))))
+
+
+def test_a_second_click_confirms_nothing_that_nobody_has_seen(staff, upload):
+    (agreement,) = standing(1)
+    upload(report((agreement, "HOLD")))
+    SubscriptionAgreement.objects.update(status="Canceled")
+    pk = StatusUpload.objects.get().pk
+
+    assert "Something has changed since this preview was made." in words(press_confirm(staff, pk))
+    said = words(press_confirm(staff, pk))
+    assert "worked out anew since you looked at it" in said and "come back from an ending" in said
+    assert "Subscriptions changed: 1." in words(press_confirm(staff, pk, revision=2))
+
+
+@pytest.mark.parametrize("revision", ["", "x", "-1", "1e9", "9" * 30, "²"])
+def test_a_confirmation_without_its_revision_confirms_nothing(staff, upload, revision):
+    upload(report((standing(1)[0], "HOLD")))
+
+    pk = StatusUpload.objects.get().pk
+    assert "worked out anew" in words(staff.post(f"{LIST}{pk}/confirm/", {"revision": revision}, follow=True))
+    assert StatusUpload.objects.get().state == "previewed"
 
 
 def test_a_report_that_was_made_before_the_last_one_is_said_to_be_so(staff, upload):
@@ -162,7 +207,7 @@ def test_a_report_that_changes_nothing_is_confirmed_all_the_same(staff, upload):
     said = words(upload(report((agreement, "HOLD"))))
     assert "Nothing: what it says is what we have. Confirm it all the same" in said
 
-    said = words(staff.post(f"{LIST}{StatusUpload.objects.get().pk}/confirm/", follow=True))
+    said = words(press_confirm(staff, StatusUpload.objects.get().pk))
     assert "Confirmed. Subscriptions changed: 0." in said
 
 

@@ -1,5 +1,6 @@
 """The whole story of a subscription or a purchase, and the pages that tell it."""
 import secrets
+import threading
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any
@@ -8,6 +9,7 @@ import pghistory
 import pytest
 from bs4 import BeautifulSoup
 from django.contrib.auth.models import Permission, User
+from django.db import connection, transaction
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
@@ -76,7 +78,7 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
         StaffTask.objects.get().pk, by=user, note="They have called.", now=timezone.now()
     )
     upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=timezone.now())
-    upload_statuses.confirm(upload.pk, by=user, leave_out=False, now=timezone.now())
+    upload_statuses.confirm(upload.pk, revision=upload.revision, by=user, leave_out=False, now=timezone.now())
     upload_statuses.undo(upload.pk, by=user, now=timezone.now())
     SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Completed")
 
@@ -227,7 +229,7 @@ def test_a_report_that_agreed_is_told_too():
     user = User.objects.create_user("jane")
     now = timezone.now()
     upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=now)
-    upload_statuses.confirm(upload.pk, by=user, leave_out=False, now=now)
+    upload_statuses.confirm(upload.pk, revision=upload.revision, by=user, leave_out=False, now=now)
 
     entry = entry_of(agreement, "The status report")
     assert entry.words == f"The {upload}, confirmed by jane, calls it Hold, as it was on record."
@@ -240,6 +242,30 @@ def test_a_report_that_could_not_complete_it_is_told():
     upload_statuses.preview(report((agreement, "CURRENT")), by=user, now=timezone.now())
 
     assert "it could not be completed" in entry_of(agreement, "The status report").words
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_change_that_waited_for_another_is_told_after_it():
+    agreement = ledger.standing_agreement()
+    began, first_is_in = threading.Event(), threading.Event()
+
+    def waits() -> None:
+        with transaction.atomic():
+            SubscriptionAgreement.objects.exists()  # its transaction begins here
+            began.set()
+            first_is_in.wait()
+            SubscriptionAgreement.objects.update(status="Canceled")
+        connection.close()
+
+    thread = threading.Thread(target=waits)
+    thread.start()
+    began.wait()
+    SubscriptionAgreement.objects.update(status="Hold")
+    first_is_in.set()
+    thread.join()
+
+    changes = [entry.details for entry in story_of(agreement) if entry.kind == EntryKind.CHANGE]
+    assert changes[1:] == [("status: Current → Hold",), ("status: Hold → Canceled",)]
 
 
 @pytest.mark.django_db

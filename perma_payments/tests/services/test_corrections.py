@@ -125,6 +125,32 @@ def test_a_subscription_without_terms_cannot_be_made_to_stand(staff):
     assert agreement.events.count() == 1
 
 
+def test_a_current_subscription_needs_a_date(staff):
+    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+
+    with pytest.raises(CannotCorrect, match="needs the date"):
+        correct_agreement(outgoing.agreement.pk, Status.CURRENT, None, by=staff, reason="x", now=NOW)
+
+
+def test_a_correction_that_gives_a_customer_a_second_subscription_is_told_to_staff(staff):
+    ledger.standing_agreement()
+    second = ledger.outgoing(Kind.SUBSCRIBE).agreement
+    correct_agreement(second.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
+
+    tasks = StaffTask.objects.order_by("kind")
+    assert [(task.kind, task.agreement) for task in tasks] == [
+        ("second subscription", second), ("token missing", second),
+    ]
+
+
+def test_a_correction_of_the_date_alone_opens_no_task(staff):
+    ledger.standing_agreement()
+    second = ledger.standing_agreement(payment_token="")
+    correct_agreement(second.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
+
+    assert not StaffTask.objects.exists()
+
+
 def test_a_correction_that_changes_nothing_is_refused(staff):
     agreement = ledger.standing_agreement()
 

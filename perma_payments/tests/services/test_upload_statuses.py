@@ -10,11 +10,11 @@ from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.status_report import UnreadableReport
 from perma_payments.models import ReportedStatus, StaffTask, StatusUpload, SubscriptionAgreement
-from perma_payments.services import staff_tasks
+from perma_payments.services import staff_tasks, upload_statuses
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.report_status import standing_subscription
 from perma_payments.services.upload_statuses import (
-    CannotBeDone, DataHasMoved, confirm, forget_ids_of_old_previews, preview, undo,
+    CannotBeDone, DataHasMoved, forget_ids_of_old_previews, preview, undo,
 )
 
 from .. import cyber_source, ledger
@@ -32,7 +32,7 @@ def staff() -> User:
     return User.objects.create_user("staff")
 
 
-def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = "9999") -> bytes:
+def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = "7408214003316000008888") -> bytes:
     """A report of some subscriptions with their statuses, in the shape of cybersource.md §8.3."""
     lines = ["Subscription Search Results", "Merchant ID: example", "Date: Dec 02 2026", "", HEADER]
     lines += [f'{token},{subject},"Example, Erin",15.00,USD,{status}' for subject, status in rows]
@@ -41,6 +41,12 @@ def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = "9999") 
 
 def standing(pk: int = 7, **changes: Any) -> SubscriptionAgreement:
     return ledger.standing_agreement(Customer(REGISTRAR.type, pk), **changes)
+
+
+def confirm(upload_id: int, **arguments: Any) -> StatusUpload:
+    """Confirm a preview as it is now."""
+    arguments.setdefault("revision", StatusUpload.objects.get(pk=upload_id).revision)
+    return upload_statuses.confirm(upload_id, **arguments)
 
 
 def apply(data: bytes, staff: User, *, leave_out: bool = False) -> StatusUpload:
@@ -78,9 +84,11 @@ def test_a_preview_says_what_would_change_and_changes_nothing(staff):
 
 def test_no_name_of_the_file_is_kept(staff):
     agreement = standing()
-    upload = apply(report((agreement, "HOLD"), ("ORDER-1", "CURRENT")), staff)
+    apply(report((agreement, "HOLD"), ("ORDER-1", "CURRENT"), (agreement, "SUPERSEDED")), staff)
 
-    assert "Erin" not in str(StatusUpload.objects.values().get(pk=upload.pk))
+    kept = [*StatusUpload.objects.values(), *ReportedStatus.objects.values()]
+    assert len(kept) == 2
+    assert "Erin" not in str(kept)
 
 
 def test_a_file_that_is_no_report_leaves_nothing(staff):
@@ -110,7 +118,7 @@ def test_our_reference_numbers_that_come_several_times_are_named_with_what_count
 def test_a_subscription_id_is_kept_only_where_it_may_be_needed(staff):
     lacking = standing(1, payment_token="")
     rows = [(lacking, "CURRENT"), (standing(2), "CURRENT"), (standing(3, payment_token=""), "COMPLETED")]
-    upload = preview(report(*rows, token="1111"), by=staff, now=NOW)
+    upload = preview(report(*rows, token="7408214003316000001111"), by=staff, now=NOW)
 
     assert [row.agreement for row in upload.reported.exclude(subscription_id="")] == [lacking]
 
@@ -213,6 +221,30 @@ def test_what_was_worked_out_anew_is_counted_and_warned_of_anew(staff):
     assert upload.reported.get(agreement=touched).before is None
     assert upload.change_count == 1
     assert any("come back from an ending" in warning for warning in upload.warnings)
+
+
+def test_what_was_worked_out_anew_is_confirmed_only_by_who_has_looked_at_it(staff):
+    agreement = standing()
+    upload = preview(report((agreement, "HOLD")), by=staff, now=NOW)
+    SubscriptionAgreement.objects.update(status="Canceled")
+    with pytest.raises(DataHasMoved):
+        confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+
+    # The second click on the same page.
+    with pytest.raises(CannotBeDone, match="worked out anew since you looked"):
+        confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=NOW)
+    assert state(agreement)["status"] == "Canceled"
+
+
+def test_a_report_cannot_be_confirmed_after_a_later_one(staff):
+    agreement = standing(paid_through=END_OF_MONTH)
+    early = preview(report((agreement, "HOLD")), by=staff, now=NOW)
+    late = preview(report((agreement, "CURRENT")), by=staff, now=NOW + timedelta(minutes=1))
+    confirm(late.pk, by=staff, leave_out=False, now=NOW + timedelta(minutes=2))
+
+    with pytest.raises(CannotBeDone, match="A later report has been confirmed"):
+        confirm(early.pk, by=staff, leave_out=False, now=NOW + timedelta(minutes=3))
+    assert state(agreement)["status"] == "Current"
 
 
 def test_an_upload_is_confirmed_once(staff):
@@ -344,7 +376,7 @@ def test_a_subscription_that_has_ended_takes_no_token(staff, reported):
 
 def test_a_token_that_is_there_is_not_replaced(staff):
     agreement = standing()
-    apply(report((agreement, "HOLD"), token="1111"), staff)
+    apply(report((agreement, "HOLD"), token="7408214003316000001111"), staff)
 
     assert state(agreement)["payment_token"] == ledger.TOKEN
 
@@ -360,6 +392,42 @@ def test_a_rescue_that_gives_a_customer_two_subscriptions_is_told_to_staff(staff
     undo(upload.pk, by=staff, now=NOW)
     task.refresh_from_db()
     assert task.resolution == "withdrawn"
+
+
+def test_two_rescues_of_one_customer_are_one_task_about_the_younger(staff):
+    older, younger = ledger.agreement(), ledger.agreement()
+    for agreement in (older, younger):
+        ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    upload = preview(report((older, "CURRENT"), (younger, "CURRENT")), by=staff, now=NOW)
+    assert any("2 subscriptions would be one of several that a customer pays" in each for each in upload.warnings)
+
+    confirm(upload.pk, by=staff, leave_out=False, now=NOW)
+    task = StaffTask.objects.get()
+    assert (task.kind, task.agreement) == ("second subscription", younger)
+
+
+def test_a_subscription_that_replaces_another_in_the_same_report_is_no_second_one(staff):
+    old, new = standing(), ledger.agreement()
+    ledger.outgoing(Kind.SUBSCRIBE, new)
+    upload = apply(report((old, "SUPERSEDED"), (new, "CURRENT")), staff)
+
+    assert not StaffTask.objects.exists()
+    assert not any("one of several" in warning for warning in upload.warnings)
+
+
+def test_a_token_that_changes_with_the_card_is_told_to_staff(staff):
+    agreement = standing(payment_token="")
+    apply(report((agreement, "CURRENT"), token="9902000012345678"), staff)
+
+    assert [task.kind for task in StaffTask.objects.all()] == ["token changes"]
+
+
+def test_a_task_that_is_open_already_is_not_opened_again(staff):
+    agreement = standing(payment_token="", status="Completed")
+    StaffTask.objects.create(kind="token missing", agreement=agreement)
+    apply(report((agreement, "CURRENT"), token=""), staff)
+
+    assert StaffTask.objects.count() == 1
 
 
 def test_a_subscription_without_a_checkout_is_named_and_left_alone(staff):
@@ -418,6 +486,7 @@ def test_an_upload_cannot_be_undone_when_something_else_has_changed_one_of_its_s
 
 def test_two_uploads_are_undone_in_the_reverse_order(staff):
     agreement = standing()
+    before = state(agreement)
     first = apply(report((agreement, "HOLD")), staff)
     second = apply(report((agreement, "CANCELED")), staff)
 
@@ -425,6 +494,18 @@ def test_two_uploads_are_undone_in_the_reverse_order(staff):
         undo(first.pk, by=staff, now=NOW)
     undo(second.pk, by=staff, now=NOW)
     assert state(agreement)["status"] == "Hold"
+    undo(first.pk, by=staff, now=NOW)
+    assert state(agreement) == before
+
+
+def test_undoing_what_made_a_customer_subscribe_again_is_told_to_staff(staff):
+    agreement = standing()
+    upload = apply(report((agreement, "COMPLETED")), staff)
+    again = standing()
+    undo(upload.pk, by=staff, now=NOW)
+
+    task = StaffTask.objects.get()
+    assert (task.kind, task.agreement) == ("second subscription", again)
 
 
 def test_a_late_response_after_a_rescue_brings_the_token_and_keeps_the_upload_from_being_undone(staff):
