@@ -38,7 +38,7 @@ class LedgerAdmin(admin.ModelAdmin):
     """A table that may be looked at, and nothing else."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """Django's list. For nonsense in the address that Django does not expect, what it shows for other nonsense."""
+        """Django's list. Nonsense in the address that Django does not expect gets what other nonsense gets."""
         try:
             return super().changelist_view(request, extra_context)
         except (ValueError, OverflowError, DataError):

@@ -92,7 +92,6 @@ def test_the_mail_about_a_response_to_nothing_of_ours_has_no_customer():
     assert subject.endswith("(no reference number)")
 
 
-@pytest.mark.parametrize("kind", list(TaskKind))
 @pytest.mark.parametrize(("token", "sentence"), [
     ("", "upload it to Perma Payments as a status report"), (ledger.TOKEN, "give it to Perma.cc's developers"),
 ])
@@ -104,6 +103,7 @@ def test_how_to_find_a_token_depends_on_whether_there_is_an_old_one(token, sente
     assert sentence in " ".join(compose(task)[1].split())
 
 
+@pytest.mark.parametrize("kind", list(TaskKind))
 def test_no_mail_holds_personal_data_or_tokens(kind):
     task = about_a_response(kind)
     subject, body = compose(task)
