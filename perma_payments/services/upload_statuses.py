@@ -3,40 +3,31 @@
 1. ``preview`` reads the file and works out what it would change. Nothing is changed.
 2. ``confirm`` works it out again, under locks, and applies all of it, if it is still the same.
 3. ``undo`` puts everything back, if nothing else has changed those subscriptions since.
-
-What is read and worked out is in ReportedStatus, a row for each subscription, and goes from there to the
-agreements inside PostgreSQL: so neither memory nor the number of statements grows with the report.
 """
 import hashlib
-import json
 import logging
 import re
-from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
-from typing import Literal
 
 import pghistory
 from django.contrib.auth.models import User
-from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db import transaction
 
-from ..billing.statuses import ALIVE, Status
-from ..cybersource.status_report import Problem, Report, Row, read_report
+from ..billing.statuses import Status
+from ..cybersource.status_report import Problem, Report, read_report
 from ..models import (
-    CHANGED_BY_REPORTS,
     PREVIEW_LASTS,
     ReportedStatus,
     Resolution,
     StaffTask,
     StatusUpload,
-    SubscriptionAgreement,
     TaskKind,
     UploadState,
 )
-from ..models.fields import REFERENCE_NUMBER_PATTERN, TOKEN_PATTERN
-from .locks import lock_customers, try_to_lock
+from ..models.fields import REFERENCE_NUMBER_PATTERN
+from . import reported_statuses
+from .locks import try_to_lock
 from .staff_tasks import end_open, open_about, open_for_revived
-from .status_changes import CHUNK, Effect, Held, Reported, chunks, held, work_out
 from .upload_summary import warnings_about
 
 logger = logging.getLogger(__name__)
@@ -49,21 +40,6 @@ _LIKE_A_REFERENCE = re.compile(r"(?=.*[0-9])[0-9A-Za-z_.-]{1,50}", re.ASCII)
 
 # How many subscriptions that have changed since are named.
 _MOVED_NAMED = 10
-
-# In statements: the names of tables, columns and types are the models' own, never what somebody has sent.
-_AGREEMENTS = SubscriptionAgreement._meta.db_table
-_REPORTED = ReportedStatus._meta.db_table
-_HISTORY = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[attr-defined]
-
-# Many rows come as one JSON text: a parameter for each value would take several times as long.
-_TYPES = {
-    "agreement_id": "bigint", "status": "text", "subscription_id": "text",
-    "before": "jsonb", "after": "jsonb", "takes_token": "boolean", "is_incomplete": "boolean",
-}
-_RECORDS = f"jsonb_to_recordset(%s::jsonb) AS new({', '.join(map(' '.join, _TYPES.items()))})"
-
-
-Side = Literal["before", "after"]
 
 
 class CannotBeDone(Exception):
@@ -89,7 +65,7 @@ def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
         uploaded_by=by,
         uploaded_at=now,
     )
-    ours = _keep_what_is_ours(upload, report.rows, now)
+    ours = reported_statuses.keep_what_is_ours(upload, report.rows, now)
     _name_the_others(upload, report, ours)
     _count(upload, now)
     upload.save()
@@ -127,8 +103,8 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
         upload = _alone_with(upload_id)
         if upload.state != UploadState.CONFIRMED:
             raise CannotBeDone(f"This report cannot be undone: it is {upload.get_state_display()}.")
-        _lock(upload, "before")
-        moved = _changed_since(upload)
+        reported_statuses.lock(upload, "before")
+        moved = reported_statuses.changed_since(upload)
         if moved:
             named = ", ".join(moved[:_MOVED_NAMED])
             more = f" and {len(moved) - _MOVED_NAMED} more" if len(moved) > _MOVED_NAMED else ""
@@ -136,10 +112,9 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
                 f"This report cannot be undone: something else has changed {named}{more} since. Nothing was "
                 "changed."
             )
-        _write(upload, "before", now)
+        reported_statuses.write(upload, "before", now)
         _take_tasks_back(upload, by, now)
-        revived = SubscriptionAgreement.objects.filter(pk__in=_revived(upload, "before").values("agreement"))
-        open_for_revived(revived, now=now)
+        open_for_revived(reported_statuses.revived(upload, "before"), now=now)
         upload.state, upload.undone_by, upload.undone_at = UploadState.UNDONE, by, now
         upload.save(update_fields=["state", "undone_by", "undone_at"])
     logger.warning("status report %s undone", upload_id)
@@ -159,39 +134,6 @@ def forget_ids_of_old_previews(*, now: datetime) -> int:
 
 
 # --- Preview ----------------------------------------------------------------------------------------
-
-
-def _keep_what_is_ours(upload: StatusUpload, rows: Sequence[Row], now: datetime) -> set[str]:
-    """Keep the rows about agreements of ours, with what they would do; return the reference numbers."""
-    ours: set[str] = set()
-    for chunk in chunks(rows):
-        by_reference = {row.reference_number: row for row in chunk}
-        found = held(SubscriptionAgreement.objects.filter(reference_number__in=by_reference))
-        pairs = [
-            (agreement, _reported(by_reference[agreement.reference_number], agreement)) for agreement in found
-        ]
-        _insert(upload, work_out(pairs, now=now))
-        ours.update(agreement.reference_number for agreement in found)
-    return ours
-
-
-def _reported(row: Row, agreement: Held) -> Reported:
-    needs_token = row.status in ALIVE and not agreement.payment_token
-    is_token = needs_token and re.fullmatch(TOKEN_PATTERN, row.subscription_id, re.ASCII)
-    return Reported(row.status, row.subscription_id if is_token else "")
-
-
-def _insert(upload: StatusUpload, worked_out: Iterator[tuple[Held, Reported, Effect]]) -> None:
-    rows = [
-        {"agreement_id": agreement.id, **reported._asdict(), **effect._asdict()}
-        for agreement, reported, effect in worked_out
-    ]
-    columns = ", ".join(_TYPES)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"INSERT INTO {_REPORTED} (upload_id, {columns}) SELECT %s, {columns} FROM {_RECORDS}",
-            [upload.pk, json.dumps(rows)],
-        )
 
 
 def _why_not_read(problem: Problem) -> str:
@@ -219,18 +161,28 @@ def _count(upload: StatusUpload, now: datetime) -> None:
     upload.warnings = warnings_about(upload, now=now)
 
 
-# --- Confirm ----------------------------------------------------------------------------------------
+# --- Confirm and undo -------------------------------------------------------------------------------
+
+
+def _alone_with(upload_id: int) -> StatusUpload:
+    """An upload, while no report is being confirmed or undone elsewhere: each depends on those before."""
+    if not try_to_lock("status reports"):
+        raise CannotBeDone(
+            "A status report is being confirmed or undone right now. Please wait a moment, then reload this page "
+            "to see how things are."
+        )
+    return StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
 
 
 def _confirm(upload_id: int, revision: int, by: User, leave_out: bool, now: datetime) -> StatusUpload:
     upload = _alone_with(upload_id)
     _refuse_what_cannot_be_confirmed(upload, revision, leave_out, now)
-    _lock(upload, "after")
-    if any(effect != then for _, then, effect in _worked_out_again(upload, now)):
+    reported_statuses.lock(upload, "after")
+    if any(effect != then for _, then, effect in reported_statuses.worked_out_again(upload, now)):
         raise DataHasMoved(
             "Something has changed since this preview was made. Nothing was applied; please look at the new one."
         )
-    _write(upload, "after", now)
+    reported_statuses.write(upload, "after", now)
     upload.tasks_ended = _end_tasks(upload, by, now)
     upload.tasks_opened = _open_tasks(upload, now)
     upload.reported.exclude(subscription_id="").update(subscription_id="")
@@ -270,124 +222,12 @@ def _refuse_what_cannot_be_confirmed(
         )
 
 
-def _worked_out_again(upload: StatusUpload, now: datetime) -> Iterator[tuple[int, Effect, Effect]]:
-    """Each agreement of an upload, with what the preview says and with what is true now."""
-    last = 0
-    while chunk := list(
-        upload.reported.filter(agreement__gt=last).order_by("agreement_id").values_list(
-            *Reported._fields, *Effect._fields, *(f"agreement__{name}" for name in Held._fields)
-        )[:CHUNK]
-    ):
-        then: dict[int, Effect] = {}
-        pairs: list[tuple[Held, Reported]] = []
-        for status, subscription_id, before, after, takes_token, is_incomplete, *columns in chunk:
-            agreement = Held(*columns)
-            then[agreement.id] = Effect(before, after, takes_token, is_incomplete)
-            pairs.append((agreement, Reported(status, subscription_id)))
-        for agreement, _, effect in work_out(pairs, now=now):
-            yield agreement.id, then[agreement.id], effect
-        last = pairs[-1][0].id
-
-
 def _work_out_anew(upload: StatusUpload, now: datetime) -> None:
     """Replace what the preview says by what is true now."""
-    moved = [
-        {"agreement_id": agreement, **effect._asdict()}
-        for agreement, then, effect in _worked_out_again(upload, now) if effect != then
-    ]
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {_REPORTED} old SET {', '.join(f'{column} = new.{column}' for column in Effect._fields)} "
-            f"FROM {_RECORDS} WHERE old.upload_id = %s AND old.agreement_id = new.agreement_id",
-            [json.dumps(moved), upload.pk],
-        )
+    reported_statuses.work_out_anew(upload, now)
     _count(upload, now)
     upload.revision += 1
     upload.save(update_fields=["revision", "matched_count", "change_count", "warnings"])
-
-
-# --- What confirming and undoing share -----------------------------------------------------------------
-
-def _alone_with(upload_id: int) -> StatusUpload:
-    """An upload, while no report is being confirmed or undone elsewhere: each depends on those before."""
-    if not try_to_lock("status reports"):
-        raise CannotBeDone(
-            "A status report is being confirmed or undone right now. Please wait a moment, then reload this page "
-            "to see how things are."
-        )
-    return StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
-
-
-def _lock(upload: StatusUpload, side: Side) -> None:
-    """Lock what writing one side of an upload needs."""
-    # It may give a customer a second subscription, and so may a callback at the same time.
-    revived = _revived(upload, side).select_related("agreement")
-    lock_customers(row.agreement.customer for row in revived)
-    _lock_changed(upload)
-
-
-def _revived(upload: StatusUpload, side: Side) -> QuerySet[ReportedStatus]:
-    """The rows about agreements that are charged, according to one side, and were not according to the other."""
-    other = "before" if side == "after" else "after"
-    return upload.reported.filter(**{f"{side}__status__in": ALIVE}).exclude(**{f"{other}__status__in": ALIVE})
-
-
-def _lock_changed(upload: StatusUpload) -> None:
-    """Lock the agreements that an upload changes, in the order of their ids."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT count(*) FROM (
-                SELECT FROM {_AGREEMENTS} old JOIN {_REPORTED} new ON new.agreement_id = old.id
-                WHERE new.upload_id = %s AND new.after IS NOT NULL ORDER BY old.id FOR NO KEY UPDATE OF old
-            ) locked
-            """,
-            [upload.pk],
-        )
-
-
-def _write(upload: StatusUpload, side: Side, now: datetime) -> None:
-    """Write one side of all of an upload's changes into the agreements."""
-    types = {field.column: field.db_type(connection) for field in SubscriptionAgreement._meta.concrete_fields}
-    columns = ", ".join(
-        f"{column} = CASE WHEN new.{side} ? '{column}' "
-        f"THEN CAST(new.{side} ->> '{column}' AS {types[column]}) ELSE old.{column} END"
-        for column in CHANGED_BY_REPORTS
-    )
-    token = "new.subscription_id" if side == "after" else "''"
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"UPDATE {_AGREEMENTS} AS old SET {columns}, updated_at = %s, "
-            f"payment_token = CASE WHEN new.takes_token THEN {token} ELSE old.payment_token END "
-            f"FROM {_REPORTED} AS new "
-            "WHERE new.upload_id = %s AND new.after IS NOT NULL AND new.agreement_id = old.id",
-            [now, upload.pk],
-        )
-
-
-def _changed_since(upload: StatusUpload) -> list[str]:
-    """The reference numbers of the upload's subscriptions whose last change was not the upload's.
-
-    What a later report has changed, and its undoing has put back, is as if it had not been.
-    """
-    with connection.cursor() as cursor:
-        cursor.execute(
-            f"""
-            SELECT reference_number FROM (
-                SELECT DISTINCT ON (event.pgh_obj_id) event.reference_number, event.pgh_context
-                FROM {_HISTORY} event JOIN {_REPORTED} reported ON reported.agreement_id = event.pgh_obj_id
-                WHERE reported.upload_id = %s AND reported.after IS NOT NULL
-                    AND NOT COALESCE((event.pgh_context ->> 'upload')::bigint IN (
-                        SELECT id FROM {StatusUpload._meta.db_table} WHERE state = '{UploadState.UNDONE.value}'
-                    ), false)
-                ORDER BY event.pgh_obj_id, event.pgh_id DESC
-            ) last_change
-            WHERE NOT COALESCE(pgh_context @> %s::jsonb, false)
-            ORDER BY reference_number
-            """,
-            [upload.pk, json.dumps({"source": "status report", "upload": upload.pk})],
-        )
-        return [reference_number for (reference_number,) in cursor.fetchall()]
 
 
 # --- Staff tasks -------------------------------------------------------------------------------------
@@ -415,12 +255,11 @@ def _end_tasks(upload: StatusUpload, by: User, now: datetime) -> list[int]:
 
 def _open_tasks(upload: StatusUpload, now: datetime) -> list[int]:
     """Open the tasks that the report gives; return them."""
-    revived = SubscriptionAgreement.objects.filter(pk__in=_revived(upload, "after").values("agreement"))
     with_new_token = upload.reported.filter(takes_token=True)
     # Such tokens end when the card does (cybersource.md §4.6).
     changing = with_new_token.filter(subscription_id__regex="^[0-9]{16}$").values_list("agreement", flat=True)
     return [
-        *open_for_revived(revived, now=now),
+        *open_for_revived(reported_statuses.revived(upload, "after"), now=now),
         *open_about(TaskKind.TOKEN_CHANGES, changing, now=now),
     ]
 

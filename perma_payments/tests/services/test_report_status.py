@@ -132,10 +132,27 @@ def test_a_status_query_is_two_statements(post, django_assert_num_queries):
         post("subscription")
 
 
+# As many as make the planner look for an index: a nearly empty table is read as a whole.
+FILL = """
+INSERT INTO perma_payments_subscriptionagreement (
+    customer_type, customer_pk, status, reference_number, payment_token, created_at, updated_at)
+SELECT 'Registrar', n, 'Pending', 'PERMA-0000-' || to_char(n, 'FM0000'), '', now(), now()
+FROM generate_series(1, 3000) n;
+
+INSERT INTO perma_payments_purchase (
+    customer_type, customer_pk, status, reference_number, amount, link_quantity, paid_at, acknowledged_at,
+    created_at, updated_at)
+SELECT 'Registrar', n, 'Paid', 'PERMA-0000-' || to_char(n, 'FM0000'), 15, 10, now(),
+    CASE WHEN n % 10 > 0 THEN now() END, now(), now()
+FROM generate_series(1, 3000) n;
+
+ANALYZE perma_payments_subscriptionagreement, perma_payments_purchase;
+"""
+
+
 def test_both_statements_find_their_rows_by_an_index():
     with connection.cursor() as cursor:
-        # A nearly empty table is read as a whole: what matters is that the planner could do otherwise.
-        cursor.execute("SET LOCAL enable_seqscan = off")
+        cursor.execute(FILL)
         with CaptureQueriesContext(connection) as queries:
             standing_subscription(REGISTRAR, now=NOW)
             unacknowledged_purchases(REGISTRAR)

@@ -1,0 +1,172 @@
+"""What a report says of our subscriptions: kept in ReportedStatus, and written from there into the agreements.
+
+That happens inside PostgreSQL: so neither memory nor the number of statements grows with the report.
+"""
+import json
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from typing import Literal
+
+from django.db import connection
+from django.db.models import QuerySet
+
+from ..billing.statuses import ALIVE
+from ..cybersource.status_report import Row
+from ..models import CHANGED_BY_REPORTS, ReportedStatus, StatusUpload, SubscriptionAgreement, UploadState
+from ..models.fields import TOKEN_PATTERN
+from .locks import lock_customers
+from .status_changes import CHUNK, Effect, Held, Reported, chunks, held, work_out
+
+# In statements: the names of tables, columns and types are the models' own, never what somebody has sent.
+_AGREEMENTS = SubscriptionAgreement._meta.db_table
+_REPORTED = ReportedStatus._meta.db_table
+_HISTORY = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[attr-defined]
+
+# Many rows come as one JSON text: a parameter for each value would take several times as long.
+_TYPES = {
+    "agreement_id": "bigint", "status": "text", "subscription_id": "text",
+    "before": "jsonb", "after": "jsonb", "takes_token": "boolean", "is_incomplete": "boolean",
+}
+_RECORDS = f"jsonb_to_recordset(%s::jsonb) AS new({', '.join(map(' '.join, _TYPES.items()))})"
+
+# What writing an upload writes: how things are after it (confirming), or how they were before (undoing).
+Side = Literal["before", "after"]
+
+
+def keep_what_is_ours(upload: StatusUpload, rows: Sequence[Row], now: datetime) -> set[str]:
+    """Keep the rows about agreements of ours, with what they would do; return the reference numbers."""
+    ours: set[str] = set()
+    for chunk in chunks(rows):
+        by_reference = {row.reference_number: row for row in chunk}
+        found = held(SubscriptionAgreement.objects.filter(reference_number__in=by_reference))
+        pairs = [
+            (agreement, _reported(by_reference[agreement.reference_number], agreement)) for agreement in found
+        ]
+        _insert(upload, work_out(pairs, now=now))
+        ours.update(agreement.reference_number for agreement in found)
+    return ours
+
+
+def _reported(row: Row, agreement: Held) -> Reported:
+    needs_token = row.status in ALIVE and not agreement.payment_token
+    is_token = needs_token and re.fullmatch(TOKEN_PATTERN, row.subscription_id, re.ASCII)
+    return Reported(row.status, row.subscription_id if is_token else "")
+
+
+def _insert(upload: StatusUpload, worked_out: Iterator[tuple[Held, Reported, Effect]]) -> None:
+    rows = [
+        {"agreement_id": agreement.id, **reported._asdict(), **effect._asdict()}
+        for agreement, reported, effect in worked_out
+    ]
+    columns = ", ".join(_TYPES)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"INSERT INTO {_REPORTED} (upload_id, {columns}) SELECT %s, {columns} FROM {_RECORDS}",
+            [upload.pk, json.dumps(rows)],
+        )
+
+
+def worked_out_again(upload: StatusUpload, now: datetime) -> Iterator[tuple[int, Effect, Effect]]:
+    """Each agreement of an upload, with what the preview says and with what is true now."""
+    last = 0
+    while chunk := list(
+        upload.reported.filter(agreement__gt=last).order_by("agreement_id").values_list(
+            *Reported._fields, *Effect._fields, *(f"agreement__{name}" for name in Held._fields)
+        )[:CHUNK]
+    ):
+        then: dict[int, Effect] = {}
+        pairs: list[tuple[Held, Reported]] = []
+        for status, subscription_id, before, after, takes_token, is_incomplete, *columns in chunk:
+            agreement = Held(*columns)
+            then[agreement.id] = Effect(before, after, takes_token, is_incomplete)
+            pairs.append((agreement, Reported(status, subscription_id)))
+        for agreement, _, effect in work_out(pairs, now=now):
+            yield agreement.id, then[agreement.id], effect
+        last = pairs[-1][0].id
+
+
+def work_out_anew(upload: StatusUpload, now: datetime) -> None:
+    """Replace what the preview says by what is true now."""
+    moved = [
+        {"agreement_id": agreement, **effect._asdict()}
+        for agreement, then, effect in worked_out_again(upload, now) if effect != then
+    ]
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_REPORTED} old SET {', '.join(f'{column} = new.{column}' for column in Effect._fields)} "
+            f"FROM {_RECORDS} WHERE old.upload_id = %s AND old.agreement_id = new.agreement_id",
+            [json.dumps(moved), upload.pk],
+        )
+
+
+def lock(upload: StatusUpload, side: Side) -> None:
+    """Lock what writing one side of an upload needs."""
+    # It may give a customer a second subscription, and so may a callback at the same time.
+    lock_customers(agreement.customer for agreement in revived(upload, side))
+    _lock_changed(upload)
+
+
+def revived(upload: StatusUpload, side: Side) -> QuerySet[SubscriptionAgreement]:
+    """The agreements that are charged, according to one side, and were not according to the other."""
+    other = "before" if side == "after" else "after"
+    rows = upload.reported.filter(**{f"{side}__status__in": ALIVE}).exclude(**{f"{other}__status__in": ALIVE})
+    return SubscriptionAgreement.objects.filter(pk__in=rows.values("agreement"))
+
+
+def _lock_changed(upload: StatusUpload) -> None:
+    """Lock the agreements that an upload changes, in the order of their ids."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT count(*) FROM (
+                SELECT FROM {_AGREEMENTS} old JOIN {_REPORTED} new ON new.agreement_id = old.id
+                WHERE new.upload_id = %s AND new.after IS NOT NULL ORDER BY old.id FOR NO KEY UPDATE OF old
+            ) locked
+            """,
+            [upload.pk],
+        )
+
+
+def write(upload: StatusUpload, side: Side, now: datetime) -> None:
+    """Write one side of all of an upload's changes into the agreements."""
+    types = {field.column: field.db_type(connection) for field in SubscriptionAgreement._meta.concrete_fields}
+    columns = ", ".join(
+        f"{column} = CASE WHEN new.{side} ? '{column}' "
+        f"THEN CAST(new.{side} ->> '{column}' AS {types[column]}) ELSE old.{column} END"
+        for column in CHANGED_BY_REPORTS
+    )
+    token = "new.subscription_id" if side == "after" else "''"
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"UPDATE {_AGREEMENTS} AS old SET {columns}, updated_at = %s, "
+            f"payment_token = CASE WHEN new.takes_token THEN {token} ELSE old.payment_token END "
+            f"FROM {_REPORTED} AS new "
+            "WHERE new.upload_id = %s AND new.after IS NOT NULL AND new.agreement_id = old.id",
+            [now, upload.pk],
+        )
+
+
+def changed_since(upload: StatusUpload) -> list[str]:
+    """The reference numbers of the upload's subscriptions whose last change was not the upload's.
+
+    What a later report has changed, and its undoing has put back, is as if it had not been.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(
+            f"""
+            SELECT reference_number FROM (
+                SELECT DISTINCT ON (event.pgh_obj_id) event.reference_number, event.pgh_context
+                FROM {_HISTORY} event JOIN {_REPORTED} reported ON reported.agreement_id = event.pgh_obj_id
+                WHERE reported.upload_id = %s AND reported.after IS NOT NULL
+                    AND NOT COALESCE((event.pgh_context ->> 'upload')::bigint IN (
+                        SELECT id FROM {StatusUpload._meta.db_table} WHERE state = '{UploadState.UNDONE.value}'
+                    ), false)
+                ORDER BY event.pgh_obj_id, event.pgh_id DESC
+            ) last_change
+            WHERE NOT COALESCE(pgh_context @> %s::jsonb, false)
+            ORDER BY reference_number
+            """,
+            [upload.pk, json.dumps({"source": "status report", "upload": upload.pk})],
+        )
+        return [reference_number for (reference_number,) in cursor.fetchall()]
