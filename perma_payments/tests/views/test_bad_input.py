@@ -6,7 +6,6 @@ from collections.abc import Callable
 from io import BytesIO
 from typing import Any
 from urllib.parse import quote, urlencode
-from uuid import uuid4
 
 import pytest
 from django.core.signals import request_started
@@ -42,6 +41,9 @@ from .routes import (
 from .traces import MARKER
 
 VAULT_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
+
+# The uuid of no transaction of ours.
+STRANGER = "0b8e6d3a-5c4e-4f0d-9a51-6f1f0c3e7d21"
 
 # The fixtures hold through all examples, and the tests allow for it.
 EXAMPLES = settings(
@@ -511,7 +513,7 @@ def callback(form: dict[str, str], decision: str = "ACCEPT", **changes: Any) -> 
     {"signed_field_names": ","}, {"signed_field_names": MARKER}, {"signed_field_names": "signed_field_names"},
     {"signed_field_names": "decision,\x00"},
     {"signed_field_names": ",".join(f"n{index}" for index in range(10_000))},
-    {"decision": "REVIEW"}, {"decision": ""}, {"req_amount": "0.01"}, {"req_transaction_uuid": str(uuid4())},
+    {"decision": "REVIEW"}, {"decision": ""}, {"req_amount": "0.01"}, {"req_transaction_uuid": STRANGER},
     {"req_reference_number": "PERMA-0000-0000"}, {"payment_token": "1"}, {"message": MARKER},
     {"req_access_key": "\x00"},
     {"req_access_key": ""}, {"req_access_key": "x" * 10_000}, {"decision": None}, {"req_transaction_uuid": None},
@@ -599,7 +601,7 @@ def test_a_valid_response_is_kept_and_gives_no_task(kept, stock):
 
 
 UUIDS_OF_NOTHING = [
-    str(uuid4()), str(uuid4()).upper(), "0" * 32, "", " ", "-", "not-a-uuid", "7", "\x00", "\x00" * 36, "é" * 36,
+    STRANGER, STRANGER.upper(), "0" * 32, "", " ", "-", "not-a-uuid", "7", "\x00", "\x00" * 36, "é" * 36,
     "x" * 10_000, "%s",
     "00000000-0000-0000-0000-00000000000g", "\U0001f4b3",
 ]
