@@ -87,6 +87,7 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
     from django.test import Client
     from django.utils import timezone
 
+    from perma_payments.models import SubscriptionAgreement
     from perma_payments.services import upload_statuses
 
     someone = User.objects.create_superuser("someone")
@@ -118,7 +119,7 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
         if counts != expected:
             raise SystemExit(f"Subscriptions by status: {counts}, expected {expected}.")
 
-    Agreements = upload_statuses.SubscriptionAgreement.objects
+    Agreements = SubscriptionAgreement.objects
     upload = step(partial(upload_statuses.preview, data, by=someone, now=now))
     if upload.change_count != rows:
         raise SystemExit(f"{upload.change_count} of {rows} rows would change something.")
