@@ -95,8 +95,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
-DATE_FORMAT = "Y-m-d"
-DATETIME_FORMAT = "Y-m-d H:i:s"
+FORMAT_MODULE_PATH = "perma_payments.formats"
 LANGUAGE_CODE = "en-us"
 
 # A redirect would turn Perma.cc's and CyberSource's POSTs into GETs and lose them.

@@ -1,6 +1,6 @@
 """The ledger's tables: found by what people have at hand, filtered, and only looked at."""
 import secrets
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -153,6 +153,13 @@ def test_lists_name_the_customer_and_say_that_moments_are_in_utc(admin_client, r
 
     assert ">Registrar 7<" in page.content.decode()
     assert f"{rows['subscriptionagreement'][0].paid_through:%Y-%m-%d %H:%M} UTC" in page.content.decode()
+
+
+def test_moments_are_written_in_one_way_everywhere(admin_client):
+    agreement = ledger.standing_agreement(paid_through=datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC))
+    page = admin_client.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/change/").content.decode()
+
+    assert "2026-03-31 23:59:59" in page and "March" not in page
 
 
 def test_a_response_to_nothing_of_ours_is_listed_and_shown(admin_client):
