@@ -113,6 +113,19 @@ def test_what_changes_between_the_look_and_the_confirmation_is_not_overwritten(l
     assert agreement.status == "Current"
 
 
+@pytest.mark.django_db(transaction=True)
+def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_in, impatient, held_elsewhere):
+    staff = log_in("view_subscriptionagreement", "correct_agreement")
+    agreement = ledger.standing_agreement()
+    page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
+    with held_elsewhere(agreement):
+        said = words(submit(staff, page, status="Hold", reason="x"))
+
+    assert "Nothing was changed: someone else is at it." in said
+    agreement.refresh_from_db()
+    assert agreement.status == "Current"
+
+
 @pytest.mark.parametrize(("change", "sentence"), [
     ({"reason": ""}, "This field is required."),
     ({"status": "Active"}, "Select a valid choice."),

@@ -222,6 +222,19 @@ def test_a_preview_that_cannot_be_confirmed_offers_no_button(staff, upload, hope
     assert ("more than a day old" in words(page)) == (hopeless == "too old")
 
 
+@pytest.mark.django_db(transaction=True)
+def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(
+    staff, upload, impatient, held_elsewhere
+):
+    (agreement,) = standing(1)
+    upload(report((agreement, "HOLD")))
+    with held_elsewhere(agreement):
+        said = words(press_confirm(staff, StatusUpload.objects.get().pk))
+
+    assert "Someone else is changing these subscriptions. Nothing was changed" in said
+    assert StatusUpload.objects.get().state == "previewed"
+
+
 def test_a_cancellation_that_is_marked_as_done_but_still_charged_is_said_to_be_so(upload):
     done, opened = standing(2)
     for agreement, ended in ((done, {"done_at": timezone.now(), "resolution": "done"}), (opened, {})):
