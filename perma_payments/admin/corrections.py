@@ -1,4 +1,5 @@
 """Corrections by hand: a form with a reason, a look at what Perma.cc will see, and then it is done."""
+import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime, time
 from functools import partial
@@ -117,30 +118,38 @@ class Correctable(LedgerAdmin):
             assert isinstance(request.user, User)  # nobody else has a permission
             correction = partial(self.apply, pk, form.cleaned_data, request.user)
             try:
-                if "confirm" in request.POST:
+                context = self._outlook(subject, form, correction)
+                if "confirm" in request.POST and request.POST.get("looked_at") == context["looked_at"]:
                     correction()
                     messages.success(request, "Corrected.")
                     return HttpResponseRedirect(reverse(f"admin:perma_payments_{self.opts.model_name}_change",
                                                         args=[pk]))
-                context = self._outlook(form, correction, self.customer_of(subject, form.cleaned_data))
+                if "confirm" in request.POST:
+                    messages.warning(
+                        request, "Not corrected yet: what follows from it has changed. Please look again."
+                    )
             except corrections.CannotCorrect as problem:
-                form.add_error(None, f"Nothing was changed: {problem}")
+                form.add_error(None, f"Not corrected: {problem}")
             except OperationalError:
-                form.add_error(None, "Nothing was changed: someone else is at it. Please try again in a minute.")
+                form.add_error(None, "Not corrected: someone else is at it. Please try again in a minute.")
         return TemplateResponse(request, "perma_payments/admin/correct.html", {
             **self.admin_site.each_context(request), **context, "title": f"Correct {subject}", "opts": self.opts,
             "subject": subject, "form": form,
         })
 
-    def _outlook(self, form: ReasonForm, correction: Callable[[], None], customer: Customer) -> dict[str, Any]:
+    def _outlook(self, subject: Any, form: ReasonForm, correction: Callable[[], None]) -> dict[str, Any]:
         """What is to be confirmed, and what Perma.cc and staff are told now and would be told then."""
         now = timezone.now()
-        told = _in_words(corrections.told_of(customer, now=now))
-        then = _in_words(corrections.told_after(correction, customer, now=now))
+        customer = self.customer_of(subject, form.cleaned_data)
+        response = subject if isinstance(subject, Response) else None
+        told = _in_words(corrections.told_of(customer, response, now=now))
+        then = _in_words(corrections.told_after(correction, customer, response, now=now))
+        outlook = [(name, told[name], then[name]) for name in told]
         answers = [(field.label, _answer(field)) for field in form.visible_fields()]
         return {
-            "answers": answers, "customer": customer,
-            "outlook": [(name, told[name], then[name]) for name in told],
+            "answers": answers, "customer": customer, "outlook": outlook,
+            # Only what was looked at is confirmed.
+            "looked_at": hashlib.sha256(repr((answers, outlook)).encode()).hexdigest(),
         }
 
     def as_it_is(self, subject: Any) -> dict[str, Any]:

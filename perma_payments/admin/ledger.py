@@ -42,7 +42,7 @@ class LedgerAdmin(admin.ModelAdmin):
         try:
             return super().changelist_view(request, extra_context)
         except (ValueError, OverflowError, DataError):
-            if ERROR_FLAG in request.GET:
+            if set(request.GET) == {ERROR_FLAG}:
                 raise
             return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
 

@@ -110,7 +110,18 @@ class Migration(migrations.Migration):
                 '', change -> 'before', change -> 'after', (change ->> 'takes_token')::boolean, false
             FROM perma_payments_statusupload upload, jsonb_array_elements(upload.changes) change;
 
-            UPDATE perma_payments_statusupload SET change_count = jsonb_array_length(changes);
+            -- Of reference numbers that are not ours only what looks like one: the rest might be about a person.
+            -- Previews have lost what they said of subscriptions that they do not change: they cannot be confirmed.
+            UPDATE perma_payments_statusupload SET
+                change_count = jsonb_array_length(changes),
+                duplicate_count = jsonb_array_length(duplicates),
+                duplicates = (
+                    SELECT COALESCE(jsonb_agg(duplicate), '[]') FROM jsonb_array_elements(duplicates) duplicate
+                    WHERE duplicate ->> 0 IN (SELECT reference_number FROM perma_payments_subscriptionagreement)),
+                unknown_references = (
+                    SELECT COALESCE(jsonb_agg(text), '[]') FROM jsonb_array_elements_text(unknown_references) text
+                    WHERE text ~ '^[0-9A-Za-z_.-]{1,50}$' AND text ~ '[0-9]'),
+                matched_count = CASE state WHEN 'previewed' THEN 0 ELSE matched_count END;
 
             -- What refers to other rows is looked at now: the next steps alter the tables.
             SET CONSTRAINTS ALL IMMEDIATE;

@@ -66,7 +66,7 @@ class ReportedStatus(models.Model):
             remarks.append("completed from its checkout")
         if self.takes_token:
             remarks.append("takes its token from the report")
-        elif "current_rate" in self.after and self.status in ALIVE and not self.agreement.payment_token:
+        elif "current_rate" in self.after and self.status in ALIVE:
             remarks.append("without a token")
         if "cancellation_requested_at" in self.after:
             remarks.append("the requested cancellation is done")

@@ -54,11 +54,12 @@ class Told:
     tasks: list[str]
 
 
-def told_of(customer: Customer, *, now: datetime) -> Told:
-    """What Perma.cc, and staff, are told right now."""
+def told_of(customer: Customer, response: Response | None = None, *, now: datetime) -> Told:
+    """What Perma.cc, and staff, are told right now: of the customer, and of a response that is to be placed."""
     tasks = StaffTask.objects.filter(done_at__isnull=True).filter(
         Q(agreement__in=SubscriptionAgreement.objects.of(customer))
         | Q(purchase__in=Purchase.objects.of(customer))
+        | (Q(response=response) if response is not None else Q())
     )
     return Told(
         standing_subscription(customer, now=now),
@@ -67,11 +68,13 @@ def told_of(customer: Customer, *, now: datetime) -> Told:
     )
 
 
-def told_after(correction: Callable[[], object], customer: Customer, *, now: datetime) -> Told:
+def told_after(
+    correction: Callable[[], object], customer: Customer, response: Response | None = None, *, now: datetime
+) -> Told:
     """What they would be told after a correction, which is made and taken back. Raises CannotCorrect."""
     with transaction.atomic():
         correction()
-        told = told_of(customer, now=now)
+        told = told_of(customer, response, now=now)
         transaction.set_rollback(True)
     return told
 
@@ -181,7 +184,8 @@ def _by_hand(by: User, reason: str) -> Iterator[None]:
 def _refuse_what_has_changed(row: SubscriptionAgreement | Purchase, seen: datetime) -> None:
     if row.updated_at != seen:
         raise CannotCorrect(
-            f"{row} has been changed since you opened this page. Please look at it again, and begin anew."
+            f"{row} has been changed since you opened this page, perhaps by yourself just now. Please look at it "
+            "again, and begin anew."
         )
 
 

@@ -147,6 +147,17 @@ def write(upload: StatusUpload, side: Side, now: datetime) -> None:
         )
 
 
+def later_report(upload: StatusUpload) -> StatusUpload | None:
+    """A confirmed report, uploaded later, about some of the agreements that an upload has changed."""
+    changed = upload.reported.filter(after__isnull=False)
+    later = ReportedStatus.objects.filter(
+        upload__state=UploadState.CONFIRMED, upload__uploaded_at__gt=upload.uploaded_at,
+        agreement__in=changed.values("agreement"),
+    )
+    row = later.select_related("upload").order_by("upload__uploaded_at").first()
+    return None if row is None else row.upload
+
+
 def changed_since(upload: StatusUpload) -> list[str]:
     """The reference numbers of the upload's subscriptions whose last change was not the upload's.
 

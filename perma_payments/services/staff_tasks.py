@@ -1,14 +1,14 @@
 """Open and close the things that a person must do."""
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 from functools import partial
+from itertools import groupby
 
 import pghistory
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Exists, F, OuterRef, QuerySet, Window
-from django.db.models.functions import RowNumber
+from django.db.models import Exists, OuterRef, QuerySet
 
 from ..billing.statuses import ALIVE
 from ..models import (
@@ -55,26 +55,37 @@ def open_for_response(
 
 
 def open_for_revived(agreements: QuerySet[SubscriptionAgreement], *, now: datetime) -> list[int]:
-    """Open the tasks about agreements that are Current or on Hold again, without a response; return them.
+    """Open the tasks about agreements that may be charged again, without a response; return them.
 
     Whatever has revived them (a report, its undoing, a correction): a customer may now have several, and one
-    may lack its token. A task that is open already is not opened again.
+    may lack its token.
+    """
+    charged = agreements.filter(status__in=ALIVE)
+    without_token = charged.filter(payment_token="").values_list("pk", flat=True)
+    return [
+        *open_about(TaskKind.SECOND_SUBSCRIPTION, _one_too_many(charged), now=now),
+        *open_about(TaskKind.TOKEN_MISSING, without_token, now=now),
+    ]
+
+
+def _one_too_many(agreements: QuerySet[SubscriptionAgreement]) -> Iterator[int]:
+    """The subscriptions that the agreements' customers are charged for besides their oldest.
+
+    Not those that there are enough open tasks for: if staff are told to cancel either, they keep the other.
     """
     of_the_same_customer = agreements.filter(
         customer_type=OuterRef("customer_type"), customer_pk=OuterRef("customer_pk")
     )
-    # The foremost of those that a customer is charged for is the one to keep.
-    rank = Window(RowNumber(), partition_by=[F("customer_type"), F("customer_pk")], order_by=FOREMOST_FIRST)
     charged = SubscriptionAgreement.objects.filter(Exists(of_the_same_customer), status__in=ALIVE)
-    needed = [
-        (TaskKind.SECOND_SUBSCRIPTION, charged.annotate(rank=rank).filter(rank__gt=1)),
-        (TaskKind.TOKEN_MISSING, agreements.filter(payment_token="")),
-    ]
-    return [
-        task
-        for kind, subjects in needed
-        for task in open_about(kind, subjects.values_list("pk", flat=True), now=now)
-    ]
+    told = set(StaffTask.objects.filter(
+        kind=TaskKind.SECOND_SUBSCRIPTION, done_at__isnull=True, agreement__in=charged.values("pk")
+    ).values_list("agreement", flat=True))
+    rows = charged.order_by("customer_type", "customer_pk", *FOREMOST_FIRST)
+    columns = rows.values_list("customer_type", "customer_pk", "pk")
+    for _, group in groupby(columns, key=lambda row: row[:2]):
+        ids = [pk for _, _, pk in group]
+        missing = len(ids) - 1 - len(told.intersection(ids))
+        yield from [pk for pk in ids[1:] if pk not in told][: max(missing, 0)]
 
 
 def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> list[int]:
@@ -85,6 +96,10 @@ def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> l
         StaffTask(kind=kind, agreement_id=agreement, opened_at=now)
         for agreement in sorted(wanted - set(already.values_list("agreement", flat=True)))
     )
+    for task in opened:
+        transaction.on_commit(partial(
+            logger.warning, "staff task %s opened: %s, agreement %s", task.pk, kind.value, task.agreement_id
+        ))
     return [task.pk for task in opened]
 
 

@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 import pghistory
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Q
 
 from ..billing.statuses import Status
 from ..cybersource.status_report import Problem, Report, read_report
@@ -21,6 +22,7 @@ from ..models import (
     Resolution,
     StaffTask,
     StatusUpload,
+    SubscriptionAgreement,
     TaskKind,
     UploadState,
 )
@@ -50,25 +52,25 @@ class DataHasMoved(CannotBeDone):
     """The ledger has changed since the preview. The preview is worked out anew."""
 
 
-@transaction.atomic
 def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
     """Read a report and keep what it would change, for staff to look at. Raises UnreadableReport."""
     report = read_report(data)
-    upload = StatusUpload.objects.create(
-        digest=hashlib.sha256(data).hexdigest(),
-        made_on=report.made_on,
-        row_count=report.row_count,
-        problems=[[problem.line, _why_not_read(problem)] for problem in report.problems],
-        unknown_statuses=report.unknown_statuses,
-        spoilt_ids=report.spoilt_ids,
-        duplicate_count=len(report.duplicates),
-        uploaded_by=by,
-        uploaded_at=now,
-    )
-    ours = reported_statuses.keep_what_is_ours(upload, report.rows, now)
-    _name_the_others(upload, report, ours)
-    _count(upload, now)
-    upload.save()
+    with transaction.atomic():
+        upload = StatusUpload.objects.create(
+            digest=hashlib.sha256(data).hexdigest(),
+            made_on=report.made_on,
+            row_count=report.row_count,
+            problems=[[problem.line, _why_not_read(problem)] for problem in report.problems],
+            unknown_statuses=report.unknown_statuses,
+            spoilt_ids=report.spoilt_ids,
+            duplicate_count=len(report.duplicates),
+            uploaded_by=by,
+            uploaded_at=now,
+        )
+        ours = reported_statuses.keep_what_is_ours(upload, report.rows, now)
+        _name_the_others(upload, report, ours)
+        _count(upload, now)
+        upload.save()
     logger.info(
         "status report %s uploaded: %s rows, %s ours, %s changes, %s not read",
         upload.pk, upload.row_count, upload.matched_count, upload.change_count, len(upload.problems),
@@ -84,7 +86,7 @@ def confirm(upload_id: int, *, revision: int, by: User, leave_out: bool, now: da
     """
     try:
         with transaction.atomic(), pghistory.context(source="status report", upload=upload_id, user=by.pk):
-            return _confirm(upload_id, revision, by, leave_out, now)
+            upload = _confirm(upload_id, revision, by, leave_out, now)
     except DataHasMoved:
         with transaction.atomic():
             upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
@@ -92,6 +94,8 @@ def confirm(upload_id: int, *, revision: int, by: User, leave_out: bool, now: da
             if upload.state == UploadState.PREVIEWED:
                 _work_out_anew(upload, now)
         raise
+    logger.warning("status report %s confirmed: %s changes", upload_id, upload.change_count)
+    return upload
 
 
 def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
@@ -103,6 +107,12 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
         upload = _alone_with(upload_id)
         if upload.state != UploadState.CONFIRMED:
             raise CannotBeDone(f"This report cannot be undone: it is {upload.get_state_display()}.")
+        later = reported_statuses.later_report(upload)
+        if later is not None:
+            raise CannotBeDone(
+                f"This report cannot be undone: the {later} is later, is confirmed, and names some of the same "
+                "subscriptions. Nothing was changed; undo that one first."
+            )
         reported_statuses.lock(upload, "before")
         moved = reported_statuses.changed_since(upload)
         if moved:
@@ -114,7 +124,10 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
             )
         reported_statuses.write(upload, "before", now)
         _take_tasks_back(upload, by, now)
-        open_for_revived(reported_statuses.revived(upload, "before"), now=now)
+        revived = reported_statuses.revived(upload, "before")
+        # A customer whose task was withdrawn just now may still be charged twice, for other subscriptions.
+        was_told = SubscriptionAgreement.objects.filter(tasks__in=upload.tasks_opened)
+        open_for_revived(SubscriptionAgreement.objects.filter(Q(pk__in=revived) | Q(pk__in=was_told)), now=now)
         upload.state, upload.undone_by, upload.undone_at = UploadState.UNDONE, by, now
         upload.save(update_fields=["state", "undone_by", "undone_at"])
     logger.warning("status report %s undone", upload_id)
@@ -188,7 +201,6 @@ def _confirm(upload_id: int, revision: int, by: User, leave_out: bool, now: date
     upload.reported.exclude(subscription_id="").update(subscription_id="")
     upload.state, upload.confirmed_by, upload.confirmed_at = UploadState.CONFIRMED, by, now
     upload.save(update_fields=["state", "confirmed_by", "confirmed_at", "tasks_ended", "tasks_opened"])
-    logger.warning("status report %s confirmed: %s changes", upload_id, upload.change_count)
     return upload
 
 

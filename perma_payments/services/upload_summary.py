@@ -20,6 +20,8 @@ from ..models import (
 MANY = 0.10
 SHORTER = 0.90
 OLD = timedelta(days=3)
+# CyberSource's day may have begun already.
+A_DAY = timedelta(days=1)
 
 # How many examples a sentence gives.
 EXAMPLES = 10
@@ -58,7 +60,7 @@ def summarize(upload: StatusUpload) -> Summary:
         dates_later=Count("id", filter=~NEW_STATUS & NEW_DATE & _LATER),
         dates_earlier=Count("id", filter=~NEW_STATUS & NEW_DATE & _EARLIER),
         rescues=Count("id", filter=RESCUE),
-        rescues_without_token=Count("id", filter=RESCUE & _LACKS_TOKEN),
+        rescues_without_token=Count("id", filter=_RESCUED_WITHOUT_TOKEN),
         tokens=Count("id", filter=Q(takes_token=True)),
     )
     return Summary(
@@ -72,8 +74,8 @@ def summarize(upload: StatusUpload) -> Summary:
 # Moments in ISO's format and UTC are in the order of their texts.
 _EARLIER = Q(new_date__lt=F("old_date"))
 _LATER = Q(new_date__gte=F("old_date")) | Q(old_date__isnull=True)
-# What it is charged with, or will be.
-_LACKS_TOKEN = Q(after__status__in=ALIVE, takes_token=False, agreement__payment_token="")
+# An agreement that was never paid, as far as we know, has no token yet.
+_RESCUED_WITHOUT_TOKEN = RESCUE & Q(after__status__in=ALIVE, takes_token=False)
 
 
 def _with_dates(changes: QuerySet[ReportedStatus]) -> QuerySet[ReportedStatus]:
@@ -115,7 +117,9 @@ def _about_the_file(upload: StatusUpload, now: datetime) -> Iterable[str]:
     today = now.astimezone(UTC).date()
     if upload.made_on is not None and today - upload.made_on > OLD:
         yield f"This report is old: it says that it was made on {upload.made_on}."
-    elif upload.made_on is not None and (upload.made_on.year, upload.made_on.month) != (today.year, today.month):
+    elif upload.made_on is not None and upload.made_on > today + A_DAY:
+        yield f"This report says that it was made on {upload.made_on}, which is yet to come. Is it the right file?"
+    elif upload.made_on is not None and upload.made_on < today.replace(day=1):
         yield (
             f"This report was made on {upload.made_on}, before this month's charges; what it calls Current would "
             "count as paid through this month all the same."
@@ -155,7 +159,7 @@ def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
             f"{_count(count, 'subscription')} would be paid through an earlier date than now, for example "
             f"{_named(earlier)}. Was the date corrected by hand?"
         )
-    if count := changes.filter(RESCUE & _LACKS_TOKEN).count():
+    if count := changes.filter(_RESCUED_WITHOUT_TOKEN).count():
         spoilt = (
             f" {_count(upload.spoilt_ids, 'subscription ID')} in it cannot be one: perhaps a spreadsheet program "
             "has rounded them. Upload the file as CyberSource gives it."

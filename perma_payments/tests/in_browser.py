@@ -42,7 +42,9 @@ def sandbox(live_server: Any) -> Iterator[str]:
     """The address of a sandbox that speaks to the live server."""
     port = free_port("127.0.0.1")
     environment = {"SANDBOX_PAYMENTS_URL": live_server.url}
-    with leashed("The sandbox", "-m", "sandbox", "--port", str(port), env=environment) as process:
+    # It takes no mail: sandboxes of other tests may run at the same time.
+    arguments = ("-m", "sandbox", "--port", str(port), "--smtp-port", "0")
+    with leashed("The sandbox", *arguments, env=environment) as process:
         wait_until_it_answers(process, f"127.0.0.1:{port}", "/")
         yield f"http://127.0.0.1:{port}"
 

@@ -86,6 +86,21 @@ def test_the_look_shows_which_tasks_would_end_and_which_would_open(log_in):
     assert StaffTask.objects.count() == 1
 
 
+def test_what_follows_is_shown_again_if_it_is_something_else_by_now(log_in):
+    staff = log_in("view_subscriptionagreement", "correct_agreement")
+    agreement = ledger.standing_agreement(status="Completed")
+    page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
+    look = submit(staff, page, status="Current", reason="x")
+    ledger.standing_agreement()
+
+    again = submit(staff, look, "confirm")
+    assert "Not corrected yet: what follows from it has changed." in words(again)
+    assert "Cancel and refund one of a customer's two subscriptions" in words(again)
+    agreement.refresh_from_db()
+    assert agreement.status == "Completed"
+    assert "Corrected." in words(submit(staff, again, "confirm"))
+
+
 def test_who_looks_can_fill_in_something_else(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = ledger.standing_agreement()
@@ -121,7 +136,7 @@ def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_
     with held_elsewhere(agreement):
         said = words(submit(staff, page, status="Hold", reason="x"))
 
-    assert "Nothing was changed: someone else is at it." in said
+    assert "Not corrected: someone else is at it." in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
@@ -154,7 +169,7 @@ def test_a_purchase_is_offered_again(log_in):
     assert purchase.acknowledged_at is None
 
     again = staff.get(f"/admin/perma_payments/purchase/{purchase.pk}/correct/")
-    assert "Nothing was changed: That is how it is already." in words(
+    assert "Not corrected: That is how it is already." in words(
         submit(staff, again, credited="no", reason="Again.")
     )
 
@@ -168,6 +183,7 @@ def test_an_unplaced_response_is_placed(log_in):
 
     look = submit(staff, page, transaction_uuid=str(outgoing.transaction_uuid), reason="Found.")
     assert "What Perma.cc and staff will see of Registrar 7" in words(look)
+    assert f"Open tasks for staff {StaffTask.objects.get()} none" in words(look)
     assert f"Subscription none {outgoing.agreement.reference_number}" in words(look)
     response.refresh_from_db()
     assert response.outgoing is None
@@ -183,7 +199,7 @@ def test_a_response_cannot_be_placed_at_nothing(log_in):
     page = staff.get(f"/admin/perma_payments/response/{response.pk}/correct/")
 
     said = words(submit(staff, page, transaction_uuid=str(uuid4()), reason="Found."))
-    assert "Nothing was changed: There is no transaction of ours with this uuid." in said
+    assert "Not corrected: There is no transaction of ours with this uuid." in said
 
 
 @pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "response"])

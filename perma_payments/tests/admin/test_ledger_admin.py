@@ -172,7 +172,7 @@ def test_a_response_to_nothing_of_ours_is_listed_and_shown(admin_client):
 
 @pytest.mark.parametrize("query", [
     "{status}__exact=%00", "{status}__in=a%00b", "{day}__year=99999999999999999999", "{day}__year=0",
-    "nothing__exact=1", "q=%00", "p=99999999999999999999", "o=x",
+    "e=1&{status}__exact=%00", "nothing__exact=1", "q=%00", "p=99999999999999999999", "o=x",
 ])
 @pytest.mark.parametrize(("table", "status", "day"), [
     ("subscriptionagreement", "status", "created_at"), ("purchase", "status", "created_at"),

@@ -137,6 +137,18 @@ def test_only_standing_subscriptions_count_for_the_tenth(upload):
     assert "more than a tenth" not in words(upload(report(*[(agreement, "COMPLETED") for agreement in ended])))
 
 
+@pytest.mark.parametrize(("days", "sentence"), [
+    (-1, ""), (1, ""), (2, "which is yet to come"), (-4, "This report is old"),
+])
+def test_when_a_report_says_that_it_was_made_must_make_sense(upload, days, sentence):
+    made_on = timezone.now().date() + timedelta(days=days)
+    data = report((standing(1)[0], "HOLD")).replace(b"Dec 02 2026", f"{made_on:%b %d %Y}".encode())
+
+    said = words(upload(data))
+    assert sentence in said
+    assert ("This report says" in said or "This report is old" in said) == bool(sentence)
+
+
 def test_a_date_that_was_missing_is_a_later_one(upload):
     (agreement,) = standing(1)
     SubscriptionAgreement.objects.update(paid_through=None)

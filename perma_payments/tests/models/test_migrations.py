@@ -33,6 +33,8 @@ def test_a_report_that_was_confirmed_before_reported_statuses_had_a_table_can_st
         pk = Upload.objects.create(
             digest="0" * 64, row_count=1, matched_count=1, state="confirmed", changes=[change],
             uploaded_by_id=staff.pk, uploaded_at=NOW, confirmed_by_id=staff.pk, confirmed_at=NOW,
+            unknown_references=["ORDER-1", "Erin Example", "erin@example.com"],
+            duplicates=[[agreement.reference_number, [6, 7], ["Hold"], "Hold"], ["Erin Example", [8, 9], [], ""]],
         ).pk
     finally:
         migrate("0002_reported_statuses")
@@ -41,7 +43,9 @@ def test_a_report_that_was_confirmed_before_reported_statuses_had_a_table_can_st
         SubscriptionAgreement.objects.update(updated_at=NOW)
         cursor.execute("RESET pghistory.context_metadata")
 
-    assert StatusUpload.objects.get(pk=pk).change_count == 1
+    upload = StatusUpload.objects.get(pk=pk)
+    assert (upload.change_count, upload.duplicate_count, len(upload.duplicates)) == (1, 2, 1)
+    assert upload.unknown_references == ["ORDER-1"]
     undo(pk, by=staff, now=NOW)
     agreement.refresh_from_db()
     assert agreement.status == "Current"

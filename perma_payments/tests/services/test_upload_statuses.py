@@ -498,6 +498,47 @@ def test_two_uploads_are_undone_in_the_reverse_order(staff):
     assert state(agreement) == before
 
 
+def test_a_report_is_not_undone_while_a_later_one_says_the_same(staff):
+    agreement = standing()
+    first = apply(report((agreement, "HOLD")), staff)
+    later = preview(report((agreement, "HOLD")), by=staff, now=NOW + timedelta(hours=1))
+    confirm(later.pk, by=staff, leave_out=False, now=NOW + timedelta(hours=1))
+
+    with pytest.raises(CannotBeDone, match="is later, is confirmed, and names some of the same"):
+        undo(first.pk, by=staff, now=NOW)
+    undo(later.pk, by=staff, now=NOW)
+    undo(first.pk, by=staff, now=NOW)
+    assert state(agreement)["status"] == "Current"
+
+
+def test_a_later_report_about_others_does_not_keep_one_from_being_undone(staff):
+    first = apply(report((standing(1), "HOLD")), staff)
+    later = preview(report((standing(2), "HOLD")), by=staff, now=NOW + timedelta(hours=1))
+    confirm(later.pk, by=staff, leave_out=False, now=NOW + timedelta(hours=1))
+
+    assert undo(first.pk, by=staff, now=NOW).state == "undone"
+
+
+def test_after_an_undo_whoever_is_charged_twice_still_has_a_task(staff):
+    oldest, middle, youngest = standing(status="Completed"), standing(status="Completed"), standing()
+    first = apply(report((middle, "CURRENT")), staff)
+    apply(report((oldest, "CURRENT")), staff)
+    undo(first.pk, by=staff, now=NOW)
+
+    assert state(middle)["status"] == "Completed"
+    open_tasks = StaffTask.objects.filter(kind="second subscription", done_at=None)
+    assert youngest in [task.agreement for task in open_tasks]
+
+
+def test_of_two_subscriptions_one_task_is_enough(staff):
+    older, younger = standing(), standing(status="Completed")
+    # Told about the older one: its payment was the second to arrive.
+    StaffTask.objects.create(kind="second subscription", agreement=older)
+    apply(report((younger, "CURRENT")), staff)
+
+    assert StaffTask.objects.count() == 1
+
+
 def test_undoing_what_made_a_customer_subscribe_again_is_told_to_staff(staff):
     agreement = standing()
     upload = apply(report((agreement, "COMPLETED")), staff)
