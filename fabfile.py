@@ -77,9 +77,11 @@ def init_db(context: Context) -> None:
 
 @task
 def test(context: Context, args: str = "") -> None:
-    """Run the tests, on all cores, and say what they cover; --args "-k word" are arguments for pytest."""
+    """Run the tests, on several cores, and say what they cover; --args "-k word" are arguments for pytest."""
+    # All share one PostgreSQL, which takes a hundred connections.
     tested = processes.run(
-        "-m", "pytest", "--numprocesses", "auto", "--dist", "loadfile", "--cov", *shlex.split(args)
+        "-m", "pytest", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--cov",
+        *shlex.split(args),
     )
     if not browser.find_browser():
         print("The tests of pages in a browser did not run, as there is no Chromium or Chrome. "
