@@ -18,7 +18,8 @@ from django.views.decorators.http import require_POST
 from ..cybersource.status_report import UnreadableReport, refuse_size
 from ..models import StatusUpload, UploadState
 from ..services import upload_statuses
-from ..services.upload_summary import changes_of, summarize
+from ..services.reported_statuses import changes_of
+from ..services.upload_summary import summarize
 from .ledger import LedgerAdmin
 
 CHANGES_PER_PAGE = 200

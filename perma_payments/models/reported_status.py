@@ -62,11 +62,12 @@ class ReportedStatus(models.Model):
         if self.after is None or self.before is None:
             return []
         remarks = []
-        if "current_rate" in self.after:
+        is_rescue = "current_rate" in self.after
+        if is_rescue:
             remarks.append("completed from its checkout")
         if self.takes_token:
             remarks.append("takes its token from the report")
-        elif "current_rate" in self.after and self.status in ALIVE:
+        elif is_rescue and self.status in ALIVE:
             remarks.append("without a token")
         if "cancellation_requested_at" in self.after:
             remarks.append("the requested cancellation is done")

@@ -100,6 +100,17 @@ def work_out_anew(upload: StatusUpload, now: datetime) -> None:
         )
 
 
+def changes_of(upload: StatusUpload) -> QuerySet[ReportedStatus]:
+    """The rows of an upload that change something."""
+    return upload.reported.filter(after__isnull=False)
+
+
+def reviving(upload: StatusUpload, side: Side) -> QuerySet[ReportedStatus]:
+    """The rows about agreements that are charged, according to one side, and were not according to the other."""
+    other = "before" if side == "after" else "after"
+    return upload.reported.filter(**{f"{side}__status__in": ALIVE}).exclude(**{f"{other}__status__in": ALIVE})
+
+
 def lock(upload: StatusUpload, side: Side) -> None:
     """Lock what writing one side of an upload needs."""
     # It may give a customer a second subscription, and so may a callback at the same time.
@@ -108,10 +119,8 @@ def lock(upload: StatusUpload, side: Side) -> None:
 
 
 def revived(upload: StatusUpload, side: Side) -> QuerySet[SubscriptionAgreement]:
-    """The agreements that are charged, according to one side, and were not according to the other."""
-    other = "before" if side == "after" else "after"
-    rows = upload.reported.filter(**{f"{side}__status__in": ALIVE}).exclude(**{f"{other}__status__in": ALIVE})
-    return SubscriptionAgreement.objects.filter(pk__in=rows.values("agreement"))
+    """The agreements that writing one side revives."""
+    return SubscriptionAgreement.objects.filter(pk__in=reviving(upload, side).values("agreement"))
 
 
 def _lock_changed(upload: StatusUpload) -> None:
@@ -149,10 +158,9 @@ def write(upload: StatusUpload, side: Side, now: datetime) -> None:
 
 def later_report(upload: StatusUpload) -> StatusUpload | None:
     """A confirmed report, uploaded later, about some of the agreements that an upload has changed."""
-    changed = upload.reported.filter(after__isnull=False)
     later = ReportedStatus.objects.filter(
         upload__state=UploadState.CONFIRMED, upload__uploaded_at__gt=upload.uploaded_at,
-        agreement__in=changed.values("agreement"),
+        agreement__in=changes_of(upload).values("agreement"),
     )
     row = later.select_related("upload").order_by("upload__uploaded_at").first()
     return None if row is None else row.upload

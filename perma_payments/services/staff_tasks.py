@@ -141,10 +141,10 @@ def end_open(
 ) -> list[int]:
     """End those of the tasks that are open, and return them; ``by`` is None where no person did it.
 
-    One by one, so that the history has each.
+    One by one, so that the history has each, and in the order of locks.
     """
     ended = []
-    for task in tasks.filter(done_at__isnull=True).select_for_update(no_key=True):
+    for task in tasks.filter(done_at__isnull=True).order_by("id").select_for_update(no_key=True):
         _write_end(task, resolution, by=by, note=note, now=now)
         ended.append(task.pk)
     return ended

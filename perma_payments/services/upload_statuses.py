@@ -170,7 +170,7 @@ def _name_the_others(upload: StatusUpload, report: Report, ours: set[str]) -> No
 def _count(upload: StatusUpload, now: datetime) -> None:
     """Note how much an upload would do and what is unusual about it. Saves nothing."""
     upload.matched_count = upload.reported.count()
-    upload.change_count = upload.reported.filter(after__isnull=False).count()
+    upload.change_count = reported_statuses.changes_of(upload).count()
     upload.warnings = warnings_about(upload, now=now)
 
 
@@ -259,7 +259,7 @@ def _end_tasks(upload: StatusUpload, by: User, now: datetime) -> list[int]:
         task
         for kind, rows, note in shown
         for task in end_open(
-            StaffTask.objects.filter(kind=kind, agreement__in=rows.values("agreement")).order_by("id"),
+            StaffTask.objects.filter(kind=kind, agreement__in=rows.values("agreement")),
             Resolution.DONE, by=by, note=note, now=now,
         )
     ]
@@ -282,6 +282,6 @@ def _take_tasks_back(upload: StatusUpload, by: User, now: datetime) -> None:
         task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])
     end_open(
-        StaffTask.objects.filter(pk__in=upload.tasks_opened).order_by("id"), Resolution.WITHDRAWN,
+        StaffTask.objects.filter(pk__in=upload.tasks_opened), Resolution.WITHDRAWN,
         by=by, note=f"The {upload} was undone.", now=now,
     )

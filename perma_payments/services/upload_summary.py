@@ -2,6 +2,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
 from django.db.models.fields.json import KT
@@ -15,6 +16,7 @@ from ..models import (
     TaskKind,
     UploadState,
 )
+from .reported_statuses import changes_of, reviving
 
 # From here on something is said to be unusual.
 MANY = 0.10
@@ -42,33 +44,21 @@ class Summary:
     only_tokens: int
     rescues: int
     rescues_without_token: int
-    tokens: int
-
-
-def changes_of(upload: StatusUpload) -> QuerySet[ReportedStatus]:
-    """The rows of an upload that change something."""
-    return upload.reported.filter(after__isnull=False)
 
 
 def summarize(upload: StatusUpload) -> Summary:
     """Count what an upload would do, or did."""
-    changes = changes_of(upload)
-    with_both = changes.annotate(old_status=KT("before__status"), new_status=KT("after__status"))
-    moves = with_both.filter(NEW_STATUS).values_list("old_status", "new_status").annotate(count=Count("id"))
-    others = changes.exclude(NEW_STATUS)
-    counts = _with_dates(changes).aggregate(
+    changes = _as_text(changes_of(upload))
+    moves = changes.filter(NEW_STATUS).values_list("old_status", "new_status").annotate(count=Count("id"))
+    counts = changes.aggregate(
         dates_later=Count("id", filter=~NEW_STATUS & NEW_DATE & _LATER),
         dates_earlier=Count("id", filter=~NEW_STATUS & NEW_DATE & _EARLIER),
+        requests_done=Count("id", filter=~NEW_STATUS & Q(after__has_key="cancellation_requested_at")),
+        only_tokens=Count("id", filter=Q(after={})),
         rescues=Count("id", filter=RESCUE),
         rescues_without_token=Count("id", filter=_RESCUED_WITHOUT_TOKEN),
-        tokens=Count("id", filter=Q(takes_token=True)),
     )
-    return Summary(
-        transitions=sorted(moves),
-        requests_done=others.filter(after__has_key="cancellation_requested_at").count(),
-        only_tokens=others.filter(after={}).count(),
-        **counts,
-    )
+    return Summary(transitions=sorted(moves), **counts)
 
 
 # Moments in ISO's format and UTC are in the order of their texts.
@@ -78,8 +68,12 @@ _LATER = Q(new_date__gte=F("old_date")) | Q(old_date__isnull=True)
 _RESCUED_WITHOUT_TOKEN = RESCUE & Q(after__status__in=ALIVE, takes_token=False)
 
 
-def _with_dates(changes: QuerySet[ReportedStatus]) -> QuerySet[ReportedStatus]:
-    return changes.annotate(old_date=KT("before__paid_through"), new_date=KT("after__paid_through"))
+def _as_text(changes: QuerySet[ReportedStatus]) -> QuerySet[Any]:
+    """With status and date of before and after as columns; null where they do not change."""
+    return changes.annotate(
+        old_status=KT("before__status"), new_status=KT("after__status"),
+        old_date=KT("before__paid_through"), new_date=KT("after__paid_through"),
+    )
 
 
 def warnings_about(upload: StatusUpload, *, now: datetime) -> list[str]:
@@ -127,24 +121,22 @@ def _about_the_file(upload: StatusUpload, now: datetime) -> Iterable[str]:
 
 
 def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
-    changes = _with_dates(changes_of(upload))
+    changes = _as_text(changes_of(upload))
     back = changes.filter(before__status__in=ENDED, after__status__in=ALIVE)
     if count := back.count():
-        examples = back.annotate(old_status=KT("before__status"), new_status=KT("after__status"))
-        name, old, new = examples.order_by("agreement").values_list(
+        name, old, new = back.order_by("agreement").values_list(
             "agreement__reference_number", "old_status", "new_status"
         )[0]
         yield (
             f"{_count(count, 'subscription')} would come back from an ending, for example {name}: {old} to {new}. "
             "CyberSource does not do that by itself."
         )
-    revived = changes.filter(after__status__in=ALIVE).exclude(before__status__in=ALIVE)
     of_the_same_customer = {
         "customer_type": OuterRef("agreement__customer_type"), "customer_pk": OuterRef("agreement__customer_pk"),
     }
     others = SubscriptionAgreement.objects.filter(**of_the_same_customer).exclude(pk=OuterRef("agreement"))
     ended = upload.reported.filter(NEW_STATUS, agreement=OuterRef("pk")).exclude(after__status__in=ALIVE)
-    second = revived.filter(
+    second = reviving(upload, "after").filter(
         Exists(others.filter(status__in=ALIVE).exclude(Exists(ended)))
         | Exists(others.filter(reported__upload=upload, reported__after__status__in=ALIVE))
     )

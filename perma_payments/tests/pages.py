@@ -9,6 +9,11 @@ def heading(response: HttpResponse) -> str:
     return h1.get_text(strip=True)
 
 
+def words(response: HttpResponse) -> str:
+    """All that a page says, with single blanks."""
+    return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
+
+
 def checkout_form(response: HttpResponse) -> dict[str, str]:
     """The fields that the one form of a checkout page would post."""
     (form,) = BeautifulSoup(response.content, "html.parser").find_all("form")

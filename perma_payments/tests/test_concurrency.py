@@ -16,7 +16,9 @@ from django.utils import timezone
 
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.models import (
+    OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement,
+)
 from perma_payments.perma.messages import CancelRequestMessage
 from perma_payments.services import clock, locks
 from perma_payments.services.alterable import NothingToAlter
@@ -244,6 +246,14 @@ def test_a_report_that_is_confirmed_during_another_change_loses_neither(change, 
     assert (agreement.status, agreement.current_link_limit, *(raised or [None])) == outcome
 
 
+def confirm_in_thread(upload: StatusUpload, staff: User) -> None:
+    """Confirm a report, with a connection of its own."""
+    try:
+        confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
+    finally:
+        connection.close()
+
+
 def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(live_server):
     agreements = [ledger.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 9)]
     calls = [callback(live_server, ledger.form(ledger.outgoing(Kind.CHANGE, each))) for each in agreements]
@@ -251,14 +261,8 @@ def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(li
     rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
     upload = preview(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
 
-    def confirm_it() -> None:
-        try:
-            confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(len(calls) + 1) as pool:
-        confirmation = pool.submit(confirm_it)
+        confirmation = pool.submit(confirm_in_thread, upload, staff)
         answers = [future.result().status_code for future in [pool.submit(call) for call in calls]]
         confirmation.result()
     retry_responses(now=timezone.now())  # what had to wait for too long
@@ -326,14 +330,8 @@ def test_a_rescue_and_the_payment_of_another_subscription_at_once_are_noticed(li
     data = f"Merchant Reference Code,Status,Subscription ID\n{rescued},CURRENT,7408214003316000001111\n".encode()
     upload = preview(data, by=staff, now=timezone.now())
 
-    def confirm_it() -> None:
-        try:
-            confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
-        finally:
-            connection.close()
-
     with ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(confirm_it), pool.submit(paying)]:
+        for future in [pool.submit(confirm_in_thread, upload, staff), pool.submit(paying)]:
             future.result()
     retry_responses(now=timezone.now())
 

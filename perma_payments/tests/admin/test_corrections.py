@@ -14,6 +14,7 @@ from perma_payments.models import StaffTask
 from perma_payments.services.receive_callback import receive_callback
 
 from .. import cyber_source, ledger
+from ..pages import words
 
 pytestmark = pytest.mark.django_db
 
@@ -30,10 +31,6 @@ def log_in(client: Client) -> LogIn:
         return client
 
     return log_in
-
-
-def words(response: HttpResponse) -> str:
-    return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
 
 
 def submit(staff: Client, page: HttpResponse, button: str = "", **changes: str) -> HttpResponse:

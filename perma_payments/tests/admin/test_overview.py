@@ -6,11 +6,9 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.core.cache import cache
 from django.db import connection
-from django.http import HttpResponse
-from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
@@ -22,7 +20,9 @@ from perma_payments.services import overview
 from perma_payments.services.overview import MonthEnd
 
 from .. import ledger
+from ..accounts import log_in
 from ..ledger import INDIVIDUAL, REGISTRAR
+from ..pages import words
 
 pytestmark = pytest.mark.django_db
 
@@ -36,17 +36,6 @@ EVERYTHING = [
 def nothing_kept():
     """Each test has a history of its own."""
     cache.clear()
-
-
-def log_in(client: Client, *permissions: str) -> User:
-    user = User.objects.create_user("someone", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client.force_login(user)
-    return user
-
-
-def words(response: HttpResponse) -> str:
-    return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
 
 
 def task(days_ago: float = 0, **changes: Any) -> StaffTask:

@@ -1,11 +1,10 @@
 """Staff end their tasks in the admin."""
 import pytest
-from django.contrib.auth.models import Permission, User
-from django.test import Client
 
 from perma_payments.models import StaffTask
 
 from .. import ledger
+from ..accounts import log_in
 
 pytestmark = pytest.mark.django_db
 
@@ -16,13 +15,6 @@ LIST = "/admin/perma_payments/stafftask/"
 def task() -> StaffTask:
     agreement = ledger.standing_agreement(cancellation_requested_at="2026-11-21T12:00Z")
     return StaffTask.objects.create(kind="cancellation", agreement=agreement)
-
-
-def log_in(client: Client, *permissions: str, is_staff: bool = True) -> User:
-    user = User.objects.create_user("someone", is_staff=is_staff)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client.force_login(user)
-    return user
 
 
 def test_a_task_is_shown_with_its_instructions_and_ended_with_a_note(client, task):

@@ -17,6 +17,7 @@ from perma_payments.services import upload_statuses
 
 from .. import ledger
 from ..ledger import REGISTRAR
+from ..pages import words
 from ..services.test_upload_statuses import report
 
 pytestmark = pytest.mark.django_db
@@ -48,10 +49,6 @@ def standing(count: int) -> list[SubscriptionAgreement]:
     return [
         ledger.standing_agreement(Customer(REGISTRAR.type, pk), paid_through=past) for pk in range(1, count + 1)
     ]
-
-
-def words(response: HttpResponse) -> str:
-    return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
 
 
 def press_confirm(staff: Client, pk: int, revision: int = 1, **fields: str) -> HttpResponse:

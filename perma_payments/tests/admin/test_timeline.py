@@ -8,10 +8,8 @@ from typing import Any
 import pghistory
 import pytest
 from bs4 import BeautifulSoup
-from django.contrib.auth.models import Permission, User
+from django.contrib.auth.models import User
 from django.db import connection, transaction
-from django.http import HttpResponse
-from django.test import Client
 from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
@@ -21,23 +19,14 @@ from perma_payments.services import staff_tasks, upload_statuses
 from perma_payments.services.timeline import Entry, EntryKind, story_of
 
 from .. import ledger
+from ..accounts import log_in
+from ..pages import words
 from ..services.test_upload_statuses import report
 
 EVERYTHING = [
     "view_stafftask", "view_subscriptionagreement", "view_purchase", "view_response", "view_statusupload",
     "view_outgoingtransaction",
 ]
-
-
-def log_in(client: Client, *permissions: str) -> User:
-    user = User.objects.create_user("jane", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
-    client.force_login(user)
-    return user
-
-
-def words(response: HttpResponse) -> str:
-    return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
 
 
 def page_of(subject: SubscriptionAgreement | Purchase) -> str:
