@@ -124,14 +124,14 @@ def requirements(context: Context) -> None:
 
 
 @task
-def run_clock(context: Context) -> None:
-    """Run the clock: the daily report, reminders, and what failed tried again; Ctrl-C ends it."""
-    until_interrupted(lambda: manage("run_clock"))
+def run_scheduler(context: Context) -> None:
+    """Run the scheduler: the daily report, reminders, and what failed tried again; Ctrl-C ends it."""
+    until_interrupted(lambda: manage("run_scheduler"))
 
 
 @task
 def send_daily_report(context: Context) -> None:
-    """Mail staff what is still to do, once a day. For those who prefer cron to the clock."""
+    """Mail staff what is still to do, once a day. For those who prefer cron to the scheduler."""
     manage("send_daily_report")
 
 
@@ -154,9 +154,9 @@ def apply_responses(context: Context) -> None:
 
 
 @task
-def forget(context: Context) -> None:
-    """Forget what is kept for a while only: ids in old previews, tries to log in. For cron."""
-    manage("forget")
+def purge_expired(context: Context) -> None:
+    """Purge what is kept for a while only: ids in old previews, tries to log in. For cron."""
+    manage("purge_expired")
 
 
 def manage(command: str) -> None:

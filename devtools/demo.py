@@ -55,13 +55,13 @@ class World:
     app_url: str
     sandbox: Leashed
     sandbox_url: str
-    clock: Leashed
+    scheduler: Leashed
     password: str
     database: str
 
     @property
     def processes(self) -> list[Leashed]:
-        return [self.app, self.sandbox, self.clock]
+        return [self.app, self.sandbox, self.scheduler]
 
     def description(self) -> str:
         return f"""
@@ -108,7 +108,7 @@ def check() -> int:
 
 @contextmanager
 def world(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterator[World]:
-    """Bring up the database, Perma Payments, the sandbox and the clock, one after the other."""
+    """Bring up the database, Perma Payments, the sandbox and the scheduler, one after the other."""
     refuse_production()
     database = "the database of DATABASE_URL" if given_url() else "a temporary database"
     # Each tells the browser where the other is, so these are the names that a browser uses.
@@ -141,8 +141,8 @@ def world(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterat
         ):
             wait_until_it_answers(app, f"localhost:{app_port}", "/subscribe/")
             wait_until_it_answers(sandbox, f"localhost:{sandbox_port}", "/")
-            with leashed("The clock", "manage.py", "run_clock", env=env) as clock:
-                yield World(app, app_url, sandbox, sandbox_url, clock, password, database)
+            with leashed("The scheduler", "manage.py", "run_scheduler", env=env) as scheduler:
+                yield World(app, app_url, sandbox, sandbox_url, scheduler, password, database)
 
 
 def refuse_production() -> None:

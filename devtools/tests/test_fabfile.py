@@ -10,8 +10,8 @@ import pytest
 from devtools import ROOT, Problem, demo
 
 TASKS = [
-    "apply_responses", "demo", "forget", "init_db", "lint", "remind_of_overdue", "requirements", "run",
-    "run_clock", "send_daily_report", "send_task_mails", "test",
+    "apply_responses", "demo", "init_db", "lint", "purge_expired", "remind_of_overdue", "requirements", "run",
+    "run_scheduler", "send_daily_report", "send_task_mails", "test",
 ]
 
 

@@ -4,7 +4,7 @@ from django.utils import timezone
 
 
 class LoginTry(models.Model):
-    """One try, kept until the clock forgets it. Account and address are digests: what was typed is not kept."""
+    """One try, kept until the scheduler purges it. Account and address are digests: what was typed is not kept."""
 
     account = models.CharField(max_length=64)
     address = models.CharField(max_length=64, blank=True, help_text="Empty where the address is not known.")

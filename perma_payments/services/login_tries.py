@@ -42,7 +42,7 @@ def succeed(this: LoginTry) -> None:
     this.delete()
 
 
-def forget_old_tries(*, now: datetime) -> int:
+def purge_old_tries(*, now: datetime) -> int:
     """Delete the tries that count no more; return how many there were."""
     count, _ = LoginTry.objects.filter(tried_at__lte=now - PERIOD).delete()
     return count

@@ -93,11 +93,11 @@ def test_apply_responses_applies_what_waits_and_says_how_much(response):
     assert run("apply_responses") == "Applied: 0. Not applied: 0.\n"
 
 
-def test_forget_says_how_much_it_has_forgotten(db):
+def test_purge_expired_says_how_much_it_has_purged(db):
     login_tries.begin(account="someone", address=None, now=timezone.now() - timedelta(hours=1))
 
-    assert run("forget") == "Forgotten: subscription ids 0, tries to log in 1.\n"
-    assert run("forget") == "Forgotten: subscription ids 0, tries to log in 0.\n"
+    assert run("purge_expired") == "Purged: subscription ids 0, tries to log in 1.\n"
+    assert run("purge_expired") == "Purged: subscription ids 0, tries to log in 0.\n"
 
 
 def test_apply_responses_fails_loudly(response, monkeypatch):
@@ -138,11 +138,11 @@ def test_send_task_mails_says_how_many_it_sent(db, mailbox, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_clock_runs_until_it_is_told_to_stop_and_does_at_once_what_is_due(mailbox, settings, transactional_db):
+def test_the_scheduler_runs_until_it_is_told_to_stop_and_does_at_once_what_is_due(mailbox, settings, transactional_db):
     StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement())
     database = connection.settings_dict
     process = subprocess.Popen(
-        [sys.executable, "manage.py", "run_clock"], cwd=settings.BASE_DIR, stdout=subprocess.PIPE, text=True,
+        [sys.executable, "manage.py", "run_scheduler"], cwd=settings.BASE_DIR, stdout=subprocess.PIPE, text=True,
         env={
             **os.environ, "EMAIL_HOST": settings.EMAIL_HOST, "EMAIL_PORT": str(settings.EMAIL_PORT),
             "DAILY_REPORT_TIME": "00:00",
@@ -152,7 +152,7 @@ def test_the_clock_runs_until_it_is_told_to_stop_and_does_at_once_what_is_due(ma
         },
     )
     try:
-        assert process.stdout.readline() == "The clock runs.\n"
+        assert process.stdout.readline() == "The scheduler runs.\n"
         for _ in range(300):
             if len(mailbox.mails) == 2:
                 break

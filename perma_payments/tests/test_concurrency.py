@@ -20,7 +20,7 @@ from perma_payments.models import (
     OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement,
 )
 from perma_payments.perma.messages import CancelRequestMessage
-from perma_payments.services import clock, locks
+from perma_payments.services import locks, scheduler
 from perma_payments.services.alterable import NothingToAlter
 from perma_payments.services.cancel import request_cancellation
 from perma_payments.services.retry_responses import retry_responses
@@ -128,14 +128,14 @@ def test_eight_cancellations_at_once_are_one_task_and_one_mail(live_server, mail
     assert len(mailbox.mails) == 1
 
 
-def test_four_clocks_at_once_do_each_job_once(mailbox):
+def test_four_schedulers_at_once_do_each_job_once(mailbox):
     now = timezone.now().replace(hour=23)
     StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement(), opened_at=now)
 
     def tick() -> None:
         try:
-            clock.do_daily_jobs(now=now)
-            clock.retry(now=now)
+            scheduler.do_daily_jobs(now=now)
+            scheduler.retry(now=now)
         finally:
             connection.close()
 

@@ -5,11 +5,11 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from ...emails import NotDelivered
-from ...services.clock import do_once_a_day
+from ...services.scheduler import do_once_a_day
 
 
 class DailyJobCommand(BaseCommand):
-    """Does one daily job, unless it was done today, by whomever: for those who prefer cron to the clock."""
+    """Does one daily job, unless it was done today, by whomever: for those who prefer cron to the scheduler."""
 
     job: ClassVar[str]
 

@@ -1,4 +1,4 @@
-"""What is due now. The clock process asks every minute; any number of clocks may run at once."""
+"""What is due now. The scheduler process asks every minute; any number of schedulers may run at once."""
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from django.db import transaction
 from ..models import JobRun
 from .daily_report import remind_of_overdue, send_daily_report
 from .locks import try_to_lock
-from .login_tries import forget_old_tries
+from .login_tries import purge_old_tries
 from .outbox import send_task_mails
 from .retry_responses import retry_responses
 from .upload_statuses import forget_ids_of_old_previews
@@ -41,7 +41,7 @@ def do_once_a_day(job: str, *, now: datetime) -> bool:
     today = now.astimezone(UTC).date()
     with transaction.atomic():
         # Whoever holds the lock is about to do it, and then there is a row.
-        if not try_to_lock(f"clock: {job}") or JobRun.objects.filter(job=job, day=today).exists():
+        if not try_to_lock(f"job: {job}") or JobRun.objects.filter(job=job, day=today).exists():
             return False
         DAILY_JOBS[job](now=now)
         JobRun.objects.create(job=job, day=today, done_at=now)
@@ -52,7 +52,7 @@ def do_once_a_day(job: str, *, now: datetime) -> bool:
 def retry(*, now: datetime) -> None:
     """Try again what has failed: responses that were not applied, tasks that nobody was told of.
 
-    Each response and each task has a lock of its own, so two clocks share the work and do nothing twice.
+    Each response and each task has a lock of its own, so two schedulers share the work and do nothing twice.
     """
     applied, not_applied = retry_responses(now=now)
     sent, not_sent = send_task_mails(now=now)
@@ -63,21 +63,21 @@ def retry(*, now: datetime) -> None:
         )
 
 
-def forget(*, now: datetime) -> tuple[int, int]:
-    """Forget what is kept for a while only; return how much that was.
+def purge_expired(*, now: datetime) -> tuple[int, int]:
+    """Purge what is kept for a while only; return how much that was.
 
     That is the subscription ids in old previews of status reports, and old tries to log in.
     """
     ids = forget_ids_of_old_previews(now=now)
-    tries = forget_old_tries(now=now)
+    tries = purge_old_tries(now=now)
     if ids or tries:
-        logger.info("forgotten: subscription ids of old previews %s, tries to log in %s", ids, tries)
+        logger.info("purged: subscription ids of old previews %s, tries to log in %s", ids, tries)
     return ids, tries
 
 
 def _do_or_log(job: str, now: datetime) -> bool:
     try:
         return do_once_a_day(job, now=now)
-    except Exception as error:  # the clock goes on, and tries again in a minute
+    except Exception as error:  # the scheduler goes on, and tries again in a minute
         logger.error("%s failed: %s", job, type(error).__qualname__)
         return False

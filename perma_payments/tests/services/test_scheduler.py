@@ -1,4 +1,4 @@
-"""The daily mails, and the clock that sends them."""
+"""The daily mails, and the scheduler that sends them."""
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -6,7 +6,7 @@ import pytest
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import JobRun, Response, StaffTask
-from perma_payments.services import clock
+from perma_payments.services import scheduler
 from perma_payments.services.daily_report import remind_of_overdue, send_daily_report
 from perma_payments.services.receive_callback import receive_callback
 
@@ -92,44 +92,44 @@ def test_the_reminder_names_each_thing_that_has_waited_for_too_long(mailbox, set
         assert named in body
 
 
-# --- The clock --------------------------------------------------------------------------------------
+# --- The scheduler ----------------------------------------------------------------------------------
 
 def test_nothing_is_sent_before_its_time(mailbox):
-    assert clock.do_daily_jobs(now=NOW - timedelta(seconds=1)) == []
+    assert scheduler.do_daily_jobs(now=NOW - timedelta(seconds=1)) == []
     assert mailbox.mails == []
 
 
 def test_each_daily_job_is_done_once_a_day(mailbox):
-    assert clock.do_daily_jobs(now=NOW) == ["daily report", "overdue reminder"]
-    assert clock.do_daily_jobs(now=NOW + timedelta(minutes=1)) == []
-    assert clock.do_daily_jobs(now=NOW + timedelta(hours=14, minutes=59)) == []
-    assert clock.do_daily_jobs(now=NOW + timedelta(days=1)) == ["daily report", "overdue reminder"]
+    assert scheduler.do_daily_jobs(now=NOW) == ["daily report", "overdue reminder"]
+    assert scheduler.do_daily_jobs(now=NOW + timedelta(minutes=1)) == []
+    assert scheduler.do_daily_jobs(now=NOW + timedelta(hours=14, minutes=59)) == []
+    assert scheduler.do_daily_jobs(now=NOW + timedelta(days=1)) == ["daily report", "overdue reminder"]
     assert mailbox.subjects == ["Nothing pending"] * 2
 
 
-def test_a_clock_that_was_stopped_at_the_time_does_the_job_later_that_day(mailbox):
-    assert "daily report" in clock.do_daily_jobs(now=NOW.replace(hour=23, minute=59))
+def test_a_scheduler_that_was_stopped_at_the_time_does_the_job_later_that_day(mailbox):
+    assert "daily report" in scheduler.do_daily_jobs(now=NOW.replace(hour=23, minute=59))
 
 
 def test_a_report_that_fails_is_tried_again_and_keeps_no_other_job_from_being_done(settings, mailbox, caplog):
     port = settings.EMAIL_PORT
     use(settings, free_port())
-    assert clock.do_daily_jobs(now=NOW) == ["overdue reminder"]
+    assert scheduler.do_daily_jobs(now=NOW) == ["overdue reminder"]
     assert "daily report failed: NotDelivered" in caplog.text
 
     use(settings, port)
-    assert clock.do_daily_jobs(now=NOW + timedelta(minutes=1)) == ["daily report"]
+    assert scheduler.do_daily_jobs(now=NOW + timedelta(minutes=1)) == ["daily report"]
     assert JobRun.objects.count() == 2
 
 
-def test_the_clock_tries_again_what_has_failed(mailbox):
+def test_the_scheduler_tries_again_what_has_failed(mailbox):
     outgoing = ledger.outgoing(Kind.SUBSCRIBE)
     fields = cyber_source.response(ledger.form(outgoing), "MAYBE")
     response = receive_callback(b"body", list(fields.items()), now=NOW)
     Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
     late = task(notified_at=None)
 
-    clock.retry(now=NOW)
+    scheduler.retry(now=NOW)
     response.refresh_from_db()
     late.refresh_from_db()
     assert (response.applied_at, late.notified_at) == (NOW, NOW)
