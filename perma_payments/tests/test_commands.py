@@ -138,7 +138,9 @@ def test_send_task_mails_says_how_many_it_sent(db, mailbox, settings):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_the_scheduler_runs_until_it_is_told_to_stop_and_does_at_once_what_is_due(mailbox, settings, transactional_db):
+def test_the_scheduler_runs_until_it_is_told_to_stop_and_does_at_once_what_is_due(
+    mailbox, settings, transactional_db
+):
     StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement())
     database = connection.settings_dict
     process = subprocess.Popen(
