@@ -21,6 +21,9 @@ class NoValuesFormatter(logging.Formatter):
         # Another formatter may have left its own text of the exception in the record.
         record = copy.copy(record)
         record.exc_text = None
+        if 400 <= getattr(record, "status_code", 0) < 500:
+            # Django's line of a refusal: where in Django it was refused says nothing.
+            record.exc_info = None
         return super().format(record)
 
     def formatException(  # noqa: N802 (logging's name)
@@ -38,6 +41,15 @@ class NoValuesFormatter(logging.Formatter):
             lines.append(f"{type(error).__module__}.{type(error).__qualname__}")
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         return "\n".join(line.rstrip("\n") for line in lines)
+
+
+class SaidAlready(logging.Filter):
+    """Drops Django's line that says how a request was answered, where a line before it says why."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """See logging.Filter."""
+        first = record.args[0] if isinstance(record.args, tuple) and record.args else ""
+        return first not in ("Bad Request", "Service Unavailable")
 
 
 class NoValuesFilter(SafeExceptionReporterFilter):

@@ -266,3 +266,4 @@ LOGGING = {
     "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
 }
 DEFAULT_EXCEPTION_REPORTER_FILTER = "perma_payments.logs.NoValuesFilter"
+    "filters": {"said_already": {"()": "perma_payments.logs.SaidAlready"}},

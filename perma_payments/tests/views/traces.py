@@ -61,11 +61,8 @@ def log(caplog: pytest.LogCaptureFixture) -> str:
 
 
 def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the log says of refusals, besides Django's line that a request was bad."""
-    return [
-        record.getMessage() for record in caplog.records
-        if record.levelno >= logging.WARNING and record.name != "django.request"
-    ]
+    """What the log says of refusals."""
+    return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def told(posted: Iterable[str], text: str) -> list[str]:
