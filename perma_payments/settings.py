@@ -147,6 +147,10 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
 BEHIND_HTTPS_PROXY = env.flag("BEHIND_HTTPS_PROXY", False)
 if BEHIND_HTTPS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
+# How many proxies are in front, each of which adds to X-Forwarded-For the address that it was called from.
+TRUSTED_PROXIES = env.whole_number(
+    "TRUSTED_PROXIES", int(BEHIND_HTTPS_PROXY), least=int(BEHIND_HTTPS_PROXY), most=10, unit="proxies"
+)
 SESSION_COOKIE_SECURE = IN_PRODUCTION
 CSRF_COOKIE_SECURE = IN_PRODUCTION
 SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if IN_PRODUCTION else 0

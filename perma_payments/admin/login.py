@@ -1,5 +1,6 @@
 """Logging in to the staff's side: a password, where it is required a code, and not too many tries."""
 import ipaddress
+import logging
 from datetime import timedelta
 from typing import Any
 
@@ -15,6 +16,8 @@ from django.utils import timezone
 
 from ..models import LoginTry
 from ..services import login_tries, second_factors
+
+logger = logging.getLogger(__name__)
 
 # Of IPv6, a customer of a provider is given this much to choose from.
 IPV6_NETWORK = 64
@@ -73,9 +76,15 @@ class LoginForm(AdminAuthenticationForm):
         return cleaned
 
     def _begin(self) -> LoginTry:
+        address = address_of(self.request)
+        if address is None:
+            logger.warning(
+                "a login came from an unknown address: X-Forwarded-For lacks what the proxies should have added "
+                "(TRUSTED_PROXIES is %s)", settings.TRUSTED_PROXIES,
+            )
         try:
             return login_tries.begin(
-                account=self.cleaned_data["username"], address=address_of(self.request), now=timezone.now()
+                account=self.cleaned_data["username"], address=address, now=timezone.now()
             )
         except login_tries.TooManyTries:
             raise ValidationError(
@@ -93,12 +102,15 @@ class LoginForm(AdminAuthenticationForm):
 def address_of(request: HttpRequest | None) -> str | None:
     """Where a request comes from, as far as that can be known: an address, or a network of IPv6.
 
-    Behind a proxy, only the last entry of X-Forwarded-For is the proxy's: a client may send any before it.
+    Each trusted proxy adds to X-Forwarded-For the address that it was called from, so the client's is as many
+    entries from the right as there are proxies; a client may send any before it.
     """
     if request is None:
         return None
-    if settings.BEHIND_HTTPS_PROXY:
-        text = request.META.get("HTTP_X_FORWARDED_FOR", "").rpartition(",")[2]
+    proxies = settings.TRUSTED_PROXIES
+    if proxies:
+        entries = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        text = entries[-proxies] if len(entries) >= proxies else ""
     else:
         text = request.META.get("REMOTE_ADDR", "")
     try:

@@ -350,27 +350,48 @@ def test_many_tries_at_once_are_not_more_tries():
         assert sum(pool.map(begin, range(24))) <= login_tries.MOST
 
 
-@pytest.mark.parametrize("behind_proxy, headers, address", [
-    (False, {"REMOTE_ADDR": "192.0.2.1"}, "192.0.2.1"),
-    (False, {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1"}, "192.0.2.1"),
-    (False, {"REMOTE_ADDR": ""}, None),
-    (True, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1, 192.0.2.1"}, "192.0.2.1"),
-    (True, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1, nonsense"}, None),
-    # The proxy's own address would be everybody's.
-    (True, {"REMOTE_ADDR": "10.0.0.1"}, None),
-    (True, {"HTTP_X_FORWARDED_FOR": "192.0.2.1:5678"}, "192.0.2.1"),
-    (True, {"HTTP_X_FORWARDED_FOR": "[2001:db8:1:2:3:4:5:6]:5678"}, "2001:db8:1:2::/64"),
-    (True, {"HTTP_X_FORWARDED_FOR": "198.51.100.1,"}, None),
-    (False, {"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}, "2001:db8:1:2::/64"),
-    (False, {"REMOTE_ADDR": "::ffff:192.0.2.1"}, "192.0.2.1"),
+@pytest.mark.parametrize("proxies, headers, address", [
+    (0, {"REMOTE_ADDR": "192.0.2.1"}, "192.0.2.1"),
+    (0, {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1"}, "192.0.2.1"),
+    (0, {"REMOTE_ADDR": ""}, None),
+    (1, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1, 192.0.2.1"}, "192.0.2.1"),
+    (1, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1, nonsense"}, None),
+    (2, {"REMOTE_ADDR": "10.0.0.2", "HTTP_X_FORWARDED_FOR": "192.0.2.1, 10.0.0.1"}, "192.0.2.1"),
+    (2, {"REMOTE_ADDR": "10.0.0.2", "HTTP_X_FORWARDED_FOR": "198.51.100.1, 192.0.2.1,10.0.0.1"}, "192.0.2.1"),
+    (3, {"HTTP_X_FORWARDED_FOR": "x, 192.0.2.1, 10.0.0.1, 10.0.0.2"}, "192.0.2.1"),
+    # The proxies' own addresses would be everybody's.
+    (1, {"REMOTE_ADDR": "10.0.0.1"}, None),
+    (2, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "10.0.0.1"}, None),
+    (2, {"HTTP_X_FORWARDED_FOR": "unknown, 10.0.0.1"}, None),
+    (1, {"HTTP_X_FORWARDED_FOR": "192.0.2.1:5678"}, "192.0.2.1"),
+    (1, {"HTTP_X_FORWARDED_FOR": "[2001:db8:1:2:3:4:5:6]:5678"}, "2001:db8:1:2::/64"),
+    (1, {"HTTP_X_FORWARDED_FOR": "198.51.100.1,"}, None),
+    (0, {"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}, "2001:db8:1:2::/64"),
+    (0, {"REMOTE_ADDR": "::ffff:192.0.2.1"}, "192.0.2.1"),
 ])
-def test_nobody_chooses_the_address_that_counts(settings, behind_proxy, headers, address):
-    settings.BEHIND_HTTPS_PROXY = behind_proxy
+def test_nobody_chooses_the_address_that_counts(settings, proxies, headers, address):
+    settings.TRUSTED_PROXIES = proxies
     assert address_of(RequestFactory().get("/", **headers)) == address
 
 
 def test_without_an_address_the_account_alone_counts(client, user):
     for number in range(25):
+def test_behind_two_proxies_a_stranger_keeps_nobody_out_elsewhere(client, user, settings):
+    settings.TRUSTED_PROXIES = 2
+    for number in range(21):
+        forwarded = f"203.0.113.{number}, 198.51.100.1, 10.0.0.1"
+        last = log_in(client, f"user{number}", "wrong", HTTP_X_FORWARDED_FOR=forwarded)
+    assert last.status_code == 429
+    assert log_in(Client(), HTTP_X_FORWARDED_FOR="192.0.2.9, 10.0.0.1").status_code == 302
+
+
+def test_a_login_that_went_round_a_proxy_is_told_in_the_log_and_counted(client, user, settings, caplog):
+    settings.TRUSTED_PROXIES = 2
+    assert fail(client, 6, HTTP_X_FORWARDED_FOR="198.51.100.1").status_code == 429
+    assert "(TRUSTED_PROXIES is 2)" in caplog.text
+    assert "198.51.100.1" not in caplog.text
+
+
         assert log_in(client, f"user{number}", "wrong", REMOTE_ADDR="").status_code == 200
     assert log_in(client, REMOTE_ADDR="").status_code == 302
     fail(client, 5, REMOTE_ADDR="")
@@ -423,3 +444,69 @@ def test_the_page_has_nothing_that_its_policy_forbids(client, factor):
     soup = BeautifulSoup(page.content, "html.parser")
     assert not [script for script in soup.find_all("script") if not script.get("src")]
     assert not soup.find_all("style") and not soup.find_all(style=True)
+
+
+# --- Forms that may be forged -----------------------------------------------------------------------
+
+@pytest.fixture
+def suspicious():
+    """A browser at a service that looks for forgery, as it does outside of tests."""
+    return Client(enforce_csrf_checks=True)
+
+
+def log_in_with_token(client, **extra):
+    page = client.get(LOGIN, **extra)
+    token = BeautifulSoup(page.content, "html.parser").find("input", {"name": "csrfmiddlewaretoken"})["value"]
+    return log_in_as_posted(client, token, **extra)
+
+
+def log_in_as_posted(client, token, **extra):
+    fields = {"username": "someone", "password": PASSWORD, "next": "/admin/", "csrfmiddlewaretoken": token}
+    return client.post(LOGIN, fields, **extra)
+
+
+@pytest.mark.parametrize("host, origin", [
+    ("perma-payments", "https://payments.example.org"),  # nginx's default Host: the name of its upstream
+    ("localhost", "https://payments.example.org"),
+    ("localhost:8000", "http://localhost:8000"),
+])
+def test_staff_log_in_whatever_host_a_proxy_passes_on(suspicious, user, settings, host, origin):
+    settings.CSRF_TRUSTED_ORIGINS = ["https://payments.example.org"]
+    assert log_in_with_token(suspicious, HTTP_HOST=host, HTTP_ORIGIN=origin).status_code == 302
+
+
+@pytest.mark.parametrize("url, origin", [
+    ("https://Payments.Example.org", "https://payments.example.org"),
+    ("https://payments.example.org:443", "https://payments.example.org"),
+    ("https://localhost:8443", "https://localhost:8443"),
+    ("http://localhost:80", "http://localhost"),
+    ("https://[::1]:8443", "https://[::1]:8443"),
+])
+def test_an_origin_is_written_as_browsers_write_it(url, origin):
+    assert origin_of(url) == origin
+
+
+def test_the_origin_of_payments_url_is_trusted(problems):  # noqa: F811
+    problems(**production(PAYMENTS_URL="https://Payments.example.org:8443"))
+    assert checks.settings.CSRF_TRUSTED_ORIGINS == ["https://payments.example.org:8443"]
+
+
+@pytest.mark.parametrize("extra, cookie, words", [
+    ({}, True, "The page you sent it from is out of date"),
+    ({}, False, "Your browser sent no cookie along with the form."),
+    ({"HTTP_ORIGIN": "https://elsewhere.example"}, True, "Open it at http://localhost:8000/admin/ and try again"),
+])
+def test_a_form_that_may_be_forged_gets_a_page_in_plain_words(suspicious, user, caplog, extra, cookie, words):
+    if cookie:
+        suspicious.get(LOGIN)
+    page = log_in_as_posted(suspicious, "x" * 64, **extra)
+    assert page.status_code == 403
+    assert "That wasn’t sent Nothing was changed." in text(page)
+    assert words in text(page)
+    assert "developers@perma.example" in text(page)
+    links = [link["href"] for link in BeautifulSoup(page.content, "html.parser").find_all("a")]
+    assert "http://localhost:8000/admin/" in links
+    assert page["Cache-Control"] == "no-store"
+    (record,) = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert record.getMessage().startswith("Forbidden (")
+    assert not is_in(suspicious)
