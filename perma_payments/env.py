@@ -29,6 +29,12 @@ class BadSetting(SystemExit):
     """
 
 
+def origin_of(base_url: str) -> str:
+    """The origin of a base URL as browsers write it: in small letters, without the usual port of its scheme."""
+    parts = urlsplit(base_url.lower())
+    return f"{parts.scheme}://{parts.netloc}".removesuffix({"https": ":443", "http": ":80"}[parts.scheme])
+
+
 class Env:
     """Reads variables from a mapping, as a rule ``os.environ``.
 

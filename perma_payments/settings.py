@@ -18,7 +18,7 @@ from pghistory import ContextJSONField
 from . import development
 from .cybersource.checkout import DEFAULT_PATHS
 from .cybersource.signature import SigningKeys
-from .env import BadSetting, Env
+from .env import BadSetting, Env, origin_of
 from .perma.messages import Freshness
 
 T = TypeVar("T")
@@ -232,6 +232,9 @@ PAYMENTS_URL = env.base_url(
 )
 
 # --- The staff's side -------------------------------------------------------------------------------
+# Staff's browsers name it as the origin of their forms, whatever Host a proxy passes on.
+CSRF_TRUSTED_ORIGINS = [origin_of(PAYMENTS_URL)]
+CSRF_FAILURE_VIEW = "perma_payments.views.pages.csrf_failed"
 
 ADMIN_ENABLED = env.flag("ADMIN_ENABLED", not IN_PRODUCTION)
 ADMIN_URL = env.url_path("ADMIN_URL", "admin/")

@@ -4,6 +4,7 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
+from django.middleware.csrf import REASON_BAD_ORIGIN, REASON_NO_CSRF_COOKIE
 from django.shortcuts import render
 
 from ..cybersource.checkout import SignedForm
@@ -63,6 +64,20 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 def server_error(request: HttpRequest) -> HttpResponse:
     """Django's handler for 500: something of ours broke."""
+
+
+def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """Django's view for forms that may be forged: only staff have any. Django logs the reason."""
+    if reason == REASON_NO_CSRF_COOKIE:
+        why = "cookie"
+    elif reason.startswith(REASON_BAD_ORIGIN.partition("%s")[0]):
+        why = "origin"
+    else:
+        why = "old"
+    return _page(
+        request, "csrf_failed.html", status=403, why=why, developer_emails=settings.DEVELOPER_EMAILS,
+        staff_url=f"{settings.PAYMENTS_URL}/{settings.ADMIN_URL}",
+    )
     return _page(request, "trouble.html", status=500)
 
 
