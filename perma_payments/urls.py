@@ -6,12 +6,15 @@ from django.urls import URLPattern, URLResolver, path
 from .views.callback import cybersource_callback
 from .views.cancel_request import cancel_request
 from .views.change import change
+from .views.customer_return import customer_return
+from .views.pages import index
 from .views.purchase import acknowledge_purchase, purchase, purchase_history
 from .views.subscribe import subscribe
 from .views.subscription import subscription
 from .views.update import update
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    path("", index, name="index"),
     path("subscribe/", subscribe, name="subscribe"),
     path("change/", change, name="change"),
     path("update/", update, name="update"),

@@ -6,8 +6,17 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import REASON_BAD_ORIGIN, REASON_NO_CSRF_COOKIE
 from django.shortcuts import render
+from django.views.decorators.csrf import csrf_exempt
 
 from ..cybersource.checkout import SignedForm
+
+
+@csrf_exempt
+def index(request: HttpRequest) -> HttpResponse:
+    """``/``: what this site is, for whoever looks. It needs no database."""
+    if request.method not in ("GET", "HEAD"):
+        return method_not_allowed(request, ["GET", "HEAD"])
+    return _page(request, "index.html")
 
 
 def checkout(request: HttpRequest, form: SignedForm) -> HttpResponse:
@@ -57,15 +66,6 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
     return _page(request, "forbidden.html", status=403)
 
 
-def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
-    """Django's handler for 404."""
-    return _page(request, "not_found.html", status=404)
-
-
-def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler for 500: something of ours broke."""
-
-
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
     """Django's view for forms that may be forged: only staff have any. Django logs the reason."""
     if reason == REASON_NO_CSRF_COOKIE:
@@ -78,6 +78,15 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
         request, "csrf_failed.html", status=403, why=why, developer_emails=settings.DEVELOPER_EMAILS,
         staff_url=f"{settings.PAYMENTS_URL}/{settings.ADMIN_URL}",
     )
+
+
+def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
+    """Django's handler for 404."""
+    return _page(request, "not_found.html", status=404)
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Django's handler for 500: something of ours broke."""
     return _page(request, "trouble.html", status=500)
 
 

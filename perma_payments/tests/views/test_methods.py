@@ -128,7 +128,7 @@ def test_the_case_of_a_path_matters(client, db, route):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_is_nowhere_is_answered_with_a_404_page(client, db, method):
     for path in [
-        "/", "/favicon.ico", "/robots.txt", "/no-such-page/", "/%ff/", "/%00/", "/\u00e9/", "/static/",
+        "/favicon.ico", "/robots.txt", "/no-such-page/", "/%ff/", "/%00/", "/\u00e9/", "/static/",
         "/static/no-such-file.js",
         "/static/../settings.py", "/.env", f"/{'x' * 5000}/", "/<script>/", "/%0d%0aX:%20y/",
     ]:
@@ -138,6 +138,25 @@ def test_what_is_nowhere_is_answered_with_a_404_page(client, db, method):
         assert_is_page_for_a_person(response)
         assert heading(response) == "There is no such page"
         assert "<script>/" not in response.content.decode()
+
+
+def test_the_root_says_what_this_is_without_a_database_or_a_cookie(client):
+    for path in ("/", "/?a=b"):
+        response = client.get(path)
+
+        assert response.status_code == 200
+        assert_is_page_for_a_person(response)
+        assert heading(response) == "Payments for Perma.cc"
+        assert not response.cookies
+    assert client.head("/").status_code == 200
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
+def test_the_root_takes_nothing(client, method):
+    response = client.generic(method, "/", "a=b", FORM)
+
+    assert (response.status_code, response["Allow"]) == (405, "GET, HEAD")
+    assert_is_page_for_a_person(response)
 
 
 @typical_routes

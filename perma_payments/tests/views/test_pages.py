@@ -211,6 +211,8 @@ def send(post, client, case: str, monkeypatch) -> HttpResponse:
             return fail(SuspiciousOperation(SECRET))
         case "another host":
             return client.get("/subscribe/", HTTP_HOST=f"{SECRET}.example")
+        case "root":
+            return client.get("/")
         case "nowhere":
             return client.get(f"/{SECRET}/")
         case "not found":
@@ -232,6 +234,7 @@ CASES = {
     "nothing to update": (200, "There is no subscription to change"),
     "nothing to cancel": (200, "There is no subscription to change"),
     "reloaded": (200, "There is nothing to see here"),
+    "root": (200, "Payments for Perma.cc"),
     "bookmarked": (405, "There is nothing to see here"),
     "another method": (405, "There is nothing to see here"),
     "too old": (400, "This page has expired"),
