@@ -166,6 +166,8 @@ AUTH_PASSWORD_VALIDATORS = [
 
 PERMA_URL = env.base_url("PERMA_URL", in_development(development.SANDBOX_URL), example="https://perma.cc")
 PERMA_SUBSCRIPTION_PAGE = PERMA_URL + "/settings/subscription/"
+# Where customers come back to from a checkout. The page above leads here, too, but drops the query.
+PERMA_RETURN_PAGE = PERMA_URL + "/settings/usage-plan/"
 CONTACT_EMAIL = env.email("CONTACT_EMAIL", in_development("help@perma.example"), example="info@perma.cc")
 PERMA_PAYMENTS_SECRET_KEY = env.key(
     "PERMA_PAYMENTS_SECRET_KEY", in_development(development.PERMA_PAYMENTS_SECRET_KEY)
@@ -230,11 +232,11 @@ PERMA_INDIVIDUAL_ADMIN_URL = env.url_with_pk(
 PAYMENTS_URL = env.base_url(
     "PAYMENTS_URL", in_development("http://localhost:8000"), example="https://payments.example.org"
 )
-
-# --- The staff's side -------------------------------------------------------------------------------
 # Staff's browsers name it as the origin of their forms, whatever Host a proxy passes on.
 CSRF_TRUSTED_ORIGINS = [origin_of(PAYMENTS_URL)]
 CSRF_FAILURE_VIEW = "perma_payments.views.pages.csrf_failed"
+
+# --- The staff's side -------------------------------------------------------------------------------
 
 ADMIN_ENABLED = env.flag("ADMIN_ENABLED", not IN_PRODUCTION)
 ADMIN_URL = env.url_path("ADMIN_URL", "admin/")
@@ -269,8 +271,11 @@ LOGGING = {
     "root": {"handlers": ["console"], "level": env.choice(
         "LOG_LEVEL", "INFO", among=("DEBUG", "INFO", "WARNING", "ERROR")
     )},
+    "filters": {"said_already": {"()": "perma_payments.logs.SaidAlready"}},
     # Django's own handlers would mail error reports, which hold what was posted.
-    "loggers": {"django": {"handlers": [], "level": "INFO", "propagate": True}},
+    "loggers": {
+        "django": {"handlers": [], "level": "INFO", "propagate": True},
+        "django.request": {"filters": ["said_already"]},
+    },
 }
 DEFAULT_EXCEPTION_REPORTER_FILTER = "perma_payments.logs.NoValuesFilter"
-    "filters": {"said_already": {"()": "perma_payments.logs.SaidAlready"}},

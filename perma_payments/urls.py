@@ -1,4 +1,4 @@
-"""The routes. None of them redirects: a redirect would turn a POST into a GET and lose it."""
+"""The routes. None redirects what is still to be read: that would turn a POST into a GET and lose it."""
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
@@ -24,6 +24,7 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("purchase-history/", purchase_history, name="purchase_history"),
     path("acknowledge-purchase/", acknowledge_purchase, name="acknowledge_purchase"),
     path("cybersource-callback/", cybersource_callback, name="cybersource_callback"),
+    path("return/", customer_return, name="customer_return"),
 ]
 if settings.ADMIN_ENABLED:
     urlpatterns.append(path(settings.ADMIN_URL, admin.site.urls))
