@@ -1,13 +1,13 @@
 """The WSGI application. It checks its settings before it answers anything."""
 import os
 import sys
-from typing import Any, NoReturn
+from typing import NoReturn
 
 import django
 from django.core.checks import run_checks
-from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 
 from .env import BadSetting
+from .views.wsgi_request import Application
 
 # Gunicorn starts a worker that fails with any other code again and again.
 WORKER_BOOT_ERROR = 3
@@ -24,23 +24,6 @@ try:
     django.setup(set_prefix=False)
 except BadSetting as problem:
     refuse_to_start(str(problem))
-
-
-class Request(WSGIRequest):
-    """A request whose Content-Type may be anything: Django reads it where no error of it is caught."""
-
-    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
-        try:
-            super()._set_content_type_params(meta)  # type: ignore[misc]
-        except (LookupError, ValueError):
-            # An unknown or impossible encoding. No route takes a body of no type.
-            self.content_type, self.content_params = "", {}
-
-
-class Application(WSGIHandler):
-    """Django's, with our request."""
-
-    request_class = Request
 
 
 application = Application()

@@ -1,0 +1,281 @@
+"""HTTP as it is met in the world: chunks, odd headers and proxies, with a real Gunicorn and a real nginx."""
+import base64
+import io
+import re
+import shutil
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from time import monotonic, sleep
+from urllib.parse import urlencode, urlsplit
+
+import pytest
+import requests
+from bs4 import BeautifulSoup
+from django.contrib.auth.models import User
+from nacl.public import PrivateKey, SealedBox
+
+from devtools.processes import free_port
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import Response, StatusUpload, SubscriptionAgreement
+
+from . import cyber_source, ledger, perma_cc
+from .conftest import FORM
+from .test_faults import HOST, Service, serve, service  # noqa: F401 (fixtures)
+
+VAULT_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
+PATIENCE = 10
+
+
+def chunks(body: bytes, size: int = 700) -> list[bytes]:
+    """A body in chunks, as they go over the wire, with the one that ends it."""
+    parts = [body[start:start + size] for start in range(0, len(body), size)]
+    return [b"%x\r\n%s\r\n" % (len(part), part) for part in parts] + [b"0\r\n\r\n"]
+
+
+def exchange(url: str, path: str, pieces: list[bytes], *headers: str, method: str = "POST") -> tuple[int, bytes]:
+    """Send a request with a body that consists of ``pieces``, as they are; return the answer: status and body."""
+    parts = urlsplit(url)
+    assert parts.hostname and parts.port
+    head = [f"{method} {path} HTTP/1.1", f"Host: localhost:{parts.port}", "Connection: close", *headers, "", ""]
+    with socket.create_connection((parts.hostname, parts.port), timeout=PATIENCE) as connection:
+        connection.sendall("\r\n".join(head).encode())
+        for piece in pieces:
+            connection.sendall(piece)
+        answer = connection.makefile("rb").read()
+    status, _, body = answer.partition(b"\r\n\r\n")
+    return int(status.split()[1]), body
+
+
+def post_in_chunks(url: str, route: str, fields: dict[str, str], *headers: str) -> tuple[int, bytes]:
+    """POST a form in chunks."""
+    return exchange(
+        url, f"/{route}/", chunks(urlencode(fields).encode()), "Transfer-Encoding: chunked",
+        *(headers or [f"Content-Type: {FORM}"]),
+    )
+
+
+def eventually_in(log: Callable[[], str], text: str) -> bool:
+    """Whether a text is in the log before long."""
+    end = monotonic() + PATIENCE
+    while text not in log() and monotonic() < end:
+        sleep(0.02)
+    return text in log()
+
+
+@pytest.fixture
+def form(service: Service) -> dict[str, str]:  # noqa: F811
+    """The signed form of a checkout to subscribe."""
+    return ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+
+
+def assert_all_routes_understand_chunks(url: str) -> None:
+    """Each kind of route reads its message, and the response is kept as it was posted."""
+    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    assert post_in_chunks(url, "cybersource-callback", fields) == (200, b"received\n")
+    kept = Response.objects.latest("id")
+    assert SealedBox(PrivateKey(VAULT_SECRET_KEY)).decrypt(bytes(kept.sealed)) == urlencode(fields).encode()
+    assert post_in_chunks(url, "return", fields) == (303, b"")
+    status, body = post_in_chunks(url, "subscription", perma_cc.form("subscription"))
+    assert (status, b"encrypted_data" in body) == (200, True)
+    status, body = post_in_chunks(url, "purchase", perma_cc.form("purchase"))
+    assert (status, b"signed_field_names" in body) == (200, True)
+    assert SubscriptionAgreement.objects.latest("id").status == "Current"
+
+
+def test_bodies_in_chunks_are_understood(service):  # noqa: F811
+    assert_all_routes_understand_chunks(service.url)
+
+
+def test_headers_in_other_words_are_understood(service):  # noqa: F811
+    for headers in (
+        [f"Content-Type: {FORM}; charset=UTF-8"], [f"CONTENT-TYPE: {FORM.upper()}"],
+        [f"Content-Type: {FORM}", "Expect: 100-continue"], [f"Content-Type: {FORM}", "Transfer-Encoding: Chunked"],
+    ):
+        fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+        body = urlencode(fields).encode()
+        length = [] if "Transfer" in str(headers) else [f"Content-Length: {len(body)}"]
+        status, answer = exchange(
+            service.url, "/cybersource-callback/", [body] if length else chunks(body), *headers, *length
+        )
+        # Who expects it is told first to go on.
+        assert (status, answer.endswith(b"received\n")) == (100 if "Expect" in str(headers) else 200, True)
+    assert Response.objects.count() == 4
+
+
+def test_a_body_in_chunks_is_read_no_further_than_any_other(service, form):  # noqa: F811
+    body = urlencode(cyber_source.response(form)).encode() + b"&x=" + b"x" * 300_000
+    # The chunk that would end it does not come: whoever waits for it waits in vain.
+    endless = chunks(body, 65_536)[:-1]
+    for route, status in (
+        ("cybersource-callback", 400), ("subscription", 400), ("purchase", 400), ("return", 303),
+    ):
+        assert exchange(
+            service.url, f"/{route}/", endless, "Transfer-Encoding: chunked", f"Content-Type: {FORM}"
+        )[0] == status
+    assert service.log().count("the body is too long") == 4
+    assert not Response.objects.exists()
+    assert "Traceback" not in service.log()
+
+
+BAD_CHUNKS = [
+    b"zz\r\nx=1\r\n0\r\n\r\n", b"3\r\nx=1-\r\n0\r\n\r\n", b"-3\r\nx=1\r\n0\r\n\r\n", b"\r\n",
+    b"3;\x00\r\nx=1\r\n0\r\n\r\n", b"3\nx=1\n0\n\n" + b"x" * 9000,
+]
+
+
+def test_chunks_that_cannot_be_read_are_refused_with_a_reason(service):  # noqa: F811
+    headers = ("Transfer-Encoding: chunked", f"Content-Type: {FORM}")
+    for piece in BAD_CHUNKS:
+        assert exchange(service.url, "/cybersource-callback/", [piece], *headers) == (400, b"refused\n")
+        assert exchange(service.url, "/subscription/", [piece], *headers)[0] == 400
+
+    assert service.log().count("the body broke off") == 2 * len(BAD_CHUNKS)
+    assert "Traceback" not in service.log()
+    assert service.log().count("Booting worker") == 1
+
+
+def test_a_client_that_goes_away_in_the_middle_is_told_in_the_log(service, form):  # noqa: F811
+    parts = urlsplit(service.url)
+    body = urlencode(cyber_source.response(form)).encode()
+    with socket.create_connection((parts.hostname, parts.port)) as connection:
+        connection.sendall(
+            b"POST /cybersource-callback/ HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n"
+            b"Content-Type: " + FORM.encode() + b"\r\n\r\n" + b"".join(chunks(body)[:2])
+        )
+
+    assert eventually_in(service.log, "callback refused (1 in this minute): the body broke off")
+    assert not Response.objects.exists()
+
+
+def test_a_body_whose_end_is_in_doubt_is_not_believed(service, form):  # noqa: F811
+    body = chunks(urlencode(cyber_source.response(form)).encode())
+    for headers in (
+        ["Transfer-Encoding: chunked", "Content-Length: 5"], ["Transfer-Encoding: chunked, chunked"],
+        ["Transfer-Encoding: identity"], ["Transfer-Encoding: gzip, chunked"], ["Transfer-Encoding: xchunked"],
+        ["Content-Length: 5", "Content-Length: 6"],
+    ):
+        status, _ = exchange(service.url, "/cybersource-callback/", body, *headers, f"Content-Type: {FORM}")
+        assert status in (400, 501)
+    assert not Response.objects.exists()
+    assert "Traceback" not in service.log()
+
+
+def test_an_answer_to_head_has_no_body_and_gives_no_warning(service):  # noqa: F811
+    for path, status in (
+        ("/", 200), ("/subscribe/", 405), ("/subscription/", 405), ("/nowhere/", 404), ("/return/", 303),
+        ("/admin/login/", 200), ("/static/perma_payments/pages.css", 200),
+    ):
+        assert exchange(service.url, path, [], method="HEAD") == (status, b"")
+    # Django's are that a page was not found, and a method not allowed.
+    warnings = [line for line in service.log().splitlines() if "WARNING" in line and "django.request" not in line]
+    assert warnings == []
+
+
+# --- Uploads ----------------------------------------------------------------------------------------
+
+
+def upload_in_chunks(url: str, report: bytes) -> requests.Response:
+    """Log in as staff, and upload a status report in chunks."""
+    User.objects.create_superuser("someone", password="a long enough password")
+    with requests.Session() as staff:
+        staff.trust_env = False
+
+        def token(path: str) -> str:
+            page = BeautifulSoup(staff.get(f"{url}{path}").content, "html.parser")
+            return str(page.find("input", {"name": "csrfmiddlewaretoken"})["value"])
+
+        staff.post(f"{url}/admin/login/", {
+            "username": "someone", "password": "a long enough password", "next": "/admin/",
+            "csrfmiddlewaretoken": token("/admin/login/"),
+        })
+        path = "/admin/perma_payments/statusupload/upload/"
+        request = requests.Request("POST", f"{url}{path}", data={"csrfmiddlewaretoken": token(path)}, files={
+            "report": ("report.csv", io.BytesIO(report), "text/csv"),
+        }, cookies=staff.cookies)
+        prepared = request.prepare()
+        del prepared.headers["Content-Length"]
+        prepared.headers["Transfer-Encoding"] = "chunked"
+        assert isinstance(prepared.body, bytes)
+        prepared.body = iter([prepared.body[:1000], prepared.body[1000:]])
+        return staff.send(prepared, allow_redirects=False)
+
+
+def test_a_file_in_chunks_is_uploaded(service):  # noqa: F811
+    agreement = ledger.standing_agreement()
+    report = f"Merchant Reference Code,Status\n{agreement.reference_number},HOLD\n{'x' * 5000},HOLD\n"
+    answer = upload_in_chunks(service.url, report.encode())
+
+    assert answer.status_code == 302, answer.text
+    assert StatusUpload.objects.count() == 1
+    assert "Traceback" not in service.log()
+
+
+# --- nginx ------------------------------------------------------------------------------------------
+
+Proxy = Callable[..., str]
+
+
+@pytest.fixture
+def nginx(tmp_path: Path) -> Iterator[Proxy]:
+    """Put an nginx in front of a service: its address. It is as it comes, but for what is said of a location."""
+    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin")
+    if program is None:
+        pytest.skip("There is no nginx.")
+    running = []
+
+    def nginx(url: str, *directives: str) -> str:
+        port = free_port(HOST)
+        directory = tmp_path / str(port)
+        directory.mkdir()
+        uses = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+        places = "".join(f"{use}_temp_path {directory}/{use};" for use in uses)
+        (directory / "nginx.conf").write_text(
+            f"daemon off; master_process off; pid {directory}/pid; error_log {directory}/error.log;"
+            "events {} http { access_log off;" + places +
+            f"server {{ listen {HOST}:{port}; location / {{ proxy_pass {url}; {' '.join(directives)} }} }} }}"
+        )
+        arguments = ["-p", directory, "-e", directory / "error.log", "-c", directory / "nginx.conf"]
+        running.append(subprocess.Popen([program, *map(str, arguments)]))
+        end = monotonic() + PATIENCE
+        while True:
+            try:
+                socket.create_connection((HOST, port)).close()
+                return f"http://{HOST}:{port}"
+            except OSError:
+                assert monotonic() < end
+                sleep(0.02)
+
+    yield nginx
+    for process in running:
+        process.terminate()
+        process.wait(PATIENCE)
+
+
+def test_bodies_in_chunks_are_understood_behind_nginx(service, nginx):  # noqa: F811
+    for directives in ([], ["proxy_request_buffering off;", "proxy_http_version 1.1;"]):
+        url = nginx(service.url, *directives)
+        assert_all_routes_understand_chunks(url)
+
+
+def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, monkeypatch):  # noqa: F811
+    """It passes on another Host than the browser has asked for, and no other port."""
+    from .test_faults import url_of_test_database
+
+    User.objects.create_superuser("someone", password="a long enough password")
+    monkeypatch.setenv("PAYMENTS_URL", "http://payments.example:8080")
+    service = serve(url_of_test_database())  # noqa: F811
+    url = nginx(service.url)
+    with requests.Session() as staff:
+        staff.trust_env = False
+        page = staff.get(f"{url}/admin/login/")
+        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+        assert found
+        fields = {"username": "someone", "password": "a long enough password", "next": "/admin/",
+                  "csrfmiddlewaretoken": found[1]}
+        refused = staff.post(f"{url}/admin/login/", fields, headers={"Origin": "http://elsewhere.example"})
+        assert (refused.status_code, "That wasn’t sent" in refused.text) == (403, True)
+        ours = {"Origin": "http://payments.example:8080"}
+        answer = staff.post(f"{url}/admin/login/", fields, headers=ours, allow_redirects=False)
+    assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")

@@ -1,0 +1,94 @@
+"""Requests as the world sends them: any Content-Type, and bodies whose length nobody says beforehand.
+
+A body with ``Transfer-Encoding: chunked`` has no ``CONTENT_LENGTH``, and Django's own WSGI request then reads
+none at all. A server that sets ``wsgi.input_terminated``, as Gunicorn does, ends the input where the body ends,
+so there it can be read to its end, within the limits that hold for every body.
+"""
+from io import IOBase
+from typing import Any, BinaryIO
+
+from django.conf import settings
+from django.core.exceptions import RequestDataTooBig
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.http import HttpResponseBase, QueryDict
+from django.utils.datastructures import MultiValueDict
+
+# Of a multipart body that does not say how long it is, in bytes: more than any status report may have.
+MAX_MULTIPART = 64 * 1024 * 1024
+
+
+class Request(WSGIRequest):
+    """A request whose body may come in chunks, and whose Content-Type may be anything."""
+
+    def __init__(self, environ: dict[str, Any]) -> None:
+        super().__init__(environ)
+        if _is_chunked(environ):
+            self._stream: IOBase = ChunkedBody(environ["wsgi.input"])  # type: ignore[assignment]
+
+    def _set_content_type_params(self, meta: dict[str, Any]) -> None:
+        # Django reads it where no error of it is caught.
+        try:
+            super()._set_content_type_params(meta)  # type: ignore[misc]
+        except (LookupError, ValueError):
+            # An unknown or impossible encoding. No route takes a body of no type.
+            self.content_type, self.content_params = "", {}
+
+    def parse_file_upload(
+        self, META: Any, post_data: Any  # noqa: N803 (Django's name)
+    ) -> tuple[QueryDict, MultiValueDict]:
+        """See HttpRequest. Django's parser reads nothing where there is no length."""
+        if _is_chunked(META):
+            # Only says that the file may be too large for memory; the parser reads to the end.
+            META = {**META, "CONTENT_LENGTH": settings.FILE_UPLOAD_MAX_MEMORY_SIZE + 1}
+        return super().parse_file_upload(META, post_data)
+
+
+class ChunkedBody(IOBase):
+    """The input of a server that ends it where the body ends."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self._input = stream
+        self._length = 0
+
+    def read(self, size: int = -1, /) -> bytes:
+        """Read up to ``size`` bytes. Raises OSError for a body that breaks off, or chunks that are none.
+
+        Raises RequestDataTooBig beyond 64 MB. A form ends far earlier: Django reads no more of it than
+        DATA_UPLOAD_MAX_MEMORY_SIZE.
+        """
+        at_most = MAX_MULTIPART + 1 - self._length
+        try:
+            data = self._input.read(at_most if size < 0 else min(size, at_most))
+        except OSError:
+            raise
+        except Exception as error:  # each server has its own for chunks that it cannot read
+            raise OSError(type(error).__name__) from None
+        self._length += len(data)
+        if self._length > MAX_MULTIPART:
+            raise RequestDataTooBig("A body of unknown length is too long.")
+        return data
+
+
+class Application(WSGIHandler):
+    """Django's, with our request, and without a body where none is due."""
+
+    request_class = Request
+
+    def get_response(self, request: Any) -> HttpResponseBase:
+        """See BaseHandler. An answer to HEAD keeps the Content-Length that the one to GET would have."""
+        response = super().get_response(request)
+        if request.method == "HEAD":
+            if response.streaming:
+                response.streaming_content = []  # type: ignore[attr-defined]
+            else:
+                response.content = b""  # type: ignore[attr-defined]
+        return response
+
+
+def _is_chunked(environ: dict[str, Any]) -> bool:
+    """Whether a body comes in chunks, and the server says that it ends the input where they end."""
+    return (
+        bool(environ.get("wsgi.input_terminated"))
+        and not environ.get("CONTENT_LENGTH")
+        and str(environ.get("HTTP_TRANSFER_ENCODING", "")).strip().lower() == "chunked"
+    )
