@@ -31,11 +31,13 @@ FROM generate_series(1, {AGREEMENTS} + {PURCHASES}) n;
 
 INSERT INTO perma_payments_subscriptionagreement (
     customer_type, customer_pk, status, reference_number, payment_token, current_rate, current_frequency,
-    current_link_limit, current_link_limit_effective_timestamp, paid_through, created_at, updated_at)
+    current_link_limit, current_link_limit_effective_timestamp, schedule_start, covered_until,
+    coverage_proof, created_at, updated_at)
 SELECT CASE customer % 2 WHEN 0 THEN 'Registrar' ELSE 'Individual' END, customer / 2 + 1, status,
     'PERMA-' || to_char(n / 10000, 'FM0000') || '-' || to_char(n % 10000, 'FM0000'),
     to_char(n, 'FM0000000000000000000000'),
-    45, 'monthly', '100', created, created + interval '1 month', created, created
+    45, 'monthly', '100', created, created + interval '1 month', created + interval '1 month', 'checkout', created,
+    created
 FROM (
     SELECT n, floor({CUSTOMERS} * power(random(), 3))::int AS customer,
         now() - random() * interval '3000 days' - interval '40 days' AS created,

@@ -33,10 +33,11 @@ FROM generate_series(1, {rows}) n;
 
 INSERT INTO perma_payments_subscriptionagreement (
     customer_type, customer_pk, status, reference_number, payment_token, current_rate, current_frequency,
-    current_link_limit, current_link_limit_effective_timestamp, paid_through, created_at, updated_at)
+    current_link_limit, current_link_limit_effective_timestamp, schedule_start, covered_until,
+    coverage_proof, created_at, updated_at)
 SELECT 'Registrar', n, 'Current', 'PERMA-' || to_char(n / 10000, 'FM0000') || '-' || to_char(n % 10000, 'FM0000'),
-    to_char(n, 'FM0000000000000000000000'), 45, 'monthly', '100', created, created + interval '60 days',
-    created, created
+    to_char(n, 'FM0000000000000000000000'), 45, 'monthly', '100', created, created + interval '30 days',
+    created + interval '60 days', 'report', created, created
 FROM (SELECT n, now() - interval '100 days' AS created FROM generate_series(1, {rows}) n) drawn;
 
 INSERT INTO perma_payments_outgoingtransaction (

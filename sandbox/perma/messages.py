@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from calendar import monthrange
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta, timezone
+from datetime import date, datetime
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 
@@ -15,6 +15,7 @@ from .store import Customer, Package, Plan
 
 
 CENT = Decimal('0.01')
+MONTHS = {'monthly': 1, 'annually': 12}
 
 
 @dataclass(frozen=True)
@@ -26,26 +27,17 @@ class FirstPayment:
 
 
 def first_payment(plan: Plan, today: date) -> FirstPayment:
-    """Work out the first payment of a subscription begun on `today`.
+    """Work out the first payment of a subscription begun on `today`, as the client of 2026 does.
 
-    Monthly: today the share of the days left in this month, then the full rate on the 1st of each
-    month; on the last day of a month nothing is due. Annually: the full rate today and on each
-    anniversary; 29 February continues on the 28th.
+    The full rate is due today, and again on the same day of each month or year; a day that the next
+    month lacks becomes its last.
     """
-    if plan.frequency == 'monthly':
-        days = monthrange(today.year, today.month)[1]
-        share = plan.price * (days - today.day) / days
-        return FirstPayment(
-            share.quantize(CENT, ROUND_HALF_UP),
-            today.replace(day=days) + timedelta(days=1))
-    return FirstPayment(plan.price.quantize(CENT), _years_after(today, 1))
+    return FirstPayment(plan.price.quantize(CENT), _months_after(today, MONTHS[plan.frequency]))
 
 
-def _years_after(day: date, years: int) -> date:
-    try:
-        return day.replace(year=day.year + years)
-    except ValueError:
-        return day.replace(year=day.year + years, day=28)
+def _months_after(day: date, count: int) -> date:
+    year, month = divmod(day.year * 12 + day.month - 1 + count, 12)
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))
 
 
 @dataclass(frozen=True)
@@ -58,35 +50,17 @@ class Change:
 
 
 def change_to(plan: Plan, subscription: Subscription, now: datetime) -> Change:
-    """Work out a change to another plan with the same schedule.
+    """Work out a change to another plan with the same schedule, as the client of 2026 does.
 
-    A dearer plan begins now, for the difference in price for the days that are left of the period.
-    Any other begins with the next period, and costs nothing today.
+    A dearer plan begins now, for the difference in price for the whole days until the subscription is
+    paid through. Any other begins then, and costs nothing today.
     """
-    today = now.date()
-    next_payment = _next_payment(subscription, today)
+    end = subscription.paid_through
     if plan.price <= subscription.rate:
-        beginning = datetime.combine(next_payment, time(), timezone.utc)
-        return Change(Decimal('0.00'), beginning, next_payment)
-    if plan.frequency == 'monthly':
-        # As for a first payment, today counts as gone.
-        days = monthrange(today.year, today.month)[1]
-        days_left = days - today.day
-    else:
-        days = (next_payment - _years_after(next_payment, -1)).days
-        days_left = min((next_payment - today).days, days)
-    share = (plan.price - subscription.rate) * days_left / days
-    return Change(share.quantize(CENT, ROUND_HALF_UP), now, next_payment)
-
-
-def _next_payment(subscription: Subscription, today: date) -> date:
-    """The first day of the next period: the 1st of a month, or an anniversary."""
-    if subscription.frequency == 'monthly':
-        days = monthrange(today.year, today.month)[1]
-        return today.replace(day=days) + timedelta(days=1)
-    if subscription.paid_through is not None and subscription.paid_through.date() > today:
-        return subscription.paid_through.date()
-    return _years_after(today, 1)
+        return Change(Decimal('0.00'), end, end.date())
+    days = monthrange(now.year, now.month)[1] if plan.frequency == 'monthly' else 365
+    share = (plan.price - subscription.rate) * (end - now).days / days
+    return Change(share.quantize(CENT, ROUND_HALF_UP), now, end.date())
 
 
 def customer_message(customer: Customer, now: datetime) -> dict[str, Any]:

@@ -23,7 +23,7 @@ class Subscription:
     frequency: str
     link_limit: str
     link_limit_effective: datetime
-    paid_through: datetime | None
+    paid_through: datetime
     reference_number: str
 
     @property
@@ -143,16 +143,13 @@ def _read_subscription(value: Any) -> Subscription | None:
     frequency = text('frequency')
     if len(frequency) > 8:
         raise ValueError('its frequency has more than 8 characters')
-    if 'paid_through' not in value:
-        raise ValueError('it has no paid_through, not even null')
     return Subscription(
         status=text('status'),
         rate=Decimal(rate),
         frequency=frequency,
         link_limit=link_limit,
         link_limit_effective=_read_date_time_field(value, 'link_limit_effective_timestamp'),
-        paid_through=None if value['paid_through'] is None
-        else _read_date_time_field(value, 'paid_through'),
+        paid_through=_read_date_time_field(value, 'paid_through'),
         reference_number=text('reference_number'))
 
 

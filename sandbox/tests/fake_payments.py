@@ -10,7 +10,7 @@ import smtplib
 import threading
 import time
 import uuid
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timezone
 from email.message import EmailMessage
 from html import escape
 
@@ -240,7 +240,6 @@ class FakePayments:
         """A standing subscription as the client reads it."""
         terms = subscription['terms']
         start = datetime.strptime(subscription['start'], '%Y-%m-%d')
-        day = start - timedelta(days=1) if subscription['frequency'] == 'monthly' else start
         effective = datetime.fromtimestamp(terms['link_limit_effective_timestamp'], timezone.utc)
         if 'forgets the future' in self.faults:
             effective = min(effective, datetime.now(timezone.utc))
@@ -249,7 +248,7 @@ class FakePayments:
             'status': subscription['status'], 'rate': terms['recurring_amount'],
             'frequency': subscription['frequency'], 'link_limit': terms['link_limit'],
             'link_limit_effective_timestamp': effective.strftime(DATE_TIME),
-            'paid_through': day.replace(hour=23, minute=59, second=59).strftime(fraction),
+            'paid_through': start.strftime(fraction),
             'reference_number': subscription['reference']}
 
     def history(self):

@@ -15,7 +15,7 @@ SUBSCRIPTION = {
     'frequency': 'monthly',
     'link_limit': '100',
     'link_limit_effective_timestamp': '2026-03-10T09:30:00.000000Z',
-    'paid_through': '2026-03-31T23:59:59.000000Z',
+    'paid_through': '2026-04-10T00:00:00.000000Z',
     'reference_number': 'PERMA-1234-5678',
 }
 

@@ -61,12 +61,12 @@ def test_each_form_is_on_the_page_once(shown):
 def test_a_change_up_costs_the_difference_and_a_change_down_waits(shown):
     down, up, _ = offered(shown(), 'form.change')
     message = message_of(up)
-    assert (message['amount'], message['recurring_amount']) == ('50.81', '120.00')
+    assert (message['amount'], message['recurring_amount']) == ('72.58', '120.00')
     assert message['link_limit_effective_timestamp'] == message['timestamp'] == NOW.timestamp()
     message = message_of(down)
     assert (message['amount'], message['recurring_amount']) == ('0.00', '20.00')
-    assert message['link_limit_effective_timestamp'] == 1775001600.0
-    assert 'Begins on 2026-04-01' in down.parent.text
+    assert message['link_limit_effective_timestamp'] == 1775779200.0
+    assert 'Begins on 2026-04-10' in down.parent.text
 
 
 def test_only_plans_with_the_same_schedule_can_be_changed_to(shown):

@@ -39,10 +39,10 @@ def test_a_subscribe_message_has_exactly_the_fields_and_types_of_the_contract():
         'timestamp': 1773135000.25,
         'customer_pk': 7,
         'customer_type': 'Registrar',
-        'amount': '30.48',
+        'amount': '45.00',
         'recurring_amount': '45.00',
         'recurring_frequency': 'monthly',
-        'recurring_start_date': '2026-04-01',
+        'recurring_start_date': '2026-04-10',
         'link_limit': '100',
         'link_limit_effective_timestamp': 1773135000.25,
     }
@@ -55,16 +55,15 @@ def test_a_timestamp_is_a_float_on_the_full_second_too():
 
 
 @pytest.mark.parametrize('plan, today, amount, start', [
-    (MONTHLY, date(2026, 3, 1), '43.55', date(2026, 4, 1)),
-    (MONTHLY, date(2026, 3, 30), '1.45', date(2026, 4, 1)),
-    (MONTHLY, date(2026, 3, 31), '0.00', date(2026, 4, 1)),
-    (MONTHLY, date(2026, 2, 28), '0.00', date(2026, 3, 1)),
-    (MONTHLY, date(2028, 2, 28), '1.55', date(2028, 3, 1)),
-    (MONTHLY, date(2026, 12, 31), '0.00', date(2027, 1, 1)),
+    (MONTHLY, date(2026, 5, 13), '45.00', date(2026, 6, 13)),
+    (MONTHLY, date(2026, 1, 31), '45.00', date(2026, 2, 28)),
+    (MONTHLY, date(2028, 1, 31), '45.00', date(2028, 2, 29)),
+    (MONTHLY, date(2026, 11, 30), '45.00', date(2026, 12, 30)),
+    (MONTHLY, date(2026, 12, 31), '45.00', date(2027, 1, 31)),
     (ANNUAL, date(2026, 3, 10), '2500.00', date(2027, 3, 10)),
     (ANNUAL, date(2028, 2, 29), '2500.00', date(2029, 2, 28)),
 ])
-def test_the_first_payment_is_a_share_of_the_month_or_a_year_in_full(plan, today, amount, start):
+def test_the_first_payment_is_a_whole_one_and_the_next_is_on_the_same_day(plan, today, amount, start):
     payment = first_payment(plan, today)
     assert (f'{payment.amount:.2f}', payment.recurring_start_date) == (amount, start)
 
@@ -72,21 +71,21 @@ def test_the_first_payment_is_a_share_of_the_month_or_a_year_in_full(plan, today
 @settings(deadline=None)
 @given(st.dates(date(2020, 1, 1), date(2050, 12, 31)),
        st.sampled_from(plans_for(CUSTOMERS[0]) + plans_for(CUSTOMERS[-1])))
-def test_nobody_pays_more_at_first_than_for_a_period_or_before_tomorrow(today, plan):
+def test_the_first_payment_is_the_price_and_the_next_is_not_before_tomorrow(today, plan):
     payment = first_payment(plan, today)
-    assert 0 <= payment.amount <= plan.price
+    assert payment.amount == plan.price
     assert re.fullmatch(r'[0-9]+\.[0-9]{2}', f'{payment.amount}')
     assert payment.recurring_start_date > today
 
 
 # Changes
 
-def subscription(plan=MONTHLY, paid_through='2026-03-31', **changes):
+def subscription(plan=MONTHLY, paid_through='2026-04-01', **changes):
     """A standing subscription to a plan."""
     return Subscription(**{
         'status': 'Current', 'rate': plan.price, 'frequency': plan.frequency,
         'link_limit': plan.link_limit, 'link_limit_effective': NOW,
-        'paid_through': paid_through and datetime.fromisoformat(f'{paid_through}T23:59:59+00:00'),
+        'paid_through': datetime.fromisoformat(f'{paid_through}T00:00:00+00:00'),
         'reference_number': 'PERMA-1234-5678', **changes})
 
 
@@ -103,14 +102,12 @@ def at(day):
 
 
 @pytest.mark.parametrize('plan, paid_through, day, amount', [
-    (MONTHLY, '2026-03-31', '2026-03-01', '72.58'),
-    (MONTHLY, '2026-03-31', '2026-03-30', '2.42'),
-    (MONTHLY, '2026-03-31', '2026-03-31', '0.00'),
-    (YEARLY, '2027-03-10', '2026-03-10', '750.00'),
-    (YEARLY, '2027-03-10', '2026-09-10', '371.92'),
-    (YEARLY, '2027-03-10', '2027-03-09', '2.05'),
-    (YEARLY, '2029-02-28', '2028-02-29', '747.95'),
-    (YEARLY, '2036-03-10', '2026-03-10', '750.00'),
+    (MONTHLY, '2026-04-01', '2026-03-01', '72.58'),
+    (MONTHLY, '2026-04-13', '2026-03-30', '31.45'),
+    (MONTHLY, '2026-03-10', '2026-03-09', '0.00'),
+    (YEARLY, '2027-03-10', '2026-03-10', '747.95'),
+    (YEARLY, '2027-03-10', '2026-09-10', '369.86'),
+    (YEARLY, '2027-03-10', '2027-03-08', '2.05'),
 ])
 def test_a_dearer_plan_begins_now_and_costs_the_difference_for_the_days_left(
         plan, paid_through, day, amount):
@@ -120,13 +117,9 @@ def test_a_dearer_plan_begins_now_and_costs_the_difference_for_the_days_left(
 
 
 @pytest.mark.parametrize('plan, paid_through, day, beginning', [
-    (MONTHLY, '2026-03-31', '2026-03-10', '2026-04-01'),
-    (MONTHLY, '2026-12-31', '2026-12-31', '2027-01-01'),
-    (MONTHLY, '2026-02-28', '2026-03-10', '2026-04-01'),
-    (MONTHLY, None, '2026-03-10', '2026-04-01'),
+    (MONTHLY, '2026-04-13', '2026-03-20', '2026-04-13'),
+    (MONTHLY, '2027-01-01', '2026-12-31', '2027-01-01'),
     (YEARLY, '2027-03-10', '2026-09-10', '2027-03-10'),
-    (YEARLY, '2026-03-10', '2026-03-10', '2027-03-10'),
-    (YEARLY, None, '2028-02-29', '2029-02-28'),
 ])
 def test_a_cheaper_plan_begins_with_the_next_period_and_costs_nothing_today(
         plan, paid_through, day, beginning):
