@@ -1,7 +1,7 @@
 """Corrections by hand: a form with a reason, a look at what Perma.cc will see, and then it is done."""
 import hashlib
 from collections.abc import Callable
-from datetime import UTC, datetime, time
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -15,8 +15,10 @@ from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
+from ..billing.coverage import midnight
 from ..billing.customers import Customer
 from ..billing.statuses import PurchaseStatus, Status
+from ..billing.transactions import Kind
 from ..models import Outcome, Purchase, Response, SubscriptionAgreement
 from ..models.fields import choices
 from ..services import corrections
@@ -50,11 +52,12 @@ class AgreementForm(SeenForm):
     """The status and the date of a subscription."""
 
     status = forms.ChoiceField(choices=choices(Status))
-    paid_through = forms.DateField(
-        required=False, widget=forms.DateInput(attrs={"type": "date"}),
-        help_text="The last day that is paid for (UTC). Empty: none.",
+    covered_until = forms.DateField(
+        label="Paid for until", required=False, widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="The date of the first charge that has not been paid: what is paid for ends as that day begins "
+        "(UTC). While a subscription is Current, Perma.cc is told the date of its next charge instead.",
     )
-    field_order = ("status", "paid_through", "reason")
+    field_order = ("status", "covered_until", "reason")
 
 
 class PurchaseForm(SeenForm):
@@ -174,16 +177,20 @@ class CorrectableAgreement(Correctable, SubscriptionAgreementAdmin):
 
     def as_it_is(self, subject: SubscriptionAgreement) -> dict[str, Any]:
         """See Correctable."""
+        checkout = subject.transactions.filter(kind=Kind.SUBSCRIBE).first()
+        covered_until = subject.covered_until.date() if subject.covered_until else (
+            # What the checkout would have paid for.
+            checkout and checkout.recurring_start_date
+        )
         return {
-            "status": subject.status, "paid_through": subject.paid_through and subject.paid_through.date(),
-            "seen": subject.updated_at.isoformat(),
+            "status": subject.status, "covered_until": covered_until, "seen": subject.updated_at.isoformat(),
         }
 
     def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
         """See Correctable."""
         corrections.correct_agreement(
-            pk, Status(data["status"]), _end_of(data["paid_through"]), seen=data["seen"], by=by,
-            reason=data["reason"], now=timezone.now(),
+            pk, Status(data["status"]), data["covered_until"] and midnight(data["covered_until"]),
+            seen=data["seen"], by=by, reason=data["reason"], now=timezone.now(),
         )
 
 
@@ -243,8 +250,7 @@ def _in_words(told: corrections.Told) -> dict[str, str]:
         "Status": subscription.status if subscription else "–",
         "Rate": f"${subscription.rate:,.2f} {subscription.frequency}" if subscription else "–",
         "Link limit": subscription.link_limit if subscription else "–",
-        "Paid through": f"{subscription.paid_through.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
-        if subscription and subscription.paid_through else "–",
+        "Paid through": f"{subscription.paid_through.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if subscription else "–",
         "Links to be credited": links or "none",
         "Open tasks for staff": "; ".join(told.tasks) or "none",
     }
@@ -255,7 +261,3 @@ def _answer(field: forms.BoundField) -> str:
     value = str(field.value() or "none")
     offered: Any = field.field.choices if isinstance(field.field, forms.ChoiceField) else []
     return str(dict(offered).get(value, value))
-
-
-def _end_of(day: Any) -> datetime | None:
-    return None if day is None else datetime.combine(day, time(23, 59, 59), tzinfo=UTC)

@@ -262,7 +262,7 @@ class SubscriptionAgreementAdmin(StoryAdmin):
 
     list_display = (
         "reference_number", _customer, "status", "current_rate", "current_frequency", "current_link_limit",
-        _moment("paid_through", "paid through"), _moment("cancellation_requested_at", "cancellation requested"),
+        _moment("covered_until", "paid for until"), _moment("cancellation_requested_at", "cancellation requested"),
         _moment("created_at", "begun"),
     )
     list_filter = ("status", "customer_type", CancellationRequested)

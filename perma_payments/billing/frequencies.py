@@ -1,7 +1,5 @@
 """How often CyberSource charges a subscription (cybersource.md §3.2)."""
-from datetime import date
 from enum import StrEnum
-from typing import NamedTuple
 
 
 class Frequency(StrEnum):
@@ -15,10 +13,3 @@ class Frequency(StrEnum):
     QUARTERLY = "quarterly"
     SEMI_ANNUALLY = "semi-annually"
     ANNUALLY = "annually"
-
-
-class Schedule(NamedTuple):
-    """When a subscription is charged: how often, and the date of the first scheduled charge."""
-
-    frequency: Frequency
-    start: date

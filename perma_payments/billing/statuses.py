@@ -26,7 +26,7 @@ CANCELLATION_REQUESTED = "Cancellation Requested"
 # An agreement in one of these was never paid, as far as we know: an ACCEPT of its own makes it Current.
 UNPAID = frozenset({Status.PENDING, Status.REJECTED, Status.ABORTED})
 
-# The agreement stands, or did until its paid_through: its terms and rate are always complete.
+# The agreement stands, or did until what was paid for ended: its terms and dates are always complete.
 WITH_TERMS = frozenset({Status.CURRENT, Status.HOLD, Status.CANCELED})
 
 # It is charged, or may be again: CyberSource has not ended it.
@@ -44,10 +44,10 @@ def goes_backwards(before: str, after: str) -> bool:
     return before in ENDED and after not in ENDED
 
 
-def is_standing(status: str, paid_through: datetime | None, now: datetime) -> bool:
+def is_standing(status: str, covered_until: datetime | None, now: datetime) -> bool:
     """Whether a subscription is shown to Perma.cc (perma.md §4): Current, Hold, or Canceled but still paid for."""
     if status == Status.CANCELED:
-        return paid_through is not None and now <= paid_through
+        return covered_until is not None and now <= covered_until
     return status in ALIVE
 
 

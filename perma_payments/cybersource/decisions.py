@@ -13,6 +13,7 @@ class Finding(Enum):
     PAID = auto()
     HELD = auto()  # REVIEW: a person decides in the Business Center
     PARTLY_PAID = auto()
+    UNREADABLE_AMOUNT = auto()
     DECLINED = auto()
     FAILED = auto()
     PERHAPS_PAID = auto()
@@ -37,6 +38,7 @@ class Concern(Enum):
 
     HELD_FOR_REVIEW = auto()
     PARTLY_PAID = auto()
+    UNREADABLE_AMOUNT = auto()
     CHECKOUT_FAILED = auto()
     PERHAPS_PAID = auto()
     UNKNOWN_DECISION = auto()
@@ -56,14 +58,16 @@ PERHAPS_PAID_REASONS = frozenset({"104", "150", "151", "152"})
 PARTIAL_APPROVAL = "110"
 
 
-def find(decision: str, reason_code: str, *, in_full: bool = True) -> Finding:
+def find(decision: str, reason_code: str, *, in_full: bool | None = True) -> Finding:
     """Read a decision; where the reason code is unknown, the decision decides.
 
-    ``in_full`` is False when less was authorized than asked for.
+    ``in_full`` is False when less was authorized than asked for, and None when the amounts cannot be read.
     """
     match decision:
-        case "ACCEPT" | "REVIEW" if reason_code == PARTIAL_APPROVAL or not in_full:
+        case "ACCEPT" | "REVIEW" if reason_code == PARTIAL_APPROVAL or in_full is False:
             return Finding.PARTLY_PAID
+        case "ACCEPT" | "REVIEW" if in_full is None:
+            return Finding.UNREADABLE_AMOUNT
         case "ACCEPT":
             return Finding.PAID
         case "REVIEW":
@@ -88,6 +92,7 @@ def outcome(kind: Kind, finding: Finding) -> Outcome:
 # What is the same for every kind.
 _ALIKE: Mapping[Finding, Outcome] = MappingProxyType({
     Finding.PARTLY_PAID: Outcome(Effect.NONE, Concern.PARTLY_PAID),
+    Finding.UNREADABLE_AMOUNT: Outcome(Effect.NONE, Concern.UNREADABLE_AMOUNT),
     Finding.DECLINED: Outcome(Effect.NONE),
     Finding.FAILED: Outcome(Effect.NONE, Concern.CHECKOUT_FAILED),
     Finding.PERHAPS_PAID: Outcome(Effect.NONE, Concern.PERHAPS_PAID),

@@ -21,10 +21,11 @@ import math
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from types import MappingProxyType
 
+from ..billing.coverage import ChargeNews
 from ..billing.statuses import Status
 
 MAX_BYTES = 20 * 1024 * 1024
@@ -40,24 +41,25 @@ MAX_LINES = 1_000_000
 # CyberSource's own limit (cybersource.md §3.1).
 LONGEST_REFERENCE_NUMBER = 50
 
-# What each name of a status means to us, compared without regard to capitals, blanks, "_" and "-".
-STATUSES: Mapping[str, Status] = MappingProxyType({
-    "current": Status.CURRENT,
-    "active": Status.CURRENT,
-    # A charge failed and will be tried again. CyberSource has not stopped the subscription and has not written
-    # to the customer; it does both when it gives up, and then says Hold.
-    "retry": Status.CURRENT,
-    "hold": Status.HOLD,
-    "onhold": Status.HOLD,
+# What each name of a status means to us, and what it says about charges; compared without regard to capitals,
+# blanks, "_" and "-".
+STATUSES: Mapping[str, tuple[Status, ChargeNews]] = MappingProxyType({
+    "current": (Status.CURRENT, ChargeNews.PROVEN),
+    "active": (Status.CURRENT, ChargeNews.PROVEN),
+    # A charge failed and will be retried. CyberSource has not stopped the subscription and has not written to the
+    # customer; it does both when it gives up, and then says Hold.
+    "retry": (Status.CURRENT, ChargeNews.FAILED),
+    "hold": (Status.HOLD, ChargeNews.FAILED),
+    "onhold": (Status.HOLD, ChargeNews.FAILED),
     # The newer service's name for a subscription that is not charged but can be resumed.
-    "suspended": Status.HOLD,
+    "suspended": (Status.HOLD, ChargeNews.NOTHING),
     # The newer service's, for one that owes a payment. Whether it is still retrying is not documented. Hold
     # takes away nothing that was paid for, and grants nothing that may not have been.
-    "delinquent": Status.HOLD,
-    "canceled": Status.CANCELED,
-    "cancelled": Status.CANCELED,
-    "completed": Status.COMPLETED,
-    "superseded": Status.SUPERSEDED,
+    "delinquent": (Status.HOLD, ChargeNews.FAILED),
+    "canceled": (Status.CANCELED, ChargeNews.ENDED),
+    "cancelled": (Status.CANCELED, ChargeNews.ENDED),
+    "completed": (Status.COMPLETED, ChargeNews.ENDED),
+    "superseded": (Status.SUPERSEDED, ChargeNews.ENDED),
 })
 
 # Names of the newer service that say nothing about a subscription that once ran.
@@ -73,6 +75,7 @@ LIVING_FIRST = (Status.CURRENT, Status.HOLD, Status.CANCELED, Status.COMPLETED, 
 _REFERENCE_NUMBER = ("merchantreferencecode", "merchantreferencenumber", "merchantrefnumber", "merchantrefno")
 _STATUS = ("subscriptionstatus", "status")
 _SUBSCRIPTION_ID = ("subscriptionid",)
+_NEXT_CHARGE = ("nextscheduleddate",)
 
 _ASK = "Download the list of subscriptions from the Business Center as CSV, and upload that file as it comes."
 
@@ -88,6 +91,8 @@ _SEPARATORS = re.compile(r"[\s_-]+")
 
 # Subscription ids have several forms, none of them shorter (cybersource.md §4.6).
 _SUBSCRIPTION_ID_FORM = re.compile(r"[0-9A-Za-z]{16,32}", re.ASCII)
+# The date of "2010-02-11 18:43:28.0" and of ISO's format with a time and an offset (cybersource.md §8.4).
+_NEXT_CHARGE_FORM = re.compile(r"(?P<date>[0-9]{4}-[0-9]{2}-[0-9]{2})(?:[ T].*)?", re.ASCII)
 # Spreadsheet programs keep 15 digits of a number, and make the others 0.
 _ROUNDED = re.compile(r"[0-9]{15}0{4,}", re.ASCII)
 
@@ -130,15 +135,18 @@ class UnreadableReport(Exception):
 class Row:
     """What the report says of one reference number, and on which line.
 
-    ``subscription_id`` is empty where the report has none, a spoilt one, or several between which the
+    ``next_charge_on`` is the date that the report gives for the next charge of a subscription whose charges it
+    proves. ``subscription_id`` is empty where the report has none, a spoilt one, or several between which the
     report does not choose.
     """
 
     line: int
     reference_number: str
     status: Status
+    charge_news: ChargeNews
     # It is the token that charges: not for logs or error reports.
     subscription_id: str = field(default="", repr=False)
+    next_charge_on: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +186,8 @@ class Report:
     unknown_statuses: dict[str, int]
     # Subscription ids left out because a spreadsheet program has rounded them, or because they are none.
     spoilt_ids: int
+    # Dates of next charges left out because they cannot be read.
+    spoilt_dates: int
     # The date above the header, if there is exactly one, written so that it can be read in one way.
     made_on: date | None
 
@@ -394,12 +404,12 @@ def _column(names: Sequence[str], spellings: Sequence[str]) -> int | None:
 
 def _refuse_ambiguity(line: int, names: Sequence[str]) -> None:
     """Refuse a header in which a column that we read is there twice: the two may hold different things."""
-    for spellings in (_REFERENCE_NUMBER, _STATUS, _SUBSCRIPTION_ID):
+    for spellings in (_REFERENCE_NUMBER, _STATUS, _SUBSCRIPTION_ID, _NEXT_CHARGE):
         position = _column(names, spellings)
         if position is not None and names.count(names[position]) > 1:
             raise UnreadableReport(
                 f"The header in line {line} has two columns of one name where one was expected (reference number, "
-                f"status or subscription ID), and they may differ. {_ASK}"
+                f"status, subscription ID or next scheduled date), and they may differ. {_ASK}"
             )
 
 
@@ -427,6 +437,7 @@ class _Table:
         self._header = names
         self._reference, self._status = reference, status
         self._subscription_id = _column(names, _SUBSCRIPTION_ID)
+        self._next_charge = _column(names, _NEXT_CHARGE)
         self._width = len(names)
         self._made_on = made_on
         self._row_count = 0
@@ -437,6 +448,7 @@ class _Table:
         self._unread: dict[str, int] = {}
         self._unknown_statuses: Counter[str] = Counter()
         self._spoilt_ids = 0
+        self._spoilt_dates = 0
 
     def add(self, line: int, cells: list[str], is_whole: bool) -> None:
         """Take a row, or note why not."""
@@ -449,18 +461,20 @@ class _Table:
                 self._refuse_misfit(line, cells)
             return
         reference_number = _clean(cells[self._reference])
-        status = STATUSES.get(_name(cells[self._status]))
-        if status is None and self._is_no_row(cells):
+        meaning = STATUSES.get(_name(cells[self._status]))
+        if meaning is None and self._is_no_row(cells):
             return
         if not reference_number:
             self._refuse(line, "This row has no reference number.")
         elif len(reference_number) > LONGEST_REFERENCE_NUMBER or not reference_number.isprintable():
             self._refuse(line, "What this row has in the column of reference numbers cannot be one.")
-        elif status is None:
+        elif meaning is None:
             self._unread.setdefault(reference_number, line)
             self._refuse(line, self._why_no_status(cells[self._status]), reference_number)
         else:
-            self._keep(Row(line, reference_number, status, self._id_in(cells)))
+            status, charge_news = meaning
+            next_charge_on = self._next_charge_in(cells) if charge_news is ChargeNews.PROVEN else None
+            self._keep(Row(line, reference_number, status, charge_news, self._id_in(cells), next_charge_on))
 
     def report(self) -> Report:
         """The report, of all the rows taken."""
@@ -477,6 +491,7 @@ class _Table:
             row_count=self._row_count,
             unknown_statuses=dict(self._unknown_statuses),
             spoilt_ids=self._spoilt_ids,
+            spoilt_dates=self._spoilt_dates,
             made_on=self._made_on,
         )
 
@@ -560,6 +575,17 @@ class _Table:
             return ""
         return text
 
+    def _next_charge_in(self, cells: list[str]) -> date | None:
+        text = _clean(cells[self._next_charge]) if self._next_charge is not None else ""
+        if not text:
+            return None
+        found = _NEXT_CHARGE_FORM.fullmatch(text)
+        try:
+            return date.fromisoformat(found["date"] if found else text)
+        except ValueError:
+            self._spoilt_dates += 1
+            return None
+
     def _drop_doubtful(self) -> None:
         """Take back the rows of a reference number of which another row could not be read.
 
@@ -581,10 +607,15 @@ class _Table:
 
 def _living(rows: Sequence[Row]) -> Row:
     """The row that counts among those of one reference number."""
-    best = min(rows, key=lambda row: LIVING_FIRST.index(row.status))
-    ids = {row.subscription_id for row in rows if row.status is best.status} - {""}
-    # Of two that live equally, nothing tells which one's id to charge.
-    return Row(best.line, best.reference_number, best.status, ids.pop() if len(ids) == 1 else "")
+    best = min(rows, key=lambda row: (LIVING_FIRST.index(row.status), row.charge_news is not ChargeNews.PROVEN))
+    equals = [row for row in rows if (row.status, row.charge_news) == (best.status, best.charge_news)]
+    ids = {row.subscription_id for row in equals} - {""}
+    dates = {row.next_charge_on for row in equals} - {None}
+    # Of two that live equally, nothing tells which one's id to charge, or which one's date counts.
+    return replace(
+        best, subscription_id=ids.pop() if len(ids) == 1 else "",
+        next_charge_on=dates.pop() if len(dates) == 1 else None,
+    )
 
 
 def _quotation(cell: str) -> str:

@@ -7,8 +7,10 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from ..billing.coverage import Coverage, Proof
 from ..billing.customers import Customer, CustomerType
 from ..billing.frequencies import Frequency
+from ..billing.schedules import Schedule
 from ..billing.statuses import WITH_TERMS, Status
 from .fields import (
     REFERENCE_NUMBER_PATTERN,
@@ -22,8 +24,9 @@ from .fields import (
     one_of,
 )
 
-_TERMS = (
+_COMPLETE = (
     "current_rate", "current_frequency", "current_link_limit", "current_link_limit_effective_timestamp",
+    "schedule_start", "covered_until",
 )
 
 
@@ -44,7 +47,7 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
     def standing(self, now: datetime) -> "AgreementQuerySet":
         """The agreements that Perma.cc is shown (billing.statuses.is_standing, in SQL), the foremost first."""
         return self.filter(
-            Q(status__in=[Status.CURRENT, Status.HOLD]) | Q(status=Status.CANCELED, paid_through__gte=now)
+            Q(status__in=[Status.CURRENT, Status.HOLD]) | Q(status=Status.CANCELED, covered_until__gte=now)
         ).order_by(*FOREMOST_FIRST)
 
 
@@ -57,7 +60,8 @@ class SubscriptionAgreement(models.Model):
     """One subscription of one customer, from the first checkout on.
 
     The ``current_…`` terms are those in force, or to be in force from
-    ``current_link_limit_effective_timestamp`` on; they are empty until CyberSource accepts.
+    ``current_link_limit_effective_timestamp`` on. They, the schedule and what is covered are empty until
+    CyberSource accepts.
     """
 
     customer_type = customer_type_field()
@@ -76,7 +80,17 @@ class SubscriptionAgreement(models.Model):
     current_link_limit_effective_timestamp = models.DateTimeField(
         "link limit in effect from", null=True, blank=True
     )
-    paid_through = models.DateTimeField(null=True, blank=True)
+    schedule_start = models.DateField(
+        "first scheduled charge", null=True, blank=True, help_text="All due dates are counted from it."
+    )
+    covered_until = models.DateTimeField(
+        "paid for until", null=True, blank=True,
+        help_text="As far as it is proven. What Perma.cc is told while the subscription is Current is computed.",
+    )
+    coverage_proof = models.CharField("proven by", max_length=10, choices=choices(Proof), blank=True, default="")
+    next_charge_on = models.DateField(
+        "next charge", null=True, blank=True, help_text="As CyberSource's last report that names a date has it."
+    )
     cancellation_requested_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)
@@ -102,11 +116,16 @@ class SubscriptionAgreement(models.Model):
             models.CheckConstraint(
                 condition=Q(current_rate__isnull=True) | Q(current_rate__gte=0), name="agreement_rate"
             ),
-            # Perma.cc's client cannot read a subscription whose terms are null.
+            # Perma.cc's client cannot read a subscription whose terms or paid-through date are null.
             models.CheckConstraint(
                 condition=~one_of("status", WITH_TERMS)
-                | Q(**{f"{column}__isnull": False for column in _TERMS}),
-                name="agreement_standing_has_terms",
+                | Q(**{f"{column}__isnull": False for column in _COMPLETE}),
+                name="agreement_standing_is_complete",
+            ),
+            models.CheckConstraint(
+                condition=Q(covered_until__isnull=True, coverage_proof="")
+                | (Q(covered_until__isnull=False) & one_of("coverage_proof", Proof)),
+                name="agreement_coverage_has_proof",
             ),
         ]
         indexes = [
@@ -122,6 +141,21 @@ class SubscriptionAgreement(models.Model):
         """Put terms in force; see OutgoingTransaction.terms. Saves nothing."""
         for column, value in terms.items():
             setattr(self, column, value)
+
+    @property
+    def schedule(self) -> Schedule:
+        """When it is charged. It has been accepted once, so it has a schedule."""
+        assert self.current_frequency is not None and self.schedule_start is not None
+        return Schedule(Frequency(self.current_frequency), self.schedule_start)
+
+    @property
+    def coverage(self) -> Coverage | None:
+        """Until when it is paid for, as far as that is proven; None if it never was."""
+        return None if self.covered_until is None else Coverage(self.covered_until, Proof(self.coverage_proof))
+
+    @coverage.setter
+    def coverage(self, coverage: Coverage) -> None:
+        self.covered_until, self.coverage_proof = coverage
 
     @property
     def customer(self) -> Customer:

@@ -3,28 +3,32 @@ import pgtrigger
 from django.db import models
 from django.db.models import Q
 
-from ..billing.statuses import ALIVE, REPORTED, goes_backwards
+from ..billing.coverage import ChargeNews
+from ..billing.statuses import ALIVE, REPORTED, Status, goes_backwards
 from .agreement import SubscriptionAgreement
 from .fields import TOKEN_PATTERN, choices, never_deleted, one_of
 from .status_upload import StatusUpload
 
 # The columns of an agreement that a report may change, besides the token, which is written down nowhere else.
 CHANGED_BY_REPORTS = (
-    "status", "paid_through", "cancellation_requested_at", "current_rate", "current_frequency",
-    "current_link_limit", "current_link_limit_effective_timestamp",
+    "status", "covered_until", "coverage_proof", "next_charge_on", "cancellation_requested_at",
+    "current_rate", "current_frequency", "current_link_limit", "current_link_limit_effective_timestamp",
+    "schedule_start",
 )
 
 
 class ReportedStatus(models.Model):
     """The status that a report gives a subscription, and what that changes.
 
-    ``before`` and ``after`` hold those of the agreement's columns that change, as text that is exact:
-    amounts with two decimals, moments in ISO's format and UTC. Both are null where nothing would change.
+    ``before`` and ``after`` hold those of the agreement's columns that change, as text that is exact: amounts
+    with two decimals, dates and moments in ISO's format, moments in UTC. Both are null where nothing would change.
     """
 
     upload = models.ForeignKey(StatusUpload, on_delete=models.PROTECT, related_name="reported")
     agreement = models.ForeignKey(SubscriptionAgreement, on_delete=models.PROTECT, related_name="reported")
     status = models.CharField(max_length=20, choices=choices(sorted(REPORTED)))
+    charge_news = models.CharField("what it says about charges", max_length=15, choices=choices(ChargeNews))
+    next_charge_on = models.DateField("next charge", null=True)
     subscription_id = models.CharField(
         max_length=32, blank=True, default="",
         help_text="CyberSource's, only where the agreement may take it as its token, and until it has.",
@@ -32,6 +36,7 @@ class ReportedStatus(models.Model):
     before = models.JSONField(null=True)
     after = models.JSONField(null=True)
     takes_token = models.BooleanField(default=False)
+    ignores_date = models.BooleanField(default=False, help_text="Its date of the next charge cannot be right.")
     is_incomplete = models.BooleanField(default=False, help_text="It lacks a checkout to take its terms from.")
 
     class Meta:
@@ -39,6 +44,7 @@ class ReportedStatus(models.Model):
         constraints = [
             models.UniqueConstraint(fields=["upload", "agreement"], name="reported_once"),
             models.CheckConstraint(condition=one_of("status", REPORTED), name="reported_status"),
+            models.CheckConstraint(condition=one_of("charge_news", ChargeNews), name="reported_charge_news"),
             models.CheckConstraint(
                 condition=Q(subscription_id__regex=TOKEN_PATTERN), name="reported_subscription_id_form"
             ),
@@ -50,7 +56,10 @@ class ReportedStatus(models.Model):
         ]
         triggers = [
             never_deleted(),
-            pgtrigger.ReadOnly(name="what_was_reported_stays", fields=["upload", "agreement", "status"]),
+            pgtrigger.ReadOnly(
+                name="what_was_reported_stays",
+                fields=["upload", "agreement", "status", "charge_news", "next_charge_on"],
+            ),
         ]
 
     def __str__(self) -> str:
@@ -59,9 +68,11 @@ class ReportedStatus(models.Model):
     @property
     def remarks(self) -> list[str]:
         """What is to be known of the change besides status and date, in words."""
-        if self.after is None or self.before is None:
-            return []
         remarks = []
+        if self.status == Status.CURRENT and self.charge_news == ChargeNews.FAILED:
+            remarks.append("a charge failed and is being retried")
+        if self.after is None or self.before is None:
+            return remarks
         is_rescue = "current_rate" in self.after
         if is_rescue:
             remarks.append("completed from its checkout")

@@ -17,6 +17,7 @@ class TaskKind(models.TextChoices):
     CANCELLATION = "cancellation", "Cancel a subscription in CyberSource"
     HELD_FOR_REVIEW = "held for review", "Decide a payment that CyberSource holds for review"
     PARTLY_PAID = "partly paid", "Look at a payment of only part of the amount"
+    UNREADABLE_AMOUNT = "unreadable amount", "Look at a payment whose amount cannot be read"
     PERHAPS_PAID = "perhaps paid", "Find out whether a payment was made"
     CHECKOUT_FAILED = "checkout failed", "Find out why CyberSource could not process a checkout"
     UNKNOWN_DECISION = "unknown decision", "Look at a response that we do not understand"
@@ -27,6 +28,7 @@ class TaskKind(models.TextChoices):
     OUT_OF_ORDER = "out of order", "Compare the terms of two changes with CyberSource"
     TOKEN_CHANGES = "token changes", "Look at a token that changes with the card"
     TOKEN_MISSING = "token missing", "Find the token of a paid subscription"
+    UNPROVEN_CHARGE = "unproven charge", "Find out whether a subscription's last charge was made"
     UNPLACED = "unplaced", "Place a response that belongs to no transaction of ours"
     NOT_APPLIED = "not applied", "Apply a response that could not be applied"
 

@@ -1,5 +1,5 @@
 """Uploads of CyberSource's status reports: what each said about our subscriptions, and what it changed."""
-from datetime import datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 
 import pgtrigger
 from django.conf import settings
@@ -40,6 +40,7 @@ class StatusUpload(models.Model):
     problems = models.JSONField(default=list, help_text="Rows that could not be read: [line, why].")
     unknown_statuses = models.JSONField(default=dict, help_text="Statuses never seen, and how often each came.")
     spoilt_ids = models.PositiveIntegerField("subscription IDs that are none", default=0)
+    ignored_dates = models.PositiveIntegerField("dates of next charges that cannot be read", default=0)
     duplicate_count = models.PositiveIntegerField("reference numbers that came several times", default=0)
     duplicates = models.JSONField(
         default=list, help_text="Of ours, the first of them: [reference number, lines, statuses, which counts]."
@@ -81,6 +82,12 @@ class StatusUpload(models.Model):
 
     def __str__(self) -> str:
         return f"status report of {self.uploaded_at:%Y-%m-%d %H:%M} UTC"
+
+    @property
+    def as_of(self) -> date:
+        """The day whose charges the report knows: when it was made, if it says so, and it can be true."""
+        uploaded_on = self.uploaded_at.astimezone(UTC).date()
+        return min(self.made_on or uploaded_on, uploaded_on)
 
     def has_expired(self, now: datetime) -> bool:
         """Whether it is a preview that is too old to be confirmed."""

@@ -8,7 +8,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ..billing.customers import Customer
-from ..billing.frequencies import Frequency, Schedule
+from ..billing.frequencies import Frequency
 from ..billing.transactions import Kind
 from .agreement import SubscriptionAgreement
 from .fields import choices, money_field, never_deleted, one_of
@@ -103,7 +103,7 @@ class OutgoingTransaction(models.Model):
 
     @property
     def terms(self) -> dict[str, Any]:
-        """The terms that it asks for, by the agreement's columns. A change asks for no other frequency."""
+        """The terms that it asks for, by the agreement's columns. A change asks for no other schedule."""
         terms: dict[str, Any] = {
             "current_rate": self.recurring_amount,
             "current_link_limit": self.link_limit,
@@ -111,11 +111,5 @@ class OutgoingTransaction(models.Model):
         }
         if self.recurring_frequency is not None:
             terms["current_frequency"] = self.recurring_frequency
+            terms["schedule_start"] = self.recurring_start_date
         return terms
-
-    @property
-    def schedule(self) -> Schedule:
-        """When a subscription is charged."""
-        # Held by transaction_kind_has_its_columns.
-        assert self.recurring_frequency is not None and self.recurring_start_date is not None
-        return Schedule(Frequency(self.recurring_frequency), self.recurring_start_date)

@@ -30,7 +30,7 @@ class Subscription:
     frequency: str
     link_limit: str
     link_limit_effective_timestamp: datetime
-    paid_through: datetime | None
+    paid_through: datetime
     reference_number: str
 
     def as_json(self) -> dict[str, Any]:
@@ -41,7 +41,7 @@ class Subscription:
             "frequency": self.frequency,
             "link_limit": self.link_limit,
             "link_limit_effective_timestamp": format_datetime(self.link_limit_effective_timestamp),
-            "paid_through": self.paid_through and format_datetime(self.paid_through),
+            "paid_through": format_datetime(self.paid_through),
             "reference_number": self.reference_number,
         }
 

@@ -5,17 +5,16 @@ depends on when it was received, not on when it is applied.
 """
 import logging
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 
 import pghistory
-from django.conf import settings
 from django.db import transaction
 from django.db.models import QuerySet
 
+from ..billing.coverage import extended, of_checkout
 from ..billing.money import CURRENCY, parse_echoed_amount
-from ..billing.paid_through import paid_through
 from ..billing.statuses import UNPAID, PurchaseStatus, Status, is_standing
 from ..billing.transactions import Kind
 from ..cybersource import decisions
@@ -29,6 +28,7 @@ logger = logging.getLogger(__name__)
 _TASK_OF_CONCERN = {
     Concern.HELD_FOR_REVIEW: TaskKind.HELD_FOR_REVIEW,
     Concern.PARTLY_PAID: TaskKind.PARTLY_PAID,
+    Concern.UNREADABLE_AMOUNT: TaskKind.UNREADABLE_AMOUNT,
     Concern.CHECKOUT_FAILED: TaskKind.CHECKOUT_FAILED,
     Concern.PERHAPS_PAID: TaskKind.PERHAPS_PAID,
     Concern.UNKNOWN_DECISION: TaskKind.UNKNOWN_DECISION,
@@ -126,19 +126,24 @@ class _Application:
             return True
         if self._is_sale() and response.decision in _MONEY_MOVED and not (response.amount and response.currency):
             return False
-        # Responses to a plain token update echo no amount, and those that charge nothing may not either.
-        return (not response.amount or _amount(response.amount) == outgoing.amount) and (
+        # Responses to a plain token update echo no amount, and those that charge nothing may not either. An amount
+        # that cannot be read is no other amount: it is for a person to look at.
+        return (not response.amount or _amount(response.amount) in (None, outgoing.amount)) and (
             not response.currency or response.currency == CURRENCY
         )
 
     def _is_sale(self) -> bool:
         return "sale" in self.outgoing.transaction_type.split(",")
 
-    def _is_authorized_in_full(self) -> bool:
-        if not self.response.auth_amount or self.outgoing.amount is None:
+    def _is_authorized_in_full(self) -> bool | None:
+        """Whether what was asked for was authorized; None if an amount cannot be read."""
+        if self.outgoing.amount is None:
             return True
-        authorized = _amount(self.response.auth_amount)
-        return authorized is not None and authorized >= self.outgoing.amount
+        for text in filter(None, (self.response.amount, self.response.auth_amount)):
+            amount = _amount(text)
+            if amount is None or amount < self.outgoing.amount:
+                return None if amount is None else False
+        return True
 
     def _granted(self) -> QuerySet[Response]:
         """The other responses of this transaction that said that money moved, and took effect."""
@@ -160,12 +165,7 @@ class _Application:
                 yield TaskKind.SECOND_SUBSCRIPTION
             agreement.status = Status.CURRENT
             agreement.take_terms(self.outgoing.terms)
-            agreement.paid_through = paid_through(
-                self.outgoing.schedule,
-                created_on=agreement.created_at.astimezone(UTC).date(),
-                today=self.at.astimezone(UTC).date(),
-                grace_days=settings.GRACE_PERIOD_DAYS,
-            )
+            agreement.coverage = extended(agreement.coverage, of_checkout(agreement.schedule))
         # An agreement that stands already (a status report was first, or a REVIEW) may still lack its token.
         if not agreement.payment_token:
             yield from self._set_token(agreement)
@@ -175,7 +175,7 @@ class _Application:
 
     def _take_terms(self) -> Iterator[TaskKind]:
         agreement = self._agreement()
-        if not is_standing(agreement.status, agreement.paid_through, self.at):
+        if not is_standing(agreement.status, agreement.covered_until, self.at):
             yield TaskKind.NO_LONGER_STANDS
         elif self._came_after_a_later_one(Kind.CHANGE):
             yield TaskKind.OUT_OF_ORDER
@@ -187,7 +187,7 @@ class _Application:
 
     def _take_new_token(self) -> Iterator[TaskKind]:
         agreement = self._agreement()
-        if not is_standing(agreement.status, agreement.paid_through, self.at):
+        if not is_standing(agreement.status, agreement.covered_until, self.at):
             yield TaskKind.NO_LONGER_STANDS
         elif self.response.payment_token and self._came_after_a_later_one(Kind.CHANGE, Kind.UPDATE):
             yield TaskKind.OUT_OF_ORDER

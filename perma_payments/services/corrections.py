@@ -16,6 +16,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 
+from ..billing.coverage import Coverage, Proof
 from ..billing.customers import Customer
 from ..billing.statuses import ALIVE, WITH_TERMS, PurchaseStatus, Status
 from ..billing.transactions import Kind
@@ -82,29 +83,31 @@ def told_after(
 def correct_agreement(
     agreement_id: int,
     status: Status,
-    paid_through: datetime | None,
+    covered_until: datetime | None,
     *,
     seen: datetime,
     by: User,
     reason: str,
     now: datetime,
 ) -> SubscriptionAgreement:
-    """Set a subscription's status and paid-through date. Raises CannotCorrect."""
+    """Set a subscription's status, and until when it is paid for. Raises CannotCorrect."""
     with _by_hand(by, reason):
         customer = SubscriptionAgreement.objects.get(pk=agreement_id).customer
         lock_customer(customer)
         agreement = SubscriptionAgreement.objects.select_for_update(no_key=True).get(pk=agreement_id)
         _refuse_what_has_changed(agreement, seen)
-        if (agreement.status, agreement.paid_through) == (status, paid_through):
+        if (agreement.status, agreement.covered_until) == (status, covered_until):
             raise CannotCorrect("That is how it is already.")
         if status in WITH_TERMS and agreement.current_rate is None:
             _take_terms_of_checkout(agreement)
         if status in WITH_TERMS and agreement.current_rate is None:
             raise CannotCorrect(f"{agreement} has no terms, so it cannot be {status}.")
-        if status == Status.CURRENT and paid_through is None:
-            raise CannotCorrect("A Current subscription needs the date through which it is paid.")
+        if covered_until is None and (status in WITH_TERMS or agreement.covered_until is not None):
+            raise CannotCorrect(f"{agreement} needs the date until which it is paid for.")
         is_revived = status in ALIVE and agreement.status not in ALIVE
-        agreement.status, agreement.paid_through = status, paid_through
+        agreement.status = status
+        if covered_until is not None and covered_until != agreement.covered_until:
+            agreement.coverage = Coverage(covered_until, Proof.STAFF)
         if status == Status.CANCELED:
             agreement.cancellation_requested_at = None
             cancellations = StaffTask.objects.filter(kind=TaskKind.CANCELLATION, agreement=agreement)

@@ -195,7 +195,7 @@ def year_of_standing(*, now: datetime) -> list[MonthEnd]:
     """How many subscriptions stood at the end of each of the last twelve months, from the history.
 
     Each event says how an agreement was from then until its next event; one that was Canceled stood only
-    until its paid_through, that second included (billing.statuses.is_standing, in SQL). So each is a span of
+    until its covered_until, that second included (billing.statuses.is_standing, in SQL). So each is a span of
     time, and a month's end counts the spans that it lies in. (What waited for a lock has the time at which
     its transaction began: it did not happen before what it waited for.)
     """
@@ -207,18 +207,18 @@ def year_of_standing(*, now: datetime) -> list[MonthEnd]:
     # The name of the table is the model's own.
     sql = f"""
         WITH event AS (
-            SELECT status, paid_through, since,
+            SELECT status, covered_until, since,
                    lead(since, 1, 'infinity') OVER (PARTITION BY pgh_obj_id ORDER BY pgh_id) AS next
             FROM (
-                SELECT pgh_id, pgh_obj_id, status, paid_through,
+                SELECT pgh_id, pgh_obj_id, status, covered_until,
                        max(pgh_created_at) OVER (PARTITION BY pgh_obj_id ORDER BY pgh_id) AS since
                 FROM {history}
             ) moment
         ), span AS (
             SELECT since,
-                   CASE status WHEN %s THEN least(next, paid_through + interval '1 second') ELSE next END AS until
+                   CASE status WHEN %s THEN least(next, covered_until + interval '1 second') ELSE next END AS until
             FROM event
-            WHERE status IN (%s, %s) OR (status = %s AND paid_through IS NOT NULL)
+            WHERE status IN (%s, %s) OR (status = %s AND covered_until IS NOT NULL)
         )
         SELECT {counts} FROM span
     """

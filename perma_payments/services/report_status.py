@@ -1,6 +1,7 @@
 """Perma.cc asks for a customer's status, while a page of its own renders: two indexed statements."""
 from datetime import datetime
 
+from ..billing.coverage import told
 from ..billing.customers import Customer
 from ..billing.statuses import reported_status
 from ..models import Purchase, SubscriptionAgreement
@@ -10,15 +11,15 @@ from ..perma.replies import Subscription, UnacknowledgedPurchase
 def standing_subscription(customer: Customer, *, now: datetime) -> Subscription | None:
     """The customer's standing subscription as Perma.cc is told of it; None if there is none."""
     agreement = SubscriptionAgreement.objects.of(customer).standing(now).first()
-    return None if agreement is None else describe(agreement)
+    return None if agreement is None else describe(agreement, now=now)
 
 
-def describe(agreement: SubscriptionAgreement) -> Subscription:
+def describe(agreement: SubscriptionAgreement, *, now: datetime) -> Subscription:
     """A standing agreement in Perma.cc's terms."""
     rate, frequency = agreement.current_rate, agreement.current_frequency
     link_limit, effective = agreement.current_link_limit, agreement.current_link_limit_effective_timestamp
-    # Held by the constraint agreement_standing_has_terms.
-    assert rate is not None and frequency and link_limit and effective
+    # Held by the constraint agreement_standing_is_complete.
+    assert rate is not None and frequency and link_limit and effective and agreement.covered_until
     return Subscription(
         status=reported_status(
             agreement.status, cancellation_requested=agreement.cancellation_requested_at is not None
@@ -27,7 +28,9 @@ def describe(agreement: SubscriptionAgreement) -> Subscription:
         frequency=frequency,
         link_limit=link_limit,
         link_limit_effective_timestamp=effective,
-        paid_through=agreement.paid_through,
+        paid_through=told(
+            agreement.status, agreement.schedule, agreement.covered_until, agreement.next_charge_on, now
+        ),
         reference_number=agreement.reference_number,
     )
 

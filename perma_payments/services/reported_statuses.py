@@ -5,7 +5,7 @@ That happens inside PostgreSQL: so neither memory nor the number of statements g
 import json
 import re
 from collections.abc import Iterator, Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Literal
 
 from django.db import connection
@@ -25,16 +25,21 @@ _HISTORY = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[
 
 # Many rows come as one JSON text: a parameter for each value would take several times as long.
 _TYPES = {
-    "agreement_id": "bigint", "status": "text", "subscription_id": "text",
-    "before": "jsonb", "after": "jsonb", "takes_token": "boolean", "is_incomplete": "boolean",
+    "agreement_id": "bigint", "status": "text", "charge_news": "text", "next_charge_on": "date",
+    "subscription_id": "text", "before": "jsonb", "after": "jsonb", "takes_token": "boolean",
+    "is_incomplete": "boolean", "ignores_date": "boolean",
 }
 _RECORDS = f"jsonb_to_recordset(%s::jsonb) AS new({', '.join(map(' '.join, _TYPES.items()))})"
+
+# Where, in a row that holds all three, what the report says ends, and what that does.
+_REPORT = len(Reported._fields)
+_LEDGER = _REPORT + len(Effect._fields)
 
 # What writing an upload writes: how things are after it (confirming), or how they were before (undoing).
 Side = Literal["before", "after"]
 
 
-def keep_what_is_ours(upload: StatusUpload, rows: Sequence[Row], now: datetime) -> set[str]:
+def keep_what_is_ours(upload: StatusUpload, rows: Sequence[Row]) -> set[str]:
     """Keep the rows about agreements of ours, with what they would do; return the reference numbers."""
     ours: set[str] = set()
     for chunk in chunks(rows):
@@ -43,7 +48,7 @@ def keep_what_is_ours(upload: StatusUpload, rows: Sequence[Row], now: datetime) 
         pairs = [
             (agreement, _reported(by_reference[agreement.reference_number], agreement)) for agreement in found
         ]
-        _insert(upload, work_out(pairs, now=now))
+        _insert(upload, work_out(pairs, as_of=upload.as_of))
         ours.update(agreement.reference_number for agreement in found)
     return ours
 
@@ -51,7 +56,9 @@ def keep_what_is_ours(upload: StatusUpload, rows: Sequence[Row], now: datetime) 
 def _reported(row: Row, agreement: Held) -> Reported:
     needs_token = row.status in ALIVE and not agreement.payment_token
     is_token = needs_token and re.fullmatch(TOKEN_PATTERN, row.subscription_id, re.ASCII)
-    return Reported(row.status, row.subscription_id if is_token else "")
+    return Reported(
+        row.status, row.charge_news, row.next_charge_on, row.subscription_id if is_token else ""
+    )
 
 
 def _insert(upload: StatusUpload, worked_out: Iterator[tuple[Held, Reported, Effect]]) -> None:
@@ -63,11 +70,11 @@ def _insert(upload: StatusUpload, worked_out: Iterator[tuple[Held, Reported, Eff
     with connection.cursor() as cursor:
         cursor.execute(
             f"INSERT INTO {_REPORTED} (upload_id, {columns}) SELECT %s, {columns} FROM {_RECORDS}",
-            [upload.pk, json.dumps(rows)],
+            [upload.pk, json.dumps(rows, default=date.isoformat)],
         )
 
 
-def worked_out_again(upload: StatusUpload, now: datetime) -> Iterator[tuple[int, Effect, Effect]]:
+def worked_out_again(upload: StatusUpload) -> Iterator[tuple[int, Effect, Effect]]:
     """Each agreement of an upload, with what the preview says and with what is true now."""
     last = 0
     while chunk := list(
@@ -77,20 +84,20 @@ def worked_out_again(upload: StatusUpload, now: datetime) -> Iterator[tuple[int,
     ):
         then: dict[int, Effect] = {}
         pairs: list[tuple[Held, Reported]] = []
-        for status, subscription_id, before, after, takes_token, is_incomplete, *columns in chunk:
-            agreement = Held(*columns)
-            then[agreement.id] = Effect(before, after, takes_token, is_incomplete)
-            pairs.append((agreement, Reported(status, subscription_id)))
-        for agreement, _, effect in work_out(pairs, now=now):
-            yield agreement.id, then[agreement.id], effect
+        for row in chunk:
+            reported, effect, agreement = row[:_REPORT], row[_REPORT:_LEDGER], Held(*row[_LEDGER:])
+            then[agreement.id] = Effect(*effect)
+            pairs.append((agreement, Reported(*reported)))
+        for agreement, _, now_effect in work_out(pairs, as_of=upload.as_of):
+            yield agreement.id, then[agreement.id], now_effect
         last = pairs[-1][0].id
 
 
-def work_out_anew(upload: StatusUpload, now: datetime) -> None:
+def work_out_anew(upload: StatusUpload) -> None:
     """Replace what the preview says by what is true now."""
     moved = [
         {"agreement_id": agreement, **effect._asdict()}
-        for agreement, then, effect in worked_out_again(upload, now) if effect != then
+        for agreement, then, effect in worked_out_again(upload) if effect != then
     ]
     with connection.cursor() as cursor:
         cursor.execute(

@@ -64,7 +64,10 @@ _COLUMNS = {
         "current_frequency": "frequency",
         "current_link_limit": "link limit",
         "current_link_limit_effective_timestamp": "link limit in effect from",
-        "paid_through": "paid through",
+        "schedule_start": "first scheduled charge",
+        "covered_until": "paid for until",
+        "coverage_proof": "paid according to",
+        "next_charge_on": "next charge",
         "cancellation_requested_at": "cancellation requested",
         "customer_type": "customer type",
         "customer_pk": "customer id",
@@ -358,7 +361,7 @@ def _would_change(row: ReportedStatus) -> Iterator[str]:
 
 
 def _readable(text: str | None) -> str:
-    """A value as ReportedStatus keeps it: moments are in ISO's format."""
+    """A value as ReportedStatus keeps it: dates and moments are in ISO's format."""
     if text is None or "T" not in text:
         return text or NOTHING
     try:

@@ -14,6 +14,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 
+from ..billing.coverage import Proof
 from ..billing.statuses import Status
 from ..cybersource.status_report import Problem, Report, read_report
 from ..models import (
@@ -63,11 +64,12 @@ def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
             problems=[[problem.line, _why_not_read(problem)] for problem in report.problems],
             unknown_statuses=report.unknown_statuses,
             spoilt_ids=report.spoilt_ids,
+            ignored_dates=report.spoilt_dates,
             duplicate_count=len(report.duplicates),
             uploaded_by=by,
             uploaded_at=now,
         )
-        ours = reported_statuses.keep_what_is_ours(upload, report.rows, now)
+        ours = reported_statuses.keep_what_is_ours(upload, report.rows)
         _name_the_others(upload, report, ours)
         _count(upload, now)
         upload.save()
@@ -191,7 +193,7 @@ def _confirm(upload_id: int, revision: int, by: User, leave_out: bool, now: date
     upload = _alone_with(upload_id)
     _refuse_what_cannot_be_confirmed(upload, revision, leave_out, now)
     reported_statuses.lock(upload, "after")
-    if any(effect != then for _, then, effect in reported_statuses.worked_out_again(upload, now)):
+    if any(effect != then for _, then, effect in reported_statuses.worked_out_again(upload)):
         raise DataHasMoved(
             "Something has changed since this preview was made. Nothing was applied; please look at the new one."
         )
@@ -236,7 +238,7 @@ def _refuse_what_cannot_be_confirmed(
 
 def _work_out_anew(upload: StatusUpload, now: datetime) -> None:
     """Replace what the preview says by what is true now."""
-    reported_statuses.work_out_anew(upload, now)
+    reported_statuses.work_out_anew(upload)
     _count(upload, now)
     upload.revision += 1
     upload.save(update_fields=["revision", "matched_count", "change_count", "warnings"])
@@ -270,8 +272,12 @@ def _open_tasks(upload: StatusUpload, now: datetime) -> list[int]:
     with_new_token = upload.reported.filter(takes_token=True)
     # Such tokens end when the card does (cybersource.md §4.6).
     changing = with_new_token.filter(subscription_id__regex="^[0-9]{16}$").values_list("agreement", flat=True)
+    ended = SubscriptionAgreement.objects.filter(
+        reported__upload=upload, reported__after__status=Status.CANCELED, coverage_proof=Proof.UNPROVEN
+    )
     return [
         *open_for_revived(reported_statuses.revived(upload, "after"), now=now),
+        *open_about(TaskKind.UNPROVEN_CHARGE, ended.values_list("pk", flat=True), now=now),
         *open_about(TaskKind.TOKEN_CHANGES, changing, now=now),
     ]
 

@@ -4,10 +4,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from django.db.models import Count, Exists, F, OuterRef, Q, QuerySet
+from django.db.models import Count, DateTimeField, Exists, OuterRef, Q, QuerySet, TextField
 from django.db.models.fields.json import KT
+from django.db.models.functions import Cast, Coalesce
 
-from ..billing.statuses import ALIVE, ENDED
+from ..billing.coverage import ChargeNews, Proof, midnight
+from ..billing.statuses import ALIVE, ENDED, Status
 from ..models import (
     ReportedStatus,
     StaffTask,
@@ -29,17 +31,24 @@ A_DAY = timedelta(days=1)
 EXAMPLES = 10
 
 NEW_STATUS = Q(after__has_key="status")
-NEW_DATE = Q(after__has_key="paid_through")
+NEW_DATE = Q(after__has_key="covered_until")
 RESCUE = Q(after__has_key="current_rate")
 
 
 @dataclass(frozen=True)
 class Summary:
-    """What an upload would do, or did: how many subscriptions go from one status to another, and what else."""
+    """What an upload says about charges, and what it would do, or did.
 
+    All are numbers of subscriptions; ``transitions`` are (old status, new status, number).
+    """
+
+    proven: int
+    retried: int
+    held: int
+    suspended: int
+    ended: int
     transitions: list[tuple[str, str, int]]
-    dates_later: int
-    dates_earlier: int
+    dates: int
     requests_done: int
     only_tokens: int
     rescues: int
@@ -51,29 +60,29 @@ def summarize(upload: StatusUpload) -> Summary:
     changes = _as_text(changes_of(upload))
     moves = changes.filter(NEW_STATUS).values_list("old_status", "new_status").annotate(count=Count("id"))
     counts = changes.aggregate(
-        dates_later=Count("id", filter=~NEW_STATUS & NEW_DATE & _LATER),
-        dates_earlier=Count("id", filter=~NEW_STATUS & NEW_DATE & _EARLIER),
+        dates=Count("id", filter=~NEW_STATUS & NEW_DATE),
         requests_done=Count("id", filter=~NEW_STATUS & Q(after__has_key="cancellation_requested_at")),
         only_tokens=Count("id", filter=Q(after={})),
         rescues=Count("id", filter=RESCUE),
         rescues_without_token=Count("id", filter=_RESCUED_WITHOUT_TOKEN),
     )
-    return Summary(transitions=sorted(moves), **counts)
+    news = upload.reported.aggregate(
+        proven=Count("id", filter=Q(charge_news=ChargeNews.PROVEN)),
+        retried=Count("id", filter=Q(charge_news=ChargeNews.FAILED, status=Status.CURRENT)),
+        held=Count("id", filter=Q(charge_news=ChargeNews.FAILED, status=Status.HOLD)),
+        suspended=Count("id", filter=Q(charge_news=ChargeNews.NOTHING)),
+        ended=Count("id", filter=Q(charge_news=ChargeNews.ENDED)),
+    )
+    return Summary(transitions=sorted(moves), **counts, **news)
 
 
-# Moments in ISO's format and UTC are in the order of their texts.
-_EARLIER = Q(new_date__lt=F("old_date"))
-_LATER = Q(new_date__gte=F("old_date")) | Q(old_date__isnull=True)
 # An agreement that was never paid, as far as we know, has no token yet.
 _RESCUED_WITHOUT_TOKEN = RESCUE & Q(after__status__in=ALIVE, takes_token=False)
 
 
 def _as_text(changes: QuerySet[ReportedStatus]) -> QuerySet[Any]:
-    """With status and date of before and after as columns; null where they do not change."""
-    return changes.annotate(
-        old_status=KT("before__status"), new_status=KT("after__status"),
-        old_date=KT("before__paid_through"), new_date=KT("after__paid_through"),
-    )
+    """With the status of before and after as columns; null where it does not change."""
+    return changes.annotate(old_status=KT("before__status"), new_status=KT("after__status"))
 
 
 def warnings_about(upload: StatusUpload, *, now: datetime) -> list[str]:
@@ -113,10 +122,10 @@ def _about_the_file(upload: StatusUpload, now: datetime) -> Iterable[str]:
         yield f"This report is old: it says that it was made on {upload.made_on}."
     elif upload.made_on is not None and upload.made_on > today + A_DAY:
         yield f"This report says that it was made on {upload.made_on}, which is yet to come. Is it the right file?"
-    elif upload.made_on is not None and upload.made_on < today.replace(day=1):
+    if upload.ignored_dates:
         yield (
-            f"This report was made on {upload.made_on}, before this month's charges; what it calls Current would "
-            "count as paid through this month all the same."
+            f"{_count(upload.ignored_dates, 'date')} of next charges cannot be read. What is paid for is computed "
+            "instead."
         )
 
 
@@ -145,11 +154,12 @@ def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
             f"{_count(count, 'subscription')} would be one of several that a customer pays for: {_named(second)}. "
             "Confirming opens a task for each customer: all but one are to be cancelled and refunded."
         )
-    earlier = changes.filter(_EARLIER)
-    if count := earlier.count():
+    yield from _about_endings(upload)
+    odd_dates = upload.reported.filter(ignores_date=True)
+    if count := odd_dates.count():
         yield (
-            f"{_count(count, 'subscription')} would be paid through an earlier date than now, for example "
-            f"{_named(earlier)}. Was the date corrected by hand?"
+            f"{_count(count, 'date')} of next charges cannot be right: {_named(odd_dates)}. What is paid for is "
+            "computed instead."
         )
     if count := changes.filter(_RESCUED_WITHOUT_TOKEN).count():
         spoilt = (
@@ -167,6 +177,31 @@ def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
         )
 
 
+def _about_endings(upload: StatusUpload) -> Iterable[str]:
+    """Warn where what is paid for is not known for sure, before customers lose what they may have paid."""
+    ending = upload.reported.filter(after__status=Status.CANCELED).annotate(
+        proof=Coalesce(KT("after__coverage_proof"), "agreement__coverage_proof", output_field=TextField()),
+        until=Coalesce(
+            Cast(KT("after__covered_until"), DateTimeField()), "agreement__covered_until",
+            output_field=DateTimeField(),
+        ),
+    )
+    unproven = ending.filter(proof=Proof.UNPROVEN)
+    if count := unproven.count():
+        yield (
+            f"{_count(count, 'subscription')} would end on about the day of a charge: {_named(unproven)}. Whether "
+            "that charge was made is not known, so it counts as made. Confirming opens a task for each: look in "
+            "the Business Center."
+        )
+    lapsed = ending.filter(until__lt=midnight(upload.as_of)).exclude(proof=Proof.STAFF)
+    if count := lapsed.count():
+        yield (
+            f"{_count(count, 'subscription')} would end at once, because no report has shown the last charge: "
+            f"{_named(lapsed)}. If the Business Center shows that it was made, correct the date until which "
+            "the subscription is paid for."
+        )
+
+
 def _about_what_stands(upload: StatusUpload, now: datetime) -> Iterable[str]:
     standing = SubscriptionAgreement.objects.standing(now).order_by()
     count = standing.count()
@@ -178,7 +213,7 @@ def _about_what_stands(upload: StatusUpload, now: datetime) -> Iterable[str]:
     missing = standing.exclude(Exists(reported)).count()
     if missing and upload.matched_count:
         yield (
-            f"{missing:,} of {ours} {'is' if missing == 1 else 'are'} not in this report. Was the list in the "
+            f"{missing:,} of {ours} {_is_are(missing)} not in this report. Was the list in the "
             "Business Center filtered?"
         )
     open_cancellation = StaffTask.objects.filter(
@@ -198,6 +233,10 @@ def _named(rows: QuerySet[ReportedStatus]) -> str:
     """The reference numbers of some rows, not too many."""
     named = rows.order_by("agreement__reference_number").values_list("agreement__reference_number", flat=True)
     return ", ".join(named[:EXAMPLES])
+
+
+def _is_are(number: int) -> str:
+    return "is" if number == 1 else "are"
 
 
 def _count(number: int, thing: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from django.utils import timezone
 
+from perma_payments.billing.coverage import midnight
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.checkout import transaction_type
@@ -29,8 +30,9 @@ def agreement(customer: Customer = REGISTRAR, **changes: Any) -> SubscriptionAgr
 
 
 def standing_agreement(customer: Customer = REGISTRAR, **changes: Any) -> SubscriptionAgreement:
-    """A Current monthly agreement with its terms and token, paid through the end of the month."""
+    """A Current monthly agreement with its terms and token, paid for until its first charge in nine days."""
     now = timezone.now()
+    start = (now + timedelta(days=9)).date()
     return agreement(customer, **{
         "status": "Current",
         "payment_token": TOKEN,
@@ -38,7 +40,9 @@ def standing_agreement(customer: Customer = REGISTRAR, **changes: Any) -> Subscr
         "current_frequency": "monthly",
         "current_link_limit": "100",
         "current_link_limit_effective_timestamp": now,
-        "paid_through": now + timedelta(days=9),
+        "schedule_start": start,
+        "covered_until": midnight(start),
+        "coverage_proof": "checkout",
         **changes,
     })
 

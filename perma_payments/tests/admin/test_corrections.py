@@ -54,17 +54,17 @@ def test_a_subscription_is_corrected_after_a_look_at_what_perma_will_see(log_in)
     url = f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/"
     assert "../correct/" in staff.get(url.replace("correct", "change")).content.decode()
 
-    look = submit(staff, staff.get(url), status="Hold", paid_through="2031-12-31", reason="The bank called.")
+    look = submit(staff, staff.get(url), status="Hold", covered_until="2031-12-31", reason="The bank called.")
     said = words(look)
-    assert "Status Hold Paid through 2031-12-31 Reason The bank called." in said
+    assert "Status Hold Paid for until 2031-12-31 Reason The bank called." in said
     assert "What Perma.cc and staff will see of Registrar 7 Now After the correction" in said
-    assert "Status Current Hold" in said and "2031-12-31 23:59 UTC" in said
+    assert "Status Current Hold" in said and "2031-12-31 00:00 UTC" in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
     assert "Corrected." in words(submit(staff, look, "confirm"))
     agreement.refresh_from_db()
-    assert (agreement.status, agreement.paid_through.year) == ("Hold", 2031)
+    assert (agreement.status, agreement.covered_until.year) == ("Hold", 2031)
 
 
 def test_the_look_shows_which_tasks_would_end_and_which_would_open(log_in):
@@ -141,7 +141,7 @@ def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_
 @pytest.mark.parametrize(("change", "sentence"), [
     ({"reason": ""}, "This field is required."),
     ({"status": "Active"}, "Select a valid choice."),
-    ({"paid_through": "soon"}, "Enter a valid date."),
+    ({"covered_until": "soon"}, "Enter a valid date."),
     ({"seen": "never"}, "Please open this page anew."),
     ({"seen": ""}, "This field is required."),
 ])

@@ -152,11 +152,11 @@ def test_lists_name_the_customer_and_say_that_moments_are_in_utc(admin_client, r
     page = admin_client.get("/admin/perma_payments/subscriptionagreement/")
 
     assert ">Registrar 7<" in page.content.decode()
-    assert f"{rows['subscriptionagreement'][0].paid_through:%Y-%m-%d %H:%M} UTC" in page.content.decode()
+    assert f"{rows['subscriptionagreement'][0].covered_until:%Y-%m-%d %H:%M} UTC" in page.content.decode()
 
 
 def test_moments_are_written_in_one_way_everywhere(admin_client):
-    agreement = ledger.standing_agreement(paid_through=datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC))
+    agreement = ledger.standing_agreement(covered_until=datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC))
     page = admin_client.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/change/").content.decode()
 
     assert "2026-03-31 23:59:59" in page and "March" not in page

@@ -116,7 +116,7 @@ def test_subscriptions_are_counted_by_status_and_type_if_they_stand():
     ledger.standing_agreement(INDIVIDUAL)
     ledger.standing_agreement(Customer(REGISTRAR.type, 8), status="Hold")
     ledger.standing_agreement(Customer(REGISTRAR.type, 9), status="Canceled")
-    ledger.standing_agreement(Customer(REGISTRAR.type, 10), status="Canceled", paid_through=timezone.now())
+    ledger.standing_agreement(Customer(REGISTRAR.type, 10), status="Canceled", covered_until=timezone.now())
     ledger.standing_agreement(Customer(REGISTRAR.type, 11), status="Superseded")
     ledger.agreement()
     counted = overview.subscriptions(now=timezone.now() + timedelta(seconds=1))
@@ -214,7 +214,7 @@ def history(agreement: SubscriptionAgreement, *spans: tuple[datetime, str, datet
         for since, status, paid_through in spans:
             event = events.objects.create(
                 pgh_obj=agreement, pgh_label="update", id=agreement.pk, customer_type="Registrar", customer_pk=7,
-                status=status, reference_number=agreement.reference_number, paid_through=paid_through,
+                status=status, reference_number=agreement.reference_number, covered_until=paid_through,
             )
             events.objects.filter(pk=event.pk).update(pgh_created_at=since)
         cursor.execute("ALTER TABLE perma_payments_subscriptionagreementevent ENABLE TRIGGER USER")

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from perma_payments.billing.coverage import ChargeNews
 from perma_payments.billing.statuses import Status
 from perma_payments.cybersource import status_report
 from perma_payments.cybersource.status_report import Duplicate, Problem, Row, UnreadableReport, read_report
@@ -47,6 +48,14 @@ def read(*rows, **how):
     return read_report(report(*rows, **how))
 
 
+NEWS = {Status.CURRENT: ChargeNews.PROVEN, Status.HOLD: ChargeNews.FAILED}
+
+
+def kept(line, reference_number, status, subscription_id):
+    """What is kept of a row whose status has its usual name."""
+    return Row(line, reference_number, status, NEWS.get(status, ChargeNews.ENDED), subscription_id)
+
+
 def statuses(found):
     return {each.reference_number: each.status for each in found.rows}
 
@@ -73,8 +82,8 @@ def problem_of(*cells, **how):
 def test_the_published_fixture_is_read():
     found = read_report(PUBLISHED.encode())
     assert found.rows == [
-        Row(6, "ORDER-1001", Status.CURRENT, "7408214003316000001234"),
-        Row(7, "ORDER-1002", Status.CANCELED, "7408214003316000005678"),
+        kept(6, "ORDER-1001", Status.CURRENT, "7408214003316000001234"),
+        kept(7, "ORDER-1002", Status.CANCELED, "7408214003316000005678"),
     ]
     assert (found.problems, found.duplicates, found.unknown_statuses, found.spoilt_ids) == ([], [], {}, 0)
     assert found.row_count == 2
@@ -83,7 +92,7 @@ def test_the_published_fixture_is_read():
 
 def test_a_report_needs_no_more_than_two_columns():
     found = read(["PERMA-1234-5678", "HOLD"], header=["Merchant Reference Code", "Status"])
-    assert found.rows == [Row(FIRST_LINE, "PERMA-1234-5678", Status.HOLD, "")]
+    assert found.rows == [kept(FIRST_LINE, "PERMA-1234-5678", Status.HOLD, "")]
 
 
 def test_a_header_alone_is_an_empty_report():
@@ -140,7 +149,7 @@ def test_a_filter_repeated_above_the_header_is_not_the_header():
 ])
 def test_columns_are_found_by_any_of_their_names(reference, status, subscription_id):
     found = read(row(), header=[subscription_id, reference, "Customer Name", status, "Next Date"])
-    assert found.rows == [Row(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
+    assert found.rows == [kept(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
 
 
 @pytest.mark.parametrize("last", ["Last Status", "last_subscription_status", "LastSubscriptionStatus"])
@@ -195,7 +204,7 @@ def test_delimiters_line_ends_and_encodings_are_found_out(delimiter, end, mark, 
     rows = [row(name=f'"Müller{delimiter} É."'), row("PERMA-0000-0002", "HOLD", SECOND)]
     found = read_report(mark + report(*rows, delimiter=delimiter, end=end, encoding=encoding))
     assert found.rows == [
-        Row(6, "PERMA-1234-5678", Status.CURRENT, FIRST), Row(7, "PERMA-0000-0002", Status.HOLD, SECOND),
+        kept(6, "PERMA-1234-5678", Status.CURRENT, FIRST), kept(7, "PERMA-0000-0002", Status.HOLD, SECOND),
     ]
     assert found.problems == []
 
@@ -206,7 +215,7 @@ def test_delimiters_line_ends_and_encodings_are_found_out(delimiter, end, mark, 
 ])
 def test_wrappers_and_blanks_come_off(written):
     cells = [written.format(FIRST), written.format("PERMA-1234-5678"), "x", written.format("CURRENT"), "y"]
-    assert read(cells).rows == [Row(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
+    assert read(cells).rows == [kept(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
 
 
 @pytest.mark.parametrize("name", [
@@ -410,7 +419,7 @@ def test_of_several_rows_the_living_one_counts(living, other, living_comes_first
     rows = [row(status=living, subscription_id=FIRST), row(status=other, subscription_id=SECOND)]
     found = read(*rows if living_comes_first else rows[::-1])
     line = FIRST_LINE if living_comes_first else FIRST_LINE + 1
-    assert found.rows == [Row(line, "PERMA-1234-5678", living, FIRST)]
+    assert found.rows == [kept(line, "PERMA-1234-5678", living, FIRST)]
     assert found.duplicates == [Duplicate(
         "PERMA-1234-5678", (FIRST_LINE, FIRST_LINE + 1),
         (living, other) if living_comes_first else (other, living), living,
@@ -419,12 +428,12 @@ def test_of_several_rows_the_living_one_counts(living, other, living_comes_first
 
 
 def test_every_status_of_a_report_has_its_place_among_several():
-    assert set(status_report.LIVING_FIRST) == set(status_report.STATUSES.values())
+    assert set(status_report.LIVING_FIRST) == {status for status, _ in status_report.STATUSES.values()}
 
 
 def test_identical_rows_are_duplicates():
     found = read(row(), row(), row())
-    assert found.rows == [Row(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
+    assert found.rows == [kept(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
     assert found.duplicates == [Duplicate("PERMA-1234-5678", (6, 7, 8), (Status.CURRENT,) * 3, Status.CURRENT)]
 
 
@@ -438,12 +447,12 @@ def test_rows_and_duplicates_are_in_the_order_of_lines():
 
 def test_of_two_living_subscriptions_neither_id_is_taken():
     found = read(row(subscription_id=FIRST), row(subscription_id=SECOND), row(status="SUPERSEDED"))
-    assert found.rows == [Row(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, "")]
+    assert found.rows == [kept(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, "")]
 
 
 def test_a_row_without_an_id_takes_that_of_its_equal():
     found = read(row(subscription_id=""), row(subscription_id=FIRST))
-    assert found.rows == [Row(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
+    assert found.rows == [kept(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
 
 
 @pytest.mark.parametrize("unread", [
@@ -696,7 +705,7 @@ def written_reports(draw):
             lines.append(draw(st.sampled_from(["", delimiter * 4])))
             number += 1
         line = delimiter.join(spaces + quoted(cell, delimiter, quote_all) + spaces for cell in cells)
-        rows.append(Row(number + 1, reference, status, subscription_id))
+        rows.append(kept(number + 1, reference, status, subscription_id))
         number += len((line + end).replace("\r\n", "\n").replace("\r", "\n").split("\n")) - 1
         lines.append(line)
     if draw(st.booleans()):
@@ -711,3 +720,52 @@ def test_what_was_written_is_read(written):
     found = read_report(data)
     assert found.rows == rows
     assert (found.problems, found.duplicates, found.row_count) == ([], [], len(rows))
+
+
+# --- Charges ------------------------------------------------------------------------------------------
+
+@pytest.mark.parametrize("name, status, news", [
+    ("CURRENT", "Current", "proven"), ("Active", "Current", "proven"), ("RETRY", "Current", "failed"),
+    ("HOLD", "Hold", "failed"), ("On Hold", "Hold", "failed"), ("Delinquent", "Hold", "failed"),
+    ("Suspended", "Hold", "nothing new"), ("CANCELED", "Canceled", "ended"), ("Cancelled", "Canceled", "ended"),
+    ("COMPLETED", "Completed", "ended"), ("SUPERSEDED", "Superseded", "ended"),
+])
+def test_each_status_says_something_about_charges(name, status, news):
+    (found,) = read(row(status=name)).rows
+    assert (found.status, found.charge_news) == (status, news)
+
+
+@pytest.mark.parametrize("first, second", [("CURRENT", "RETRY"), ("RETRY", "CURRENT")])
+def test_of_two_living_rows_the_one_that_proves_a_charge_counts(first, second):
+    assert read(row(status=first), row(status=second)).rows[0].charge_news == "proven"
+
+
+DATED = [*HEADER[:-1], "Next Scheduled Date"]
+
+
+def dated(text, status="CURRENT"):
+    return [*row(status=status)[:-1], text]
+
+
+@pytest.mark.parametrize("text", [
+    "2026-12-13", "20261213", "2026-12-13 18:43:28.0", "2026-12-13T18:43:28+08:00", " 2026-12-13 ",
+])
+def test_the_date_of_the_next_charge_is_read(text):
+    found = read(dated(text), header=DATED)
+    assert (found.rows[0].next_charge_on, found.spoilt_dates) == (date(2026, 12, 13), 0)
+
+
+@pytest.mark.parametrize("text", ["12/13/2026", "2026-02-30", "soon", "46369"])
+def test_a_date_that_cannot_be_read_is_counted_and_left_out(text):
+    found = read(dated(text), header=DATED)
+    assert (found.rows[0].next_charge_on, found.spoilt_dates, found.problems) == (None, 1, [])
+
+
+@pytest.mark.parametrize("status", ["RETRY", "HOLD", "CANCELED"])
+def test_only_a_row_that_proves_a_charge_has_a_next_date(status):
+    found = read(dated("2026-12-13", status), header=DATED)
+    assert (found.rows[0].next_charge_on, found.spoilt_dates) == (None, 0)
+
+
+def test_of_two_equal_rows_with_different_dates_neither_date_counts():
+    assert read(dated("2026-12-13"), dated("2026-12-20"), header=DATED).rows[0].next_charge_on is None

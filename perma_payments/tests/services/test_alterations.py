@@ -103,7 +103,7 @@ def test_where_a_transaction_type_is_posted_is_a_setting(settings):
 
 @BOTH
 @pytest.mark.parametrize("state", [
-    {"status": "Canceled", "paid_through": NOW + timedelta(days=9)},
+    {"status": "Canceled", "covered_until": NOW + timedelta(days=9)},
     {"status": "Current", "cancellation_requested_at": NOW},
     {"status": "Hold", "cancellation_requested_at": NOW},
     {"status": "Pending"},

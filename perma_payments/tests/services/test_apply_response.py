@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from perma_payments.billing.coverage import midnight
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Outcome, OutgoingTransaction, Response, StaffTask
-from perma_payments.services.apply_response import apply_response
 from perma_payments.services.receive_callback import receive_callback
 
 from .. import cyber_source, ledger
@@ -88,7 +88,7 @@ def test_an_answer_to_change(decision, changes, takes, opened):
     assert tasks() == opened
     assert (after.current_rate, after.current_link_limit) == ((90, "500") if takes else (45, "100"))
     assert (after.current_link_limit_effective_timestamp == NOW) == takes
-    unchanged = ("status", "paid_through", "current_frequency", "payment_token", "cancellation_requested_at")
+    unchanged = ("status", "covered_until", "current_frequency", "payment_token", "cancellation_requested_at")
     assert [getattr(after, name) for name in unchanged] == [getattr(before, name) for name in unchanged]
 
 
@@ -109,7 +109,7 @@ def test_an_answer_to_update(decision, changes, takes, opened):
     after = fresh(outgoing.agreement)
     assert tasks() == opened
     assert after.payment_token == ("9999" if takes else ledger.TOKEN)
-    unchanged = ("status", "paid_through", "current_rate", "current_link_limit")
+    unchanged = ("status", "covered_until", "current_rate", "current_link_limit")
     assert [getattr(after, name) for name in unchanged] == [getattr(before, name) for name in unchanged]
 
 
@@ -143,7 +143,8 @@ def test_an_accepted_subscription_has_the_terms_that_were_asked_for():
     assert agreement.current_frequency == "monthly"
     assert agreement.current_link_limit == "100"
     assert agreement.current_link_limit_effective_timestamp == outgoing.link_limit_effective_timestamp
-    assert agreement.paid_through == datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
+    assert agreement.schedule_start == outgoing.recurring_start_date
+    assert agreement.coverage == (midnight(outgoing.recurring_start_date), "checkout")
     assert agreement.payment_token == response.transaction_id
     # A key to money is kept in one place.
     assert response.payment_token == ""
@@ -180,18 +181,6 @@ def test_a_hexadecimal_token_is_as_good_as_any():
 
     assert fresh(outgoing.agreement).payment_token == "ABCDEF0123456789ABCDEF0123456789"
     assert tasks() == []
-
-
-def test_the_date_depends_on_when_the_response_came_not_on_when_it_is_applied():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    response = answer(outgoing, "MAYBE", now=datetime(2026, 11, 30, 23, 59, tzinfo=UTC))
-    accepted = Response.objects.create(**{
-        **{field.name: getattr(response, field.name) for field in Response._meta.fields if field.name != "id"},
-        "decision": "ACCEPT", "fingerprint": b"another", "applied_at": None, "outcome": "", "payment_token": "7",
-    })
-    apply_response(accepted.pk, now=datetime(2026, 12, 3, tzinfo=UTC))
-
-    assert fresh(outgoing.agreement).paid_through == datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -240,7 +229,7 @@ def test_no_answer_to_a_checkout_moves_a_status_that_a_report_has_set(status, de
     answer(ledger.outgoing(Kind.SUBSCRIBE, agreement), decision)
 
     after = fresh(agreement)
-    assert (after.status, after.paid_through) == (status, agreement.paid_through)
+    assert (after.status, after.covered_until) == (status, agreement.covered_until)
 
 
 def test_an_agreement_that_a_report_made_current_still_takes_its_token_and_keeps_its_terms():
@@ -354,7 +343,7 @@ def test_a_second_paid_subscription_is_current_and_a_person_is_told():
 
 @pytest.mark.parametrize("other", [
     {"status": "Pending"},
-    {"status": "Canceled", "paid_through": NOW - timedelta(days=1)},
+    {"status": "Canceled", "covered_until": NOW - timedelta(days=1)},
     {"customer": Customer(REGISTRAR.type, 8)},
 ])
 def test_a_subscription_beside_one_that_does_not_stand_is_nothing_special(other):
@@ -366,7 +355,7 @@ def test_a_subscription_beside_one_that_does_not_stand_is_nothing_special(other)
 
 @pytest.mark.parametrize("kind", [Kind.CHANGE, Kind.UPDATE])
 @pytest.mark.parametrize("ended", [
-    {"status": "Canceled", "paid_through": NOW - timedelta(seconds=1)},
+    {"status": "Canceled", "covered_until": NOW - timedelta(seconds=1)},
     {"status": "Completed"},
     {"status": "Superseded"},
     {"status": "Rejected"},
@@ -381,7 +370,7 @@ def test_an_accept_for_a_subscription_that_no_longer_stands_takes_no_effect(kind
 
 @pytest.mark.parametrize("standing", [
     {"status": "Hold"}, {"status": "Current", "cancellation_requested_at": NOW},
-    {"status": "Canceled", "paid_through": NOW},
+    {"status": "Canceled", "covered_until": NOW},
 ])
 def test_a_change_of_a_subscription_that_stands_in_any_way_takes_effect(standing):
     agreement = ledger.standing_agreement(**standing)
@@ -406,7 +395,7 @@ def test_an_answer_about_another_order_takes_no_effect(kind, decision, differenc
 
 @pytest.mark.parametrize("kind", [Kind.SUBSCRIBE, Kind.CHANGE, Kind.PURCHASE])
 @pytest.mark.parametrize("difference", [
-    {"req_amount": "0.01"}, {"req_amount": "1e2"}, {"req_amount": "-1"}, {"req_amount": "9" * 40},
+    {"req_amount": "0.01"}, {"req_amount": "1500"},
     {"req_amount": ...}, {"req_amount": ""}, {"req_currency": "EUR"}, {"req_currency": ...},
 ])
 def test_an_accept_of_another_amount_or_currency_takes_no_effect(kind, difference):
@@ -415,6 +404,33 @@ def test_an_accept_of_another_amount_or_currency_takes_no_effect(kind, differenc
 
     assert tasks() == ["not what was signed"]
     assert fresh(outgoing.subject).updated_at == outgoing.subject.updated_at
+
+
+@pytest.mark.parametrize("kind", [Kind.SUBSCRIBE, Kind.CHANGE, Kind.PURCHASE])
+@pytest.mark.parametrize("decision", ["ACCEPT", "REVIEW"])
+@pytest.mark.parametrize("amounts", [
+    {"auth_amount": "1,000.00"}, {"auth_amount": "15.00 "}, {"auth_amount": "-1"}, {"req_amount": "1,000.00"},
+    {"req_amount": " 15.00"}, {"req_amount": "1e2"}, {"req_amount": "9" * 40},
+])
+def test_an_amount_that_cannot_be_read_takes_no_effect_and_has_its_own_task(kind, decision, amounts):
+    outgoing = ledger.outgoing(kind)
+    answer(outgoing, decision, **amounts)
+
+    assert tasks() == ["unreadable amount"]
+    assert fresh(outgoing.subject).updated_at == outgoing.subject.updated_at
+
+
+def test_a_partial_approval_is_one_also_where_an_amount_cannot_be_read():
+    answer(ledger.outgoing(Kind.PURCHASE), reason_code="110", auth_amount="1,000.00")
+
+    assert tasks() == ["partly paid"]
+
+
+def test_a_declined_payment_is_declined_also_where_its_amount_cannot_be_read():
+    outgoing = ledger.outgoing(Kind.PURCHASE)
+    answer(outgoing, "DECLINE", req_amount="1,000.00")
+
+    assert (fresh(outgoing.purchase).status, tasks()) == ("Refused", [])
 
 
 def test_amounts_are_compared_as_numbers():

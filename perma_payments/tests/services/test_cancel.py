@@ -63,7 +63,7 @@ def test_a_second_request_changes_nothing_and_sends_nothing(mailbox, same_messag
 
 
 @pytest.mark.parametrize("state", [
-    {"status": "Canceled", "paid_through": NOW + timedelta(days=9)},
+    {"status": "Canceled", "covered_until": NOW + timedelta(days=9)},
     {"status": "Pending"}, {"status": "Superseded"},
 ])
 def test_what_has_ended_cannot_be_cancelled(mailbox, state):

@@ -52,7 +52,7 @@ def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
     correct_agreement(agreement.pk, Status.HOLD, LATER, by=staff, reason="The bank called.", now=NOW)
 
     agreement.refresh_from_db()
-    assert (agreement.status, agreement.paid_through) == ("Hold", LATER)
+    assert (agreement.status, agreement.covered_until) == ("Hold", LATER)
     assert agreement.events.order_by("pgh_id").last().pgh_context == {
         "source": "staff", "user": staff.pk, "reason": "The bank called.",
     }
@@ -78,12 +78,12 @@ def test_what_perma_would_be_told_is_what_it_is_told_and_nothing_is_left_of_the_
     assert outlook.subscription.rate == Decimal("45.00")
 
 
-@pytest.mark.parametrize(("status", "paid_through"), [
-    (Status.COMPLETED, LATER), (Status.CANCELED, NOW - timedelta(seconds=1)), (Status.CANCELED, None),
+@pytest.mark.parametrize(("status", "covered_until"), [
+    (Status.COMPLETED, LATER), (Status.CANCELED, NOW - timedelta(seconds=1)),
 ])
-def test_what_would_not_stand_would_not_be_told(staff, status, paid_through):
+def test_what_would_not_stand_would_not_be_told(staff, status, covered_until):
     agreement = ledger.standing_agreement()
-    correction = partial(correct_agreement, agreement.pk, status, paid_through, by=staff, reason="x", now=NOW)
+    correction = partial(correct_agreement, agreement.pk, status, covered_until, by=staff, reason="x", now=NOW)
 
     assert told_after(correction, REGISTRAR, now=NOW).subscription is None
 
@@ -155,7 +155,7 @@ def test_a_correction_that_changes_nothing_is_refused(staff):
     agreement = ledger.standing_agreement()
 
     with pytest.raises(CannotCorrect, match="already"):
-        correct_agreement(agreement.pk, Status.CURRENT, agreement.paid_through, by=staff, reason="x", now=NOW)
+        correct_agreement(agreement.pk, Status.CURRENT, agreement.covered_until, by=staff, reason="x", now=NOW)
 
 
 def test_a_purchase_is_marked_as_credited_and_offered_again(staff):
@@ -188,7 +188,7 @@ def test_an_unplaced_response_is_placed_and_applied_as_if_it_had_come_so(staff):
     place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="Found it.", now=later)
 
     told = standing_subscription(REGISTRAR, now=later)
-    assert (told.status, told.paid_through.day) == ("Current", 30)
+    assert (told.status, told.paid_through.day) == ("Current", outgoing.recurring_start_date.day)
     response.refresh_from_db()
     assert (response.outgoing, response.outcome, response.applied_at) == (outgoing, "took effect", later)
     (task,) = StaffTask.objects.all()

@@ -136,9 +136,9 @@ def test_a_nonce_that_another_customer_used_begins_nothing():
 @pytest.mark.parametrize("standing", [
     {"status": "Current"},
     {"status": "Current", "cancellation_requested_at": NOW},
-    {"status": "Current", "paid_through": NOW - timedelta(days=1)},
-    {"status": "Hold", "paid_through": None},
-    {"status": "Canceled", "paid_through": NOW + timedelta(seconds=1)},
+    {"status": "Current", "covered_until": NOW - timedelta(days=1)},
+    {"status": "Hold", "covered_until": NOW - timedelta(days=1)},
+    {"status": "Canceled", "covered_until": NOW + timedelta(seconds=1)},
 ])
 def test_a_customer_with_a_standing_subscription_is_sent_nowhere(standing):
     ledger.standing_agreement(**standing)
@@ -154,8 +154,7 @@ def test_a_customer_with_a_standing_subscription_is_sent_nowhere(standing):
     {"status": "Aborted"},
     {"status": "Completed"},
     {"status": "Superseded"},
-    {"status": "Canceled", "paid_through": NOW - timedelta(seconds=1)},
-    {"status": "Canceled", "paid_through": None},
+    {"status": "Canceled", "covered_until": NOW - timedelta(seconds=1)},
 ])
 def test_a_customer_whose_subscription_has_ended_may_begin_anew(ended):
     ledger.standing_agreement(**ended)

@@ -9,7 +9,9 @@ from django.contrib.auth.models import User
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.status_report import UnreadableReport
-from perma_payments.models import ReportedStatus, StaffTask, StatusUpload, SubscriptionAgreement
+from perma_payments.models import (
+    OutgoingTransaction, ReportedStatus, StaffTask, StatusUpload, SubscriptionAgreement,
+)
 from perma_payments.services import staff_tasks, upload_statuses
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.report_status import standing_subscription
@@ -23,7 +25,8 @@ from ..ledger import REGISTRAR
 pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 12, 2, 12, tzinfo=UTC)
-END_OF_MONTH = datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC)
+# The subscriptions of these tests are charged on the 13th, and were last charged in November.
+LAST_CHARGE, NEXT_CHARGE = datetime(2026, 11, 13, tzinfo=UTC), datetime(2026, 12, 13, tzinfo=UTC)
 HEADER = "Subscription ID,Merchant Reference Code,Customer Name,Amount,Currency,Status"
 
 
@@ -40,7 +43,14 @@ def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = "7408214
 
 
 def standing(pk: int = 7, **changes: Any) -> SubscriptionAgreement:
-    return ledger.standing_agreement(Customer(REGISTRAR.type, pk), **changes)
+    return ledger.standing_agreement(Customer(REGISTRAR.type, pk), **{
+        "schedule_start": LAST_CHARGE.date(), "covered_until": NEXT_CHARGE, "coverage_proof": "report", **changes,
+    })
+
+
+def checkout(agreement: SubscriptionAgreement) -> OutgoingTransaction:
+    """The checkout of a subscription that is to be charged from the 13th on."""
+    return ledger.outgoing(Kind.SUBSCRIBE, agreement, recurring_start_date=NEXT_CHARGE.date())
 
 
 def confirm(upload_id: int, **arguments: Any) -> StatusUpload:
@@ -136,21 +146,12 @@ def test_ids_of_a_preview_that_nobody_confirmed_are_forgotten_after_a_day(staff)
 @pytest.mark.parametrize("reported", ["Current", "Hold", "Canceled", "Completed", "Superseded"])
 @pytest.mark.parametrize("held", ["Current", "Hold", "Canceled", "Completed", "Superseded"])
 def test_a_report_sets_every_status_and_only_current_moves_the_date(staff, held, reported):
-    paid_through = datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC)
-    agreement = standing(status=held, paid_through=paid_through)
+    agreement = standing(status=held, covered_until=LAST_CHARGE)
     apply(report((agreement, reported.upper())), staff)
 
     after = state(agreement)
     assert after["status"] == reported
-    assert after["paid_through"] == (END_OF_MONTH if reported == "Current" else paid_through)
-
-
-def test_a_current_monthly_subscription_is_paid_for_one_more_month(staff):
-    agreement = standing(paid_through=datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC))
-    upload = apply(report((agreement, "CURRENT")), staff)
-
-    assert standing_subscription(REGISTRAR, now=NOW).paid_through == END_OF_MONTH
-    assert [list(change["after"]) for change in changes(upload)] == [["paid_through"]]
+    assert after["covered_until"] == (NEXT_CHARGE if reported == "Current" else LAST_CHARGE)
 
 
 def test_the_same_file_twice_changes_nothing_the_second_time(staff):
@@ -198,14 +199,12 @@ def test_a_preview_of_more_than_a_day_ago_cannot_be_confirmed(staff):
     confirm(upload.pk, by=staff, leave_out=False, now=NOW + timedelta(days=1))
 
 
-def test_a_preview_of_last_month_is_worked_out_anew_before_it_is_confirmed(staff):
-    upload = preview(report((standing(), "CURRENT")), by=staff, now=datetime(2026, 12, 31, 23, 59, tzinfo=UTC))
-    new_year = datetime(2027, 1, 1, 0, 1, tzinfo=UTC)
+def test_a_report_proves_the_charges_before_it_was_made_whenever_it_is_confirmed(staff):
+    agreement = standing(covered_until=LAST_CHARGE)
+    upload = preview(report((agreement, "CURRENT")), by=staff, now=datetime(2026, 12, 13, 23, tzinfo=UTC))
+    confirm(upload.pk, by=staff, leave_out=False, now=datetime(2026, 12, 14, 9, tzinfo=UTC))
 
-    with pytest.raises(DataHasMoved):
-        confirm(upload.pk, by=staff, leave_out=False, now=new_year)
-    confirm(upload.pk, by=staff, leave_out=False, now=new_year)
-    assert standing_subscription(REGISTRAR, now=new_year).paid_through.month == 1
+    assert state(agreement)["covered_until"] == NEXT_CHARGE
 
 
 def test_what_was_worked_out_anew_is_counted_and_warned_of_anew(staff):
@@ -237,7 +236,7 @@ def test_what_was_worked_out_anew_is_confirmed_only_by_who_has_looked_at_it(staf
 
 
 def test_a_report_cannot_be_confirmed_after_a_later_one(staff):
-    agreement = standing(paid_through=END_OF_MONTH)
+    agreement = standing()
     early = preview(report((agreement, "HOLD")), by=staff, now=NOW)
     late = preview(report((agreement, "CURRENT")), by=staff, now=NOW + timedelta(minutes=1))
     confirm(late.pk, by=staff, leave_out=False, now=NOW + timedelta(minutes=2))
@@ -255,7 +254,7 @@ def test_an_upload_is_confirmed_once(staff):
 
 
 @pytest.mark.parametrize("moved", [
-    {"status": "Canceled"}, {"status": "Hold"}, {"paid_through": END_OF_MONTH, "status": "Completed"},
+    {"status": "Canceled"}, {"status": "Hold"}, {"covered_until": LAST_CHARGE, "status": "Completed"},
 ])
 def test_nothing_is_applied_if_the_ledger_has_moved_since_the_preview(staff, moved):
     touched, other = standing(1), standing(2)
@@ -304,20 +303,20 @@ def test_the_history_names_the_upload_and_who_confirmed_it(staff):
 @pytest.mark.parametrize("unpaid", ["Pending", "Rejected", "Aborted"])
 def test_a_subscription_whose_response_went_astray_is_completed(staff, unpaid):
     agreement = ledger.agreement(status=unpaid)
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    outgoing = checkout(agreement)
     apply(report((agreement, "CURRENT"), token="7408214003316000001234"), staff)
 
     told = standing_subscription(REGISTRAR, now=NOW)
     assert (told.status, told.rate) == ("Current", Decimal("45.00"))
     assert (told.frequency, told.link_limit) == ("monthly", "100")
     assert told.link_limit_effective_timestamp == outgoing.link_limit_effective_timestamp
-    assert told.paid_through == END_OF_MONTH
+    assert told.paid_through == NEXT_CHARGE
     assert state(agreement)["payment_token"] == "7408214003316000001234"
 
 
 def test_a_subscription_that_was_reported_as_ended_before_it_was_ever_paid_is_completed_when_it_lives(staff):
     agreement = ledger.agreement()
-    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    checkout(agreement)
     apply(report((agreement, "COMPLETED")), staff)
     apply(report((agreement, "CURRENT")), staff)
 
@@ -327,7 +326,7 @@ def test_a_subscription_that_was_reported_as_ended_before_it_was_ever_paid_is_co
 @pytest.mark.parametrize("token", ["", "no token", "1" * 40, "7.40821E+21"])
 def test_a_subscription_is_completed_without_a_usable_subscription_id(staff, token):
     agreement = ledger.agreement()
-    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    checkout(agreement)
     apply(report((agreement, "CURRENT"), token=token), staff)
 
     assert (state(agreement)["status"], state(agreement)["payment_token"]) == ("Current", "")
@@ -335,7 +334,7 @@ def test_a_subscription_is_completed_without_a_usable_subscription_id(staff, tok
 
 def test_a_subscription_that_is_completed_without_a_token_is_told_to_staff(staff):
     agreement = ledger.agreement()
-    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    checkout(agreement)
     upload = preview(report((agreement, "CURRENT"), token="7.40821E+21"), by=staff, now=NOW)
     assert any("without a token" in warning and "rounded" in warning for warning in upload.warnings)
     assert upload.reported.get().remarks == ["completed from its checkout", "without a token"]
@@ -349,7 +348,7 @@ def test_a_subscription_that_is_completed_without_a_token_is_told_to_staff(staff
 
 
 def test_a_subscription_that_lacks_its_token_takes_it_from_the_report_and_that_ends_the_task(staff):
-    agreement = standing(payment_token="", paid_through=END_OF_MONTH)
+    agreement = standing(payment_token="")
     task = StaffTask.objects.create(kind="token missing", agreement=agreement)
     before = state(agreement)
     upload = preview(report((agreement, "CURRENT"), token="7408214003316000009999"), by=staff, now=NOW)
@@ -384,7 +383,7 @@ def test_a_token_that_is_there_is_not_replaced(staff):
 def test_a_rescue_that_gives_a_customer_two_subscriptions_is_told_to_staff(staff):
     standing()
     agreement = ledger.agreement()
-    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    checkout(agreement)
     upload = apply(report((agreement, "CURRENT")), staff)
 
     (task,) = StaffTask.objects.all()
@@ -397,7 +396,7 @@ def test_a_rescue_that_gives_a_customer_two_subscriptions_is_told_to_staff(staff
 def test_two_rescues_of_one_customer_are_one_task_about_the_younger(staff):
     older, younger = ledger.agreement(), ledger.agreement()
     for agreement in (older, younger):
-        ledger.outgoing(Kind.SUBSCRIBE, agreement)
+        checkout(agreement)
     upload = preview(report((older, "CURRENT"), (younger, "CURRENT")), by=staff, now=NOW)
     assert any("2 subscriptions would be one of several that a customer pays" in each for each in upload.warnings)
 
@@ -408,7 +407,7 @@ def test_two_rescues_of_one_customer_are_one_task_about_the_younger(staff):
 
 def test_a_subscription_that_replaces_another_in_the_same_report_is_no_second_one(staff):
     old, new = standing(), ledger.agreement()
-    ledger.outgoing(Kind.SUBSCRIBE, new)
+    checkout(new)
     upload = apply(report((old, "SUPERSEDED"), (new, "CURRENT")), staff)
 
     assert not StaffTask.objects.exists()
@@ -444,7 +443,7 @@ def test_a_subscription_without_a_checkout_is_named_and_left_alone(staff):
 def test_undo_puts_everything_back(staff):
     held, current, canceled = standing(1), standing(2), standing(3, cancellation_requested_at=NOW)
     rescued = ledger.agreement(Customer(REGISTRAR.type, 4))
-    ledger.outgoing(Kind.SUBSCRIBE, rescued)
+    checkout(rescued)
     task = StaffTask.objects.create(kind="cancellation", agreement=canceled)
     everyone = [held, current, canceled, rescued]
     before = [state(each) for each in everyone]
@@ -551,7 +550,7 @@ def test_undoing_what_made_a_customer_subscribe_again_is_told_to_staff(staff):
 
 def test_a_late_response_after_a_rescue_brings_the_token_and_keeps_the_upload_from_being_undone(staff):
     agreement = ledger.agreement()
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    outgoing = checkout(agreement)
     upload = apply(report((agreement, "CURRENT"), token=""), staff)
     fields = cyber_source.response(ledger.form(outgoing))
     receive_callback(b"body", list(fields.items()), now=NOW + timedelta(hours=1))
@@ -583,7 +582,7 @@ def test_a_report_ends_the_cancellation_of_what_was_canceled_by_hand_before(staf
 
 def test_a_subscription_that_ends_unpaid_is_no_rescue_and_takes_no_token(staff):
     agreement = ledger.agreement()
-    ledger.outgoing(Kind.SUBSCRIBE, agreement)
+    checkout(agreement)
     upload = apply(report((agreement, "SUPERSEDED")), staff)
 
     assert [list(change["after"]) for change in changes(upload)] == [["status"]]

@@ -1,0 +1,48 @@
+"""On which days CyberSource charges a subscription: its due dates."""
+from datetime import date, timedelta
+from typing import NamedTuple
+
+from dateutil.relativedelta import relativedelta
+
+from .frequencies import Frequency
+
+_STEPS = {
+    Frequency.WEEKLY: relativedelta(weeks=1),
+    Frequency.BI_WEEKLY: relativedelta(weeks=2),
+    Frequency.QUAD_WEEKLY: relativedelta(weeks=4),
+    Frequency.MONTHLY: relativedelta(months=1),
+    Frequency.QUARTERLY: relativedelta(months=3),
+    Frequency.SEMI_ANNUALLY: relativedelta(months=6),
+    Frequency.ANNUALLY: relativedelta(years=1),
+}
+# CyberSource does not say in which time zone, or at what hour, it charges (cybersource.md §3.2).
+_DAY_OFF = timedelta(days=1)
+
+
+class Schedule(NamedTuple):
+    """How often a subscription is charged, and the date of its first scheduled charge (UTC).
+
+    The due dates are ``start`` plus whole periods, each counted from ``start``: the 31st falls on the last day of
+    a short month, and is the 31st again in the next long one. Semi-monthly means the 1st and the 15th.
+    """
+
+    frequency: Frequency
+    start: date
+
+    def first_due_after(self, day: date) -> date:
+        """The first due date that is later than a day."""
+        if day < self.start:
+            return self.start
+        if self.frequency is Frequency.SEMI_MONTHLY:
+            return day.replace(day=15) if day.day < 15 else day + relativedelta(months=1, day=1)
+        step = _STEPS[self.frequency]
+        # Jump close to the day, taking all months to be long, then walk.
+        count = (day - self.start).days // (366 * step.years + 31 * step.months + 7 * step.weeks)
+        while self.start + step * count <= day:
+            count += 1
+        return self.start + step * count
+
+    def due_around(self, day: date) -> date | None:
+        """The due date that a day is, or is one day away from; None if there is none."""
+        due = self.first_due_after(day - 2 * _DAY_OFF)
+        return due if due <= day + _DAY_OFF else None
