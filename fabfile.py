@@ -116,6 +116,8 @@ def requirements(context: Context) -> None:
     for name in ("requirements", "requirements-dev"):
         code = processes.run(
             "-m", "uv", "pip", "compile", "--universal", "--python-version", "3.11",
+            # Without its extras in the pin, pip before 23.3 takes coverage[toml] for a package that is not pinned.
+            "--no-strip-extras",
             "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header",
             "--quiet", f"{name}.in", "--output-file", f"{name}.txt",
         )
