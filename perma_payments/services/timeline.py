@@ -234,7 +234,7 @@ def _differences(model: Any, before: Any, after: Any) -> Iterator[str]:
         new = getattr(after, column)
         if before is None:
             said = column in ("status", "customer_type", "customer_pk", "reference_number")
-            if new is not None and not said:
+            if new not in (None, "") and not said:
                 yield f"{name}: {_say(new)}"
         elif getattr(before, column) != new:
             yield f"{name}: {_say(getattr(before, column))} → {_say(new)}"
