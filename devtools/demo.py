@@ -67,7 +67,7 @@ class World:
         return f"""
 Perma Payments and its sandbox are running, on {self.database}.
 
-  The sandbox's Perma.cc: a customer's page    {self.sandbox_url}/settings/subscription/
+  The sandbox's Perma.cc: a customer's page    {self.sandbox_url}/settings/usage-plan/
   The sandbox's record of all that was said    {self.sandbox_url}/traffic/
   The sandbox's mailbox: what staff are told   {self.sandbox_url}/mailbox/
   Perma Payments, the staff's side             {self.app_url}/admin/

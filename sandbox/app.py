@@ -71,7 +71,7 @@ def create_app(config: Config, clock: Callable[[], datetime] = _utc_now,
     def harden(response: Response) -> Response:
         response.headers.setdefault(
             'Content-Security-Policy',
-            "default-src 'none'; style-src 'self'; img-src data:; base-uri 'none'; "
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; "
             "frame-ancestors 'none'")
         response.headers.setdefault('X-Content-Type-Options', 'nosniff')
         # Every page shows live state, and the forms on them are good once.

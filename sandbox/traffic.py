@@ -16,12 +16,14 @@ from typing import Any
 #   history-call, acknowledge-call   the same
 #   form           path, fields: [[name, value]], accepted (bool), reason (or null), notes
 #   callback       url, fields: [[name, value]], status (int or null), body, problem (or null)
+#   return         url, fields: [[name, value]]; what the customer's browser may carry there
 PAGE_MESSAGES = 'page-messages'
 STATUS_CALL = 'status-call'
 HISTORY_CALL = 'history-call'
 ACKNOWLEDGE_CALL = 'acknowledge-call'
 FORM = 'form'
 CALLBACK = 'callback'
+RETURN = 'return'
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class Visit:
     @property
     def settings_page(self) -> str:
         """Perma.cc's page of the customer that all these tests are about."""
-        return f"{self.sandbox}/settings/subscription/?customer=Registrar-7"
+        return f"{self.sandbox}/settings/usage-plan/?customer=Registrar-7"
 
     def subscribe(self) -> None:
         """Press a button of Perma.cc's settings page."""
@@ -93,6 +93,7 @@ def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> 
     }}
     settings.CS_BASE_URL = settings.PERMA_URL = sandbox
     settings.PERMA_SUBSCRIPTION_PAGE = f"{sandbox}/settings/subscription/"
+    settings.PERMA_RETURN_PAGE = f"{sandbox}/settings/usage-plan/"
     merchant.cache_clear()
     contexts: list[BrowserContext] = []
 

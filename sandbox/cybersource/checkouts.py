@@ -25,12 +25,14 @@ class Result:
     """How one submission of a checkout ended, and what the merchant answered so far.
 
     `expected` is how many responses are sent in all; `delay` the seconds before the first.
+    `to_carry` is the response that the customer's browser is given.
     """
 
     outcome: Outcome
     expected: int = 0
     delay: int = 0
     answers: list[tuple[str, Answer]] = field(default_factory=list)
+    to_carry: list[tuple[str, str]] = field(default_factory=list)
 
 
 @dataclass

@@ -8,13 +8,13 @@ from datetime import datetime
 from time import sleep
 
 from ..config import Config
-from ..traffic import CALLBACK, TrafficLog
+from ..traffic import CALLBACK, RETURN, TrafficLog
 from .checkouts import Result
 from .delivery import Answer, deliver
 from .form import Order
 from .outcomes import DECLINE, DUPLICATE, Outcome
 from .register import Register
-from .response import Entered, build_response
+from .response import Entered, build_response, carried_by_browser
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,11 +28,16 @@ class DeliveryOptions:
 
 
 class Merchant:
-    """Sends signed responses to Perma Payments and notes each in the traffic log."""
+    """Sends signed responses to Perma Payments and notes each in the traffic log.
+
+    `return_url` is what the profile has as receipt and as cancel page: the customer's browser is
+    given the last response to carry there (cybersource.md §5.1).
+    """
 
     def __init__(self, config: Config, traffic: TrafficLog, register: Register,
                  clock: Callable[[], datetime]) -> None:
         self._url = f'{config.payments_url}/cybersource-callback/'
+        self.return_url = f'{config.payments_url}/return/'
         self._keys = config.cs_keys
         self._traffic = traffic
         self._register = register
@@ -54,11 +59,20 @@ class Merchant:
             # What has happened has happened, even if Perma Payments never hears of it.
             if outcome.is_approval:
                 self._register.note(order, dict(fields))
+        self._give_to_browser(responses[-1][1], order, result)
         if options.delay:
             threading.Thread(
                 target=self._deliver_all, daemon=True, args=(responses, result, options)).start()
         else:
             self._deliver_all(responses, result, options)
+
+    def _give_to_browser(self, fields: list[tuple[str, str]], order: Order,
+                         result: Result) -> None:
+        result.to_carry = carried_by_browser(
+            fields, secret=self._keys[order.access_key], now=self._clock())
+        self._traffic.add(
+            RETURN, f'CyberSource gave the customer\'s browser {result.outcome.decision} to carry',
+            url=self.return_url, fields=[list(pair) for pair in result.to_carry])
 
     def _deliver_all(self, responses: list[tuple[Outcome, list[tuple[str, str]]]], result: Result,
                      options: DeliveryOptions) -> None:

@@ -1,8 +1,9 @@
-"""The signed response to a finished checkout, as the merchant POST URL receives it.
+"""The signed response to a finished checkout, as the merchant POST URL and the return page receive it.
 
 Shapes and orders of fields are those recorded from CyberSource's test system (cybersource.md §4.3),
-formats those of §4.4. A request field comes back as `req_<name>` with its final value. This is the
-server's version: it has a signed `card_type_name`, and an unsigned `merchant_id`.
+formats those of §4.4. A request field comes back as `req_<name>` with its final value. The server's
+version has a signed `card_type_name`, and an unsigned `merchant_id`; the one that the customer's
+browser carries has neither, but an unsigned `utf8`. Each is signed by itself (§5.1).
 """
 from __future__ import annotations
 
@@ -91,6 +92,19 @@ def build_response(order: Order, outcome: Outcome, entered: Entered | None, *, s
     values['signature'] = sign(values, secret)
     values['merchant_id'] = MERCHANT_ID
     return sorted(values.items())
+
+
+def carried_by_browser(server_fields: list[tuple[str, str]], *, secret: str,
+                       now: datetime) -> list[tuple[str, str]]:
+    """The same response as `server_fields`, as the customer's browser is given it, signed at `now`."""
+    values = dict(server_fields)
+    names = values['signed_field_names'].split(',')
+    if 'card_type_name' in names:
+        names.remove('card_type_name')
+    values['signed_field_names'] = ','.join(names)
+    values['signed_date_time'] = now.strftime('%Y-%m-%dT%H:%M:%SZ')
+    values['signature'] = sign(values, secret)
+    return [('utf8', '✓'), *((name, values[name]) for name in [*names, 'signature'])]
 
 
 def _values(order: Order, outcome: Outcome, entered: Entered | None,

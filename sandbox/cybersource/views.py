@@ -30,7 +30,7 @@ TYPE_WORDS = {
     'sale,update_payment_token': 'A payment with a stored card, which may be changed',
 }
 
-REDIRECT_SECONDS = 2
+RETURN_SECONDS = 2
 
 
 def create_blueprint(config: Config, traffic: TrafficLog,
@@ -132,12 +132,14 @@ def create_blueprint(config: Config, traffic: TrafficLog,
             return redirect(url_for('.show', checkout_id=checkout.id), 303)
         result = checkout.results[-1]
         answers = list(result.answers)
-        # A developer has to see an answer that is off, so the page then stays.
-        moves_on = result.outcome in (ACCEPT, CANCEL) and all(
+        # A developer has to see an answer that is off, so the page then stays; and it is for the
+        # developer to say whether a response that the server does not send comes by the browser.
+        moves_on = result.outcome in (ACCEPT, CANCEL) and result.expected > 0 and all(
             answer.is_success for _, answer in answers)
         return render_template(
             'cybersource/result.html', checkout=checkout, order=checkout.order, result=result,
-            answers=answers, redirect_seconds=REDIRECT_SECONDS if moves_on else None)
+            answers=answers, return_url=merchant.return_url,
+            return_seconds=RETURN_SECONDS if moves_on else None)
 
     @pages.get('/subscriptions/')
     def show_subscriptions() -> Any:

@@ -20,6 +20,18 @@ from .store import (
 
 CUSTOMER_COOKIE = 'sandbox_customer'
 
+# What the page says to who comes back with a parameter; any other is ignored (perma-2026.md §7).
+RETURN_WORDS = {
+    ('subscription', 'success'): 'Your subscription has been created.',
+    ('subscription', 'canceled'): 'You left the checkout. You were not charged.',
+    ('purchase', 'success'): 'Your links have been bought.',
+    ('purchase', 'canceled'): 'You left the checkout. You were not charged.',
+    ('change', 'success'): 'Your change was submitted. More links are charged for at once, fewer '
+                           'begin with the next period.',
+    ('change', 'canceled'): 'The change that was to come was taken back. Your plan stays as it is.',
+    ('update', 'success'): 'Your subscription settings have been updated.',
+}
+
 STATUS_WORDS = {
     'Current': 'Active.',
     'Hold': 'On hold: the last payment failed, there is a problem with the card. Update the card '
@@ -65,6 +77,11 @@ def create_blueprint(config: Config, traffic: TrafficLog,
         return forms
 
     @pages.get('/settings/subscription/')
+    def old_address() -> Any:
+        """The page's older address: it leads to the newer and drops the query, as the client's does."""
+        return redirect(url_for('.subscription_settings'))
+
+    @pages.get('/settings/usage-plan/')
     def subscription_settings() -> Any:
         customer = chosen_customer()
         reply: StatusReply | None = None
@@ -97,6 +114,9 @@ def create_blueprint(config: Config, traffic: TrafficLog,
             is_alterable=subscription is not None and subscription.is_alterable,
             opened=None if opened is None else json.dumps(opened, indent=2),
             status_words=STATUS_WORDS,
+            returned=next(((f'{name}={value}', RETURN_WORDS[name, value])
+                           for name, value in request.args.items()
+                           if (name, value) in RETURN_WORDS), None),
             bonus_links=bonus_links.of(customer),
             creditings=creditings,
             history=history,

@@ -29,6 +29,12 @@ WAY_BACK = ('<p><a href="http://localhost:8001/settings/subscription/">Back to P
             'or write to help@example.com.</p>')
 
 
+RETURNS = {
+    ('subscribe', 'ACCEPT'): '?subscription=success', ('purchase', 'ACCEPT'): '?purchase=success',
+    ('subscribe', 'CANCEL'): '?subscription=canceled', ('purchase', 'CANCEL'): '?purchase=canceled',
+    ('change', 'ACCEPT'): '?change=success', ('update', 'ACCEPT'): '?update=success'}
+
+
 def payments_box():
     """The box at Perma Payments' end."""
     return PermaBox(
@@ -64,6 +70,7 @@ class FakePayments:
                 '/acknowledge-purchase/': self.acknowledge,
                 '/cybersource-callback/': self.callback}.items():
             self.app.add_url_rule(path, view_func=view, methods=['POST'])
+        self.app.add_url_rule('/return/', view_func=self.come_back, methods=['GET', 'POST'])
         for path, status in {'/subscribe/': 200, '/purchase/': 200, '/change/': 405,
                              '/update/': 405, '/cancel-request/': 405}.items():
             self.app.add_url_rule(
@@ -271,15 +278,35 @@ class FakePayments:
 
     # From CyberSource
 
+    def come_back(self):
+        """Take it from the customer's browser, and lead on to Perma.cc."""
+        fields = request.form.to_dict()
+        query = ''
+        if 'req_access_key' in fields and (
+                is_signed(fields, self.secret) or 'believes the browser' in self.faults):
+            if 'deaf to the browser' not in self.faults:
+                self.callback()
+            kind = self.by_uuid[fields['req_transaction_uuid']]['kind']
+            query = RETURNS.get((kind, fields['decision']), '')
+        if 'always says success' in self.faults:
+            query = '?subscription=success'
+        if 'old address' in self.faults:
+            return redirect(f'{self.sandbox_url}/settings/subscription/{query}', 303)
+        code = 302 if 'returns with 302' in self.faults else 303
+        return redirect(f'{self.sandbox_url}/settings/usage-plan/{query}', code)
+
     def callback(self):
         """Take a response of CyberSource."""
         fields = request.form.to_dict()
         if 'req_access_key' not in fields or not is_signed(fields, self.secret):
             return 'refused', 200 if 'takes anything' in self.faults else 400
         transaction = self.by_uuid[fields['req_transaction_uuid']]
-        transaction['answered'] = True
-        if fields['decision'] == 'ACCEPT' or 'believes all' in self.faults:
-            self.apply(transaction, fields)
+        with self.lock:
+            transaction['answered'] = True
+            counts = not transaction.get('applied') or 'counts each delivery' in self.faults
+            if (fields['decision'] == 'ACCEPT' and counts) or 'believes all' in self.faults:
+                transaction['applied'] = True
+                self.apply(transaction, fields)
         return 'OK'
 
     def apply(self, transaction, fields):

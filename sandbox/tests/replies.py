@@ -34,7 +34,7 @@ def sealed(opened):
                     mimetype='application/json')
 
 
-def show(client, path='/settings/subscription/?customer=Registrar-1'):
+def show(client, path='/settings/usage-plan/?customer=Registrar-1'):
     """The settings page."""
     page = client.get(path)
     assert page.status_code == 200

@@ -135,5 +135,5 @@ def test_nothing_is_offered_while_perma_payments_is_not_available(client):
     ('registrar', 'Registrar-7'), ('linkuser', 'Individual-7')])
 def test_where_mails_lead_staff_they_find_the_customer(client, kind, customer):
     answer = client.get(f'/admin/perma/{kind}/7/change/')
-    assert answer.location == f'/settings/subscription/?customer={customer}'
+    assert answer.location == f'/settings/usage-plan/?customer={customer}'
     assert client.get(f'/admin/perma/{kind}/0/change/').status_code == 404

@@ -94,7 +94,7 @@ def test_each_customer_has_a_counter_of_its_own(client, merchant):
     show(client)
     merchant.answer = answers()
     assert credited(show(client)) == 110
-    assert credited(show(client, '/settings/subscription/?customer=Individual-1')) == 0
+    assert credited(show(client, '/settings/usage-plan/?customer=Individual-1')) == 0
 
 
 def test_pages_that_load_at_once_credit_once(app, merchant):

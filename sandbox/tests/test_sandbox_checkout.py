@@ -43,6 +43,12 @@ def finish(client, page, outcome='accept', **changes):
                        follow_redirects=True)
 
 
+def return_form(page):
+    """The form of a result page, with what the customer's browser carries."""
+    form, = BeautifulSoup(page.text, 'html.parser').select('form')
+    return Form(form, 'http://localhost/')
+
+
 def last_entry(client, kind):
     """The newest traffic entry of a kind."""
     return [entry for entry in client.get('/traffic.json').json if entry['kind'] == kind][-1]
@@ -410,15 +416,38 @@ def test_a_merchant_that_answers_too_late_is_said(client, merchant, monkeypatch)
         gone.set()
 
 
-@pytest.mark.parametrize('outcome, status, moves_on', [
-    ('accept', 200, True), ('cancel', 200, True), ('decline-203', 200, False),
-    ('accept', 400, False)])
+@pytest.mark.parametrize('outcome, status, changes, moves_on', [
+    ('accept', 200, {}, True), ('cancel', 200, {}, True), ('decline-203', 200, {}, False),
+    ('accept', 400, {}, False), ('accept', 200, {'times': '0'}, False)])
 def test_the_customer_is_taken_back_after_pay_and_cancel_if_all_went_well(
-        client, merchant, outcome, status, moves_on):
+        client, merchant, config, outcome, status, changes, moves_on):
     merchant.answer = Response('', status)
-    result = finish(client, submit(client), outcome)
-    assert ('http-equiv="refresh"' in result.text) is moves_on
-    assert 'href="/settings/subscription/"' in result.text
+    result = finish(client, submit(client), outcome, **changes)
+    form = return_form(result)
+    assert (form.method, form.action) == ('post', f'{config.payments_url}/return/')
+    assert form.tag.get('data-seconds') == ('2' if moves_on else None)
+    assert ('return.js' in result.text) is moves_on
+
+
+@pytest.mark.parametrize('outcome', ['accept', 'review-480', 'decline-203', 'error-150', 'cancel'])
+def test_the_browser_is_given_the_same_response_signed_by_itself(client, merchant, outcome):
+    fields = return_form(finish(client, submit(client), outcome)).fields
+    (server,) = merchant.responses
+    assert is_signed(fields, DEFAULT_CS_SECRET)
+    assert fields.pop('utf8') == '✓'
+    of_its_own = {'signature', 'signed_field_names'}
+    for name in ('card_type_name', 'merchant_id'):
+        server.pop(name, None)
+    assert 'card_type_name' not in fields['signed_field_names'] and 'merchant_id' not in fields
+    assert {name: value for name, value in fields.items() if name not in of_its_own} == {
+        name: value for name, value in server.items() if name not in of_its_own}
+
+
+def test_what_the_browser_is_given_is_in_the_traffic(client, config):
+    fields = return_form(finish(client, submit(client))).fields
+    entry = last_entry(client, 'return')
+    assert dict(entry['fields']) == fields
+    assert entry['url'] == f'{config.payments_url}/return/'
 
 
 # Addresses of a checkout

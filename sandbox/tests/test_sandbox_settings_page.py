@@ -215,38 +215,58 @@ def test_nobody_there_is_not_available(clock):
 # Choosing a customer
 
 def test_all_customers_are_in_the_list_and_the_one_asked_for_is_chosen(client, merchant):
-    soup = show(client, '/settings/subscription/?customer=Individual-7')
+    soup = show(client, '/settings/usage-plan/?customer=Individual-7')
     options = soup.select('#customer option')
     assert [option['value'] for option in options] == [customer.key for customer in CUSTOMERS]
     assert [o['value'] for o in options if o.has_attr('selected')] == ['Individual-7']
 
 
 def test_a_customer_beyond_the_list_can_be_asked_for(client):
-    soup = show(client, '/settings/subscription/?customer=Registrar-4711')
+    soup = show(client, '/settings/usage-plan/?customer=Registrar-4711')
     assert soup.select_one('#customer option[selected]')['value'] == 'Registrar-4711'
 
 
 def test_registrar_1_is_the_first_and_then_the_one_chosen_last(client):
     def chosen():
-        soup = show(client, '/settings/subscription/')
+        soup = show(client, '/settings/usage-plan/')
         return soup.select_one('#customer option[selected]')['value']
 
     assert chosen() == 'Registrar-1'
-    show(client, '/settings/subscription/?customer=Individual-3')
+    show(client, '/settings/usage-plan/?customer=Individual-3')
     assert chosen() == 'Individual-3'
 
 
 def test_a_spoiled_cookie_is_as_good_as_none(client):
     client.set_cookie('sandbox_customer', 'Registrar-x')
-    soup = show(client, '/settings/subscription/')
+    soup = show(client, '/settings/usage-plan/')
     assert soup.select_one('#customer option[selected]')['value'] == 'Registrar-1'
 
 
 @pytest.mark.parametrize('key', ['', 'Registrar-0', 'nobody', '%FF', "'%22><script>"])
 def test_an_unknown_customer_is_a_404_with_a_sentence(client, key):
-    page = client.get(f'/settings/subscription/?customer={key}')
+    page = client.get(f'/settings/usage-plan/?customer={key}')
     assert page.status_code == 404
     assert 'There is no such customer.' in page.text
+
+
+# Coming back
+
+@pytest.mark.parametrize('query, parameter', [
+    ('subscription=success', 'subscription=success'), ('subscription=canceled', 'subscription=canceled'),
+    ('purchase=success', 'purchase=success'), ('purchase=canceled', 'purchase=canceled'),
+    ('change=success', 'change=success'), ('change=canceled', 'change=canceled'),
+    ('update=success', 'update=success'), ('customer=Registrar-1&update=success', 'update=success'),
+    ('update=canceled', None), ('subscription=bogus&foo=success', None), ('Subscription=success', None),
+    ('subscription=', None), ('', None)])
+def test_who_comes_back_is_told_of_what_the_page_knows_and_of_nothing_else(client, query, parameter):
+    told = show(client, f'/settings/usage-plan/?{query}').select_one('#returned')
+    assert (told and told['data-parameter']) == parameter
+    assert told is None or told.text.strip()
+
+
+def test_the_older_address_leads_to_the_page_and_drops_the_query(client):
+    answer = client.get('/settings/subscription/?subscription=success')
+    assert (answer.status_code, answer.location) == (302, '/settings/usage-plan/')
 
 
 # The forms
@@ -283,4 +303,4 @@ def test_the_messages_of_a_page_are_in_the_traffic_opened(client, merchant):
 
 
 def test_the_page_is_not_to_be_kept(client):
-    assert client.get('/settings/subscription/').headers['Cache-Control'] == 'no-store'
+    assert client.get('/settings/usage-plan/').headers['Cache-Control'] == 'no-store'

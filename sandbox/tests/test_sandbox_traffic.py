@@ -88,12 +88,12 @@ def test_an_empty_log_is_said(client):
 
 def test_the_landing_page_leads_to_both(client):
     soup = BeautifulSoup(client.get('/').text, 'html.parser')
-    assert {'/settings/subscription/', '/subscriptions/', '/mailbox/', '/mailbox.json',
+    assert {'/settings/usage-plan/', '/subscriptions/', '/mailbox/', '/mailbox.json',
             '/traffic/', '/traffic.json'} <= {link['href'] for link in soup.select('main a')}
 
 
 @pytest.mark.parametrize('path', [
-    '/', '/settings/subscription/', '/subscriptions/', '/mailbox/', '/traffic/', '/nowhere'])
+    '/', '/settings/usage-plan/', '/subscriptions/', '/mailbox/', '/traffic/', '/nowhere'])
 def test_every_page_is_whole_html(client, path):
     page = client.get(path)
     soup = BeautifulSoup(page.text, 'html.parser')
@@ -106,7 +106,7 @@ def test_every_page_is_whole_html(client, path):
 
 @pytest.mark.parametrize('method, path, status', [
     ('get', '/nowhere', 404), ('post', '/', 405), ('delete', '/pay', 405), ('get', '/pay', 405),
-    ('put', '/settings/subscription/', 405), ('post', '/traffic.json', 405),
+    ('put', '/settings/usage-plan/', 405), ('post', '/traffic.json', 405),
     ('get', '/static/../config.py', 404)])
 def test_a_wrong_address_or_method_is_refused_with_a_page(client, method, path, status):
     page = getattr(client, method)(path)
@@ -125,7 +125,8 @@ def test_an_address_without_its_last_slash_leads_on(client):
 @given(
     method=st.sampled_from(['GET', 'POST', 'PUT', 'HEAD', 'OPTIONS', 'PATCH', 'TRACE']),
     path=st.sampled_from([
-        '/', '/settings/subscription/', '/settings/subscription/acknowledge', '/subscriptions/',
+        '/', '/settings/subscription/', '/settings/usage-plan/',
+        '/settings/subscription/acknowledge', '/subscriptions/',
         '/subscriptions/status', '/subscriptions/export.csv',
         '/mailbox/', '/mailbox.json', '/mailbox/mode', '/admin/perma/registrar/7/change/',
         '/traffic/', '/traffic.json', '/pay', '/oneclick/pay', '/token/create', '/token/update',

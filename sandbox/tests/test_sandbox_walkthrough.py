@@ -7,7 +7,7 @@ from sandbox.app import create_app
 from sandbox.config import Config
 from sandbox.mail.mailbox import Mailbox
 from sandbox.mail.smtp import receiving
-from sandbox.walkthrough import altering, buying, subscribing
+from sandbox.walkthrough import altering, buying, returning, subscribing
 from sandbox.walkthrough.__main__ import main, walk
 from sandbox.walkthrough.altering import mentioned
 from sandbox.walkthrough.visit import Visit
@@ -78,6 +78,7 @@ def test_it_can_be_walked_again_against_the_same_perma_payments_with_other_custo
 
 BUY = [buying.member_buys_links]
 UPGRADE = [altering.member_subscribes, altering.member_upgrades]
+RETURN = [returning.subscribers_browser_is_first]
 CANCEL = [altering.member_subscribes, altering.member_cancels, altering.staff_get_one_mail]
 
 
@@ -107,6 +108,19 @@ CANCEL = [altering.member_subscribes, altering.member_cancels, altering.staff_ge
     ('no history', BUY, 'the history lists the purchase once, not 0 times'),
     ('odd dates', BUY, 'its date is not a date-time'),
     ('believes all', [buying.purchase_is_left_unpaid], 'an unpaid purchase is not offered'),
+    ('counts each delivery', [*RETURN, returning.purchases_come_back],
+     'the links are credited, once'),
+    ('always says success', [returning.subscriber_leaves],
+     'with subscription=canceled, not subscription=success'),
+    ('always says success', [subscribing.card_is_declined],
+     'with no parameter, not subscription=success'),
+    ('believes the browser', [*RETURN, returning.nothing_unsigned_is_believed],
+     'with no parameter, not change=success'),
+    ('returns with 302', RETURN, 'the customer is sent on with 303, not 302'),
+    ('old address', RETURN, 'the customer lands on the usage plan page'),
+    ('old address', RETURN, 'the page has the message for subscription=success'),
+    ('deaf to the browser', [*RETURN, returning.changes_come_back],
+     'rate is '),
     ('no redirect', CANCEL, 'it is answered 302, not 200'),
     ('forgets cancellation', CANCEL, 'the status is Cancellation Requested'),
     ('no mail', CANCEL, 'there is one mail about PERMA-0000-0001, not 0'),

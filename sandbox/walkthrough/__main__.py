@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 import requests
 
-from . import altering, buying, subscribing
+from . import altering, buying, returning, subscribing
 from .visit import Report, StepFailed, Visit
 
 STEPS: list[Callable[[Visit], None]] = [
@@ -36,6 +36,12 @@ STEPS: list[Callable[[Visit], None]] = [
     altering.member_cancels,
     altering.staff_get_one_mail,
     altering.cancelled_is_not_altered,
+    returning.subscriber_leaves,
+    returning.subscribers_browser_is_first,
+    returning.card_updates_come_to_nothing,
+    returning.changes_come_back,
+    returning.purchases_come_back,
+    returning.nothing_unsigned_is_believed,
 ]
 
 

@@ -8,7 +8,7 @@ from bs4 import Tag
 
 from ..browser import Browser, Form, Page, attribute
 from .pages import (
-    ask_for, bonus_links, find_form, go_to_checkout, open_settings, pay, press, read_traffic,
+    Carriers, ask_for, bonus_links, find_form, go_to_checkout, open_settings, pay, press, read_traffic,
     settings_url, traffic_mark)
 from .subscribing import check_reference_number
 from .visit import StepFailed, Visit, Way
@@ -61,9 +61,9 @@ def in_history(page: Page, way: Way) -> list[Tag]:
 def member_buys_links(visit: Visit) -> None:
     """What is paid for is credited once, though two of Perma.cc's workers race."""
     check = visit.report.check
-    visit.report.step(f'{visit.member} buys 10 bonus links, and pays.')
+    visit.report.step(f'{visit.member} buys 10 bonus links, pays, and closes the browser.')
     way, before = ask_for_links(visit, visit.member, 10)
-    pay(visit, visit.member)
+    pay(visit, visit.member, Carriers.SERVER)
     visit.report.step('Two pages that would credit the links are loaded at once.')
     mark = traffic_mark(visit)
     open_settings_at_once(visit, visit.member)
@@ -106,8 +106,8 @@ def purchase_is_left_unpaid(visit: Visit) -> None:
     """What is not paid for is neither credited nor in the history."""
     visit.report.step(f'{visit.member} is about to buy 100 bonus links, and cancels the checkout.')
     way, before = ask_for_links(visit, visit.member, 100)
-    press(visit, visit.member, go_to_checkout(visit, visit.member), 'Cancel')
     mark = traffic_mark(visit)
+    press(visit, visit.member, go_to_checkout(visit, visit.member), 'Cancel')
     page, _ = open_settings(visit, visit.member)
     check = visit.report.check
     check(acknowledgements(visit, mark) == [], 'an unpaid purchase is not offered')

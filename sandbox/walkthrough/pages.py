@@ -2,7 +2,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from enum import Enum, auto
 from json import loads
+from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urljoin, urlsplit
 
@@ -10,6 +12,8 @@ from ..browser import Button, Form, Page, attribute
 from .visit import StepFailed, Visit, Way
 
 LOOPBACK = frozenset({'localhost', '127.0.0.1', '::1'})
+
+CALLBACK_SECONDS = 15
 
 # What a signed form has to have, made of the message that was sent; None for what it must lack.
 Asked = Callable[[dict[str, Any]], dict[str, str | None]]
@@ -19,7 +23,7 @@ Asked = Callable[[dict[str, Any]], dict[str, str | None]]
 
 def settings_url(visit: Visit, customer: str) -> str:
     """Where a customer's settings page is."""
-    return f'{visit.sandbox}/settings/subscription/?customer={customer}'
+    return f'{visit.sandbox}/settings/usage-plan/?customer={customer}'
 
 
 def open_settings(visit: Visit, customer: str) -> tuple[Page, dict[str, Any] | None]:
@@ -190,27 +194,76 @@ def go_to_checkout(visit: Visit, customer: str) -> Page:
     return page
 
 
-def press(visit: Visit, customer: str, page: Page, label: str, **changes: str) -> Page:
-    """Press a button of the checkout page; check that Perma Payments takes the response."""
+class Carriers(Enum):
+    """Who brings Perma Payments the response to a checkout, in which order."""
+
+    SERVER_THEN_BROWSER = auto()
+    BROWSER_THEN_SERVER = auto()
+    BROWSER = auto()
+    SERVER = auto()
+
+
+# What the checkout page is asked for, where the server is not to be the first.
+_DELIVERY = {
+    Carriers.BROWSER_THEN_SERVER: {'delay': '1'},
+    Carriers.BROWSER: {'times': '0'},
+}
+
+# With which parameter a customer comes back to Perma.cc, by the route that the way began with and
+# the button that ended it; else with none (perma-2026.md §7).
+RETURNS = {
+    ('/subscribe/', 'Pay'): 'subscription=success', ('/subscribe/', 'Cancel'): 'subscription=canceled',
+    ('/purchase/', 'Pay'): 'purchase=success', ('/purchase/', 'Cancel'): 'purchase=canceled',
+    ('/change/', 'Pay'): 'change=success',
+    ('/update/', 'Pay'): 'update=success',
+}
+
+
+def press(visit: Visit, customer: str, page: Page, label: str,
+          carriers: Carriers = Carriers.SERVER_THEN_BROWSER, **changes: str) -> Page:
+    """Press a button of the checkout page, and come back to Perma.cc; check both.
+
+    The result is the last page that was seen.
+    """
     for form in page.forms:
         for button in form.buttons:
             if button.text == label:
-                return _finish_checkout(visit, customer, form, button, changes)
+                changes |= _DELIVERY.get(carriers, {})
+                return _finish_checkout(visit, customer, form, button, changes, carriers)
     raise StepFailed(f'the page "{page.title}" has no button {label}')
 
 
-def pay(visit: Visit, customer: str, **changes: str) -> Page:
+def pay(visit: Visit, customer: str, carriers: Carriers = Carriers.SERVER_THEN_BROWSER,
+        **changes: str) -> Page:
     """Go to the checkout with the signed form, and press Pay there."""
-    return press(visit, customer, go_to_checkout(visit, customer), 'Pay', **changes)
+    return press(visit, customer, go_to_checkout(visit, customer), 'Pay', carriers, **changes)
 
 
 def _finish_checkout(visit: Visit, customer: str, form: Form, button: Button,
-                     changes: dict[str, str]) -> Page:
+                     changes: dict[str, str], carriers: Carriers) -> Page:
     mark = traffic_mark(visit)
     visit.typed |= {value for name, value in {**form.fields, **changes}.items()
                     if name.startswith('bill_to_')}
     page = visit.browser.submit(form, button, changes)
-    callbacks = [entry for entry in read_traffic(visit, mark) if entry['kind'] == 'callback']
+    visit.report.note(f'the customer sees: {page.title}')
+    expected = RETURNS.get((urlsplit(visit.way_of(customer).encrypted_form.action).path, button.text), '')
+    if carriers is Carriers.BROWSER_THEN_SERVER:
+        page = come_back(visit, page, expected)
+    if carriers is not Carriers.BROWSER:
+        _check_callback(visit, customer, mark)
+    if carriers in (Carriers.SERVER_THEN_BROWSER, Carriers.BROWSER):
+        page = come_back(visit, page, expected)
+    return page
+
+
+def _check_callback(visit: Visit, customer: str, mark: int) -> None:
+    """Check that CyberSource's server has brought one response, and that it was taken."""
+    end = monotonic() + CALLBACK_SECONDS
+    callbacks: list[dict[str, Any]] = []
+    while not callbacks and monotonic() < end:
+        callbacks = [entry for entry in read_traffic(visit, mark) if entry['kind'] == 'callback']
+        if not callbacks:
+            sleep(0.1)
     visit.way_of(customer).callbacks += callbacks
     for entry in callbacks:
         visit.report.note(entry['summary'] + (f': {entry["body"]!r}' if entry['body'] else ''))
@@ -220,7 +273,34 @@ def _finish_checkout(visit: Visit, customer: str, form: Form, button: Button,
     visit.report.check(
         len(callbacks) == 1 and callbacks[0]['status'] == 200,
         'Perma Payments answers 200 to the one response')
-    visit.report.note(f'the customer sees: {page.title}')
+
+
+def return_form(page: Page) -> Form:
+    """The form of CyberSource's last page, with the response that the browser carries."""
+    for form in page.forms:
+        if attribute(form.tag, 'id') == 'return':
+            return form
+    raise StepFailed(f'the page "{page.title}" has no form that leads back')
+
+
+def come_back(visit: Visit, page: Page, expected: str) -> Page:
+    """Let the browser carry the response to Perma Payments; check where it leads."""
+    return check_return(visit, visit.browser.submit(return_form(page)), expected)
+
+
+def check_return(visit: Visit, page: Page, expected: str) -> Page:
+    """Check that an answer led to Perma.cc's page with the parameter `expected`, or none if empty."""
+    check = visit.report.check
+    status, url = page.redirects[0] if page.redirects else (page.status, page.url)
+    visit.report.note(f'the customer is sent back: {status} {url}')
+    check(status == 303, f'the customer is sent on with 303, not {status}')
+    check(is_same_place(url, visit.sandbox) and urlsplit(url).path == '/settings/usage-plan/',
+          'the customer lands on the usage plan page of Perma.cc')
+    query = urlsplit(url).query
+    check(query == expected, f'with {expected or "no parameter"}, not {query or "none"}')
+    shown = page.soup.find(id='returned')
+    told = '' if shown is None else attribute(shown, 'data-parameter')
+    check(told == expected, f'the page has the message for {expected or "no parameter"}, not {told}')
     return page
 
 

@@ -92,6 +92,11 @@ class Visit:
         """The customer whose whole life is played, with an annual plan."""
         return f'Registrar-{self.number + 2}'
 
+    @property
+    def returner(self) -> str:
+        """The customer who comes back from CyberSource in all ways."""
+        return f'Registrar-{self.number + 3}'
+
     def way_of(self, customer: str) -> Way:
         """How far this customer has come. Raises StepFailed where it did not begin."""
         if customer not in self.ways:

@@ -5,9 +5,10 @@ from urllib.parse import urlencode
 import pytest
 from playwright.sync_api import Route, expect
 
+from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Response, SubscriptionAgreement
 
-from .. import ledger, perma_cc
+from .. import cyber_source, ledger, perma_cc
 from ..in_browser import Visit
 
 pytestmark = pytest.mark.browser
@@ -21,6 +22,18 @@ def stay(visit: Visit) -> None:
     visit.page.route(re.compile("/(pay|token/update)$"), no_content)
 
 
+def assert_returned(visit: Visit, parameter: str | None) -> None:
+    """Wait for Perma.cc's page, and look at what it says to who comes back."""
+    query = "" if parameter is None else rf"\?{parameter}"
+    expect(visit.page).to_have_url(re.compile(f"/settings/usage-plan/{query}$"))
+    visit.heading("Subscription settings")
+    told = visit.page.locator("#returned")
+    if parameter is None:
+        expect(told).to_have_count(0)
+    else:
+        expect(told).to_have_attribute("data-parameter", parameter)
+
+
 # --- The way of a customer --------------------------------------------------------------------------
 
 
@@ -30,9 +43,9 @@ def test_a_customer_clicks_through_and_has_a_subscription(visitor):
     reference = visit.reference()  # Our page has submitted itself.
     visit.page.get_by_role("button", name="Pay").click()
     visit.heading("Payment accepted")
-    visit.page.get_by_role("link", name="Back to Perma.cc").click()
 
-    visit.heading("Subscription settings")
+    # CyberSource's page has submitted itself, and our return address has led on.
+    assert_returned(visit, "subscription=success")
     expect(visit.page.locator("#status")).to_have_attribute("data-status", "Current")
     agreement = SubscriptionAgreement.objects.get()
     assert (agreement.reference_number, agreement.status) == (reference, "Current")
@@ -50,6 +63,8 @@ def test_without_scripts_the_button_does_it(visitor):
     visit.page.get_by_role("button", name="Pay").click()
 
     visit.heading("Payment accepted")
+    visit.page.get_by_role("button", name="Back to Perma.cc").click()
+    assert_returned(visit, "subscription=success")
     assert SubscriptionAgreement.objects.get().status == "Current"
     assert visit.complaints == []
 
@@ -70,10 +85,47 @@ def test_a_customer_who_cancels_is_back_without_a_subscription(visitor):
     visit.heading("Checkout")
     visit.page.get_by_role("button", name="Cancel").click()
     visit.heading("Checkout canceled")
-    visit.page.get_by_role("link", name="Back to Perma.cc").click()
 
+    assert_returned(visit, "subscription=canceled")
     expect(visit.page.locator("#status")).to_have_attribute("data-status", "")
     assert SubscriptionAgreement.objects.get().status == "Aborted"
+
+
+def test_a_customer_whose_card_is_declined_is_back_without_a_message(visitor):
+    visit = visitor()
+    visit.subscribe()
+    visit.heading("Checkout")
+    visit.page.get_by_role("button", name="Decline").click()
+    visit.heading("Payment declined")
+    visit.page.get_by_role("button", name="Back to Perma.cc").click()
+
+    assert_returned(visit, None)
+    assert SubscriptionAgreement.objects.get().status == "Rejected"
+    assert visit.complaints == []
+
+
+def test_a_browser_that_only_knows_the_callback_is_led_back_and_no_cookie_is_needed(visitor):
+    visit = visitor()
+    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    post(visit, cyber_source.response(form), route="cybersource-callback")
+
+    assert_returned(visit, "subscription=success")
+    assert [cookie for cookie in visit.page.context.cookies() if visit.payments in cookie["domain"]] == []
+
+
+def test_back_after_the_return_leads_past_our_address(visitor):
+    visit = visitor()
+    visit.subscribe()
+    visit.heading("Checkout")
+    visit.page.get_by_role("button", name="Pay").click()
+    assert_returned(visit, "subscription=success")
+    visit.page.reload()
+    assert_returned(visit, "subscription=success")
+    visit.page.go_back()
+
+    # CyberSource's page, which submits itself again: the same response, and nothing new.
+    assert_returned(visit, "subscription=success")
+    assert Response.objects.count() == 1
 
 
 def test_a_double_click_begins_one_checkout(visitor):
@@ -165,6 +217,7 @@ PAGES = {
     "expired": "This page has expired",
     "refused": "We could not read that request",
     "nothing here": "There is nothing to see here",
+    "root": "Payments for Perma.cc",
     "not found": "There is no such page",
 }
 
@@ -190,6 +243,8 @@ def show(visit: Visit, name: str) -> None:
             post(visit, {"encrypted_data": "x"})
         case "nothing here":
             visit.page.goto(f"{visit.payments}/subscribe/")
+        case "root":
+            visit.page.goto(f"{visit.payments}/")
         case "not found":
             visit.page.goto(f"{visit.payments}/{'x' * 200}/?{urlencode({'y': 'z' * 200})}")
     visit.heading(PAGES[name])

@@ -1,0 +1,4 @@
+"use strict";
+
+const form = document.getElementById("return");
+setTimeout(() => form.submit(), Number(form.dataset.seconds) * 1000);
