@@ -20,7 +20,16 @@ class Mode(Enum):
 
     TAKES = 'takes'
     REFUSES = 'refuses'
+    REFUSES_SOME = 'refuses some'
+    SLOW = 'slow'
+    SILENT = 'silent'
+    HANGS_AT_QUIT = 'hangs at quit'
     HANGS = 'hangs'
+
+    @property
+    def keeps(self) -> bool:
+        """Whether mail is kept, and shown; not whether the sender is told so."""
+        return self not in (Mode.REFUSES, Mode.HANGS)
 
 
 @dataclass(frozen=True, kw_only=True)

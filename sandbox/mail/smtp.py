@@ -14,6 +14,7 @@ from .mailbox import Mailbox, Mode
 
 MAX_MAIL_BYTES = 1_000_000
 TIMEOUT_SECONDS = 60
+SLOW_SECONDS = 12
 
 
 class _Handler:
@@ -21,6 +22,20 @@ class _Handler:
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
+
+    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str,
+                          options: list[str]) -> str:
+        """Answer to a recipient."""
+        if self._mailbox.mode is Mode.REFUSES_SOME and envelope.rcpt_tos:
+            return '550 5.1.1 Only the first recipient is taken, as was asked for'
+        envelope.rcpt_tos.append(address)
+        return '250 2.1.5 OK'
+
+    async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
+        """Answer to the end of a conversation."""
+        if self._mailbox.mode is Mode.HANGS_AT_QUIT:
+            await asyncio.sleep(TIMEOUT_SECONDS)
+        return '221 2.0.0 Bye'
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Answer to a mail that was handed over in full."""
@@ -30,6 +45,10 @@ class _Handler:
         self._mailbox.put(
             content if isinstance(content, bytes) else content.encode('utf-8', 'replace'),
             envelope.rcpt_tos)
+        if self._mailbox.mode is Mode.SLOW:
+            await asyncio.sleep(SLOW_SECONDS)
+        if self._mailbox.mode is Mode.SILENT:
+            await asyncio.sleep(2 * TIMEOUT_SECONDS)
         return '250 2.0.0 Taken'
 
 

@@ -10,6 +10,10 @@ from .mailbox import Mailbox, Mode
 MODE_WORDS = {
     Mode.TAKES: 'Takes mail',
     Mode.REFUSES: 'Refuses mail (451)',
+    Mode.REFUSES_SOME: 'Refuses every recipient but the first (550)',
+    Mode.SLOW: 'Slow: needs 12 seconds to say that it has taken a mail',
+    Mode.SILENT: 'Silent: takes a mail, never says so',
+    Mode.HANGS_AT_QUIT: 'Hangs at QUIT: takes mail, never ends the conversation',
     Mode.HANGS: 'Hangs: takes the connection, never answers',
 }
 

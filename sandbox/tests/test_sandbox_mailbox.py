@@ -4,6 +4,7 @@ from __future__ import annotations
 import smtplib
 import socket
 from email.message import EmailMessage
+from time import monotonic
 
 import pytest
 from bs4 import BeautifulSoup
@@ -11,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sandbox.app import create_app
+from sandbox.mail import smtp
 from sandbox.mail.mailbox import Mailbox, Mode
 from sandbox.mail.smtp import receiving
 
@@ -74,6 +76,41 @@ def test_mail_can_be_refused_for_now_and_is_not_kept(mailbox):
     assert mailbox.mails() == []
     mailbox.mode = Mode.TAKES
     send(mailbox)
+    assert len(mailbox.mails()) == 1
+
+
+def test_every_recipient_but_the_first_can_be_refused(mailbox):
+    mailbox.mode = Mode.REFUSES_SOME
+    with connected(mailbox) as server:
+        refused = server.send_message(mail(To='a@example.com, b@example.com'))
+    assert {address: code for address, (code, _) in refused.items()} == {'b@example.com': 550}
+    assert mailbox.mails()[0].recipients == ('a@example.com',)
+
+
+def test_mail_can_be_taken_slowly(mailbox, monkeypatch):
+    monkeypatch.setattr(smtp, 'SLOW_SECONDS', 0.5)
+    mailbox.mode = Mode.SLOW
+    began = monotonic()
+    send(mailbox)
+    assert monotonic() - began >= 0.5
+
+
+def test_mail_can_be_taken_without_a_word(mailbox):
+    mailbox.mode = Mode.SILENT
+    server = connected(mailbox)
+    server.sock.settimeout(0.5)
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        server.send_message(mail())
+    assert len(mailbox.mails()) == 1
+
+
+def test_the_server_can_hang_at_the_end_of_a_conversation(mailbox):
+    mailbox.mode = Mode.HANGS_AT_QUIT
+    server = connected(mailbox)
+    server.send_message(mail())
+    server.sock.settimeout(0.2)
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        server.quit()
     assert len(mailbox.mails()) == 1
 
 
@@ -189,7 +226,7 @@ def test_programs_can_read_the_mail_oldest_first(browser, mailbox):
     assert second['subject'] == 'Second'
 
 
-@pytest.mark.parametrize('mode', ['refuses', 'hangs', 'takes'])
+@pytest.mark.parametrize('mode', [mode.value for mode in Mode])
 def test_the_mode_is_set_on_the_page_and_shown_there(browser, mailbox, mode):
     answer = browser.post('/mailbox/mode', data={'mode': mode})
     assert (answer.status_code, answer.location) == (303, '/mailbox/')
