@@ -47,23 +47,28 @@ def demo(context: Context, check: bool = False) -> None:
 
 @task
 def run(context: Context) -> None:
-    """Run Perma Payments on http://localhost:8000, on a database that is kept; Ctrl-C ends it.
+    """Run Perma Payments and its scheduler on http://localhost:8000, on a database that is kept; Ctrl-C ends both.
 
-    The code is loaded again when it changes. BIND lists where to listen, as host:port separated by
-    spaces or commas: 127.0.0.1:8000 unless set.
+    The web server's code is loaded again when it changes, the scheduler's when this is started again. BIND lists
+    where to listen, as host:port separated by spaces or commas: 127.0.0.1:8000 unless set.
     """
     addresses = processes.words(os.environ.get("BIND", "")) or ["127.0.0.1:8000"]
 
     def serve() -> None:
         with postgres.database_url(kept=True) as url:
             prepare_database(url)
-            with processes.leashed(
-                "Perma Payments", *processes.GUNICORN, "--reload",
-                *[f"--bind={address}" for address in addresses],
-                env={"DATABASE_URL": url}, to_terminal=True,
-            ) as app:
+            with (
+                processes.leashed(
+                    "Perma Payments", *processes.GUNICORN, "--reload",
+                    *[f"--bind={address}" for address in addresses],
+                    env={"DATABASE_URL": url}, to_terminal=True,
+                ) as app,
+                processes.leashed(
+                    "The scheduler", "manage.py", "run_scheduler", env={"DATABASE_URL": url}, to_terminal=True,
+                ) as scheduler,
+            ):
                 print("Starting Perma Payments at", *map(address_in_browser, addresses), flush=True)
-                sys.exit(app.wait())
+                processes.watch([app, scheduler])
 
     until_interrupted(serve)
 
@@ -127,7 +132,7 @@ def requirements(context: Context) -> None:
 
 @task
 def run_scheduler(context: Context) -> None:
-    """Run the scheduler: the daily report, reminders, and what failed tried again; Ctrl-C ends it."""
+    """Run the scheduler alone: mails to staff, and what failed tried again; Ctrl-C ends it."""
     until_interrupted(lambda: manage("run_scheduler"))
 
 

@@ -24,6 +24,7 @@ from devtools.processes import (
     refuse_the_ended,
     run_quietly,
     wait_until_it_answers,
+    watch,
 )
 
 APP_PORT = 8000
@@ -84,9 +85,7 @@ def demo() -> None:
     sandbox_port = free_port(host, max(SANDBOX_PORT, app_port + 1))
     with world(host, app_port, sandbox_port, free_port(host, SMTP_PORT)) as running:
         print(running.description(), flush=True)
-        while True:
-            refuse_the_ended(running.processes)
-            time.sleep(0.5)
+        watch(running.processes)
 
 
 def check() -> int:
@@ -101,8 +100,9 @@ def check() -> int:
                 refuse_the_ended(running.processes)
                 time.sleep(0.1)
         refuse_the_ended(running.processes)
-        if FAILURES.search(running.app.printed()):
-            raise Problem(f"Perma Payments failed at something. {running.app.last_words()}")
+        for process in (running.app, running.scheduler):
+            if FAILURES.search(process.printed()):
+                raise Problem(f"{process.name} failed at something. {process.last_words()}")
         return walkthrough.wait()
 
 

@@ -9,10 +9,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
-from typing import IO
+from typing import IO, NoReturn
 
 from devtools import ROOT, Problem
 
@@ -97,6 +97,8 @@ class Leashed:
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
     def last_words(self) -> str:
+        if not self.output:
+            return "Its last lines are above."
         lines = self.printed().splitlines()[-30:]
         return "\n".join(["Its last lines:", *lines] if lines else ["It printed nothing."])
 
@@ -119,6 +121,13 @@ def refuse_the_ended(processes: Iterable[Leashed]) -> None:
         if process.has_ended():
             raise Problem(f"{process.name} ended by itself, with exit code {process.wait()}. "
                           f"{process.last_words()}")
+
+
+def watch(processes: Sequence[Leashed]) -> NoReturn:
+    """Wait until one that should go on has ended, and raise a Problem then."""
+    while True:
+        refuse_the_ended(processes)
+        time.sleep(0.5)
 
 
 def wait_until_it_answers(process: Leashed, address: str, path: str, seconds: float = 60) -> None:
