@@ -210,8 +210,8 @@ EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "", expected="a user of the mail s
 EMAIL_HOST_PASSWORD = env.text(
     "EMAIL_HOST_PASSWORD", "", expected="that user's password", example="(the password)"
 )
-# For a whole conversation with the mail server, in seconds: a customer may be waiting.
-EMAIL_TIMEOUT = 10
+# For each step of a conversation with the mail server, in seconds (emails.py has a limit for all of it).
+EMAIL_TIMEOUT = 20
 MAIL_FROM = env.email("MAIL_FROM", in_development("payments@perma.example"), example="payments@perma.cc")
 MAIL_REPLY_TO = env.email("MAIL_REPLY_TO", in_development("help@perma.example"), example="info@perma.cc")
 MAIL_SUBJECT_PREFIX = "[Perma Payments] "

@@ -1,14 +1,15 @@
 """Which daily jobs have been done."""
 from django.db import models
-from django.utils import timezone
 
 
 class JobRun(models.Model):
-    """One daily job, done on one day. Written when it is done, so that nobody does it again."""
+    """One daily job on one day. Whoever does it takes it first, so that nobody else does; it is done once."""
 
     job = models.CharField(max_length=50)
     day = models.DateField()
-    done_at = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(default=0, db_default=0)
+    next_attempt_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [models.UniqueConstraint(fields=["job", "day"], name="job_run_once_a_day")]

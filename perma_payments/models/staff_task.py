@@ -1,6 +1,8 @@
 """Things that a person must do."""
 import pghistory
+import pgtrigger
 from django.conf import settings
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -40,9 +42,19 @@ class Resolution(models.TextChoices):
     WITHDRAWN = "withdrawn", "no longer needed"
 
 
-@pghistory.track(pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, model_name="StaffTaskEvent")
+# The scheduler listens to it (services/task_listener.py).
+CHANNEL = "perma_payments_staff_task"
+
+
+@pghistory.track(
+    pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, model_name="StaffTaskEvent",
+    exclude=["mail_attempts", "mail_due_at", "mail_left_to"],
+)
 class StaffTask(models.Model):
-    """One thing to do, and what it is about. Also the outbox: without ``notified_at``, nobody was told yet."""
+    """One thing to do, and what it is about. Also the outbox: without ``notified_at``, nobody was told yet.
+
+    PostgreSQL wakes the scheduler when the transaction that opens a task commits, whoever opened it and however.
+    """
 
     kind = models.CharField(max_length=30, choices=TaskKind.choices)
     agreement = models.ForeignKey(
@@ -56,6 +68,11 @@ class StaffTask(models.Model):
     )
     opened_at = models.DateTimeField(default=timezone.now)
     notified_at = models.DateTimeField(null=True, blank=True)
+    # The mail: how often it has failed; when it is tried again, if not at once; and digests of the addresses that
+    # are left, where the others were told. The scheduler's working memory, and no part of the history.
+    mail_attempts = models.PositiveIntegerField(default=0, db_default=0, editable=False)
+    mail_due_at = models.DateTimeField(null=True, editable=False)
+    mail_left_to = ArrayField(models.CharField(max_length=64), null=True, editable=False)
     done_at = models.DateTimeField(null=True, blank=True)
     done_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
@@ -91,7 +108,13 @@ class StaffTask(models.Model):
             models.Index(fields=["opened_at"], condition=Q(done_at__isnull=True), name="task_open"),
             models.Index(fields=["opened_at"], condition=Q(notified_at__isnull=True), name="task_unnotified"),
         ]
-        triggers = [never_deleted()]
+        triggers = [
+            never_deleted(),
+            pgtrigger.Trigger(
+                name="wake_scheduler", level=pgtrigger.Statement, when=pgtrigger.After, operation=pgtrigger.Insert,
+                func=f"PERFORM pg_notify('{CHANNEL}', ''); RETURN NULL;",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} ({self.agreement or self.purchase or self.response})"

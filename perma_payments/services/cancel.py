@@ -7,7 +7,6 @@ from django.db import transaction
 
 from ..models import OutgoingTransaction, StaffTask, TaskKind, UsedMessage
 from ..perma.messages import CancelRequestMessage
-from . import outbox
 from .alterable import alterable_agreement
 from .checkouts import MessageUsedUp
 from .locks import lock_customer
@@ -16,24 +15,16 @@ logger = logging.getLogger(__name__)
 
 
 def request_cancellation(message: CancelRequestMessage, *, nonce: bytes, now: datetime) -> None:
-    """Record the request with its staff task, then mail the task.
+    """Record the request with its staff task, which the scheduler mails.
 
     A repeated request changes nothing, and is answered like the first. Raises NothingToAlter if there is
     no subscription that could be cancelled, and MessageUsedUp for a message that has begun a checkout.
-    If the mail fails, a later try sends it.
     """
-    task = _record(message, nonce, now)
-    if task is not None:
-        outbox.try_to_mail(task.pk, now=now)
-
-
-def _record(message: CancelRequestMessage, nonce: bytes, now: datetime) -> StaffTask | None:
-    """Return the new task; None if this request, or another one for the same subscription, is on record."""
     with transaction.atomic(durable=True), pghistory.context(source="the customer's request"):
         lock_customer(message.customer)
         # The same message once more, perhaps after staff have withdrawn the request.
         if UsedMessage.objects.filter(nonce=nonce).exists():
-            return None
+            return
         if OutgoingTransaction.objects.filter(message_nonce=nonce).exists():
             raise MessageUsedUp("it has begun a checkout")
         agreement = alterable_agreement(message.customer, now=now, or_cancelling=True, locked=True)
@@ -41,11 +32,10 @@ def _record(message: CancelRequestMessage, nonce: bytes, now: datetime) -> Staff
         if StaffTask.objects.filter(
             kind=TaskKind.CANCELLATION, agreement=agreement, done_at__isnull=True
         ).exists():
-            return None
+            return
         # Perhaps not for the first time: staff may have marked as done what was not.
         if agreement.cancellation_requested_at is None:
             agreement.cancellation_requested_at = now
             agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
         task = StaffTask.objects.create(kind=TaskKind.CANCELLATION, agreement=agreement, opened_at=now)
     logger.warning("staff task %s opened: cancel %s", task.pk, agreement)
-    return task

@@ -5,8 +5,9 @@ from datetime import UTC, datetime, timedelta
 from django.conf import settings
 from django.template.loader import render_to_string
 
-from .. import emails
+from ..emails import recipients
 from ..models import Purchase, Response, StaffTask
+from .outbox import DEVELOPERS, STAFF, send_report
 from .task_mail import age_in_days, customer_of, perma_admin_url, reference_number_of, task_url
 
 # A customer who has paid is waiting for these.
@@ -36,15 +37,17 @@ def send_daily_report(*, now: datetime) -> int:
     """
     lines = _open_tasks(now)
     if not lines:
-        emails.send("Nothing pending", render_to_string("perma_payments/mail/nothing_pending.txt", {"now": now}),
-                    to=settings.DEVELOPER_EMAILS)
+        send_report(
+            "Nothing pending", render_to_string("perma_payments/mail/nothing_pending.txt", {"now": now}),
+            to=recipients(DEVELOPERS), message_id=_message_id("daily-report", now), now=now,
+        )
         return 0
     overdue = sum(line.is_overdue for line in lines)
     subject = f"Still to do: {len(lines)}" + (f", {overdue} overdue" if overdue else "")
     body = render_to_string("perma_payments/mail/daily_report.txt", {
         "now": now, "lines": lines, "overdue_days": settings.OVERDUE_DAYS,
     })
-    emails.send(subject, body, to=settings.STAFF_EMAILS)
+    send_report(subject, body, to=recipients(STAFF), message_id=_message_id("daily-report", now), now=now)
     return len(lines)
 
 
@@ -75,8 +78,16 @@ def remind_of_overdue(*, now: datetime) -> int:
             "untold": untold,
             "ending": ending,
         })
-        emails.send(f"Overdue: {count}", body, to=[*settings.STAFF_EMAILS, *settings.DEVELOPER_EMAILS])
+        send_report(
+            f"Overdue: {count}", body, to=recipients(STAFF, DEVELOPERS), message_id=_message_id("overdue", now),
+            now=now,
+        )
     return count
+
+
+def _message_id(report: str, now: datetime) -> str:
+    """The same however often a day's report is sent."""
+    return f"{report}-{now.astimezone(UTC):%Y-%m-%d}"
 
 
 def _open_tasks(now: datetime) -> list[Line]:

@@ -18,7 +18,7 @@ from django.db import transaction
 from ..cybersource.callback import Callback, verify
 from ..keyrings import merchant, vault
 from ..models import OutgoingTransaction, Response, TaskKind
-from . import outbox, staff_tasks
+from . import staff_tasks
 from .apply_response import apply_response
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
         raise
     if response.applied_at is None:
         apply_or_leave(response, now=now)
-        outbox.try_to_mail_tasks_of(response, now=now)
     return response
 
 

@@ -1,17 +1,19 @@
-"""What is due now. The scheduler process asks every minute; any number of schedulers may run at once."""
+"""What is due now. Any number of schedulers may run at once: each thing is taken before it is done."""
 import logging
+import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
 
 from django.conf import settings
-from django.db import transaction
+from django.db import close_old_connections
+from django.utils import timezone
 
-from ..models import JobRun
 from .daily_report import remind_of_overdue, send_daily_report
-from .locks import try_to_lock
 from .login_tries import purge_old_tries
+from .once_a_day import NotYet, do_once_a_day
 from .outbox import send_task_mails
 from .retry_responses import retry_responses
+from .task_listener import TaskListener
 from .upload_statuses import forget_ids_of_old_previews
 
 logger = logging.getLogger(__name__)
@@ -20,6 +22,47 @@ DAILY_JOBS: dict[str, Callable[..., object]] = {
     "daily report": send_daily_report,
     "overdue reminder": remind_of_overdue,
 }
+
+# Seconds until mails are looked for again, if no notification comes; and, twice as many each time, up to how many
+# if the mail server or the database has failed.
+POLL = 5.0
+LONGEST_PAUSE = 120.0
+
+
+def keep_mailing(stopping: threading.Event) -> None:
+    """Mail what is due, as soon as it is, until told to stop. Raises nothing.
+
+    All that speaks to the mail server is done here, one thing after the other, so that a server that hangs holds
+    up nothing else.
+    """
+    listener = TaskListener()
+    pause = POLL
+    while not stopping.is_set():
+        listener.listen()
+        if mail_or_log(now=timezone.now()):
+            pause = POLL
+            listener.wait(pause, stopping=stopping)
+        else:
+            # Not woken by what would only meet the same.
+            logger.warning("mails are tried again in %.0f seconds", pause)
+            stopping.wait(pause)
+            pause = min(pause * 2, LONGEST_PAUSE)
+    listener.close()
+
+
+def mail_or_log(*, now: datetime) -> bool:
+    """Mail the tasks and daily reports that are due; return False if the mail server or the database failed."""
+    close_old_connections()
+    try:
+        if send_task_mails(now=now).server_failed:
+            return False
+        do_daily_jobs(now=now)
+        return True
+    except Exception as error:  # the scheduler goes on
+        logger.error("mails could not be looked for: %s", type(error).__qualname__)
+        return False
+    finally:
+        close_old_connections()
 
 
 def do_daily_jobs(*, now: datetime) -> list[str]:
@@ -33,34 +76,11 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
     return [job for job in DAILY_JOBS if _do_or_log(job, now)]
 
 
-def do_once_a_day(job: str, *, now: datetime) -> bool:
-    """Do a daily job unless it was done today, or is being done; return whether it was done now.
-
-    Raises what the job raises; it then counts as not done.
-    """
-    today = now.astimezone(UTC).date()
-    with transaction.atomic():
-        # Whoever holds the lock is about to do it, and then there is a row.
-        if not try_to_lock(f"job: {job}") or JobRun.objects.filter(job=job, day=today).exists():
-            return False
-        DAILY_JOBS[job](now=now)
-        JobRun.objects.create(job=job, day=today, done_at=now)
-    logger.info("%s done", job)
-    return True
-
-
-def retry(*, now: datetime) -> None:
-    """Try again what has failed: responses that were not applied, tasks that nobody was told of.
-
-    Each response and each task has a lock of its own, so two schedulers share the work and do nothing twice.
-    """
+def apply_responses(*, now: datetime) -> None:
+    """Try again to apply the responses that were not applied."""
     applied, not_applied = retry_responses(now=now)
-    sent, not_sent = send_task_mails(now=now)
-    if applied or not_applied or sent or not_sent:
-        logger.info(
-            "tried again: responses applied %s, not applied %s; tasks mailed %s, not mailed %s",
-            applied, not_applied, sent, not_sent,
-        )
+    if applied or not_applied:
+        logger.info("tried again: responses applied %s, not applied %s", applied, not_applied)
 
 
 def purge_expired(*, now: datetime) -> tuple[int, int]:
@@ -77,7 +97,9 @@ def purge_expired(*, now: datetime) -> tuple[int, int]:
 
 def _do_or_log(job: str, now: datetime) -> bool:
     try:
-        return do_once_a_day(job, now=now)
-    except Exception as error:  # the scheduler goes on, and tries again in a minute
+        return do_once_a_day(job, DAILY_JOBS[job], now=now)
+    except NotYet:
+        return False
+    except Exception as error:  # the scheduler goes on, and tries again
         logger.error("%s failed: %s", job, type(error).__qualname__)
         return False

@@ -166,7 +166,7 @@ def _response(response: Response, kinds: Mapping[int, str]) -> Entry:
         details.append(f"Authorized: {response.auth_amount} {response.currency}")
     details.append(
         f"Result: {response.get_outcome_display()}" if response.applied_at
-        else "Result: not applied yet; this is tried again every five minutes"
+        else "Result: not applied yet; this is tried again every minute"
     )
     if response.transaction_id:
         details.append(f"CyberSource's transaction id: {response.transaction_id}")

@@ -1,4 +1,5 @@
 """A mail server for tests: real SMTP on a port of its own, with the ways in which mail servers fail."""
+import asyncio
 import email
 import email.policy
 import logging
@@ -9,24 +10,59 @@ from email.message import EmailMessage
 from typing import Any
 
 from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import SMTP
 
 logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 
 class Mailbox:
-    """Keeps what it is sent; with ``refuses`` it says 451, try later."""
+    """Keeps what it is sent, and answers as it is told.
+
+    With ``refuses`` it says 451, try later, to each mail; ``refused`` has the codes for whom it refuses.
+    It needs ``seconds_to_answer`` for a mail that it takes, breaks the conversation off at one that holds
+    ``breaks_at``, and with ``hangs_at_quit`` never answers to QUIT.
+    """
 
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
+        self.conversations = 0
         self.refuses = False
+        self.refused: dict[str, int] = {}
+        self.seconds_to_answer = 0.0
+        self.hangs_at_quit = False
+        self.breaks_at = ""
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802 (aiosmtpd's name)
+    async def handle_EHLO(  # noqa: N802 (aiosmtpd's name)
+        self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]
+    ) -> list[str]:
+        self.conversations += 1
+        session.host_name = hostname
+        return responses
+
+    async def handle_RCPT(  # noqa: N802
+        self, server: Any, session: Any, envelope: Any, address: str, rcpt_options: list[str]
+    ) -> str:
+        if code := self.refused.get(address):
+            return f"{code} not {address}"
+        envelope.rcpt_tos.append(address)
+        return "250 ok"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
         if self.refuses:
             return "451 try later"
+        if self.breaks_at and self.breaks_at.encode() in envelope.content:
+            server.transport.abort()
+            return "421 unheard"
         mail = email.message_from_bytes(envelope.content, policy=email.policy.default)
         mail["X-Rcpt"] = ", ".join(envelope.rcpt_tos)
         self.mails.append(mail)
+        await asyncio.sleep(self.seconds_to_answer)
         return "250 taken"
+
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+        if self.hangs_at_quit:
+            await asyncio.sleep(60)
+        return "221 bye"
 
     @property
     def subjects(self) -> list[str]:
@@ -34,6 +70,18 @@ class Mailbox:
 
     def body(self, index: int = -1) -> str:
         return str(self.mails[index].get_content())
+
+
+class _Controller(Controller):
+    """Ends its conversations when it is stopped, and leaves nothing behind that waits."""
+
+    def factory(self) -> SMTP:
+        return SMTP(self.handler, loop=self.loop, hostname="mail.example")
+
+    def _stop(self) -> None:
+        for task in asyncio.all_tasks(self.loop):
+            task.cancel()
+        super()._stop()
 
 
 def free_port() -> int:
@@ -47,7 +95,7 @@ def free_port() -> int:
 def mail_server(settings: Any) -> Iterator[Mailbox]:
     """Run a mail server, and make the settings point at it."""
     mailbox = Mailbox()
-    controller = Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller = _Controller(mailbox, hostname="127.0.0.1", port=free_port())
     controller.start()
     use(settings, controller.port)
     try:
@@ -67,6 +115,5 @@ def hanging_mail_server(settings: Any) -> Iterator[socket.socket]:
 
 
 def use(settings: Any, port: int) -> None:
-    """Send mail by SMTP to a port of this machine; a port where nobody listens is a server that is down."""
-    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    """Send mail to a port of this machine; a port where nobody listens is a server that is down."""
     settings.EMAIL_HOST, settings.EMAIL_PORT, settings.EMAIL_USE_TLS = "127.0.0.1", port, False

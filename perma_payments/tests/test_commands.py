@@ -1,18 +1,11 @@
 """What operators run."""
 import base64
-import os
-import signal
-import subprocess
-import sys
-import time
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
-from urllib.parse import quote
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connection
 from django.utils import timezone
 from nacl.public import PrivateKey
 
@@ -137,31 +130,9 @@ def test_send_task_mails_says_how_many_it_sent(db, mailbox, settings):
     assert run("send_task_mails") == "Sent: 1. Not sent: 0.\n"
 
 
-@pytest.mark.django_db(transaction=True)
-def test_the_scheduler_runs_until_it_is_told_to_stop_and_does_at_once_what_is_due(
-    mailbox, settings, transactional_db
-):
-    StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement())
-    database = connection.settings_dict
-    process = subprocess.Popen(
-        [sys.executable, "manage.py", "run_scheduler"], cwd=settings.BASE_DIR, stdout=subprocess.PIPE, text=True,
-        env={
-            **os.environ, "EMAIL_HOST": settings.EMAIL_HOST, "EMAIL_PORT": str(settings.EMAIL_PORT),
-            "DAILY_REPORT_TIME": "00:00",
-            "DATABASE_URL": "postgres://{USER}:{PASSWORD}@{HOST}:{PORT}/{NAME}".format(
-                **{**database, "HOST": quote(database["HOST"], safe="")}
-            ),
-        },
-    )
-    try:
-        assert process.stdout.readline() == "The scheduler runs.\n"
-        for _ in range(300):
-            if len(mailbox.mails) == 2:
-                break
-            time.sleep(0.1)
-        assert sorted(mailbox.subjects)[1] == "Still to do: 1"
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(10) == 0
-    finally:
-        process.kill()
-        process.wait()
+def test_a_daily_job_that_has_failed_says_when_it_is_due_again(db, mailbox):
+    mailbox.refuses = True
+    with pytest.raises(CommandError, match="could not be mailed: SMTPDataError 451"):
+        run("send_daily_report")
+    with pytest.raises(CommandError, match=r"has failed; it is due again at \d\d:\d\d:\d\d UTC"):
+        run("send_daily_report")

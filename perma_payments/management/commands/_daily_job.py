@@ -5,7 +5,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from ...emails import NotDelivered
-from ...services.scheduler import do_once_a_day
+from ...services.once_a_day import NotYet, do_once_a_day
+from ...services.scheduler import DAILY_JOBS
 
 
 class DailyJobCommand(BaseCommand):
@@ -16,7 +17,9 @@ class DailyJobCommand(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """See Django's BaseCommand."""
         try:
-            done = do_once_a_day(self.job, now=timezone.now())
+            done = do_once_a_day(self.job, DAILY_JOBS[self.job], now=timezone.now())
         except NotDelivered as failure:
             raise CommandError(f"The {self.job} could not be mailed: {failure}.") from None
+        except NotYet as problem:
+            raise CommandError(str(problem)) from None
         self.stdout.write(f"The {self.job} is done." if done else f"The {self.job} was done today.")

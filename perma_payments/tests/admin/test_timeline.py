@@ -16,6 +16,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
 from perma_payments.services import purchase as purchasing
 from perma_payments.services import staff_tasks, upload_statuses
+from perma_payments.services.outbox import send_task_mails
 from perma_payments.services.timeline import Entry, EntryKind, story_of
 
 from .. import ledger
@@ -62,6 +63,7 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
     call_back(form, "DECLINE")
     call_back(form, "ACCEPT")
     post("cancel-request")
+    send_task_mails(now=timezone.now())
     user = User.objects.create_user("jane")
     staff_tasks.withdraw(
         StaffTask.objects.get().pk, by=user, note="They have called.", now=timezone.now()

@@ -235,10 +235,3 @@ def test_what_is_no_id_is_kept_in_the_sealed_post_only(field):
 
     row = Response.objects.filter(pk=response.pk).values().get()
     assert "John" not in str({name: value for name, value in row.items() if name != "sealed"})
-
-
-def test_a_mail_that_cannot_be_written_does_not_keep_cybersource_from_its_answer(monkeypatch):
-    monkeypatch.setattr("perma_payments.services.outbox.compose", lambda task: 1 / 0)
-    response = receive(cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "REVIEW"))
-
-    assert response.tasks.get().notified_at is None

@@ -1,14 +1,22 @@
 """The daily mails, and the scheduler that sends them."""
+import threading
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
+from django.db import OperationalError, connection, transaction
 
+from perma_payments import emails
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import JobRun, Response, StaffTask
 from perma_payments.services import scheduler
 from perma_payments.services.daily_report import remind_of_overdue, send_daily_report
+from perma_payments.services.once_a_day import NotYet, do_once_a_day
+from perma_payments.services.outbox import Sent
 from perma_payments.services.receive_callback import receive_callback
+from perma_payments.services.task_listener import TaskListener
 
 from .. import cyber_source, ledger
 from ..mail_server import free_port, use
@@ -115,21 +123,158 @@ def test_a_report_that_fails_is_tried_again_and_keeps_no_other_job_from_being_do
     port = settings.EMAIL_PORT
     use(settings, free_port())
     assert scheduler.do_daily_jobs(now=NOW) == ["overdue reminder"]
-    assert "daily report failed: NotDelivered" in caplog.text
+    assert "daily report failed: Unreachable" in caplog.text
 
     use(settings, port)
-    assert scheduler.do_daily_jobs(now=NOW + timedelta(minutes=1)) == ["daily report"]
-    assert JobRun.objects.count() == 2
+    assert scheduler.do_daily_jobs(now=NOW + timedelta(seconds=9)) == []
+    assert scheduler.do_daily_jobs(now=NOW + timedelta(seconds=10)) == ["daily report"]
+    assert JobRun.objects.filter(done_at__isnull=False).count() == 2
 
 
-def test_the_scheduler_tries_again_what_has_failed(mailbox):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    fields = cyber_source.response(ledger.form(outgoing), "MAYBE")
+def test_a_report_that_may_have_arrived_is_sent_again_rarely_and_looks_the_same(mailbox, monkeypatch):
+    monkeypatch.setattr(emails, "LIMIT", 0.5)
+    mailbox.seconds_to_answer = 30
+    assert scheduler.do_daily_jobs(now=NOW) == ["overdue reminder"]
+    mailbox.seconds_to_answer = 0
+    assert scheduler.do_daily_jobs(now=NOW + timedelta(minutes=59)) == []
+    assert scheduler.do_daily_jobs(now=NOW + timedelta(hours=1)) == ["daily report"]
+
+    assert [mail["Message-ID"] for mail in mailbox.mails] == ["<daily-report-2026-11-21@perma.example>"] * 2
+
+
+def test_a_report_that_not_all_recipients_get_is_done_and_the_developers_hear_of_it(mailbox, settings):
+    settings.STAFF_EMAILS = ["anne@staff.example", "ben@staff.example"]
+    mailbox.refused["ben@staff.example"] = 550
+    task()
+
+    assert "daily report" in scheduler.do_daily_jobs(now=NOW)
+    assert [mail["X-Rcpt"] for mail in mailbox.mails] == ["anne@staff.example", *settings.DEVELOPER_EMAILS]
+    assert mailbox.subjects[1] == "Refused: STAFF_EMAILS, address 2"
+
+
+def test_a_job_that_another_process_is_doing_is_left_to_it(mailbox):
+    seen = []
+
+    def do(*, now: datetime) -> None:
+        with pytest.raises(NotYet, match="is being done right now"):
+            do_once_a_day("daily report", seen.append, now=now)
+
+    assert do_once_a_day("daily report", do, now=NOW)
+    assert not do_once_a_day("daily report", seen.append, now=NOW)
+    assert seen == []
+
+
+def test_the_scheduler_tries_again_to_apply_what_was_not_applied():
+    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "MAYBE")
     response = receive_callback(b"body", list(fields.items()), now=NOW)
     Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
-    late = task(notified_at=None)
 
-    scheduler.retry(now=NOW)
+    scheduler.apply_responses(now=NOW)
     response.refresh_from_db()
-    late.refresh_from_db()
-    assert (response.applied_at, late.notified_at) == (NOW, NOW)
+    assert response.applied_at == NOW
+
+
+# --- Mail, as soon as it is due ---------------------------------------------------------------------
+
+@pytest.fixture
+def mailing(transactional_db, monkeypatch) -> Iterator[Callable[[], None]]:
+    """Starts a scheduler's mailing in a thread of its own; it ends with the test."""
+    stopping = threading.Event()
+    threads = []
+    monkeypatch.setattr(scheduler, "do_daily_jobs", lambda now: None)
+
+    def mail() -> None:
+        scheduler.keep_mailing(stopping)
+        connection.close()
+
+    def start() -> None:
+        threads.append(threading.Thread(target=mail))
+        threads[-1].start()
+
+    yield start
+    stopping.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+
+
+def eventually(condition: Callable[[], object]) -> None:
+    """Wait until something is so."""
+    end = monotonic() + 20
+    while not condition():
+        assert monotonic() < end
+        sleep(0.02)
+
+
+def is_listened() -> bool:
+    """Whether a connection listens: that was its last statement."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%LISTEN perma_%'"
+        )
+        return cursor.fetchone()[0] > 0
+
+
+def test_a_task_is_mailed_when_its_transaction_commits(mailbox, mailing, monkeypatch):
+    monkeypatch.setattr(scheduler, "POLL", 600)  # only a notification can be this quick
+    mailing()
+    eventually(is_listened)
+    with transaction.atomic():
+        StaffTask.objects.bulk_create(StaffTask(kind="paid twice", agreement=ledger.agreement()) for _ in range(2))
+        sleep(0.3)  # it would be too early now, if it were
+        assert mailbox.mails == []
+    eventually(lambda: len(mailbox.mails) == 2)
+
+
+def test_without_notifications_tasks_are_polled_for(mailbox, mailing, monkeypatch):
+    monkeypatch.setattr(scheduler, "POLL", 0.2)
+    monkeypatch.setattr(TaskListener, "listen", lambda self: None)
+    mailing()
+    StaffTask.objects.create(kind="paid twice", agreement=ledger.agreement())
+    eventually(lambda: len(mailbox.mails) == 1)
+
+
+def test_a_connection_that_listened_and_was_lost_is_replaced(mailbox, mailing, monkeypatch):
+    monkeypatch.setattr(scheduler, "POLL", 1)
+    mailing()
+    eventually(is_listened)
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
+        )
+    monkeypatch.setattr(scheduler, "POLL", 600)
+    eventually(is_listened)
+    StaffTask.objects.create(kind="paid twice", agreement=ledger.agreement())
+    eventually(lambda: len(mailbox.mails) == 1)
+
+
+def test_a_mail_server_that_fails_is_asked_again_less_and_less_often(settings, mailing, monkeypatch, caplog):
+    monkeypatch.setattr(scheduler, "POLL", 0.1)
+    monkeypatch.setattr(scheduler, "LONGEST_PAUSE", 0.4)
+    use(settings, free_port())
+    task(notified_at=None)
+    mailing()
+
+    def pauses() -> list[str]:
+        return [record.args[0] for record in caplog.records if "tried again in" in record.msg]
+
+    eventually(lambda: len(pauses()) >= 4)
+    assert pauses()[:4] == [0.1, 0.2, 0.4, 0.4]
+
+
+def test_tasks_are_mailed_again_when_the_database_is_back(mailbox, mailing, monkeypatch, caplog):
+    monkeypatch.setattr(scheduler, "POLL", 0.1)
+    real, failures = scheduler.send_task_mails, iter([OperationalError] * 2)
+
+    def send(*, now: datetime) -> Sent:
+        for error in failures:
+            raise error
+        return real(now=now)
+
+    monkeypatch.setattr(scheduler, "send_task_mails", send)
+    task(notified_at=None)
+    mailing()
+    eventually(lambda: len(mailbox.mails) == 1)
+    assert caplog.text.count("mails could not be looked for: OperationalError") == 2

@@ -1,5 +1,5 @@
 """Staff tasks: opened, told of, ended."""
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -8,12 +8,11 @@ from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask, TaskKind
-from perma_payments.services import outbox, staff_tasks
+from perma_payments.services import staff_tasks
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.task_mail import compose
 
 from .. import cyber_source, ledger
-from ..mail_server import free_port, use
 
 pytestmark = pytest.mark.django_db
 
@@ -117,55 +116,6 @@ def test_the_admin_is_not_linked_to_where_it_is_off(settings):
     settings.ROOT_URLCONF = "perma_payments.tests.services.no_urls"
 
     assert "This task:" not in compose(cancellation())[1]
-
-
-# --- The outbox -------------------------------------------------------------------------------------
-
-def test_tasks_are_mailed_to_all_staff_oldest_first_and_once(mailbox, settings):
-    settings.STAFF_EMAILS = ["a@staff.example", "b@staff.example"]
-    later = StaffTask.objects.create(
-        kind="paid twice", agreement=ledger.agreement(), opened_at=NOW + timedelta(hours=1)
-    )
-    first = cancellation()
-
-    assert outbox.send_task_mails(now=NOW) == (2, 0)
-    assert outbox.send_task_mails(now=NOW) == (0, 0)
-    assert [subject.split()[-1] for subject in mailbox.subjects] == [
-        first.agreement.reference_number, later.agreement.reference_number,
-    ]
-    assert mailbox.mails[0]["X-Rcpt"] == "a@staff.example, b@staff.example"
-
-
-def test_a_task_that_has_ended_is_not_mailed(mailbox):
-    cancellation(done_at=NOW, resolution="withdrawn")
-
-    assert outbox.send_task_mails(now=NOW) == (0, 0)
-
-
-def test_a_mail_that_fails_does_not_keep_the_others_from_being_tried(settings, caplog):
-    use(settings, free_port())
-    cancellation()
-    cancellation()
-
-    assert outbox.send_task_mails(now=NOW) == (0, 2)
-    assert not StaffTask.objects.filter(notified_at__isnull=False).exists()
-
-
-def test_a_callback_mails_its_tasks_at_once(mailbox):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    fields = cyber_source.response(ledger.form(outgoing), "REVIEW")
-    receive_callback(b"body", list(fields.items()), now=NOW)
-
-    assert mailbox.subjects == [
-        f"Decide a payment that CyberSource holds for review: {outgoing.agreement.reference_number}"
-    ]
-
-
-def test_a_callback_is_answered_with_the_mail_server_down(settings, call_back):
-    use(settings, free_port())
-
-    assert call_back(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "REVIEW").status_code == 200
-    assert StaffTask.objects.get().notified_at is None
 
 
 # --- Their end --------------------------------------------------------------------------------------

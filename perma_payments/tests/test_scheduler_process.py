@@ -1,0 +1,85 @@
+"""The scheduler as a process of its own, beside a web server, and mail servers that take and that hang."""
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from time import monotonic
+from typing import Any
+
+from django.db import connection
+from django.utils import timezone
+
+from devtools.processes import Leashed, leashed
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import Response, StaffTask
+from perma_payments.services.receive_callback import receive_callback
+
+from . import cyber_source, ledger, perma_cc
+from .mail_server import hanging_mail_server
+from .test_faults import Service, eventually, serve, service, url_of_test_database  # noqa: F401 (fixtures)
+
+
+@contextmanager
+def scheduler(settings: Any) -> Iterator[Leashed]:
+    """A running scheduler that mails to the server of the settings."""
+    with leashed("The scheduler", "manage.py", "run_scheduler", env={
+        "DATABASE_URL": url_of_test_database(), "DAILY_REPORT_TIME": "00:00", "EMAIL_HOST": settings.EMAIL_HOST,
+        "EMAIL_PORT": str(settings.EMAIL_PORT),
+    }) as process:
+        eventually(lambda: "The scheduler runs." in process.printed())
+        yield process
+
+
+@contextmanager
+def without_notifications() -> Iterator[None]:
+    """As behind a pooler: the scheduler is not woken."""
+    def alter(verb: str) -> None:
+        with connection.cursor() as cursor:
+            cursor.execute(
+                "SELECT tgname FROM pg_trigger WHERE tgrelid = 'perma_payments_stafftask'::regclass"
+                " AND tgname LIKE 'pgtrigger_wake_scheduler%'"
+            )
+            (name,) = cursor.fetchone()
+            cursor.execute(f"ALTER TABLE perma_payments_stafftask {verb} TRIGGER {name}")
+
+    alter("DISABLE")
+    try:
+        yield
+    finally:
+        alter("ENABLE")
+
+
+def test_a_cancellation_is_mailed_within_seconds_with_notifications_and_without(
+    service: Service, mailbox, settings,  # noqa: F811
+):
+    first, second = (ledger.standing_agreement(ledger.Customer(ledger.REGISTRAR.type, pk)) for pk in (1, 2))
+    with scheduler(settings) as process:
+        eventually(lambda: mailbox.subjects == ["Nothing pending"])
+        service.post("cancel-request", perma_cc.form("cancel-request", customer_pk=1))
+        eventually(lambda: len(mailbox.mails) == 2)
+        assert mailbox.subjects[-1].endswith(first.reference_number)
+
+        with without_notifications():
+            service.post("cancel-request", perma_cc.form("cancel-request", customer_pk=2))
+            eventually(lambda: len(mailbox.mails) == 3)
+        assert mailbox.subjects[-1].endswith(second.reference_number)
+        eventually(lambda: not StaffTask.objects.filter(notified_at=None).exists())
+
+        process.process.send_signal(signal.SIGTERM)
+        assert process.wait() == 0
+
+
+def test_a_mail_server_that_hangs_holds_up_neither_responses_nor_the_end(transactional_db, settings):
+    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "REVIEW")
+    response = receive_callback(b"body", list(fields.items()), now=timezone.now())
+    Response.objects.update(applied_at=None, outcome="")
+
+    with hanging_mail_server(settings) as server, scheduler(settings) as process:
+        server.settimeout(20)
+        conversation, _ = server.accept()
+        with conversation:
+            eventually(lambda: Response.objects.filter(pk=response.pk, applied_at__isnull=False).exists())
+            assert not StaffTask.objects.filter(notified_at__isnull=False).exists()
+            began = monotonic()
+            process.process.send_signal(signal.SIGTERM)
+            assert process.wait() == 0
+            assert monotonic() - began < 10
