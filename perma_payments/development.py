@@ -1,4 +1,4 @@
-"""What development uses where nothing is set. All of it is public, and production refuses it (checks.py).
+"""What development uses where nothing is set. All of it is public, and refused elsewhere (setting_rules.py).
 
 The keys between Perma.cc and Perma Payments are those of perma.md §6; the others stand for our own
 sandbox. The secret half of the vault's key is written down in docs/development.md.
@@ -10,6 +10,7 @@ from nacl.public import PrivateKey
 from .cybersource.signature import SigningKey
 
 SECRET_KEY = "development-only:this-text-is-public-and-production-refuses-to-start-with-it"
+# This machine, and what containers call it and each other. No other host may be set in development.
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "perma-payments", "host.docker.internal"]
 # Where PostgreSQL is where it usually is. The Fabric tasks and the tests start a server of their own instead.
 DATABASE_URL = "postgres:///perma_payments"

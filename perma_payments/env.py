@@ -1,317 +1,234 @@
-"""Typed readers of settings from the environment.
+"""Settings from the environment and from a ``.env`` file: read one by one, complained of all at once.
 
-A missing or malformed value stops the start with one sentence that names the variable, says what was
-expected, and gives an example. Values themselves are never printed: they may be secrets.
+Whatever is wrong is collected, and ``Env.end_if_wrong`` ends the start with a sentence for each: it names the
+variable, says what was expected, and gives an example. Values are never printed: they may be secrets. What each
+setting may be is a Kind (setting_kinds.py); what settings may not be together is in setting_rules.py.
 """
-import base64
-import binascii
+import difflib
+import io
+import os
 import re
-from collections.abc import Callable, Mapping
-from datetime import date, time
-from email.utils import parseaddr
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
-from urllib.parse import urlsplit
+from typing import ClassVar, Generic, TypeVar
 
-from .cybersource.signature import SigningKey
+from dotenv import load_dotenv
+from dotenv.parser import Binding, parse_stream
 
 T = TypeVar("T")
 
-# Deliberately not a key: nobody should start with one that is printed here.
-KEY_EXAMPLE = "hV0kQ2…(44 characters)…8yY="
+ENVIRONMENTS = ("development", "staging", "production")
+
+DEVELOPMENT_NOTICE = (
+    "Perma Payments is in development (PERMA_PAYMENTS_ENV): its keys are published, its admin asks for no second "
+    "factor, and no card is charged. On a server, set PERMA_PAYMENTS_ENV=production (or staging)."
+)
+
+# What else may stand in .env: variables of docker-compose.yml, of the Fabric tasks and of the tests.
+TOOLS_VARIABLES = ("BIND", "CHROMIUM", "DEMO_HOST", "DEVELOPER_UID", "REQUIRE_BROWSER")
+# What Kubernetes tells every container of a service that is called perma-payments.
+KUBERNETES_VARIABLE = re.compile(
+    r"PERMA_PAYMENTS_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+)
+NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
+# How alike (difflib's ratio) a name in .env must be to one of ours to be taken for a slip of it.
+ALIKE = 0.85
 
 
 class BadSetting(SystemExit):
-    """A setting that the service cannot start with.
+    """Settings that the service cannot start with.
 
     It is a SystemExit so that whoever starts the service (manage.py, gunicorn, pytest) shows the
-    sentence and ends, instead of a stack trace.
+    sentences and ends, instead of a stack trace.
     """
 
 
-def origin_of(base_url: str) -> str:
-    """The origin of a base URL as browsers write it: in small letters, without the usual port of its scheme."""
-    parts = urlsplit(base_url.lower())
-    return f"{parts.scheme}://{parts.netloc}".removesuffix({"https": ":443", "http": ":80"}[parts.scheme])
+class Unfit(ValueError):
+    """Why a text is no value of a kind, in words of ours that follow "The setting NAME"."""
+
+
+@dataclass(frozen=True)
+class Kind(Generic[T]):
+    """What a setting may be. ``parse`` raises ValueError, or Unfit with a reason, for what it cannot read."""
+
+    parse: Callable[[str], T]
+    expected: str
+    example: str
 
 
 class Env:
-    """Reads variables from a mapping, as a rule ``os.environ``.
+    """Reads settings from a mapping, as a rule ``os.environ``, and collects what is wrong.
 
-    An empty value counts as not set. ``NAME_FILE`` may name a file that holds the value of ``NAME``.
-    A ``default`` of None makes a variable required.
+    An empty value counts as not set. ``NAME_FILE`` may name a file that holds the value of ``NAME``. What cannot
+    be read has its default meanwhile, so that the rest can be read too.
     """
 
-    def __init__(self, variables: Mapping[str, str]) -> None:
-        self._variables = variables
+    # Set by manage.py alone: help, and what makes or checks keys, must work where nothing is set yet.
+    tolerant: ClassVar[bool] = False
 
-    def read(self, name: str, parse: Callable[[str], T], *, default: T | None, expected: str, example: str) -> T:
-        """Read one variable with ``parse``, which raises ValueError for what it cannot read."""
-        text = self._text(name)
-        if text is None:
-            if default is None:
-                raise BadSetting(_sentence(name, "is not set", expected, example))
+    def __init__(
+        self, variables: Mapping[str, str], *, lines: Mapping[str, int] | None = None, problems: Iterable[str] = ()
+    ) -> None:
+        """``lines`` tells of each name in .env on which line it is, ``problems`` what is wrong with that file."""
+        self._variables = variables
+        self._lines = lines or {}
+        self.problems = list(problems)
+        self._wrong: set[str] = set()
+        # What was asked for, and what of it was there.
+        self.names: set[str] = set()
+        self.given: set[str] = set()
+        environments = Kind(one_of(ENVIRONMENTS), "one of " + ", ".join(ENVIRONMENTS), "production")
+        self.environment = self.read("PERMA_PAYMENTS_ENV", environments, "development")
+        self.in_development = self.environment == "development"
+
+    @classmethod
+    def of_process(cls, file: Path) -> "Env":
+        """The variables of this process, and those of the file for what is not among them."""
+        lines, problems = _load(file)
+        return cls(os.environ, lines=lines, problems=problems)
+
+    def read(self, name: str, kind: Kind[T], default: T) -> T:
+        """A setting that has a default."""
+        return self._value(name, kind, default, required=False)
+
+    def demand(self, name: str, kind: Kind[T], development: T) -> T:
+        """A setting that has a default in development only; elsewhere it must be set."""
+        return self._value(name, kind, development, required=not self.in_development)
+
+    def refuse_if(self, condition: bool, names: str, sentence: str) -> None:
+        """Collect what is wrong with settings (their names, separated by blanks), all of which could be read."""
+        if condition and self._wrong.isdisjoint(names.split()):
+            self.problems.append(sentence)
+
+    def end_if_wrong(self) -> None:
+        """Raise BadSetting with a sentence a line for all that is wrong. To be called when all has been read."""
+        problems = [*self.problems, *self._misnamed()]
+        if problems and not self.tolerant:
+            raise BadSetting("\n".join(problems))
+
+    def _value(self, name: str, kind: Kind[T], default: T, *, required: bool) -> T:
+        self.names.add(name)
+        text, file = (self._variables.get(each, "").strip() for each in (name, f"{name}_FILE"))
+        if not text and file:
+            try:
+                text = Path(file).read_text(encoding="utf-8-sig").strip()
+            except (OSError, ValueError):
+                self._complain(
+                    name, f"{name}_FILE", "names a file that cannot be read", "the path of a readable text file",
+                    f"/run/secrets/{name.lower()}",
+                )
+                return default
+        if not text and not required:
             return default
         try:
-            return parse(text)
-        except ValueError:
-            raise BadSetting(_sentence(name, "cannot be read", expected, example)) from None
+            if not text:
+                raise Unfit("is not set")
+            self.given.add(name)
+            return kind.parse(text)
+        except ValueError as error:
+            # Words of others may hold the value.
+            reason = str(error) if isinstance(error, Unfit) else "cannot be read"
+        self._complain(name, name, reason, kind.expected, kind.example)
+        return default
 
-    def text(self, name: str, default: str | None = None, *, expected: str, example: str) -> str:
-        """Any text."""
-        return self.read(name, str, default=default, expected=expected, example=example)
-
-    def flag(self, name: str, default: bool | None = None) -> bool:
-        """True or false."""
-        return self.read(name, _flag, default=default, expected="true or false", example="true")
-
-    def whole_number(self, name: str, default: int | None = None, *, least: int, most: int, unit: str) -> int:
-        """A whole number of some unit, within bounds."""
-        return self.read(
-            name, lambda text: _whole_number(text, least, most), default=default,
-            expected=f"a whole number ({unit}) from {least} to {most}", example=str(default or least),
+    def _complain(self, name: str, variable: str, problem: str, expected: str, example: str) -> None:
+        self._wrong.add(name)
+        self.problems.append(
+            f"The setting {variable} {problem}: expected {expected}, for example {variable}={example}"
         )
 
-    def choice(self, name: str, default: str | None = None, *, among: tuple[str, ...]) -> str:
-        """One of a few words."""
-        return self.read(
-            name, lambda text: _choice(text, among), default=default,
-            expected="one of " + ", ".join(among), example=among[0],
-        )
+    def _misnamed(self) -> list[str]:
+        """What is wrong with variables that are named almost as a setting of ours, and so would say nothing."""
+        ours = {_plain(name): name for setting in self.names for name in (setting, f"{setting}_FILE")}
+        known = {*ours.values(), *TOOLS_VARIABLES}
+        return [
+            _misnaming(name, meant, self._lines.get(name))
+            for name in self._variables
+            if name not in known and (meant := _meant(name, ours, in_file=name in self._lines))
+        ]
 
-    def words(self, name: str, default: list[str] | None = None, *, expected: str, example: str) -> list[str]:
-        """A list of words, separated by commas."""
-        return self.read(name, _words, default=default, expected=expected, example=example)
 
-    def hosts(self, name: str, default: list[str] | None = None) -> list[str]:
-        """Host names, separated by commas."""
-        return self.read(
-            name, _hosts, default=default,
-            expected="the host names that the service answers to, separated by commas",
-            example="payments.example.org,perma-payments",
-        )
+def one_of(among: tuple[str, ...]) -> Callable[[str], str]:
+    """A parser that takes these words only."""
+    def parse(text: str) -> str:
+        if text not in among:
+            raise ValueError
+        return text
 
-    def profile_id(self, name: str, default: str | None = None) -> str:
-        """The id of a Secure Acceptance profile."""
-        return self.read(
-            name, _profile_id, default=default, expected="the id of the profile, from the Business Center",
-            example="A1B2C3D4-0000-4000-8000-ABCDEF012345",
-        )
+    return parse
 
-    def base_url(self, name: str, default: str | None = None, *, example: str) -> str:
-        """The beginning of a web address: scheme and host, perhaps a port, nothing behind."""
-        return self.read(
-            name, _base_url, default=default,
-            expected="a web address of scheme and host only, without a slash at the end", example=example,
-        )
 
-    def email(self, name: str, default: str | None = None, *, example: str) -> str:
-        """An address of e-mail."""
-        return self.read(name, _email, default=default, expected="an address of e-mail", example=example)
+# --- Names ------------------------------------------------------------------------------------------
 
-    def emails(self, name: str, default: list[str] | None = None, *, example: str) -> list[str]:
-        """Addresses of e-mail, separated by commas."""
-        return self.read(
-            name, lambda text: [_email(word) for word in _words(text)], default=default,
-            expected="one or more addresses of e-mail, separated by commas", example=example,
-        )
+def _plain(name: str) -> str:
+    return re.sub(r"[^A-Z0-9]", "", name.upper())
 
-    def time_of_day(self, name: str, default: time) -> time:
-        """A time of day, in UTC."""
-        return self.read(
-            name, _time_of_day, default=default, expected="a time of day in UTC, as HH:MM", example="09:00"
-        )
 
-    def url_with_pk(self, name: str, default: str) -> str:
-        """A web address with ``{pk}`` where an id goes."""
-        return self.read(
-            name, _url_with_pk, default=default, expected="a web address with {pk} where the id goes",
-            example="https://perma.cc/admin/perma/registrar/{pk}/change/",
-        )
-
-    def key(self, name: str, default: bytes | None = None) -> bytes:
-        """A NaCl key: 32 bytes in base64."""
-        return self.read(
-            name, _key, default=default,
-            expected="a key of 32 bytes in base64, as manage.py generate_keys makes it", example=KEY_EXAMPLE,
-        )
-
-    def named_key(self, name: str, default: tuple[str, bytes] | None = None) -> tuple[str, bytes]:
-        """One NaCl key with its id: ``id:key``."""
-        return self.read(
-            name, _named_key, default=default, expected="id:key, the key of 32 bytes in base64",
-            example=f"2026-11:{KEY_EXAMPLE}",
-        )
-
-    def named_keys(self, name: str, default: dict[str, bytes] | None = None) -> dict[str, bytes]:
-        """NaCl keys with their ids: ``id:key``, separated by commas."""
-        return self.read(
-            name, _named_keys, default=default,
-            expected="one or more of id:key, separated by commas, each key of 32 bytes in base64",
-            example=f"2026-11:{KEY_EXAMPLE}",
-        )
-
-    def signing_keys(self, name: str, default: list[SigningKey] | None = None) -> list[SigningKey]:
-        """CyberSource's security keys: ``access_key:secret_key:created``, separated by commas."""
-        return self.read(
-            name, _signing_keys, default=default,
-            expected="one or more of access_key:secret_key:YYYY-MM-DD (the day when the key was created in the "
-            "Business Center), separated by commas, the one that signs first",
-            example="00112233445566778899aabbccddeeff:0f1e2d…(256 characters):2026-11-21",
-        )
-
-    def url_path(self, name: str, default: str | None = None) -> str:
-        """Where pages lie below the root: without a slash before it and with one behind."""
-        return self.read(
-            name, _url_path, default=default,
-            expected="a path without a slash before it and with one behind", example="admin/",
-        )
-
-    def paths(self, name: str, default: Mapping[str, str]) -> dict[str, str]:
-        """Paths by transaction type, ``type=/path`` separated by semicolons, replacing those of ``default``."""
-        return self.read(
-            name, lambda text: {**default, **_paths(text, default)}, default=dict(default),
-            expected=f"type=/path, separated by semicolons, for any of the types {'; '.join(default)}",
-            example="update_payment_token=/pay",
-        )
-
-    def _text(self, name: str) -> str | None:
-        text = self._variables.get(name, "").strip()
-        if text:
-            return text
-        path = self._variables.get(f"{name}_FILE", "").strip()
-        if not path:
+def _meant(name: str, ours: Mapping[str, str], *, in_file: bool) -> str | None:
+    """The setting that a name was probably meant to be; None for a name that has nothing to do with us."""
+    plain = _plain(name)
+    alike = [each for each in ours if each.endswith("FILE") == plain.endswith("FILE")]
+    if plain.startswith("PERMAPAYMENT"):
+        if KUBERNETES_VARIABLE.fullmatch(name):
             return None
-        try:
-            text = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, ValueError):
-            raise BadSetting(_sentence(
-                f"{name}_FILE", "names a file that cannot be read", "the path of a readable text file",
-                f"/run/secrets/{name.lower()}",
-            )) from None
-        return text or None
+        return ours[difflib.get_close_matches(plain, alike, n=1, cutoff=0)[0]]
+    if in_file:
+        close = difflib.get_close_matches(plain, alike, n=1, cutoff=ALIKE)
+        return ours[close[0]] if close else None
+    # Elsewhere a name that is merely like ours may be another program's; one that nobody could want is a slip,
+    # such as that of an env file that begins with a byte order mark.
+    return None if NAME.fullmatch(name) else ours.get(plain)
 
 
-def _sentence(name: str, problem: str, expected: str, example: str) -> str:
-    return f"The setting {name} {problem}: expected {expected}, for example {name}={example}"
+def _misnaming(name: str, meant: str, line: int | None) -> str:
+    where = f", on line {line} of .env," if line else ""
+    # Where other characters are in it, part of it may be a value.
+    if NAME.fullmatch(name):
+        return f"The variable {name}{where} is no setting: it is probably meant to be {meant}."
+    return (
+        f"There is a variable whose name is {meant} but for other characters in it: "
+        "look for blanks, a colon, a hyphen, or a byte order mark at the start of a file."
+    )
 
 
-def _flag(text: str) -> bool:
+# --- The file .env ----------------------------------------------------------------------------------
+
+def _load(file: Path) -> tuple[dict[str, int], list[str]]:
+    """Add the file's variables to this process's, unless they are set; return their lines, and what is wrong."""
+    lines: dict[str, int] = {}
+    if os.environ.get("PYTHON_DOTENV_DISABLED", "").lower() in ("1", "true", "t", "yes", "y"):
+        return lines, []
+    problems, readable = [], []
     try:
-        return {"true": True, "1": True, "yes": True, "on": True,
-                "false": False, "0": False, "no": False, "off": False}[text.lower()]
-    except KeyError:
-        raise ValueError from None
+        for binding in parse_stream(io.StringIO(file.read_text(encoding="utf-8-sig"))):
+            if problem := _problem(binding, lines):
+                problems.append(problem)
+            else:
+                readable.append(binding.original.string)
+        load_dotenv(stream=io.StringIO("".join(readable)))
+    except FileNotFoundError:
+        pass
+    except (OSError, ValueError):
+        problems.append("The file .env cannot be read: expected UTF-8 text, a NAME=value on each line")
+    return lines, problems
 
 
-def _whole_number(text: str, least: int, most: int) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,18}", text, re.ASCII) or not least <= int(text) <= most:
-        raise ValueError
-    return int(text)
-
-
-def _choice(text: str, among: tuple[str, ...]) -> str:
-    if text not in among:
-        raise ValueError
-    return text
-
-
-def _words(text: str) -> list[str]:
-    words = [word.strip() for word in text.split(",")]
-    if not all(words):
-        raise ValueError
-    return words
-
-
-def _hosts(text: str) -> list[str]:
-    hosts = _words(text)
-    if not all(re.fullmatch(r"\*|\.?[0-9A-Za-z_.-]+|\[[0-9A-Fa-f:]+\]", host) for host in hosts):
-        raise ValueError
-    return hosts
-
-
-def _profile_id(text: str) -> str:
-    if not re.fullmatch(r"[0-9A-Za-z-]{1,36}", text):
-        raise ValueError
-    return text
-
-
-def _base_url(text: str) -> str:
-    # What a browser's security policy could misread is refused with the rest.
-    if not re.fullmatch(r"https?://[^\s/?#@;,'\"<>\\]+/?", text) or not urlsplit(text).hostname:
-        raise ValueError
-    if urlsplit(text).port == 0:
-        raise ValueError
-    return text.rstrip("/")
-
-
-def _email(text: str) -> str:
-    _, address = parseaddr(text)
-    if address != text or not re.fullmatch(r"[^@\s]+@[^@\s]+\.[^@\s]+", text):
-        raise ValueError
-    return text
-
-
-def _time_of_day(text: str) -> time:
-    if not re.fullmatch(r"[0-9]{2}:[0-9]{2}", text, re.ASCII):
-        raise ValueError
-    return time.fromisoformat(text)
-
-
-def _url_with_pk(text: str) -> str:
-    if text.count("{pk}") != 1 or not re.fullmatch(r"https?://[^\s/{}]+/[^\s{}]*\{pk\}[^\s{}]*", text):
-        raise ValueError
-    return text
-
-
-def _key(text: str) -> bytes:
-    try:
-        key = base64.b64decode(text, validate=True)
-    except binascii.Error:
-        raise ValueError from None
-    if len(key) != 32:
-        raise ValueError
-    return key
-
-
-def _named_key(text: str) -> tuple[str, bytes]:
-    key_id, _, key = text.partition(":")
-    if not re.fullmatch(r"[0-9A-Za-z_.-]{1,50}", key_id):
-        raise ValueError
-    return key_id, _key(key)
-
-
-def _named_keys(text: str) -> dict[str, bytes]:
-    keys = [_named_key(word) for word in _words(text)]
-    if len(dict(keys)) != len(keys):
-        raise ValueError
-    return dict(keys)
-
-
-def _url_path(text: str) -> str:
-    if not re.fullmatch(r"(?:[0-9A-Za-z_-]+/)+", text):
-        raise ValueError
-    return text
-
-
-def _signing_keys(text: str) -> list[SigningKey]:
-    keys = []
-    for word in _words(text):
-        access_key, _, rest = word.partition(":")
-        secret, _, created = rest.partition(":")
-        if not re.fullmatch(r"[0-9A-Za-z]{1,32}", access_key, re.ASCII) or not secret:
-            raise ValueError
-        keys.append(SigningKey(access_key, secret, date.fromisoformat(created) if created else None))
-    if len({key.access_key for key in keys}) != len(keys):
-        raise ValueError
-    return keys
-
-
-def _paths(text: str, known: Mapping[str, str]) -> dict[str, str]:
-    paths = {}
-    for word in text.split(";"):
-        kind, _, path = (part.strip() for part in word.partition("="))
-        if kind not in known or not re.fullmatch(r"/[A-Za-z0-9_/-]*", path):
-            raise ValueError
-        paths[kind] = path
-    return paths
+def _problem(binding: Binding, lines: dict[str, int]) -> str | None:
+    """What is wrong with a statement of .env; else its line is noted under its name."""
+    statement = binding.original.string.lstrip()
+    line = binding.original.line + binding.original.string[:-len(statement) or None].count("\n")
+    name = binding.key
+    if name is None and not binding.error:
+        return None
+    if name is None or binding.value is None or not NAME.fullmatch(name):
+        return (
+            f"Line {line} of .env cannot be read: expected NAME=value, the name of letters, digits and _, "
+            "and the value's quotation marks in pairs"
+        )
+    if re.search(rf"\n\s*(export\s+)?{NAME.pattern}[ \t]*=[ \t]*[^=\s'\"]", statement):
+        return f"Line {line} of .env opens a quotation mark that only another line closes: close it in that line"
+    if name in lines:
+        return f"Line {line} of .env sets {name} again: line {lines[name]} has set it, so remove one of them"
+    lines[name] = line
+    return None

@@ -1,54 +1,46 @@
 """Django's settings, read from the environment and from a ``.env`` file beside manage.py.
 
-Development works with nothing set but a database (the Fabric tasks see to that). With
-``PERMA_PAYMENTS_ENV=production`` every real value is demanded. ``.env.example`` lists all variables.
+Development works with nothing set but a database (the Fabric tasks see to that). Staging and production
+(``PERMA_PAYMENTS_ENV``) demand every real value. ``.env.example`` lists all variables. Whatever is wrong is told
+at once, by the last lines of this file.
 """
-import os
+import re
 from datetime import time, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
-from urllib.parse import urlsplit
+from types import SimpleNamespace
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
 import dj_database_url
 import psycopg2.extensions
 from csp.constants import NONE, SELF
-from dotenv import load_dotenv
 from pghistory import ContextJSONField
 
-from . import development
+from . import development, setting_kinds as kinds
 from .cybersource.checkout import DEFAULT_PATHS
 from .cybersource.signature import SigningKeys
-from .env import BadSetting, Env, origin_of
+from .env import Env, Kind, Unfit
 from .perma.messages import Freshness
-
-T = TypeVar("T")
+from .setting_rules import CS_MODES, refuse_what_does_not_fit
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
-try:
-    load_dotenv(BASE_DIR / ".env")
-except (OSError, ValueError):
-    raise BadSetting("The file .env cannot be read: expected UTF-8 text, a NAME=value on each line") from None
-env = Env(os.environ)
+env = Env.of_process(BASE_DIR / ".env")
 
-PERMA_PAYMENTS_ENV = env.choice("PERMA_PAYMENTS_ENV", "development", among=("development", "production"))
-IN_PRODUCTION = PERMA_PAYMENTS_ENV == "production"
-
-
-def in_development(value: T) -> T | None:
-    """A default that development has and production must be given."""
-    return None if IN_PRODUCTION else value
-
+PERMA_PAYMENTS_ENV = env.environment
+# Staging has CyberSource's test system, and everything else as in production.
+IN_DEVELOPMENT = env.in_development
 
 # --- Django -----------------------------------------------------------------------------------------
 
 # Off in development too: what a developer sees is what a customer would see.
-DEBUG = env.flag("DEBUG", False)
-SECRET_KEY = env.text(
-    "SECRET_KEY", in_development(development.SECRET_KEY),
-    expected="at least 50 random characters, as manage.py generate_keys makes them", example="x7Q…(50 or more)…k2",
+DEBUG = env.read("DEBUG", kinds.FLAG, False)
+SECRET_KEY = env.demand(
+    "SECRET_KEY",
+    kinds.text("at least 50 random characters, as manage.py generate_keys makes them", "x7Q…(50 or more)…k2"),
+    development.SECRET_KEY,
 )
-ALLOWED_HOSTS = env.hosts("ALLOWED_HOSTS", in_development(development.ALLOWED_HOSTS))
+ALLOWED_HOSTS = env.demand("ALLOWED_HOSTS", kinds.HOSTS, development.ALLOWED_HOSTS)
 
 ROOT_URLCONF = "perma_payments.urls"
 WSGI_APPLICATION = "perma_payments.wsgi.application"
@@ -105,8 +97,19 @@ SECURE_SSL_REDIRECT = False
 
 def database(url: str) -> dict[str, Any]:
     """Django's settings for a DATABASE_URL. Raises ValueError for anything but PostgreSQL's."""
-    if urlsplit(url).scheme not in ("postgres", "postgresql"):
+    if "#" in url:
+        raise Unfit("holds an unescaped #")
+    # A password with one of these unescaped shifts the parts behind it, or says something else than it seems to.
+    if re.search(r"%(?![0-9A-Fa-f]{2})|%00", url) or not re.fullmatch(
+        r"postgres(ql)?://([^/?@]*@)?[^/?@]*(/[^/?@]*)?(\?.*)?", url
+    ):
         raise ValueError
+    parts = urlsplit(url)
+    if parts.path in ("", "/"):
+        raise Unfit("names no database")
+    if parts.port == 0 or len(parts.path) > 64:  # A slash, and PostgreSQL's 63 bytes.
+        raise ValueError
+    parse_qsl(parts.query, strict_parsing=bool(parts.query))
     config: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)}
     # CyberSource waits 10 seconds for its answer: a lock that is not had by then is not waited for.
     options = config.get("OPTIONS", {})
@@ -120,11 +123,13 @@ def database(url: str) -> dict[str, Any]:
     return config
 
 
-DATABASES = {"default": env.read(
-    "DATABASE_URL", database, default=in_development(database(development.DATABASE_URL)),
-    expected="the address of a PostgreSQL database",
-    example="postgres://perma_payments:password@localhost:5432/perma_payments",
-)}
+database_url = Kind(
+    database,
+    "the address of a PostgreSQL database, with any of #, ?, /, @ and % in its password written as %23, %3F, %2F, "
+    "%40 and %25",
+    "postgres://perma_payments:password@localhost:5432/perma_payments",
+)
+DATABASES = {"default": env.demand("DATABASE_URL", database_url, database(development.DATABASE_URL))}
 
 # Refused callbacks are counted per process, only so that their warnings do not flood the log.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
@@ -144,16 +149,16 @@ DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
 
 # --- Security ---------------------------------------------------------------------------------------
 
-BEHIND_HTTPS_PROXY = env.flag("BEHIND_HTTPS_PROXY", False)
+BEHIND_HTTPS_PROXY = env.read("BEHIND_HTTPS_PROXY", kinds.FLAG, False)
 if BEHIND_HTTPS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 # How many proxies are in front, each of which adds to X-Forwarded-For the address that it was called from.
-TRUSTED_PROXIES = env.whole_number(
-    "TRUSTED_PROXIES", int(BEHIND_HTTPS_PROXY), least=int(BEHIND_HTTPS_PROXY), most=10, unit="proxies"
+TRUSTED_PROXIES = env.read(
+    "TRUSTED_PROXIES", kinds.whole_number(int(BEHIND_HTTPS_PROXY), 10, "proxies", 1), int(BEHIND_HTTPS_PROXY)
 )
-SESSION_COOKIE_SECURE = IN_PRODUCTION
-CSRF_COOKIE_SECURE = IN_PRODUCTION
-SECURE_HSTS_SECONDS = int(timedelta(days=365).total_seconds()) if IN_PRODUCTION else 0
+SESSION_COOKIE_SECURE = not IN_DEVELOPMENT
+CSRF_COOKIE_SECURE = not IN_DEVELOPMENT
+SECURE_HSTS_SECONDS = 0 if IN_DEVELOPMENT else int(timedelta(days=365).total_seconds())
 SESSION_COOKIE_AGE = int(timedelta(days=1).total_seconds())
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
@@ -164,83 +169,82 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- Perma.cc (perma.md) ----------------------------------------------------------------------------
 
-PERMA_URL = env.base_url("PERMA_URL", in_development(development.SANDBOX_URL), example="https://perma.cc")
+PERMA_URL = env.demand("PERMA_URL", kinds.base_url("https://perma.cc"), development.SANDBOX_URL)
 PERMA_SUBSCRIPTION_PAGE = PERMA_URL + "/settings/subscription/"
 # Where customers come back to from a checkout. The page above leads here, too, but drops the query.
 PERMA_RETURN_PAGE = PERMA_URL + "/settings/usage-plan/"
-CONTACT_EMAIL = env.email("CONTACT_EMAIL", in_development("help@perma.example"), example="info@perma.cc")
-PERMA_PAYMENTS_SECRET_KEY = env.key(
-    "PERMA_PAYMENTS_SECRET_KEY", in_development(development.PERMA_PAYMENTS_SECRET_KEY)
+CONTACT_EMAIL = env.demand("CONTACT_EMAIL", kinds.email("info@perma.cc"), "help@perma.example")
+PERMA_PAYMENTS_SECRET_KEY = env.demand(
+    "PERMA_PAYMENTS_SECRET_KEY", kinds.SECRET_HALF, development.PERMA_PAYMENTS_SECRET_KEY
 )
-PERMA_PUBLIC_KEYS = env.named_keys("PERMA_PUBLIC_KEYS", in_development(development.PERMA_PUBLIC_KEYS))
-PERMA_FRESHNESS = Freshness(
-    browser=timedelta(seconds=env.whole_number(
-        "BROWSER_MESSAGE_MAX_AGE_SECONDS", 24 * 60 * 60, least=60, most=7 * 24 * 60 * 60, unit="seconds"
-    )),
-)
+PERMA_PUBLIC_KEYS = env.demand("PERMA_PUBLIC_KEYS", kinds.PUBLIC_KEYS, development.PERMA_PUBLIC_KEYS)
+PERMA_FRESHNESS = Freshness(browser=timedelta(seconds=env.read(
+    "BROWSER_MESSAGE_MAX_AGE_SECONDS", kinds.whole_number(60, 7 * 24 * 60 * 60, "seconds", 86400), 24 * 60 * 60
+)))
 
 # --- CyberSource (cybersource.md) -------------------------------------------------------------------
 
-CS_MODE = env.choice("CS_MODE", in_development("sandbox"), among=("sandbox", "test", "live"))
+CS_MODE = env.demand(
+    "CS_MODE", kinds.choice("sandbox", "test", "live", example=CS_MODES[PERMA_PAYMENTS_ENV]), "sandbox"
+)
+CS_SANDBOX_URL = env.read("CS_SANDBOX_URL", kinds.base_url(development.SANDBOX_URL), development.SANDBOX_URL)
 CS_BASE_URL = {
-    "sandbox": env.base_url("CS_SANDBOX_URL", development.SANDBOX_URL, example=development.SANDBOX_URL),
+    "sandbox": CS_SANDBOX_URL,
     "test": "https://testsecureacceptance.cybersource.com",
     "live": "https://secureacceptance.cybersource.com",
 }[CS_MODE]
-CS_PATHS = env.paths("CS_PATHS", DEFAULT_PATHS)
-CS_PROFILE_ID = env.profile_id("CS_PROFILE_ID", in_development(development.CS_PROFILE_ID))
-CS_KEYS = SigningKeys(*env.signing_keys("CS_KEYS", in_development(development.CS_KEYS)))
+CS_PATHS = env.read("CS_PATHS", kinds.paths(DEFAULT_PATHS), dict(DEFAULT_PATHS))
+CS_PROFILE_ID = env.demand("CS_PROFILE_ID", kinds.PROFILE_ID, development.CS_PROFILE_ID)
+CS_KEYS = SigningKeys(*env.demand("CS_KEYS", kinds.SIGNING_KEYS, development.CS_KEYS))
 
 # --- The ledger -------------------------------------------------------------------------------------
 
-VAULT_PUBLIC_KEY = env.named_key("VAULT_PUBLIC_KEY", in_development(development.VAULT_PUBLIC_KEY))
-GRACE_PERIOD_DAYS = env.whole_number("GRACE_PERIOD_DAYS", 31, least=0, most=366, unit="days")
+VAULT_PUBLIC_KEY = env.demand("VAULT_PUBLIC_KEY", kinds.PUBLIC_KEY, development.VAULT_PUBLIC_KEY)
+GRACE_PERIOD_DAYS = env.read("GRACE_PERIOD_DAYS", kinds.whole_number(0, 366, "days", 31), 31)
 
 # --- Mail -------------------------------------------------------------------------------------------
 
 # The sandbox receives development's mail, and shows it.
-EMAIL_HOST = env.text(
-    "EMAIL_HOST", in_development("localhost"), expected="the name of the mail server", example="smtp.example.org"
+EMAIL_HOST = env.demand("EMAIL_HOST", kinds.text("the name of the mail server", "smtp.example.org"), "localhost")
+EMAIL_USE_SSL = env.read("EMAIL_USE_SSL", kinds.FLAG, False)
+EMAIL_USE_TLS = env.read("EMAIL_USE_TLS", kinds.FLAG, not (IN_DEVELOPMENT or EMAIL_USE_SSL))
+EMAIL_PORT = env.read(
+    "EMAIL_PORT", kinds.whole_number(1, 65535, "the mail server's port", 587),
+    465 if EMAIL_USE_SSL else 8025 if IN_DEVELOPMENT else 587,
 )
-EMAIL_PORT = env.whole_number(
-    "EMAIL_PORT", 587 if IN_PRODUCTION else 8025, least=1, most=65535, unit="the mail server's port"
-)
-EMAIL_USE_TLS = env.flag("EMAIL_USE_TLS", IN_PRODUCTION)
-EMAIL_HOST_USER = env.text("EMAIL_HOST_USER", "", expected="a user of the mail server", example="perma-payments")
-EMAIL_HOST_PASSWORD = env.text(
-    "EMAIL_HOST_PASSWORD", "", expected="that user's password", example="(the password)"
-)
+EMAIL_HOST_USER = env.read("EMAIL_HOST_USER", kinds.text("a user of the mail server", "perma-payments"), "")
+EMAIL_HOST_PASSWORD = env.read("EMAIL_HOST_PASSWORD", kinds.text("that user's password", "(the password)"), "")
 # For each step of a conversation with the mail server, in seconds (emails.py has a limit for all of it).
 EMAIL_TIMEOUT = 20
-MAIL_FROM = env.email("MAIL_FROM", in_development("payments@perma.example"), example="payments@perma.cc")
-MAIL_REPLY_TO = env.email("MAIL_REPLY_TO", in_development("help@perma.example"), example="info@perma.cc")
+MAIL_FROM = env.demand("MAIL_FROM", kinds.email("payments@perma.cc"), "payments@perma.example")
+MAIL_REPLY_TO = env.demand("MAIL_REPLY_TO", kinds.email("info@perma.cc"), "help@perma.example")
 MAIL_SUBJECT_PREFIX = "[Perma Payments] "
-STAFF_EMAILS = env.emails("STAFF_EMAILS", in_development(["staff@perma.example"]), example="info@perma.cc")
-DEVELOPER_EMAILS = env.emails(
-    "DEVELOPER_EMAILS", in_development(["developers@perma.example"]), example="developers@perma.cc"
+STAFF_EMAILS = env.demand("STAFF_EMAILS", kinds.emails("info@perma.cc"), ["staff@perma.example"])
+DEVELOPER_EMAILS = env.demand(
+    "DEVELOPER_EMAILS", kinds.emails("developers@perma.cc"), ["developers@perma.example"]
 )
-DAILY_REPORT_TIME = env.time_of_day("DAILY_REPORT_TIME", time(9, 0))
-OVERDUE_DAYS = env.whole_number("OVERDUE_DAYS", 3, least=1, most=60, unit="days")
+DAILY_REPORT_TIME = env.read("DAILY_REPORT_TIME", kinds.TIME_OF_DAY, time(9, 0))
+OVERDUE_DAYS = env.read("OVERDUE_DAYS", kinds.whole_number(1, 60, "days", 3), 3)
 
 # Where staff look a customer up.
-PERMA_REGISTRAR_ADMIN_URL = env.url_with_pk(
-    "PERMA_REGISTRAR_ADMIN_URL", PERMA_URL + "/admin/perma/registrar/{pk}/change/"
+PERMA_REGISTRAR_ADMIN_URL = env.read(
+    "PERMA_REGISTRAR_ADMIN_URL", kinds.URL_WITH_PK, PERMA_URL + "/admin/perma/registrar/{pk}/change/"
 )
-PERMA_INDIVIDUAL_ADMIN_URL = env.url_with_pk(
-    "PERMA_INDIVIDUAL_ADMIN_URL", PERMA_URL + "/admin/perma/linkuser/{pk}/change/"
+PERMA_INDIVIDUAL_ADMIN_URL = env.read(
+    "PERMA_INDIVIDUAL_ADMIN_URL", kinds.URL_WITH_PK, PERMA_URL + "/admin/perma/linkuser/{pk}/change/"
 )
-PAYMENTS_URL = env.base_url(
-    "PAYMENTS_URL", in_development("http://localhost:8000"), example="https://payments.example.org"
+PAYMENTS_URL = env.demand(
+    "PAYMENTS_URL", kinds.base_url("https://payments.example.org"), "http://localhost:8000"
 )
 # Staff's browsers name it as the origin of their forms, whatever Host a proxy passes on.
-CSRF_TRUSTED_ORIGINS = [origin_of(PAYMENTS_URL)]
+CSRF_TRUSTED_ORIGINS = [kinds.origin_of(PAYMENTS_URL)]
 CSRF_FAILURE_VIEW = "perma_payments.views.pages.csrf_failed"
 
 # --- The staff's side -------------------------------------------------------------------------------
 
-ADMIN_ENABLED = env.flag("ADMIN_ENABLED", not IN_PRODUCTION)
-ADMIN_URL = env.url_path("ADMIN_URL", "admin/")
-REQUIRE_SECOND_FACTOR = env.flag("REQUIRE_SECOND_FACTOR", IN_PRODUCTION)
+ADMIN_ENABLED = env.read("ADMIN_ENABLED", kinds.FLAG, IN_DEVELOPMENT)
+ADMIN_URL = env.read("ADMIN_URL", kinds.URL_PATH, "admin/")
+REQUIRE_SECOND_FACTOR = env.read("REQUIRE_SECOND_FACTOR", kinds.FLAG, not IN_DEVELOPMENT)
 OTP_TOTP_ISSUER = "Perma Payments"
 # manage.py add_second_factor shows a secret, once; the admin never does.
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True
@@ -268,8 +272,8 @@ LOGGING = {
         "style": "{",
     }},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": env.choice(
-        "LOG_LEVEL", "INFO", among=("DEBUG", "INFO", "WARNING", "ERROR")
+    "root": {"handlers": ["console"], "level": env.read(
+        "LOG_LEVEL", kinds.choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"
     )},
     "filters": {"said_already": {"()": "perma_payments.logs.SaidAlready"}},
     # Django's own handlers would mail error reports, which hold what was posted.
@@ -279,3 +283,8 @@ LOGGING = {
     },
 }
 DEFAULT_EXCEPTION_REPORTER_FILTER = "perma_payments.logs.NoValuesFilter"
+
+# --- What must not be -------------------------------------------------------------------------------
+
+refuse_what_does_not_fit(env, SimpleNamespace(**globals()))
+env.end_if_wrong()

@@ -3,10 +3,15 @@
 The wire: a NaCl SealedBox over the body of the POST, byte for byte as it came. Nothing here, and nothing
 on the server, can open what was sealed.
 """
+import base64
+import binascii
 from dataclasses import dataclass
 
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
+
+# Before a secret half, so that nobody takes it for a public one: both are 32 bytes, and look alike.
+SECRET_LABEL = "archive-secret:"
 
 
 class CannotOpen(Exception):
@@ -31,3 +36,14 @@ def open_sealed(sealed: bytes, secret_key: bytes) -> bytes:
         return SealedBox(PrivateKey(secret_key)).decrypt(sealed)
     except (CryptoError, TypeError, ValueError):
         raise CannotOpen("this secret key does not open it") from None
+
+
+def secret_half(text: str) -> bytes:
+    """The secret key (32 bytes) that a text holds in base64, labeled or not. Raises ValueError."""
+    try:
+        key = base64.b64decode(text.strip().removeprefix(SECRET_LABEL), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise ValueError("not 32 bytes in base64")
+    return key

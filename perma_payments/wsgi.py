@@ -1,12 +1,14 @@
 """The WSGI application. It checks its settings before it answers anything."""
+import logging
 import os
 import sys
 from typing import NoReturn
 
 import django
+from django.conf import settings
 from django.core.checks import run_checks
 
-from .env import BadSetting
+from .env import DEVELOPMENT_NOTICE, BadSetting
 from .views.wsgi_request import Application
 
 # Gunicorn starts a worker that fails with any other code again and again.
@@ -29,5 +31,10 @@ except BadSetting as problem:
 application = Application()
 
 # manage.py runs the checks by itself; a WSGI server does not.
-if _problems := [message for message in run_checks(tags=["perma_payments"]) if message.is_serious()]:
+_messages = run_checks(tags=["perma_payments"])
+if _problems := [message for message in _messages if message.is_serious()]:
     refuse_to_start("\n".join(f"{problem.msg} {problem.hint}" for problem in _problems))
+for _warning in _messages:
+    logging.getLogger(__name__).warning("%s %s", _warning.msg, _warning.hint)
+if settings.IN_DEVELOPMENT:
+    print(DEVELOPMENT_NOTICE, file=sys.stderr, flush=True)

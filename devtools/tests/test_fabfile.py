@@ -35,14 +35,18 @@ def test_a_task_that_can_not_go_on_says_why_in_a_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_the_demo_refuses_production(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("environment", ["staging", "production", "prod"])
+def test_the_demo_refuses_what_is_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: str) -> None:
     monkeypatch.delenv("PERMA_PAYMENTS_ENV", raising=False)
     monkeypatch.setattr(demo, "ROOT", tmp_path)
-    demo.refuse_production()
+    demo.refuse_what_is_real()
 
-    (tmp_path / ".env").write_text("PERMA_PAYMENTS_ENV=production\n")
-    with pytest.raises(Problem, match="does not run where PERMA_PAYMENTS_ENV says production"):
-        demo.refuse_production()
+    (tmp_path / ".env").write_text("PERMA_PAYMENTS_ENV=development\n")
+    demo.refuse_what_is_real()
+
+    (tmp_path / ".env").write_text(f"PERMA_PAYMENTS_ENV={environment}\n")
+    with pytest.raises(Problem, match=f"does not run where PERMA_PAYMENTS_ENV says {environment}"):
+        demo.refuse_what_is_real()
 
 
 @pytest.mark.parametrize("line, is_failure", [

@@ -264,7 +264,7 @@ def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, m
     from .test_faults import url_of_test_database
 
     User.objects.create_superuser("someone", password="a long enough password")
-    monkeypatch.setenv("PAYMENTS_URL", "http://payments.example:8080")
+    monkeypatch.setenv("PAYMENTS_URL", "http://payments.test:8080")
     service = serve(url_of_test_database())  # noqa: F811
     url = nginx(service.url)
     with requests.Session() as staff:
@@ -276,6 +276,6 @@ def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, m
                   "csrfmiddlewaretoken": found[1]}
         refused = staff.post(f"{url}/admin/login/", fields, headers={"Origin": "http://elsewhere.example"})
         assert (refused.status_code, "That wasn’t sent" in refused.text) == (403, True)
-        ours = {"Origin": "http://payments.example:8080"}
+        ours = {"Origin": "http://payments.test:8080"}
         answer = staff.post(f"{url}/admin/login/", fields, headers=ours, allow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")

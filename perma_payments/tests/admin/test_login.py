@@ -22,14 +22,13 @@ from django_otp.oath import totp
 from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
-from perma_payments import checks
 from perma_payments.admin.login import address_of
-from perma_payments.env import origin_of
 from perma_payments.models import LoginTry
 from perma_payments.services import login_tries, scheduler, second_factors
+from perma_payments.setting_kinds import origin_of
 from perma_payments.staff_site import StaffSite
 
-from ..test_checks import problems, production  # noqa: F401 (a fixture)
+from ..environments import production, settings_of
 
 pytestmark = pytest.mark.django_db
 
@@ -427,13 +426,6 @@ def test_the_session_cookie_is_for_this_site_only(client, user):
     assert 86390 <= cookie["max-age"] <= 86400
 
 
-def test_production_has_secure_cookies_and_requires_a_code(problems):  # noqa: F811
-    problems(**production(ADMIN_ENABLED=...))
-    of_production = checks.settings
-    assert of_production.SESSION_COOKIE_SECURE and of_production.CSRF_COOKIE_SECURE
-    assert of_production.REQUIRE_SECOND_FACTOR and not of_production.ADMIN_ENABLED
-
-
 def test_the_default_site_has_this_login():
     assert isinstance(admin.site, StaffSite)
     assert admin.site.site_header == "Perma Payments"
@@ -488,9 +480,9 @@ def test_an_origin_is_written_as_browsers_write_it(url, origin):
     assert origin_of(url) == origin
 
 
-def test_the_origin_of_payments_url_is_trusted(problems):  # noqa: F811
-    problems(**production(PAYMENTS_URL="https://Payments.example.org:8443"))
-    assert checks.settings.CSRF_TRUSTED_ORIGINS == ["https://payments.example.org:8443"]
+def test_the_origin_of_payments_url_is_trusted():
+    settings = settings_of(**production(PAYMENTS_URL="https://Payments.example.org:8443"))
+    assert settings.CSRF_TRUSTED_ORIGINS == ["https://payments.example.org:8443"]
 
 
 @pytest.mark.parametrize("extra, cookie, words", [

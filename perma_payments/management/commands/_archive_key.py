@@ -1,0 +1,30 @@
+"""What commands share that need the archive's secret key: it comes from a file or a prompt, and nowhere else."""
+import getpass
+from argparse import ArgumentParser
+from pathlib import Path
+
+from django.core.management.base import CommandError
+
+from ...vault import secret_half
+
+
+def add_key_file(parser: ArgumentParser) -> None:
+    """Let a command be given the key in a file."""
+    parser.add_argument("--key-file", type=Path, help="a file that holds the archive's secret key")
+
+
+def archive_key(path: Path | None, key_id: str) -> bytes:
+    """The secret key (32 bytes), from the file or typed unseen. Raises CommandError for what is none."""
+    if path is None:
+        text = getpass.getpass(f"Secret key of the archive ({key_id}): ")
+    else:
+        try:
+            text = path.read_text(encoding="utf-8-sig")
+        except (OSError, ValueError) as error:
+            raise CommandError(f"{path} cannot be read: {type(error).__name__}.") from None
+    try:
+        return secret_half(text)
+    except ValueError:
+        raise CommandError(
+            "That is not a secret key: expected 32 bytes in base64, as generate_keys prints them."
+        ) from None
