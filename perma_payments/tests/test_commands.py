@@ -15,6 +15,7 @@ from perma_payments.services import login_tries
 from perma_payments.services.receive_callback import receive_callback
 
 from . import cyber_source, ledger
+from .environments import base64_of, start
 from .mail_server import free_port, use
 
 VAULT_SECRET = "txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="
@@ -41,6 +42,120 @@ def test_generate_keys_prints_a_pair_that_fits_and_never_the_same():
     assert base64.b64decode(lines["public key"]) == bytes(pair.public_key)
     assert len(lines["SECRET_KEY"]) >= 50
     assert run("generate_keys") != run("generate_keys")
+
+
+def test_generate_keys_makes_the_archives_pair_with_a_label_on_the_half_that_stays_offline():
+    secret, public = run("generate_keys", "--archive").splitlines()
+
+    pair = PrivateKey(base64.b64decode(secret.partition("archive-secret:")[2]))
+    assert public == f"VAULT_PUBLIC_KEY={timezone.now():%Y-%m-%d}:{base64_of(pair.public_key)}"
+
+
+@pytest.fixture
+def key_file(tmp_path):
+    """The path of a file that holds a text, as a rule a key."""
+    def key_file(text: str) -> str:
+        (tmp_path / "key").write_text(text, encoding="utf-8")
+        return str(tmp_path / "key")
+
+    return key_file
+
+
+@pytest.mark.parametrize("text", [
+    f"{VAULT_SECRET}\n", VAULT_SECRET, f"archive-secret:{VAULT_SECRET}\n", f"\ufeff{VAULT_SECRET}\r\n",
+])
+def test_check_keys_proves_that_a_key_opens_what_is_sealed_today(key_file, text):
+    assert run("check_keys", "--key-file", key_file(text)) == (
+        "This key opens what is sealed today: it is the secret half of VAULT_PUBLIC_KEY "
+        "(not set, so development's).\n"
+    )
+
+
+def test_check_keys_asks_for_the_key_where_no_file_is_named(monkeypatch):
+    monkeypatch.setattr("getpass.getpass", lambda prompt: VAULT_SECRET)
+    assert "opens what is sealed today" in run("check_keys")
+
+
+def test_check_keys_says_which_key_it_was_given_instead(key_file):
+    other = PrivateKey.generate()
+    with pytest.raises(CommandError, match="does not open what is sealed today") as told:
+        run("check_keys", "--key-file", key_file(base64_of(other)))
+
+    assert base64_of(other.public_key) in str(told.value)
+    assert base64_of(other) not in str(told.value)
+
+
+def test_check_keys_finds_the_secret_half_in_the_place_of_the_public_one(key_file, monkeypatch):
+    monkeypatch.setenv("VAULT_PUBLIC_KEY", f"2026-11:{VAULT_SECRET}")
+    with pytest.raises(CommandError, match="the secret half, VAULT_PUBLIC_KEY has the wrong half") as told:
+        run("check_keys", "--key-file", key_file(VAULT_SECRET))
+    assert VAULT_SECRET not in str(told.value)
+
+
+@pytest.mark.parametrize("text", ["", "Zaphod", VAULT_SECRET[:-4], f"{VAULT_SECRET} {VAULT_SECRET}", "ключ"])
+def test_check_keys_refuses_what_is_no_key(key_file, text):
+    with pytest.raises(CommandError, match="^That is not a secret key: expected 32 bytes in base64"):
+        run("check_keys", "--key-file", key_file(text))
+
+
+def test_check_keys_says_that_a_file_cannot_be_read():
+    with pytest.raises(CommandError, match="^/nowhere cannot be read: FileNotFoundError"):
+        run("check_keys", "--key-file", "/nowhere")
+
+
+@pytest.mark.parametrize("environment", ["production", "staging", "development"])
+def test_check_keys_needs_nothing_to_be_set_but_the_key(key_file, environment):
+    pair = PrivateKey.generate()
+    ended = start(
+        "manage.py", "check_keys", "--key-file", key_file(base64_of(pair)),
+        PERMA_PAYMENTS_ENV=environment, DATABASE_URL="nonsense",
+        VAULT_PUBLIC_KEY=f"2026-11:{base64_of(pair.public_key)}",
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == (
+        "This key opens what is sealed today: it is the secret half of VAULT_PUBLIC_KEY (id 2026-11).\n"
+    )
+
+
+@pytest.mark.parametrize("value, reason", [
+    ("", "is not set"), ("2026-11:short", "cannot be read"), ("a:archive-secret:x", "holds a secret half"),
+])
+def test_check_keys_says_what_is_wrong_with_the_public_half(key_file, value, reason):
+    ended = start(
+        "manage.py", "check_keys", "--key-file", key_file(VAULT_SECRET),
+        PERMA_PAYMENTS_ENV="production", VAULT_PUBLIC_KEY=value,
+    )
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith(f"CommandError: The setting VAULT_PUBLIC_KEY {reason}")
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize("arguments", [
+    ["generate_keys"], ["generate_keys", "--archive"], ["generate_keys", "--help"], ["check_keys", "--help"],
+    ["help"], ["help", "migrate"], ["migrate", "--help"], ["--help"], ["--version"], [],
+])
+def test_help_and_new_keys_are_to_be_had_where_nothing_is_set(arguments):
+    ended = start("manage.py", *arguments, PERMA_PAYMENTS_ENV="production")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout
+
+
+@pytest.mark.parametrize("arguments", [
+    ["check"], ["migrate"], ["createsuperuser"], ["run_scheduler"], ["shell", "--command", "1"],
+    ["migrate", "--", "--help"], ["check", "generate_keys"],
+])
+def test_nothing_else_is(arguments):
+    ended = start("manage.py", *arguments, PERMA_PAYMENTS_ENV="production")
+    assert (ended.returncode, ended.stdout) == (1, "")
+    assert ended.stderr.startswith("The setting SECRET_KEY is not set")
+
+
+@pytest.mark.parametrize("arguments", [["migrate"], ["createsuperuser", "--noinput", "--username", "a"]])
+def test_a_command_says_that_no_database_was_named(arguments):
+    ended = start("manage.py", *arguments, PGHOST="/nowhere", DJANGO_SUPERUSER_PASSWORD="Zaphod")
+    assert ended.returncode == 1
+    assert "DATABASE_URL is not set. Set it, as in DATABASE_URL=postgres://" in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_open_response_shows_the_whole_post_to_whoever_has_the_key(response, tmp_path):

@@ -1,0 +1,59 @@
+"""``manage.py check_keys``: prove that the offline key in hand opens what is sealed today."""
+import base64
+import secrets
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand, CommandError
+from nacl.public import PrivateKey
+
+from ... import development
+from ...env import Env
+from ...setting_kinds import PUBLIC_KEY
+from ...vault import CannotOpen, Vault, open_sealed
+from ._archive_key import add_key_file, archive_key
+
+
+class Command(BaseCommand):
+    """Seal a random text with VAULT_PUBLIC_KEY, and open it. Needs no database, and no other setting."""
+
+    help = (
+        "Prove that the archive's secret key opens what is sealed today: that VAULT_PUBLIC_KEY is its public "
+        "half. The secret key is asked for, or read from a file. Nothing else needs to be set, so this can be run "
+        "on the offline machine: VAULT_PUBLIC_KEY=id:key manage.py check_keys"
+    )
+    requires_system_checks: list[str] = []
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """See Django's BaseCommand."""
+        add_key_file(parser)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        """See Django's BaseCommand."""
+        env = Env.of_process(settings.BASE_DIR / ".env")
+        key_id, public_key = env.demand("VAULT_PUBLIC_KEY", PUBLIC_KEY, development.VAULT_PUBLIC_KEY)
+        if env.problems:
+            raise CommandError("\n".join(env.problems))
+        name = f"VAULT_PUBLIC_KEY (id {key_id})" if env.given else "VAULT_PUBLIC_KEY (not set, so development's)"
+        key = archive_key(options["key_file"], key_id)
+        probe = secrets.token_bytes(32)
+        try:
+            opens = open_sealed(Vault(key_id=key_id, public_key=public_key).seal(probe), key) == probe
+        except CannotOpen:
+            opens = False
+        if opens:
+            self.stdout.write(f"This key opens what is sealed today: it is the secret half of {name}.")
+            return
+        if key == public_key:
+            raise CommandError(
+                f"This key is the very one that {name} holds, so it does not open what is sealed today. "
+                "If it is the secret half, VAULT_PUBLIC_KEY has the wrong half: nobody can open what was sealed "
+                "with it, and the secret half has been on the server. Make a new pair with manage.py "
+                "generate_keys --archive, and set its public half under a new id. If it is the public half, "
+                "check the other one."
+            )
+        raise CommandError(
+            f"This key does not open what is sealed today: it is not the secret half of {name}. "
+            f"Its public half is {base64.b64encode(bytes(PrivateKey(key).public_key)).decode()}."
+        )
