@@ -5,8 +5,9 @@ Uses nothing of the package under test. The personal data in the responses is in
 import base64
 import hashlib
 import hmac
+import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -17,6 +18,7 @@ PROFILE_ID = "5A4DB0C5-0000-4000-8000-000000000001"
 # What is sent but comes back neither as req_… nor at all (cybersource.md §4.1).
 _NOT_ECHOED = {"signature", "signed_date_time", "signed_field_names", "unsigned_field_names"}
 
+# Looked for where they must not be, so no id, key, hash or time may hold one by chance: see personal_data_in.
 PERSONAL = {
     "req_bill_to_forename": "Erin",
     "req_bill_to_surname": "Exámple, Jr.",
@@ -25,7 +27,7 @@ PERSONAL = {
     "req_bill_to_address_city": "Springfield",
     "req_bill_to_address_state": "MA",
     "req_bill_to_address_country": "US",
-    "req_bill_to_address_postal_code": "01101",
+    "req_bill_to_address_postal_code": "SW1A 0ZZ",
     "req_card_number": "xxxxxxxxxxxx1111",
     "req_card_type": "001",
     "req_card_expiry_date": "12-2031",
@@ -44,6 +46,23 @@ _REASONS = {"ACCEPT": "100", "REVIEW": "480", "DECLINE": "203", "ERROR": "102"}
 def transaction_id() -> str:
     """A new id of a request: 22 digits."""
     return str(7 * 10**21 + secrets.randbelow(10**21))
+
+
+def personal_data_in(texts: Iterable[str]) -> list[str]:
+    """Which of the customer's data are in any of the texts, in whatever case.
+
+    What is short, or of digits only, is looked for as a word of its own: 12-2031 is not in PERMA-0012-2031, nor in
+    a uuid, and "us" is not the country.
+    """
+    text = "\n".join(texts)
+
+    def is_there(value: str) -> bool:
+        if len(value) > 4 and not value.replace("-", "").isdecimal():
+            return value.lower() in text.lower()
+        flags = re.IGNORECASE if len(value) > 3 else 0
+        return re.search(rf"(?<![\w-]){value}(?![\w-])", text, flags) is not None
+
+    return [value for value in PERSONAL.values() if is_there(value)]
 
 
 def response(form: Mapping[str, str], decision: str = "ACCEPT", **changes: Any) -> dict[str, str]:

@@ -174,7 +174,8 @@ def test_what_is_logged_are_ids(caplog):
     receive(fields)
 
     assert fields["transaction_id"] in caplog.text
-    for name in ("Erin", "Exámple", "customer.example", "1111", "Springfield", "example"):
+    assert cyber_source.personal_data_in([caplog.text]) == []
+    for name in ("Erin", "Exámple", "example"):
         assert name not in caplog.text
 
 
@@ -185,10 +186,7 @@ def test_no_personal_value_is_stored_in_clear():
     with connection.cursor() as cursor:
         cursor.execute("SELECT row_to_json(r) FROM perma_payments_response r")
         (row,) = cursor.fetchone()
-    row = {name: value for name, value in row.items() if name != "sealed"}
-    for name, value in cyber_source.PERSONAL.items():
-        if len(value) > 3:
-            assert value.lower() not in str(row).lower(), name
+    assert cyber_source.personal_data_in(str(value) for name, value in row.items() if name != "sealed") == []
 
 
 def test_a_response_that_cannot_even_be_kept_leaves_its_ids_in_the_log(monkeypatch, caplog):

@@ -580,8 +580,8 @@ def kept(client: Client, caplog: pytest.LogCaptureFixture) -> Kept:
         response = Response.objects.latest("id")
         assert SealedBox(PrivateKey(VAULT_SECRET_KEY)).decrypt(bytes(response.sealed)) == body
         assert response.applied_at is not None
-        assert traces.personal_data_in(traces.texts_in_database()) == []
-        assert traces.personal_data_in([traces.log(caplog)]) == []
+        assert cyber_source.personal_data_in(traces.texts_in_database()) == []
+        assert cyber_source.personal_data_in([traces.log(caplog)]) == []
         assert not [text for text in [*traces.texts_in_database(), traces.log(caplog)] if MARKER in text]
         return response
 
@@ -763,14 +763,14 @@ def test_a_response_with_a_decision_hidden_in_an_address_is_kept_without_effect(
 
 
 @pytest.mark.parametrize("message", [
-    "Declined for Erin Exámple, Jr. of 1 Main Street, Springfield, MA 01101, US.",
+    "Declined for Erin Exámple, Jr. of 1 Main Street, Springfield, MA SW1A 0ZZ, US.",
     "ERIN@CUSTOMER.EXAMPLE has no account; write to other@customer.example",
     "The card xxxxxxxxxxxx1111 of erin exámple, jr. ended 12-2031, type 001",
 ])
 def test_what_a_message_tells_of_the_customer_is_taken_out_of_it(kept, stock, message):
     response = kept(callback(stock, "DECLINE", message=message))
 
-    assert traces.personal_data_in([response.message, response.message.title()]) == []
+    assert cyber_source.personal_data_in([response.message, response.message.title()]) == []
 
 
 def test_the_same_response_delivered_again_changes_nothing(client, kept, stock):

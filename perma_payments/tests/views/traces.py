@@ -68,13 +68,4 @@ def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
 def told(posted: Iterable[str], text: str) -> list[str]:
     """Which telling pieces of what was posted, and which personal data, are in a text."""
     pieces = {MARKER, *(piece[:40] for value in posted for piece in _TELLING.findall(value[:20_000])[:50])}
-    return [piece for piece in pieces if piece in text] + personal_data_in([text])
-
-
-def personal_data_in(texts: Iterable[str]) -> list[str]:
-    """Which of the customer's data are in any of the texts; short ones, such as a state, as whole words."""
-    text = "\n".join(texts)
-    return [
-        value for value in cyber_source.PERSONAL.values()
-        if (value in text if len(value) > 4 else re.search(rf"(?<!\w){re.escape(value)}(?!\w)", text))
-    ]
+    return [piece for piece in pieces if piece in text] + cyber_source.personal_data_in([text])
