@@ -4,7 +4,7 @@ import os
 import sys
 
 # What must work where nothing is set yet.
-WITHOUT_SETTINGS = ("check_keys", "generate_keys", "help")
+WITHOUT_SETTINGS = ("check_keys", "generate_keys", "help", "version")
 
 
 def uses_settings(arguments: list[str]) -> bool:

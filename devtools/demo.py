@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dotenv import dotenv_values
 
 from devtools import ROOT, Problem
-from devtools.postgres import create_database, database_url, given_url
+from devtools.postgres import create_database, database_url, given, given_url
 from devtools.processes import (
     GUNICORN,
     Leashed,
@@ -147,8 +147,8 @@ def world(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterat
 
 def refuse_what_is_real() -> None:
     name = "PERMA_PAYMENTS_ENV"
-    environment = os.environ.get(name) or dotenv_values(ROOT / ".env").get(name)
-    if environment not in (None, "", "development"):
+    environment = given(name)
+    if environment not in (None, "development"):
         raise Problem(f"The demo does not run where {name} says {environment}.")
 
 

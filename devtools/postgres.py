@@ -29,19 +29,24 @@ from devtools import ROOT, Problem
 DATABASE = "perma_payments"
 
 
-def given_url() -> str | None:
-    """The DATABASE_URL that was set, in the environment or, second, in the checkout's .env.
+def given(name: str) -> str | None:
+    """A setting as it was given, in the environment or, second, in the checkout's .env.
 
-    As for the service, DATABASE_URL_FILE may name a file that holds it.
+    As for the service, NAME_FILE may name a file that holds it.
     """
     settings = {**dotenv_values(ROOT / ".env"), **os.environ}
-    url, file = settings.get("DATABASE_URL"), settings.get("DATABASE_URL_FILE")
-    if not url and file:
+    value, file = settings.get(name), settings.get(f"{name}_FILE")
+    if not value and file:
         try:
-            url = Path(file).read_text()
-        except OSError:
-            raise Problem(f"DATABASE_URL_FILE names a file that can not be read: {file}.")
-    return url.strip() or None if url else None
+            value = Path(file).read_text(encoding="utf-8-sig")
+        except (OSError, ValueError):
+            raise Problem(f"{name}_FILE names a file that can not be read: {file}.")
+    return value.strip() or None if value else None
+
+
+def given_url() -> str | None:
+    """The address of the database that was given."""
+    return given("DATABASE_URL")
 
 
 @contextmanager

@@ -102,8 +102,8 @@ class Env:
             self.problems.append(sentence)
 
     def end_if_wrong(self) -> None:
-        """Raise BadSetting with a sentence a line for all that is wrong. To be called when all has been read."""
-        problems = [*self.problems, *self._misnamed()]
+        """Raise BadSetting with a sentence a line for all that is wrong, slips of names first. Call it last."""
+        problems = [*self._misnamed(), *self.problems]
         if problems and not self.tolerant:
             raise BadSetting("\n".join(problems))
 
@@ -209,7 +209,9 @@ def _load(file: Path) -> tuple[dict[str, int], list[str]]:
         load_dotenv(stream=io.StringIO("".join(readable)))
     except FileNotFoundError:
         pass
-    except (OSError, ValueError):
+    except OSError as error:
+        problems.append(f"The file .env cannot be opened ({type(error).__name__}): let this account read it")
+    except ValueError:
         problems.append("The file .env cannot be read: expected UTF-8 text, a NAME=value on each line")
     return lines, problems
 
@@ -226,6 +228,8 @@ def _problem(binding: Binding, lines: dict[str, int]) -> str | None:
             f"Line {line} of .env cannot be read: expected NAME=value, the name of letters, digits and _, "
             "and the value's quotation marks in pairs"
         )
+    if any(each not in {**os.environ, **lines} for each in re.findall(r"\$\{([^}:]*)\}", binding.value)):
+        return f"Line {line} of .env refers by ${{…}} to a variable that is not set, above or in the environment"
     if re.search(rf"\n\s*(export\s+)?{NAME.pattern}[ \t]*=[ \t]*[^=\s'\"]", statement):
         return f"Line {line} of .env opens a quotation mark that only another line closes: close it in that line"
     if name in lines:

@@ -1,6 +1,7 @@
 """What settings may be: each Kind reads a text, and says in words what it expects."""
 import base64
 import binascii
+import ipaddress
 import re
 from collections.abc import Mapping
 from datetime import date, time
@@ -105,6 +106,15 @@ def _hosts(text: str) -> list[str]:
     return hosts
 
 
+def _host(text: str) -> str:
+    try:
+        return str(ipaddress.ip_address(text))
+    except ValueError:
+        if not re.fullmatch(r"[0-9A-Za-z_-]+(\.[0-9A-Za-z_-]+)*\.?", text):
+            raise ValueError from None
+        return text
+
+
 def _profile_id(text: str) -> str:
     # cybersource.md §3: an upper-case UUID with hyphens; 7 characters for old profiles.
     if not re.fullmatch(r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}|[0-9A-Za-z]{7}", text):
@@ -195,6 +205,7 @@ HOSTS = Kind(
     _hosts, "the host names that the service answers to, separated by commas",
     "payments.example.org,perma-payments",
 )
+MAIL_SERVER = Kind(_host, "the name of the mail server, without a scheme or a port", "smtp.example.org")
 PROFILE_ID = Kind(
     _profile_id, "the id of the profile as the Business Center shows it, in capitals and with its hyphens",
     "A1B2C3D4-0000-4000-8000-ABCDEF012345",

@@ -42,9 +42,9 @@ def _refuse_what_is_real(env: Env, settings: Any) -> None:
     real = [name for name in ("ALLOWED_HOSTS", *ADDRESSES) if not all(map(is_local, _hosts(settings, name)))]
     env.refuse_if(
         bool(real), f"PERMA_PAYMENTS_ENV {' '.join(real)}",
-        f"A host of {' and '.join(real)} is not this machine, and PERMA_PAYMENTS_ENV is development, where anyone "
-        "could use the published keys. On a server, set PERMA_PAYMENTS_ENV=production (or staging); on a "
-        "developer's machine, use localhost.",
+        f"In {', '.join(real)} there is a host that is not this machine, and PERMA_PAYMENTS_ENV is development "
+        "(its default), which accepts published keys. On a server, set PERMA_PAYMENTS_ENV=production (or "
+        "staging); on a developer's machine, use localhost.",
     )
 
 
@@ -178,6 +178,12 @@ def _public(key: bytes) -> bytes:
 
 
 def _refuse_mail_that_cannot_work(env: Env, settings: Any) -> None:
+    env.refuse_if(
+        bool(settings.EMAIL_HOST_USER) != bool(settings.EMAIL_HOST_PASSWORD),
+        "EMAIL_HOST_USER EMAIL_HOST_PASSWORD",
+        "Only one of EMAIL_HOST_USER and EMAIL_HOST_PASSWORD is set, so nobody would log in to the mail server. "
+        "Set both, or neither.",
+    )
     env.refuse_if(
         settings.EMAIL_USE_SSL and settings.EMAIL_USE_TLS, "EMAIL_USE_SSL EMAIL_USE_TLS",
         "EMAIL_USE_SSL and EMAIL_USE_TLS are both on. Keep one: EMAIL_USE_SSL=true for a server that speaks TLS "

@@ -205,7 +205,7 @@ GRACE_PERIOD_DAYS = env.read("GRACE_PERIOD_DAYS", kinds.whole_number(0, 366, "da
 # --- Mail -------------------------------------------------------------------------------------------
 
 # The sandbox receives development's mail, and shows it.
-EMAIL_HOST = env.demand("EMAIL_HOST", kinds.text("the name of the mail server", "smtp.example.org"), "localhost")
+EMAIL_HOST = env.demand("EMAIL_HOST", kinds.MAIL_SERVER, "localhost")
 EMAIL_USE_SSL = env.read("EMAIL_USE_SSL", kinds.FLAG, False)
 EMAIL_USE_TLS = env.read("EMAIL_USE_TLS", kinds.FLAG, not (IN_DEVELOPMENT or EMAIL_USE_SSL))
 EMAIL_PORT = env.read(

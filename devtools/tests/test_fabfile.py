@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools import ROOT, Problem, demo
+from devtools import ROOT, Problem, demo, postgres
 
 TASKS = [
     "apply_responses", "demo", "init_db", "lint", "purge_expired", "remind_of_overdue", "requirements", "run",
@@ -35,16 +35,22 @@ def test_a_task_that_can_not_go_on_says_why_in_a_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("environment", ["staging", "production", "prod"])
-def test_the_demo_refuses_what_is_real(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, environment: str) -> None:
+@pytest.mark.parametrize("line, environment", [
+    ("=staging", "staging"), ("=production", "production"), ("=prod", "prod"),
+    ("_FILE=HERE/environment", "production"),
+])
+def test_the_demo_refuses_what_is_real(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, environment: str
+) -> None:
     monkeypatch.delenv("PERMA_PAYMENTS_ENV", raising=False)
-    monkeypatch.setattr(demo, "ROOT", tmp_path)
+    monkeypatch.setattr(postgres, "ROOT", tmp_path)
     demo.refuse_what_is_real()
 
     (tmp_path / ".env").write_text("PERMA_PAYMENTS_ENV=development\n")
     demo.refuse_what_is_real()
 
-    (tmp_path / ".env").write_text(f"PERMA_PAYMENTS_ENV={environment}\n")
+    (tmp_path / "environment").write_text(environment)
+    (tmp_path / ".env").write_text(f"PERMA_PAYMENTS_ENV{line}\n".replace("HERE", str(tmp_path)))
     with pytest.raises(Problem, match=f"does not run where PERMA_PAYMENTS_ENV says {environment}"):
         demo.refuse_what_is_real()
 

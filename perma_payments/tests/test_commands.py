@@ -132,7 +132,7 @@ def test_check_keys_says_what_is_wrong_with_the_public_half(key_file, value, rea
 
 @pytest.mark.parametrize("arguments", [
     ["generate_keys"], ["generate_keys", "--archive"], ["generate_keys", "--help"], ["check_keys", "--help"],
-    ["help"], ["help", "migrate"], ["migrate", "--help"], ["--help"], ["--version"], [],
+    ["help"], ["help", "migrate"], ["migrate", "--help"], ["--help"], ["--version"], ["version"], [],
 ])
 def test_help_and_new_keys_are_to_be_had_where_nothing_is_set(arguments):
     ended = start("manage.py", *arguments, PERMA_PAYMENTS_ENV="production")

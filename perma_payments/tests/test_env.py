@@ -73,8 +73,8 @@ def test_all_that_is_wrong_is_told_at_once():
     env.refuse_if(False, "PERMA_PAYMENTS_ENV", "They fit.")
 
     assert [sentence[:30] for sentence in told(env)] == [
-        "The setting NAME cannot be rea", "The setting OTHER is not set: ", "They do not fit.",
-        "The variable PERMA_PAYMENT_X i",
+        "The variable PERMA_PAYMENT_X i", "The setting NAME cannot be rea", "The setting OTHER is not set: ",
+        "They do not fit.",
     ]
 
 
@@ -246,6 +246,19 @@ def test_a_quotation_mark_that_swallows_the_next_line_is_complained_of(dotenv):
     ]
 
 
+@pytest.mark.parametrize("value", ["${MISSING}", "a${Zaphod}b", "'${MISSING}'", "${PERMA_PAYMENTS_ENV}", "${}"])
+def test_a_reference_of_dotenv_to_nothing_is_complained_of(dotenv, value):
+    assert told(dotenv(f"A=1\nPERMA_PAYMENTS_ENV={value}\n")) == [
+        "Line 2 of .env refers by ${…} to a variable that is not set, above or in the environment"
+    ]
+
+
+@pytest.mark.parametrize("value", ["${A}", "${B}", "${MISSING:-production}", "production${MISSING:-}"])
+def test_any_other_reference_of_dotenv_is_followed(dotenv, value):
+    env = dotenv(f"A=production\nPERMA_PAYMENTS_ENV={value}\n", B="production")
+    assert (env.environment, told(env)) == ("production", [])
+
+
 def test_a_name_that_dotenv_sets_twice_is_complained_of(dotenv):
     env = dotenv("PERMA_PAYMENTS_ENV=production\nA=1\nPERMA_PAYMENTS_ENV=development\n")
     assert told(env) == ["Line 3 of .env sets PERMA_PAYMENTS_ENV again: line 1 has set it, so remove one of them"]
@@ -260,7 +273,7 @@ def test_a_dotenv_that_is_no_text_is_complained_of(dotenv, contents):
 
 def test_a_dotenv_that_is_a_directory_is_complained_of(tmp_path):
     assert told(Env.of_process(tmp_path)) == [
-        "The file .env cannot be read: expected UTF-8 text, a NAME=value on each line"
+        "The file .env cannot be opened (IsADirectoryError): let this account read it"
     ]
 
 
@@ -283,7 +296,7 @@ def test_a_bad_dotenv_stops_the_real_start(checkout, arguments):
     ended = start(*arguments, cwd=checkout, PYTHON_DOTENV_DISABLED="")
 
     assert ended.returncode in (1, 3)
-    first, second = ended.stderr.splitlines()
+    second, first = ended.stderr.splitlines()
     assert first.startswith("Line 1 of .env cannot be read")
     assert second.startswith("The variable EMAIL_HSOT, on line 2 of .env, is no setting")
 

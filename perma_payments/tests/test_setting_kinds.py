@@ -23,6 +23,7 @@ KINDS = {
     "whole_number": kinds.whole_number(2, 10, "days", 3),
     "choice": kinds.choice("red", "green", example="green"),
     "hosts": kinds.HOSTS,
+    "mail_server": kinds.MAIL_SERVER,
     "profile_id": kinds.PROFILE_ID,
     "base_url": kinds.base_url("https://perma.example"),
     "email": kinds.email("info@perma.example"),
@@ -69,6 +70,7 @@ def complaint(kind, text):
     ("base_url", "http://localhost:8001", "http://localhost:8001"),
     ("base_url", "http://[::1]:80", "http://[::1]:80"),
     ("hosts", "a.example, .b.example,[::1],*", ["a.example", ".b.example", "[::1]", "*"]),
+    *[("mail_server", host, host) for host in ["localhost", "smtp.example.org", "192.0.2.1", "2001:db8::1"]],
     ("profile_id", PROFILE_ID, PROFILE_ID), ("profile_id", "0a1B2c3", "0a1B2c3"),
     ("email", "info@perma.example", "info@perma.example"), ("email", "a+b@c.d.example", "a+b@c.d.example"),
     ("emails", "a@b.example", ["a@b.example"]),
@@ -100,6 +102,9 @@ def test_a_value_is_read_as_what_it_is_meant_to_be(kind, text, value):
     *[("whole_number", text) for text in ["1", "11", "-2", "2.0", "1e1", "two", "٣", "５", "0x3", "9" * 400]],
     *[("choice", text) for text in ["Red", "blue", "red,green", "r"]],
     *[("hosts", text) for text in ["a,,b", "https://a.example", "a b", "a.example:80", "a/b"]],
+    *[("mail_server", text) for text in [
+        "smtp.example.org:465", "smtp://smtp.example.org", "smtp.example.org/", "a b", "a,b", "a..b", "user@a",
+    ]],
     *[("profile_id", text) for text in [
         "x", PROFILE_ID.lower(), PROFILE_ID.replace("-", ""), PROFILE_ID[:-1], PROFILE_ID + "0",
         PROFILE_ID[:-1] + "G", "{" + PROFILE_ID + "}", "0a1B2c34", "0a1-2c3", "0a1B2c",
