@@ -209,7 +209,7 @@ def _failure(error: Exception, client: _Client, to: Sequence[Recipient]) -> NotD
     code = getattr(error, "smtp_code", 0)
     # An answer that is no refusal, or none, does not say what became of a mail that was handed over.
     if client.handed_over and not 400 <= code < 600:
-        return Unanswered(f"no answer came to the mail itself ({_reason(error)})")
+        return Unanswered(f"no answer came to the mail itself ({_reason(error)})", _refused(client, to))
     # smtplib has closed its socket where the server says that it will go (421).
     is_broken = client.sock is None or isinstance(error, smtplib.SMTPServerDisconnected) or (
         isinstance(error, OSError) and not isinstance(error, smtplib.SMTPException)

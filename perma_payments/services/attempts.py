@@ -21,6 +21,11 @@ def wait_after_silence(failures: int) -> timedelta:
     return _doubled(timedelta(hours=1), failures, timedelta(days=1))
 
 
+def wait_for_the_rest(failures: int) -> timedelta:
+    """A minute, then twice as long each time, up to a day: others were told already."""
+    return _doubled(timedelta(minutes=1), failures, timedelta(days=1))
+
+
 def check_connection() -> None:
     """Have Django make a new database connection if this one was lost while the mail server was spoken to."""
     if not connection.in_atomic_block:

@@ -21,7 +21,7 @@ from ..emails import (
     MailServer, NotDelivered, Recipient, Refusal, ServerFailed, Unanswered, Unreachable, mail_server, recipients,
 )
 from ..models import StaffTask
-from .attempts import LEASE, check_connection, wait_after_failure, wait_after_silence
+from .attempts import LEASE, check_connection, wait_after_failure, wait_after_silence, wait_for_the_rest
 from .once_a_day import NotYet, do_once_a_day
 from .task_mail import compose
 
@@ -96,16 +96,16 @@ def _mail(task_id: int, server: MailServer, now: datetime) -> bool:
     if not _due(now).filter(pk=task_id).update(mail_due_at=now + LEASE):
         return False
     task = this.select_related("agreement", "purchase", "response").get()
-    again_at = now + wait_after_failure(task.mail_attempts + 1)
+    failures = task.mail_attempts + 1  # if this is one
     try:
         refused = _send(task, server)
     except NotDelivered as failure:
         if isinstance(failure, Unanswered):
-            _put_off(task, now + wait_after_silence(task.mail_attempts + 1))
+            _put_off(task, now + wait_after_silence(failures))
         elif isinstance(failure, Unreachable):
             this.update(mail_due_at=now)  # the scheduler waits before it tries any
         else:
-            _put_off(task, again_at)
+            _put_off(task, now + wait_after_failure(failures))
         _report_refusals(server, failure, now)
         raise
     left = [refusal.recipient for refusal in refused if refusal.is_temporary]
@@ -114,7 +114,7 @@ def _mail(task_id: int, server: MailServer, now: datetime) -> bool:
         this.update(
             notified_at=Coalesce("notified_at", now),
             mail_attempts=F("mail_attempts") + (1 if left else 0),
-            mail_due_at=again_at if left else None,
+            mail_due_at=now + wait_for_the_rest(failures) if left else None,
             mail_left_to=[_digest(recipient) for recipient in left] or None,
         )
     logger.info("staff task %s mailed", task_id)

@@ -11,7 +11,7 @@ from perma_payments import emails
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import JobRun, StaffTask
 from perma_payments.services import outbox
-from perma_payments.services.attempts import LEASE, wait_after_failure, wait_after_silence
+from perma_payments.services.attempts import LEASE, wait_after_failure, wait_after_silence, wait_for_the_rest
 from perma_payments.services.outbox import Sent, send_task_mails
 from perma_payments.services.receive_callback import receive_callback
 
@@ -114,6 +114,8 @@ def test_attempts_become_rarer():
     assert [wait_after_failure(n).total_seconds() for n in (1, 2, 5, 6, 7, 10_000)] == [10, 20, 160, 300, 300, 300]
     hour = 60 * 60
     assert [wait_after_silence(n).total_seconds() / hour for n in (1, 2, 5, 6, 10_000)] == [1, 2, 16, 24, 24]
+    minutes = [wait_for_the_rest(n).total_seconds() / 60 for n in (1, 2, 7, 10_000)]
+    assert minutes == [1, 2, 64, 24 * 60]
 
 
 def test_a_mail_that_cannot_be_written_keeps_no_other_from_being_sent(mailbox, monkeypatch, caplog):
@@ -233,10 +235,11 @@ def test_one_who_is_refused_for_now_gets_the_mail_later_and_the_others_get_it_on
     this = task()
     assert send_task_mails(now=NOW) == Sent(1, 0)
     this.refresh_from_db()
-    assert (this.notified_at, this.mail_due_at) == (NOW, NOW + timedelta(seconds=10))
+    assert (this.notified_at, this.mail_due_at) == (NOW, NOW + timedelta(minutes=1))
 
     mailbox.refused.clear()
-    assert send_task_mails(now=NOW + timedelta(seconds=10)) == Sent(1, 0)
+    assert send_task_mails(now=NOW + timedelta(seconds=59)) == Sent(0, 0)
+    assert send_task_mails(now=NOW + timedelta(minutes=1)) == Sent(1, 0)
     assert send_task_mails(now=NOW + timedelta(days=9)) == Sent(0, 0)
     assert [mail["X-Rcpt"] for mail in mailbox.mails if "Refund" in mail["Subject"]] == [ANNE, BEN]
     this.refresh_from_db()
@@ -248,7 +251,7 @@ def test_one_who_was_left_and_is_in_the_settings_no_more_is_not_waited_for(mailb
     this = task()
     send_task_mails(now=NOW)
     settings.STAFF_EMAILS = [ANNE]
-    send_task_mails(now=NOW + timedelta(seconds=10))
+    send_task_mails(now=NOW + timedelta(minutes=1))
 
     this.refresh_from_db()
     assert (this.mail_due_at, this.mail_left_to) == (None, None)
