@@ -18,11 +18,12 @@ from nacl.public import PrivateKey, SealedBox
 
 from devtools.processes import free_port
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Response, StatusUpload, SubscriptionAgreement
+from perma_payments.models import LoginTry, Response, StatusUpload, SubscriptionAgreement
 
 from . import cyber_source, ledger, perma_cc
 from .conftest import FORM
-from .test_faults import HOST, Service, serve, service  # noqa: F401 (fixtures)
+from .test_faults import FORM as CHECKOUT
+from .test_faults import HOST, Service, serve, service, url_of_test_database  # noqa: F401 (fixtures)
 
 VAULT_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
 PATIENCE = 10
@@ -261,8 +262,6 @@ def test_bodies_in_chunks_are_understood_behind_nginx(service, nginx):  # noqa: 
 
 def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, monkeypatch):  # noqa: F811
     """It passes on another Host than the browser has asked for, and no other port."""
-    from .test_faults import url_of_test_database
-
     User.objects.create_superuser("someone", password="a long enough password")
     monkeypatch.setenv("PAYMENTS_URL", "http://payments.test:8080")
     service = serve(url_of_test_database())  # noqa: F811
@@ -275,7 +274,60 @@ def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, m
         fields = {"username": "someone", "password": "a long enough password", "next": "/admin/",
                   "csrfmiddlewaretoken": found[1]}
         refused = staff.post(f"{url}/admin/login/", fields, headers={"Origin": "http://elsewhere.example"})
-        assert (refused.status_code, "That wasn’t sent" in refused.text) == (403, True)
+        assert (refused.status_code, "That form wasn’t accepted" in refused.text) == (403, True)
         ours = {"Origin": "http://payments.test:8080"}
         answer = staff.post(f"{url}/admin/login/", fields, headers=ours, allow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")
+
+
+def wrong_login(url: str, *, address: str, forwarded: str) -> LoginTry:
+    """A login of a stranger from one of this machine's own addresses; what was counted of it."""
+    before = set(LoginTry.objects.values_list("pk", flat=True))
+    with requests.Session() as stranger:
+        stranger.trust_env = False
+        adapter = requests.adapters.HTTPAdapter()
+        adapter.init_poolmanager(1, 1, source_address=(address, 0))
+        stranger.mount("http://", adapter)
+        page = stranger.get(f"{url}/admin/login/", headers={"X-Forwarded-For": forwarded})
+        found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
+        assert found
+        fields = {"username": "nobody", "password": "wrong", "next": "/admin/", "csrfmiddlewaretoken": found[1]}
+        stranger.post(f"{url}/admin/login/", fields, headers={"X-Forwarded-For": forwarded})
+    return LoginTry.objects.exclude(pk__in=before).get()
+
+
+def test_behind_two_proxies_logins_are_counted_by_the_clients_own_address(
+    serve, transactional_db, nginx, monkeypatch  # noqa: F811
+):
+    try:
+        socket.socket().bind(("127.0.0.2", 0))
+    except OSError:
+        pytest.skip("This machine has one address of its own only.")
+    monkeypatch.setenv("TRUSTED_PROXIES", "2")
+    adds = "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header Host localhost;"
+    url = nginx(nginx(serve(url_of_test_database()).url, adds), adds)
+    one = wrong_login(url, address="127.0.0.1", forwarded="203.0.113.1")
+    again = wrong_login(url, address="127.0.0.1", forwarded="203.0.113.2, 203.0.113.3")
+    other = wrong_login(url, address="127.0.0.2", forwarded="203.0.113.1")
+
+    assert one.address == again.address != ""
+    assert other.address not in ("", one.address)
+
+
+# --- Without a database -----------------------------------------------------------------------------
+
+
+def test_without_a_database_nobody_loses_the_way(serve):  # noqa: F811
+    service = serve(f"postgres://nobody:password@{HOST}:{free_port(HOST)}/nowhere")  # noqa: F811
+    assert exchange(service.url, "/", [], method="GET")[0] == 200
+    with requests.Session() as customer:
+        customer.trust_env = False
+        answer = customer.post(
+            f"{service.url}/return/", cyber_source.response(CHECKOUT), allow_redirects=False, timeout=PATIENCE
+        )
+
+    assert answer.status_code == 303
+    assert answer.headers["Location"].endswith("/settings/usage-plan/")
+    assert "Set-Cookie" not in answer.headers
+    assert "a response could not be kept: ACCEPT 100 for transaction 6f9619ff" in service.log()
+    assert "Traceback" not in service.log()

@@ -486,7 +486,7 @@ def test_the_origin_of_payments_url_is_trusted():
 
 
 @pytest.mark.parametrize("extra, cookie, words", [
-    ({}, True, "The page you sent it from is out of date"),
+    ({}, True, "The page it came from was out of date"),
     ({}, False, "Your browser sent no cookie along with the form."),
     ({"HTTP_ORIGIN": "https://elsewhere.example"}, True, "Open it at http://localhost:8000/admin/ and try again"),
 ])
@@ -495,7 +495,7 @@ def test_a_form_that_may_be_forged_gets_a_page_in_plain_words(suspicious, user, 
         suspicious.get(LOGIN)
     page = log_in_as_posted(suspicious, "x" * 64, **extra)
     assert page.status_code == 403
-    assert "That wasn’t sent Nothing was changed." in text(page)
+    assert "That form wasn’t accepted Nothing was changed." in text(page)
     assert words in text(page)
     assert "developers@perma.example" in text(page)
     links = [link["href"] for link in BeautifulSoup(page.content, "html.parser").find_all("a")]
