@@ -46,7 +46,7 @@ def check_mail_is_encrypted(app_configs: Any, **kwargs: Any) -> list[CheckMessag
     if settings.IN_DEVELOPMENT or encrypted or is_local(settings.EMAIL_HOST):
         return []
     return [Warning(
-        "EMAIL_USE_TLS and EMAIL_USE_SSL are off: mail, and EMAIL_HOST_PASSWORD, cross the network in clear.",
+        "EMAIL_USE_TLS and EMAIL_USE_SSL are off: mail, and EMAIL_HOST_PASSWORD, cross the network in the clear.",
         hint="Remove EMAIL_USE_TLS=false, or set EMAIL_USE_SSL=true for a mail server on port 465.",
         id="perma_payments.W005",
     )]

@@ -21,15 +21,15 @@ T = TypeVar("T")
 ENVIRONMENTS = ("development", "staging", "production")
 
 DEVELOPMENT_NOTICE = (
-    "Perma Payments is in development (PERMA_PAYMENTS_ENV): its keys are published, its admin asks for no second "
-    "factor, and no card is charged. On a server, set PERMA_PAYMENTS_ENV=production (or staging)."
+    "Perma Payments is running as development (PERMA_PAYMENTS_ENV): its keys are published, its admin asks for no "
+    "second factor, and no card is charged. On a server, set PERMA_PAYMENTS_ENV=production (or staging)."
 )
 
 # What else may stand in .env: variables of docker-compose.yml, of the Fabric tasks and of the tests.
 TOOLS_VARIABLES = ("BIND", "CHROMIUM", "DEMO_HOST", "DEVELOPER_UID", "REQUIRE_BROWSER")
-# What Kubernetes tells every container of a service that is called perma-payments.
+# What Kubernetes tells every container of services that are called perma-payments, perma-payments-db or the like.
 KUBERNETES_VARIABLE = re.compile(
-    r"PERMA_PAYMENTS_(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
+    r"PERMA_PAYMENTS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 # How alike (difflib's ratio) a name in .env must be to one of ours to be taken for a slip of it.
@@ -182,13 +182,12 @@ def _meant(name: str, ours: Mapping[str, str], *, in_file: bool) -> str | None:
 
 
 def _misnaming(name: str, meant: str, line: int | None) -> str:
-    where = f", on line {line} of .env," if line else ""
     # Where other characters are in it, part of it may be a value.
     if NAME.fullmatch(name):
-        return f"The variable {name}{where} is no setting: it is probably meant to be {meant}."
+        return f"{f'Line {line} of .env' if line else 'The environment'} sets {name}. Did you mean {meant}?"
     return (
-        f"There is a variable whose name is {meant} but for other characters in it: "
-        "look for blanks, a colon, a hyphen, or a byte order mark at the start of a file."
+        f"A variable is named {meant}, but with other characters in its name. "
+        "Look for a blank, a colon, a hyphen, or a byte order mark at the start of a file."
     )
 
 
@@ -225,14 +224,14 @@ def _problem(binding: Binding, lines: dict[str, int]) -> str | None:
         return None
     if name is None or binding.value is None or not NAME.fullmatch(name):
         return (
-            f"Line {line} of .env cannot be read: expected NAME=value, the name of letters, digits and _, "
-            "and the value's quotation marks in pairs"
+            f"Line {line} of .env cannot be read: expected NAME=value, with only letters, digits and _ in the "
+            "name, and quotation marks in pairs"
         )
     if any(each not in {**os.environ, **lines} for each in re.findall(r"\$\{([^}:]*)\}", binding.value)):
-        return f"Line {line} of .env refers by ${{…}} to a variable that is not set, above or in the environment"
+        return f"Line {line} of .env uses ${{…}} for a variable that is not set"
     if re.search(rf"\n\s*(export\s+)?{NAME.pattern}[ \t]*=[ \t]*[^=\s'\"]", statement):
-        return f"Line {line} of .env opens a quotation mark that only another line closes: close it in that line"
+        return f"Line {line} of .env has a quotation mark that a later line closes: close it on the same line"
     if name in lines:
-        return f"Line {line} of .env sets {name} again: line {lines[name]} has set it, so remove one of them"
+        return f"Line {line} of .env sets {name} again, after line {lines[name]}: remove one of them"
     lines[name] = line
     return None

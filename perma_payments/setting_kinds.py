@@ -169,14 +169,14 @@ def _key(text: str) -> bytes:
 def _public_key(text: str) -> tuple[str, bytes]:
     key_id, _, encoded = text.partition(":")
     if SECRET_LABEL in text:
-        raise Unfit("holds a secret half, which must not be on this machine")
+        raise Unfit("contains a secret key, which must not be on this machine")
     if not re.fullmatch(r"[0-9A-Za-z_.-]{1,50}", key_id):
         raise ValueError
     key = _key(encoded)
     try:
         Box(PrivateKey.generate(), PublicKey(key))
     except CryptoError:
-        raise Unfit("holds a key that nothing can be sealed with") from None
+        raise Unfit("contains a key that nothing can be sealed with") from None
     return key_id, key
 
 

@@ -35,16 +35,16 @@ def refuse_what_does_not_fit(env: Env, settings: Any) -> None:
 def _refuse_what_is_real(env: Env, settings: Any) -> None:
     env.refuse_if(
         settings.CS_MODE != "sandbox", "PERMA_PAYMENTS_ENV CS_MODE",
-        f"CS_MODE is {settings.CS_MODE} in development, which knows the sandbox only. "
+        f"CS_MODE is {settings.CS_MODE} in development, which only knows the sandbox. "
         "Set PERMA_PAYMENTS_ENV=staging for CyberSource's test system, or PERMA_PAYMENTS_ENV=production for the "
         "live one.",
     )
     real = [name for name in ("ALLOWED_HOSTS", *ADDRESSES) if not all(map(is_local, _hosts(settings, name)))]
     env.refuse_if(
         bool(real), f"PERMA_PAYMENTS_ENV {' '.join(real)}",
-        f"In {', '.join(real)} there is a host that is not this machine, and PERMA_PAYMENTS_ENV is development "
-        "(its default), which accepts published keys. On a server, set PERMA_PAYMENTS_ENV=production (or "
-        "staging); on a developer's machine, use localhost.",
+        f"A real host is named in {', '.join(real)}, but PERMA_PAYMENTS_ENV is development (its default), which "
+        "accepts published keys. On a server, set PERMA_PAYMENTS_ENV=production (or staging). On a developer's "
+        "machine, use localhost.",
     )
 
 
@@ -111,18 +111,18 @@ def _refuse_what_is_weak(env: Env, settings: Any) -> None:
     env.refuse_if(
         any(key.created_on is None or key.created_on > timezone.now().date() for key in settings.CS_KEYS),
         "CS_KEYS",
-        "A key of CS_KEYS lacks the day when it was created, or names a day to come. "
-        "Write each as access_key:secret_key:YYYY-MM-DD; the Business Center's Key Management shows the day.",
+        "A key in CS_KEYS has no creation date, or one in the future. "
+        "Write each as access_key:secret_key:YYYY-MM-DD; the Business Center's Key Management shows the date.",
     )
     env.refuse_if(
         any(len(key.secret) != SECRET_LENGTH for key in settings.CS_KEYS), "CS_KEYS",
-        f"The secret of a key of CS_KEYS has not {SECRET_LENGTH} characters. "
-        "Copy it again from the Business Center: with a part of it, CyberSource refuses every form.",
+        f"A secret key in CS_KEYS is not {SECRET_LENGTH} characters long. "
+        "Copy it again from the Business Center: with part of it, CyberSource refuses every form.",
     )
     for name, example in (("PERMA_URL", "https://perma.cc"), ("PAYMENTS_URL", "https://payments.example.org")):
         env.refuse_if(
             not getattr(settings, name).startswith("https://"), name,
-            f"{name} is not https in {place}. Set it to the address that browsers use, as in {name}={example}",
+            f"{name} does not use https in {place}. Set the address that browsers use, as in {name}={example}",
         )
     env.refuse_if(
         "*" in settings.ALLOWED_HOSTS, "ALLOWED_HOSTS",
@@ -181,8 +181,8 @@ def _refuse_mail_that_cannot_work(env: Env, settings: Any) -> None:
     env.refuse_if(
         bool(settings.EMAIL_HOST_USER) != bool(settings.EMAIL_HOST_PASSWORD),
         "EMAIL_HOST_USER EMAIL_HOST_PASSWORD",
-        "Only one of EMAIL_HOST_USER and EMAIL_HOST_PASSWORD is set, so nobody would log in to the mail server. "
-        "Set both, or neither.",
+        "Only one of EMAIL_HOST_USER and EMAIL_HOST_PASSWORD is set, so the service would not log in to the mail "
+        "server. Set both, or neither.",
     )
     env.refuse_if(
         settings.EMAIL_USE_SSL and settings.EMAIL_USE_TLS, "EMAIL_USE_SSL EMAIL_USE_TLS",

@@ -98,7 +98,7 @@ SECURE_SSL_REDIRECT = False
 def database(url: str) -> dict[str, Any]:
     """Django's settings for a DATABASE_URL. Raises ValueError for anything but PostgreSQL's."""
     if "#" in url:
-        raise Unfit("holds an unescaped #")
+        raise Unfit("contains an unescaped #")
     # A password with one of these unescaped shifts the parts behind it, or says something else than it seems to.
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", url) or not re.fullmatch(
         r"postgres(ql)?://([^/?@]*@)?[^/?@]*(/[^/?@]*)?(\?.*)?", url

@@ -118,7 +118,7 @@ def test_check_keys_needs_nothing_to_be_set_but_the_key(key_file, environment):
 
 
 @pytest.mark.parametrize("value, reason", [
-    ("", "is not set"), ("2026-11:short", "cannot be read"), ("a:archive-secret:x", "holds a secret half"),
+    ("", "is not set"), ("2026-11:short", "cannot be read"), ("a:archive-secret:x", "contains a secret key"),
 ])
 def test_check_keys_says_what_is_wrong_with_the_public_half(key_file, value, reason):
     ended = start(

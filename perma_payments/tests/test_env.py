@@ -73,7 +73,7 @@ def test_all_that_is_wrong_is_told_at_once():
     env.refuse_if(False, "PERMA_PAYMENTS_ENV", "They fit.")
 
     assert [sentence[:30] for sentence in told(env)] == [
-        "The variable PERMA_PAYMENT_X i", "The setting NAME cannot be rea", "The setting OTHER is not set: ",
+        "The environment sets PERMA_PAY", "The setting NAME cannot be rea", "The setting OTHER is not set: ",
         "They do not fit.",
     ]
 
@@ -148,7 +148,7 @@ def env_with(name, *, line=None):
 ])
 def test_a_variable_that_begins_as_ours_but_is_none_stops_the_start(name, meant):
     assert told(env_with(name)) == [
-        f"The variable {name} is no setting: it is probably meant to be {meant}."
+        f"The environment sets {name}. Did you mean {meant}?"
     ]
 
 
@@ -160,7 +160,7 @@ def test_a_variable_that_begins_as_ours_but_is_none_stops_the_start(name, meant)
 ])
 def test_a_variable_of_ours_with_other_characters_in_its_name_stops_the_start(name, meant):
     (sentence,) = told(env_with(name))
-    assert sentence.startswith(f"There is a variable whose name is {meant} but for other characters in it: ")
+    assert sentence.startswith(f"A variable is named {meant}, but with other characters in its name. ")
     assert "Zaphod" not in sentence
 
 
@@ -168,6 +168,7 @@ def test_a_variable_of_ours_with_other_characters_in_its_name_stops_the_start(na
     "PATH", "MAIL_HOST", "CS_KEY", "cs_keys", "BASH_FUNC_x%%", "PERMA", "PERMA_URLS", "EMAIL_HOST_FILE",
     "PERMA_PAYMENTS_SERVICE_HOST", "PERMA_PAYMENTS_SERVICE_PORT", "PERMA_PAYMENTS_SERVICE_PORT_HTTP",
     "PERMA_PAYMENTS_PORT", "PERMA_PAYMENTS_PORT_80_TCP", "PERMA_PAYMENTS_PORT_80_TCP_ADDR",
+    "PERMA_PAYMENTS_DB_SERVICE_HOST", "PERMA_PAYMENTS_DB_PORT_5432_TCP",
 ])
 def test_a_variable_that_may_be_another_programs_does_not(name):
     assert [sentence for sentence in told(env_with(name)) if not sentence.startswith("The setting ")] == []
@@ -179,7 +180,7 @@ def test_a_variable_that_may_be_another_programs_does_not(name):
 ])
 def test_a_name_in_dotenv_that_is_almost_ours_stops_the_start(name, meant):
     assert told(env_with(name, line=3)) == [
-        f"The variable {name}, on line 3 of .env, is no setting: it is probably meant to be {meant}."
+        f"Line 3 of .env sets {name}. Did you mean {meant}?"
     ]
 
 
@@ -233,8 +234,8 @@ def test_where_there_is_no_dotenv_nothing_is_wrong(tmp_path):
 def test_a_line_of_dotenv_that_says_nothing_is_complained_of(dotenv, caplog, line):
     env = dotenv(f"# first\n\n{line}\nNAME=8\n")
     assert told(env) == [
-        "Line 3 of .env cannot be read: expected NAME=value, the name of letters, digits and _, "
-        "and the value's quotation marks in pairs"
+        "Line 3 of .env cannot be read: expected NAME=value, with only letters, digits and _ in the name, "
+        "and quotation marks in pairs"
     ]
     assert env.read("NAME", NUMBER, 0) == 8
     assert caplog.records == []
@@ -242,14 +243,14 @@ def test_a_line_of_dotenv_that_says_nothing_is_complained_of(dotenv, caplog, lin
 
 def test_a_quotation_mark_that_swallows_the_next_line_is_complained_of(dotenv):
     assert told(dotenv('A=1\nB="x\nPERMA_PAYMENTS_ENV=production"\n')) == [
-        "Line 2 of .env opens a quotation mark that only another line closes: close it in that line"
+        "Line 2 of .env has a quotation mark that a later line closes: close it on the same line"
     ]
 
 
 @pytest.mark.parametrize("value", ["${MISSING}", "a${Zaphod}b", "'${MISSING}'", "${PERMA_PAYMENTS_ENV}", "${}"])
 def test_a_reference_of_dotenv_to_nothing_is_complained_of(dotenv, value):
     assert told(dotenv(f"A=1\nPERMA_PAYMENTS_ENV={value}\n")) == [
-        "Line 2 of .env refers by ${…} to a variable that is not set, above or in the environment"
+        "Line 2 of .env uses ${…} for a variable that is not set"
     ]
 
 
@@ -261,7 +262,7 @@ def test_any_other_reference_of_dotenv_is_followed(dotenv, value):
 
 def test_a_name_that_dotenv_sets_twice_is_complained_of(dotenv):
     env = dotenv("PERMA_PAYMENTS_ENV=production\nA=1\nPERMA_PAYMENTS_ENV=development\n")
-    assert told(env) == ["Line 3 of .env sets PERMA_PAYMENTS_ENV again: line 1 has set it, so remove one of them"]
+    assert told(env) == ["Line 3 of .env sets PERMA_PAYMENTS_ENV again, after line 1: remove one of them"]
 
 
 @pytest.mark.parametrize("contents", [b"A=\xff", "A=1".encode("utf-16"), b"A=a\x00b"])
@@ -298,7 +299,7 @@ def test_a_bad_dotenv_stops_the_real_start(checkout, arguments):
     assert ended.returncode in (1, 3)
     second, first = ended.stderr.splitlines()
     assert first.startswith("Line 1 of .env cannot be read")
-    assert second.startswith("The variable EMAIL_HSOT, on line 2 of .env, is no setting")
+    assert second.startswith("Line 2 of .env sets EMAIL_HSOT. Did you mean EMAIL_HOST?")
 
 
 def test_a_dotenv_that_begins_with_a_byte_order_mark_is_read_from_its_first_line(checkout):

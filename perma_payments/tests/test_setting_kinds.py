@@ -179,7 +179,7 @@ def test_the_parts_of_an_address_are_what_is_escaped_in_it():
 
 
 @pytest.mark.parametrize("url, reason", [
-    ("postgres://u:12#ss@h/db", "holds an unescaped #"), ("postgres://u:p@h/db#", "holds an unescaped #"),
+    ("postgres://u:12#ss@h/db", "contains an unescaped #"), ("postgres://u:p@h/db#", "contains an unescaped #"),
     ("postgres://u:p@h", "names no database"), ("postgres://u:p@h/", "names no database"),
     ("postgres://u:1?2@h/db", "names no database"),
     ("postgres://u:p?ss@h/db", "names no database"),
@@ -210,13 +210,13 @@ SMALL_ORDER = [
 def test_a_public_key_that_nothing_can_be_sealed_with_is_refused(kind, key):
     encoded = base64.b64encode(bytes.fromhex(key)).decode()
     sentence = complaint(kind, f"a:{encoded}")
-    assert sentence.startswith("The setting NAME holds a key that nothing can be sealed with: ")
+    assert sentence.startswith("The setting NAME contains a key that nothing can be sealed with: ")
 
 
 @pytest.mark.parametrize("kind", ["named_key", "named_keys"])
 def test_a_labeled_secret_half_is_refused_as_what_it_is(kind):
     sentence = complaint(kind, f"a:archive-secret:{KEY_TEXT}")
-    assert sentence.startswith("The setting NAME holds a secret half, which must not be on this machine: ")
+    assert sentence.startswith("The setting NAME contains a secret key, which must not be on this machine: ")
 
 
 @every_parser

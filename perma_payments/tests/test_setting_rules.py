@@ -81,12 +81,12 @@ def test_staging_is_as_careful_as_production(real):
     ("CS_KEYS holds the sandbox's", {
         "CS_KEYS": f"{production()['CS_KEYS']},{cyber_source.ACCESS_KEY}:{SECRET}:{date.today()}",
     }),
-    ("A key of CS_KEYS lacks the day", {"CS_KEYS": f"0011:{SECRET}"}),
-    ("A key of CS_KEYS lacks the day", {"CS_KEYS": f"{production()['CS_KEYS']},0011:{SECRET}"}),
-    ("A key of CS_KEYS lacks the day", {"CS_KEYS": f"0011:{SECRET}:{date.today() + timedelta(days=2)}"}),
-    ("The secret of a key of CS_KEYS has not 256", {"CS_KEYS": f"0011:{SECRET[:-1]}:{date.today()}"}),
-    ("PERMA_URL is not https", {"PERMA_URL": "http://perma.example"}),
-    ("PAYMENTS_URL is not https", {"PAYMENTS_URL": "http://payments.example.org"}),
+    ("A key in CS_KEYS has no creation date", {"CS_KEYS": f"0011:{SECRET}"}),
+    ("A key in CS_KEYS has no creation date", {"CS_KEYS": f"{production()['CS_KEYS']},0011:{SECRET}"}),
+    ("A key in CS_KEYS has no creation date", {"CS_KEYS": f"0011:{SECRET}:{date.today() + timedelta(days=2)}"}),
+    ("A secret key in CS_KEYS is not 256", {"CS_KEYS": f"0011:{SECRET[:-1]}:{date.today()}"}),
+    ("PERMA_URL does not use https", {"PERMA_URL": "http://perma.example"}),
+    ("PAYMENTS_URL does not use https", {"PAYMENTS_URL": "http://payments.example.org"}),
     ("ALLOWED_HOSTS allows any host.", {"ALLOWED_HOSTS": "*"}),
     ("ALLOWED_HOSTS allows any host.", {"ALLOWED_HOSTS": "payments.example.org,*"}),
     ("MAIL_FROM and MAIL_REPLY_TO are the same", {"MAIL_FROM": "Info@perma.example"}),
@@ -194,16 +194,16 @@ def test_development_may_be_on_this_machine_and_in_docker(name, host):
 @pytest.mark.parametrize("name", ["ALLOWED_HOSTS", "PERMA_URL", "PAYMENTS_URL", "CS_SANDBOX_URL"])
 def test_development_is_refused_where_a_host_is_real(name, host):
     assert told(**{name: host if name == "ALLOWED_HOSTS" else f"https://{host}"}) == [
-        f"In {name} there is a host that is not this machine, and PERMA_PAYMENTS_ENV is development "
-        "(its default), which accepts published keys. On a server, set PERMA_PAYMENTS_ENV=production (or "
-        "staging); on a developer's machine, use localhost."
+        f"A real host is named in {name}, but PERMA_PAYMENTS_ENV is development (its default), which accepts "
+        "published keys. On a server, set PERMA_PAYMENTS_ENV=production (or staging). On a developer's machine, "
+        "use localhost."
     ]
 
 
 @pytest.mark.parametrize("hosts", ["*", "localhost,*", ".localhost.example.org", "localhost,perma.cc"])
 def test_development_is_refused_where_any_host_is_allowed(hosts):
     (sentence,) = told(ALLOWED_HOSTS=hosts)
-    assert sentence.startswith("In ALLOWED_HOSTS there is a host that is not this machine")
+    assert sentence.startswith("A real host is named in ALLOWED_HOSTS, but")
 
 
 @pytest.mark.parametrize("mode, environment", [("test", "staging"), ("live", "production")])
@@ -220,8 +220,8 @@ def test_a_server_whose_environment_was_forgotten_does_not_start(real, arguments
 
     assert ended.returncode != 0
     assert [line[:40] for line in ended.stderr.splitlines()] == [
-        f"CS_MODE is {real()['CS_MODE']} in development, which kn"[:40],
-        "In ALLOWED_HOSTS, PERMA_URL, PAYMENTS_URL there is"[:40],
+        f"CS_MODE is {real()['CS_MODE']} in development, which on"[:40],
+        "A real host is named in ALLOWED_HOSTS, PERMA_URL, PAYMENTS_URL, but"[:40],
     ]
     assert ended.stderr.count("PERMA_PAYMENTS_ENV=production") == 2
 

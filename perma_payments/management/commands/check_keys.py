@@ -47,7 +47,7 @@ class Command(BaseCommand):
             return
         if key == public_key:
             raise CommandError(
-                f"This key is the very one that {name} holds, so it does not open what is sealed today. "
+                f"This key is the same as {name}, so it does not open what is sealed today. "
                 "If it is the secret half, VAULT_PUBLIC_KEY has the wrong half: nobody can open what was sealed "
                 "with it, and the secret half has been on the server. Make a new pair with manage.py "
                 "generate_keys --archive, and set its public half under a new id. If it is the public half, "
