@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from ..billing.customers import Customer, CustomerType
 from ..billing.frequencies import Frequency
 from ..billing.money import parse_amount
-from .refusals import FromTheFuture, Stale, WrongShape
+from .refusals import FromTheFuture, Stale, WrongShape, WrongValue
 
 
 class Carrier(Enum):
@@ -197,7 +197,7 @@ def read(message_class: type[M], plaintext: bytes, *, now: datetime, freshness: 
     The shape is checked first, then the age, then the values: a page that lay open overnight gets
     the answer "expired", though its dates have passed too.
 
-    Raises WrongShape, Stale or FromTheFuture.
+    Raises WrongShape, Stale, FromTheFuture or, for a value that cannot be, WrongValue.
     """
     data = _json_object(plaintext)
     wanted = message_class.fields | {"timestamp"}
@@ -205,7 +205,10 @@ def read(message_class: type[M], plaintext: bytes, *, now: datetime, freshness: 
     if found != wanted:
         raise WrongShape(_difference(wanted, found))
     freshness.check(_timestamp(data), message_class.carrier, now)
-    return message_class.from_json(data, today=now.astimezone(UTC).date())
+    try:
+        return message_class.from_json(data, today=now.astimezone(UTC).date())
+    except WrongShape as problem:
+        raise WrongValue(str(problem)) from None
 
 
 # What PostgreSQL's bigint and integer hold: an id beyond cannot be one of ours.

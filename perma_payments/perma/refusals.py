@@ -14,6 +14,10 @@ class WrongShape(Refusal):
     """An open box whose contents are not a message for this route."""
 
 
+class WrongValue(WrongShape):
+    """A message for this route that asks for what cannot be: a negative amount, a date that has passed."""
+
+
 class Stale(Refusal):
     """A message of the right shape whose time has passed. ``age`` says how old it was."""
 

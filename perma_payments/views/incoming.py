@@ -13,7 +13,7 @@ from ..keyrings import perma_keys
 from ..perma import messages
 from ..perma.box import Opened
 from ..perma.messages import Message
-from ..perma.refusals import Refusal, Stale
+from ..perma.refusals import Refusal, Stale, WrongValue
 from ..services.checkouts import MessageUsedUp
 from . import pages
 from .forms import BadForm, posted_fields
@@ -62,6 +62,9 @@ def carried_by_browser(*, get: View | None) -> Callable[[View], View]:
             except (Stale, MessageUsedUp) as refusal:
                 _log(request, refusal)
                 return pages.expired(request)
+            except WrongValue as refusal:
+                _log(request, refusal)
+                return pages.out_of_date(request)
             except (BadForm, Refusal) as refusal:
                 _log(request, refusal)
                 return pages.refused(request)

@@ -49,6 +49,11 @@ def expired(request: HttpRequest) -> HttpResponse:
     return _page(request, "expired.html", status=400)
 
 
+def out_of_date(request: HttpRequest) -> HttpResponse:
+    """A page of Perma.cc's asked for what cannot be: its client computed an amount or a date wrongly."""
+    return _page(request, "out_of_date.html", status=400)
+
+
 def refused(request: HttpRequest, exception: Exception | None = None) -> HttpResponse:
     """Not a message of Perma.cc's, or not one for this route. Also Django's handler for 400."""
     return _page(request, "refused.html", status=400)

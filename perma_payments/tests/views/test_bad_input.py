@@ -17,7 +17,7 @@ from nacl.public import Box, PrivateKey, PublicKey, SealedBox
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement, TaskKind
-from perma_payments.wsgi import application
+from perma_payments.views.wsgi_request import Application
 
 from .. import cyber_source, ledger, perma_cc
 from ..conftest import FORM
@@ -208,7 +208,7 @@ def test_a_content_type_that_cannot_be_read_is_refused(monkeypatch, stock, route
     request = RequestFactory().generic("POST", route.path, urlencode(valid_form(route, stock)), FORM)
     before, statuses = traces.rows(), []
     environ = {**request.environ, "CONTENT_TYPE": f"{FORM}; {parameter}"}
-    application(environ, lambda status, headers: statuses.append(status))
+    Application()(environ, lambda status, headers: statuses.append(status))
 
     assert statuses == ["400 Bad Request"]
     assert traces.rows() == before
@@ -394,7 +394,7 @@ def test_a_message_with_any_one_senseless_value_is_refused(refused, route):
         for name in counting(route.name):
             fields = perma_cc.fields(route.name, **{name: value})
             # A number as timestamp is one, if a wrong one.
-            reason = "" if name == "timestamp" else f"WrongShape: {name}"
+            reason = "" if name == "timestamp" else f"WrongValue: {name}"
             refuse_contents(refused, route, fields, reason=reason)
 
 
@@ -413,7 +413,7 @@ def test_numbers_that_json_does_not_know_are_refused_wherever_they_are(refused, 
     (ACKNOWLEDGE_PURCHASE, "purchase_pk", "1"),
 ], ids=str)
 def test_a_purchase_with_a_value_not_quite_right_is_refused(refused, route, name, value):
-    refuse_contents(refused, route, perma_cc.fields(route.name, **{name: value}), reason=f"WrongShape: {name}")
+    refuse_contents(refused, route, perma_cc.fields(route.name, **{name: value}), reason=f"WrongValue: {name}")
 
 
 def test_an_acknowledgement_of_a_purchase_that_is_not_there_is_refused(refused):
@@ -445,7 +445,8 @@ def test_an_acknowledgement_of_a_purchase_that_is_not_there_is_refused(refused):
 ])
 def test_a_subscription_with_a_value_not_quite_right_is_refused(refused, name, value):
     # JSON has neither NaN nor infinity, so those are refused before their field is known.
-    refuse_contents(refused, SUBSCRIBE, perma_cc.fields("subscribe", **{name: value}), reason="WrongShape")
+    reason = "WrongShape" if value in (math.inf, math.nan) else "WrongValue"
+    refuse_contents(refused, SUBSCRIBE, perma_cc.fields("subscribe", **{name: value}), reason=reason)
 
 
 @pytest.mark.parametrize("changes", [

@@ -205,6 +205,10 @@ def send(post, client, case: str, monkeypatch) -> HttpResponse:
             return client.generic("POST", "/subscribe/", body, FORM)
         case "not a message":
             return client.post("/subscribe/", {"encrypted_data": SECRET})
+        case "negative amount":
+            return post("change", amount="-1.50")
+        case "date that has passed":
+            return post("subscribe", recurring_start_date="2020-01-01")
         case "too big":
             return client.generic("POST", "/subscribe/", SECRET + "x" * 10**6, FORM)
         case "suspicious":
@@ -240,6 +244,8 @@ CASES = {
     "too old": (400, "This page has expired"),
     "used up": (400, "This page has expired"),
     "not a message": (400, "We could not read that request"),
+    "negative amount": (400, "That isn't possible right now"),
+    "date that has passed": (400, "That isn't possible right now"),
     "too big": (400, "We could not read that request"),
     "suspicious": (400, "We could not read that request"),
     "another host": (400, "We could not read that request"),

@@ -215,6 +215,7 @@ PAGES = {
     "nothing to alter": "There is no subscription to change",
     "already subscribed": "You already have a subscription",
     "expired": "This page has expired",
+    "out of date": "That isn't possible right now",
     "refused": "We could not read that request",
     "nothing here": "There is nothing to see here",
     "root": "Payments for Perma.cc",
@@ -239,6 +240,8 @@ def show(visit: Visit, name: str) -> None:
             post(visit, perma_cc.form("subscribe"))
         case "expired":
             post(visit, perma_cc.form("subscribe", timestamp=0))
+        case "out of date":
+            post(visit, perma_cc.form("change", amount="-1.50"), route="change")
         case "refused":
             post(visit, {"encrypted_data": "x"})
         case "nothing here":
