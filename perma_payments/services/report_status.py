@@ -35,6 +35,15 @@ def describe(agreement: SubscriptionAgreement, *, now: datetime) -> Subscription
     )
 
 
+def offered_purchases(customer: Customer) -> list[UnacknowledgedPurchase]:
+    """The one purchase that Perma.cc is offered to credit now: the oldest that is paid but not yet credited.
+
+    Of several, the client credits the later ones twice if the acknowledgement of the first fails. The next is
+    offered as soon as this one is acknowledged.
+    """
+    return unacknowledged_purchases(customer)[:1]
+
+
 def unacknowledged_purchases(customer: Customer) -> list[UnacknowledgedPurchase]:
     """The customer's purchases that are paid but not yet credited by Perma.cc, oldest first."""
     return [

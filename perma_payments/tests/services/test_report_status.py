@@ -84,6 +84,18 @@ def test_only_paid_purchases_that_nobody_acknowledged_are_offered_oldest_first()
     ]
 
 
+def test_of_several_purchases_the_oldest_is_offered_until_it_is_acknowledged(post):
+    """Of several at once, the client would credit a later one twice if the first is not acknowledged."""
+    first, second = ledger.paid_purchase(), ledger.paid_purchase(link_quantity=100)
+    offered = []
+    for _ in range(3):
+        offered.append(perma_cc.open_reply(post("subscription").json())["purchases"])
+        for purchase in offered[-1]:
+            assert post("acknowledge-purchase", purchase_pk=purchase["id"]).status_code == 200
+
+    assert offered == [[{"id": first.pk, "link_quantity": 10}], [{"id": second.pk, "link_quantity": 100}], []]
+
+
 def test_the_reply_is_what_the_client_can_read(post):
     effective = datetime(2026, 12, 1, tzinfo=UTC)
     agreement = ledger.standing_agreement(
