@@ -21,6 +21,7 @@ if __name__ == "__main__":
     from django.db import DatabaseError, InterfaceError
 
     from perma_payments.env import DEVELOPMENT_NOTICE, Env
+    from perma_payments.postgres.problems import describe
 
     Env.tolerant = not uses_settings(sys.argv[1:])
     if not Env.tolerant and settings.IN_DEVELOPMENT:
@@ -31,7 +32,7 @@ if __name__ == "__main__":
         from perma_payments.settings import env
 
         sys.exit(
-            f"The database did not do what it was asked: {str(error).splitlines()[0]}\n"
+            f"The database did not do what it was asked: {describe(error)}.\n"
             + (
                 "Check that DATABASE_URL is right, that the server runs, and that manage.py migrate was run."
                 if "DATABASE_URL" in env.given else

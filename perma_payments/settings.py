@@ -65,7 +65,7 @@ MIDDLEWARE = [
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "perma_payments.views.middleware.PlainAnswersMiddleware",
-    "django.contrib.sessions.middleware.SessionMiddleware",
+    "perma_payments.views.middleware.CarefulSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -110,12 +110,18 @@ def database(url: str) -> dict[str, Any]:
     if parts.port == 0 or len(parts.path) > 64:  # A slash, and PostgreSQL's 63 bytes.
         raise ValueError
     parse_qsl(parts.query, strict_parsing=bool(parts.query))
-    config: dict[str, Any] = {**dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True)}
-    # CyberSource waits 10 seconds for its answer: a lock that is not had by then is not waited for.
-    options = config.get("OPTIONS", {})
-    config["OPTIONS"] = {
-        "connect_timeout": 5, **options, "options": f"-c lock_timeout=5000 {options.get('options', '')}".strip(),
+    config: dict[str, Any] = {
+        **dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True),
+        "ENGINE": "perma_payments.postgres",
+        # A pooler such as PgBouncer may give each transaction another connection.
+        "DISABLE_SERVER_SIDE_CURSORS": True,
     }
+    # Connections that wait to be used, whose other end is gone; those in use have time limits (postgres/base.py).
+    config["OPTIONS"] = {
+        "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000,
+        **config.get("OPTIONS", {}),
+    }
+    float(config["OPTIONS"].get("connect_timeout", 0))
     try:
         psycopg2.extensions.make_dsn(**config["OPTIONS"])
     except psycopg2.ProgrammingError:

@@ -12,6 +12,8 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from .views.middleware import time_limit
+
 
 class StaffSite(AdminSite):
     """It is ``admin.site`` (apps.StaffAdminConfig), so tables are registered as in any Django project."""
@@ -35,7 +37,8 @@ class StaffSite(AdminSite):
             response: HttpResponse = guarded(request, *args, **kwargs)
             return response
 
-        return update_wrapper(for_staff, guarded)
+        # Of fifty thousand subscriptions, a step of a status report takes some seconds.
+        return time_limit(45)(update_wrapper(for_staff, guarded))
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The login page; 429 for who has tried too often."""

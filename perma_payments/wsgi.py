@@ -7,8 +7,11 @@ from typing import NoReturn
 import django
 from django.conf import settings
 from django.core.checks import run_checks
+from django.db import Error
 
 from .env import DEVELOPMENT_NOTICE, BadSetting
+from .postgres import schema
+from .postgres.problems import describe
 from .views.wsgi_request import Application
 
 # Gunicorn starts a worker that fails with any other code again and again.
@@ -38,3 +41,10 @@ for _warning in _messages:
     logging.getLogger(__name__).warning("%s %s", _warning.msg, _warning.hint)
 if settings.IN_DEVELOPMENT:
     print(DEVELOPMENT_NOTICE, file=sys.stderr, flush=True)
+
+try:
+    if _behind := schema.behind():
+        refuse_to_start(_behind)
+except Error as error:
+    # It may be back in a moment; until then every request is answered with 503.
+    logging.getLogger(__name__).error("starting, but the database cannot serve: %s", describe(error))

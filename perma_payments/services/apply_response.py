@@ -21,7 +21,7 @@ from ..cybersource import decisions
 from ..cybersource.decisions import Concern, Effect, Finding
 from ..models import Outcome, OutgoingTransaction, Purchase, Response, SubscriptionAgreement, TaskKind
 from . import staff_tasks
-from .locks import lock_customer, wait_at_most
+from .locks import lock_customer
 
 logger = logging.getLogger(__name__)
 
@@ -33,16 +33,12 @@ _TASK_OF_CONCERN = {
     Concern.PERHAPS_PAID: TaskKind.PERHAPS_PAID,
     Concern.UNKNOWN_DECISION: TaskKind.UNKNOWN_DECISION,
 }
-# In milliseconds: CyberSource waits 10 seconds, and staff may have to be told after this.
-LOCK_WAIT = 3_000
-
 _MONEY_MOVED = ("ACCEPT", "REVIEW")
 
 
 def apply_response(response_id: int, *, now: datetime) -> None:
     """Apply one response, unless it is applied already. All or nothing: raises what goes wrong."""
     with transaction.atomic(), pghistory.context(source="CyberSource's response", response=response_id):
-        wait_at_most(LOCK_WAIT)
         response = Response.objects.select_related("outgoing__agreement", "outgoing__purchase").get(
             pk=response_id
         )

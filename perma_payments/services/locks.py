@@ -1,7 +1,8 @@
 """Locks, always taken in this order: customers; a response; agreements or a purchase, by id; staff tasks.
 
 Rows are locked with ``no_key``: their keys never change, and a plain FOR UPDATE would keep others from
-writing rows that refer to them, evidence and staff tasks among them.
+writing rows that refer to them, evidence and staff tasks among them. How long a lock is waited for is in
+postgres/time_limits.py.
 """
 import hashlib
 from collections.abc import Iterable
@@ -36,12 +37,6 @@ def lock_customers(customers: Iterable[Customer]) -> None:
         return
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ALL_CUSTOMERS])
-
-
-def wait_at_most(milliseconds: int) -> None:
-    """Wait for each lock of the running transaction no longer than this; after that, OperationalError."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT set_config('lock_timeout', %s, true)", [str(milliseconds)])
 
 
 def try_to_lock(name: str) -> bool:

@@ -12,12 +12,13 @@ from ..cybersource.checkout import SignedForm, transaction_type
 from ..models import OutgoingTransaction, Purchase, ReferenceNumber
 from ..perma.messages import PurchaseMessage
 from ..perma.replies import HistoricPurchase
+from ..postgres.time_limits import within
 from . import checkouts
-from .locks import lock_customer, wait_at_most
+from .locks import lock_customer
 
 logger = logging.getLogger(__name__)
 
-ACKNOWLEDGE_LOCK_WAIT = 500  # milliseconds
+ACKNOWLEDGING = 1.0  # seconds
 
 
 class NotAcknowledgeable(Exception):
@@ -44,10 +45,9 @@ def acknowledge_purchase(purchase_id: int, *, now: datetime) -> None:
 
     Raises NotAcknowledgeable: Perma.cc then takes its own credit back (perma.md §3.1).
     """
-    with transaction.atomic(), pghistory.context(source="Perma.cc's acknowledgement"):
+    with within(ACKNOWLEDGING), transaction.atomic(), pghistory.context(source="Perma.cc's acknowledgement"):
         # Perma.cc's client waits two seconds, then takes its credit back: an acknowledgement that came
         # later would lose the links for good.
-        wait_at_most(ACKNOWLEDGE_LOCK_WAIT)
         # One statement: of several at once, PostgreSQL lets one find the row as it must be.
         acknowledged = Purchase.objects.filter(
             pk=purchase_id, status=PurchaseStatus.PAID, acknowledged_at__isnull=True

@@ -18,12 +18,17 @@ from django.db import transaction
 from ..cybersource.callback import Callback, verify
 from ..keyrings import merchant, vault
 from ..models import OutgoingTransaction, Response, TaskKind
+from ..postgres.problems import describe
+from ..postgres.time_limits import within
 from . import staff_tasks
 from .apply_response import apply_response
 
 logger = logging.getLogger(__name__)
 
 ODD = "(odd)"
+
+# In seconds, each for everything that it asks of the database: CyberSource waits ten for its answer.
+KEEPING, APPLYING, TELLING_STAFF = 3.0, 3.5, 1.0
 
 
 def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: datetime) -> Response:
@@ -33,10 +38,11 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
     """
     callback = verify(pairs, keys=merchant().keys, profile_id=merchant().profile_id)
     try:
-        response = _keep(callback, body, now)
-    except Exception:
+        with within(KEEPING):
+            response = _keep(callback, body, now)
+    except Exception as error:
         # CyberSource may not send it again; with these ids a person finds it in the Business Center.
-        logger.critical("a response could not be kept: %s", _ids(callback))
+        logger.critical("a response could not be kept: %s: %s", _ids(callback), describe(error))
         raise
     if response.applied_at is None:
         apply_or_leave(response, now=now)
@@ -46,11 +52,12 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
 def apply_or_leave(response: Response, *, now: datetime) -> bool:
     """Apply a response; if that fails, leave it unapplied, tell staff, and return False."""
     try:
-        apply_response(response.pk, now=now)
+        with within(APPLYING):
+            apply_response(response.pk, now=now)
     except Exception as error:  # whatever it is, the evidence is kept and CyberSource gets its 200
-        # Only the type: the texts of database errors quote rows.
-        logger.error("response %s could not be applied: %s", response.pk, type(error).__qualname__)
-        _tell_staff(response, now)
+        logger.error("response %s could not be applied: %s", response.pk, describe(error))
+        with within(TELLING_STAFF):
+            _tell_staff(response, now)
         return False
     return True
 
@@ -138,4 +145,4 @@ def _tell_staff(response: Response, now: datetime) -> None:
         subject = None if response.outgoing is None else response.outgoing.subject
         staff_tasks.open_for_response(TaskKind.NOT_APPLIED, response, subject=subject, now=now)
     except Exception as error:  # as above: the response itself is safe, and the log says so
-        logger.error("no task for response %s could be opened: %s", response.pk, type(error).__qualname__)
+        logger.error("no task for response %s could be opened: %s", response.pk, describe(error))

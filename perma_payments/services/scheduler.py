@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
+from ..postgres.problems import describe
 from .daily_report import remind_of_overdue, send_daily_report
 from .login_tries import purge_old_tries
 from .once_a_day import NotYet, do_once_a_day
@@ -59,7 +60,7 @@ def mail_or_log(*, now: datetime) -> bool:
         do_daily_jobs(now=now)
         return True
     except Exception as error:  # the scheduler goes on
-        logger.error("mails could not be looked for: %s", type(error).__qualname__)
+        logger.error("mails could not be looked for: %s", describe(error))
         return False
     finally:
         close_old_connections()
@@ -101,5 +102,5 @@ def _do_or_log(job: str, now: datetime) -> bool:
     except NotYet:
         return False
     except Exception as error:  # the scheduler goes on, and tries again
-        logger.error("%s failed: %s", job, type(error).__qualname__)
+        logger.error("%s failed: %s", job, describe(error))
         return False

@@ -68,6 +68,16 @@ COMMAND = ["manage.py", "check"]
 WSGI = ["-c", "import perma_payments.wsgi"]
 
 
+# Where nobody listens: what is wrong with settings is told before a database is asked for.
+NO_DATABASE = "postgres://perma_payments:password@127.0.0.1:1/perma_payments"
+
+
+def said(ended):
+    """What a process has printed as an error, but for the one line that says that there is no database."""
+    lines = ended.stderr.splitlines(keepends=True)
+    return "".join(line for line in lines if "starting, but the database cannot serve: " not in line)
+
+
 def start(*arguments, cwd=ROOT, **variables):
     """Run Python in the checkout, with these variables and no others, nor those of a .env file."""
     return subprocess.run(

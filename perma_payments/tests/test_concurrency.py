@@ -20,6 +20,7 @@ from perma_payments.models import (
     OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement,
 )
 from perma_payments.perma.messages import CancelRequestMessage
+from perma_payments.postgres.time_limits import within
 from perma_payments.services import locks, scheduler
 from perma_payments.services.alterable import NothingToAlter
 from perma_payments.services.cancel import request_cancellation
@@ -345,8 +346,7 @@ def test_who_locks_very_many_customers_locks_them_all(monkeypatch, many, waits):
 
     def try_three() -> bool:
         try:
-            with transaction.atomic():
-                locks.wait_at_most(200)
+            with within(0.25), transaction.atomic():
                 locks.lock_customer(three)
             return False
         except OperationalError:

@@ -125,7 +125,7 @@ def test_without_a_database_everybody_is_asked_to_try_again(serve):
     for route, answer in answers.items():
         assert answer.status_code == 503, route
         assert int(answer.headers["Retry-After"]) > 0
-        assert f"/{route}/: the database did not answer: OperationalError" in service.log()
+        assert f"/{route}/: the database cannot serve this: the connection was refused" in service.log()
         eventually(lambda: f"POST /{route}/ was answered with 503" in service.log())
     page = BeautifulSoup(answers["subscribe"].content, "html.parser")
     assert page.find("h1").get_text() == "Something is wrong on our side"
@@ -188,7 +188,7 @@ def test_a_response_that_cannot_be_applied_in_time_is_kept_and_applied_later(ser
     assert response.applied_at is None
     assert (task.kind, task.response, task.done_at) == (TaskKind.NOT_APPLIED, response, None)
     assert SubscriptionAgreement.objects.get().status == "Pending"
-    assert f"response {response.pk} could not be applied: OperationalError" in service.log()
+    assert f"response {response.pk} could not be applied: a lock could not be acquired in time" in service.log()
     assert_log_is_discreet(service.log(), callback)
 
     apply_responses()

@@ -8,10 +8,13 @@ from ..services.receive_callback import receive_callback
 from .customer_return import lead_back
 from .forms import BadForm, posted_fields
 from .incoming import method_not_allowed_for_machines
+from .middleware import time_limit
 from .refusals import log_some
 
 
+# More than all its parts may take (services/receive_callback.py), and less than CyberSource waits.
 @csrf_exempt
+@time_limit(8)
 def cybersource_callback(request: HttpRequest) -> HttpResponse:
     """Answer 200 as soon as a signed response is kept, 400 to anything else.
 

@@ -13,10 +13,12 @@ from django.views.decorators.csrf import csrf_exempt
 from ..billing.transactions import Kind
 from ..cybersource.callback import CallbackRefused
 from ..perma.returns import address
+from ..postgres.problems import describe
 from ..services.customer_return import ending_of
 from ..services.receive_callback import receive_callback
 from . import pages
 from .forms import BadForm, posted_fields
+from .middleware import time_limit
 from .refusals import log_some
 
 logger = logging.getLogger(__name__)
@@ -28,7 +30,9 @@ class SeeOther(HttpResponseRedirect):
     status_code = 303
 
 
+# As for the callback (services/receive_callback.py).
 @csrf_exempt
+@time_limit(8)
 def customer_return(request: HttpRequest) -> HttpResponse:
     """Answer by sending the customer back to Perma.cc, with what is known to be true of the checkout."""
     if request.method == "POST":
@@ -50,7 +54,7 @@ def lead_back(request: HttpRequest) -> HttpResponse:
     except (BadForm, CallbackRefused) as refusal:
         log_some(request, "return", refusal)
     except Exception as error:  # whatever it is, the customer must not lose the way
-        logger.error("%s: a customer was sent back without a word: %s", request.path, type(error).__qualname__)
+        logger.error("%s: a customer was sent back without a word: %s", request.path, describe(error))
     return _see_other(page)
 
 

@@ -40,7 +40,7 @@ def test_what_is_refused_is_one_line(client, caplog, method, path, extra, status
     (PermissionDenied(), 403, "WARNING django.request: Forbidden (Permission denied): /subscribe/"),
     (BadRequest("a reason"), 400, "WARNING django.request: a reason: /subscribe/"),
     (SuspiciousOperation("a reason"), 400, "ERROR django.security.SuspiciousOperation: a reason"),
-    (OperationalError(), 503, "ERROR perma_payments.views.middleware: /subscribe/: the database did not answer"),
+    (OperationalError(), 503, "ERROR perma_payments.views.middleware: /subscribe/: the database cannot serve"),
 ], ids=str)
 def test_what_is_refused_by_an_exception_is_one_line(post, monkeypatch, caplog, error, status, line):
     failing(monkeypatch, error)

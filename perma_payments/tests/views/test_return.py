@@ -285,7 +285,7 @@ def test_without_a_database_the_customer_is_led_on_and_the_log_says_what_is_lost
     assert "CRITICAL perma_payments.services.receive_callback: a response could not be kept: ACCEPT 100" in (
         traces.log(caplog)
     )
-    assert "/return/: a customer was sent back without a word: OperationalError" in traces.log(caplog)
+    assert "/return/: a customer was sent back without a word: the connection" in traces.log(caplog)
     assert MARKER not in traces.log(caplog)
 
 

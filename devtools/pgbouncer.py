@@ -1,0 +1,74 @@
+"""A PgBouncer in front of a PostgreSQL, for the tests: transaction pooling, as poolers are mostly used.
+
+It is a program of the machine (on Debian: apt-get install pgbouncer), like the browser.
+"""
+
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+import psycopg2
+
+from devtools import Problem
+from devtools.postgres_supervisor import unprivileged_account
+from devtools.processes import free_port, leashed, refuse_the_ended
+
+HOST = "127.0.0.1"
+# Few connections, so that clients have to share them; no options of ours are excused by ignore_startup_parameters.
+SETTINGS = """
+[databases]
+{name} = host={host} port={port} user={user} dbname={name}
+[pgbouncer]
+listen_addr = {address}
+listen_port = {listen_port}
+unix_socket_dir =
+auth_type = any
+pool_mode = transaction
+default_pool_size = {pool_size}
+max_client_conn = 200
+{account}
+"""
+
+
+def find_pgbouncer() -> str | None:
+    """The path of PgBouncer; Debian keeps it where only root looks."""
+    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
+
+
+@contextmanager
+def pgbouncer(url: str, *, pool_size: int = 4) -> Iterator[str]:
+    """The URL of a PgBouncer that leads to the database of a URL."""
+    program = find_pgbouncer()
+    if program is None:
+        raise Problem("There is no PgBouncer. On Debian, apt-get install pgbouncer installs it.")
+    parts = psycopg2.extensions.parse_dsn(url)
+    port = free_port(HOST)
+    # It does not run as root.
+    account = unprivileged_account()
+    with tempfile.TemporaryDirectory(prefix="perma-payments-") as directory:
+        settings = Path(directory) / "pgbouncer.ini"
+        settings.write_text(SETTINGS.format(
+            name=parts["dbname"], host=parts["host"], port=parts.get("port", "5432"), user=parts["user"],
+            address=HOST, listen_port=port, pool_size=pool_size,
+            account=f"user = {account.pw_name}" if account else "",
+        ))
+        with leashed(
+            "PgBouncer", "-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])", program, str(settings)
+        ) as process:
+            behind = f"postgres://{quote(parts['user'], safe='')}@{HOST}:{port}/{quote(parts['dbname'], safe='')}"
+            end = time.monotonic() + 20
+            while True:
+                try:
+                    psycopg2.connect(behind, connect_timeout=5).close()
+                    break
+                except psycopg2.OperationalError as error:
+                    refuse_the_ended([process])
+                    if time.monotonic() > end:
+                        raise Problem(f"PgBouncer leads nowhere: {error}{process.last_words()}")
+                    time.sleep(0.05)
+            yield behind

@@ -1,0 +1,432 @@
+"""The database as it is met in the world: frozen, locked, read-only, behind PgBouncer, older than the code."""
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+
+import psycopg2
+import pytest
+import requests
+from django.conf import settings
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection, transaction
+
+from devtools.pgbouncer import find_pgbouncer, pgbouncer
+from devtools.postgres import create_database, server
+from devtools.processes import free_port, run_quietly
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.postgres.problems import why_unavailable
+from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
+from perma_payments.services.locks import lock_customer
+from perma_payments.services.retry_responses import retry_responses
+
+from . import cyber_source, ledger, perma_cc
+from .test_faults import (  # noqa: F401 (fixtures)
+    FORM, HOST, Serve, Service, serve, service, url_of_test_database,
+)
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+# --- Servers of our own -----------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def postgres() -> Iterator[str]:
+    """The URL of a migrated database on a server that no other test uses: it may be stopped."""
+    with server() as url:
+        run_quietly("manage.py", "migrate", env={"DATABASE_URL": url}, failure="The migrations failed.")
+        yield url
+
+
+def ask(url: str, statement: str, *values: Any) -> Any:
+    """Execute one statement, without Django; return the first value of its first row."""
+    connection = psycopg2.connect(url)
+    connection.autocommit = True
+    try:
+        with connection.cursor() as cursor:
+            cursor.execute(statement, values)
+            return cursor.fetchone()[0] if cursor.description else None
+    finally:
+        connection.close()
+
+
+@contextmanager
+def frozen(url: str) -> Iterator[None]:
+    """Stop all processes of a server where they are. Their sockets stay open, and the kernel goes on answering."""
+    if not Path("/proc/self/stat").exists():
+        pytest.skip("Which processes are a server's is read from Linux's /proc.")
+    postmaster = int(Path(ask(url, "SHOW data_directory"), "postmaster.pid").read_text().split()[0])
+    stopped: list[int] = []
+    try:
+        # The one that starts others first, lest one is missed.
+        os.kill(postmaster, signal.SIGSTOP)
+        stopped.append(postmaster)
+        for stat in Path("/proc").glob("[0-9]*/stat"):
+            try:
+                parent = int(stat.read_text().rpartition(")")[2].split()[1])
+                if parent == postmaster:
+                    os.kill(int(stat.parent.name), signal.SIGSTOP)
+                    stopped.append(int(stat.parent.name))
+            except (FileNotFoundError, ProcessLookupError):
+                continue
+        yield
+    finally:
+        for process in stopped:
+            with suppress(ProcessLookupError):
+                os.kill(process, signal.SIGCONT)
+
+
+@pytest.fixture
+def pooled(transactional_db: None) -> Iterator[str]:
+    """The URL of a PgBouncer in front of the database of the tests."""
+    if find_pgbouncer() is None:
+        reason = "There is no PgBouncer. On Debian, apt-get install pgbouncer installs it."
+        if os.environ.get("REQUIRE_PGBOUNCER") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    with pgbouncer(url_of_test_database()) as url:
+        yield url
+
+
+def timed(call: Any, *arguments: Any) -> tuple[int, float]:
+    """The status of an answer, and the seconds that it took."""
+    start = time.monotonic()
+    status = call(*arguments).status_code
+    return status, time.monotonic() - start
+
+
+def get(service: Service, path: str) -> requests.Response:  # noqa: F811
+    return requests.get(service.url + path, timeout=10)
+
+
+# --- A database that hangs --------------------------------------------------------------------------
+
+
+def test_a_frozen_database_is_given_up_within_seconds_and_used_again_at_once(serve, postgres):  # noqa: F811
+    service = serve(postgres)  # noqa: F811
+    calls = [
+        (service.post, "subscription", perma_cc.form("subscription")),
+        (service.post, "purchase-history", perma_cc.form("purchase-history")),
+        (service.post, "acknowledge-purchase", perma_cc.form("acknowledge-purchase")),
+        (service.post, "subscribe", perma_cc.form("subscribe")),
+        (service.post, "cancel-request", perma_cc.form("cancel-request")),
+        (service.post, "cybersource-callback", cyber_source.response(FORM)),
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        # Each thread of the service has a connection then.
+        assert {done.result().status_code for done in [pool.submit(*calls[0]) for _ in range(8)]} == {200}
+        with frozen(postgres):
+            answers = [pool.submit(timed, *call) for call in calls]
+            # More threads than these wait for nothing.
+            status, seconds = timed(get, service, "/static/perma_payments/pages.css")
+            assert (status, seconds < 2) == (200, True)
+            answers = [answer.result() for answer in answers]
+            assert timed(*calls[0])[0] == 503
+        after = [done.result() for done in [pool.submit(timed, *calls[0]) for _ in range(8)]]
+
+    assert {status for status, _ in answers} == {503}
+    assert max(seconds for _, seconds in answers) < 7
+    assert "/subscription/: the database cannot serve this: it did not answer in time" in service.log()
+    assert "Traceback" not in service.log()
+    assert {status for status, _ in after} == {200}
+    assert max(seconds for _, seconds in after) < 3
+
+
+# --- PgBouncer --------------------------------------------------------------------------------------
+
+
+def test_behind_pgbouncer_a_locked_customer_is_not_waited_for_longer(serve, pooled):  # noqa: F811
+    service = serve(pooled)  # noqa: F811
+    with transaction.atomic():
+        lock_customer(ledger.REGISTRAR)
+        status, seconds = timed(service.post, "cancel-request", perma_cc.form("cancel-request"))
+    assert status == 503
+    assert seconds < 6
+    reason = "a lock could not be acquired in time"
+    assert f"/cancel-request/: the database cannot serve this: {reason}" in service.log()
+
+
+def test_behind_pgbouncer_a_paid_subscription_is_kept_applied_and_told(serve, pooled):  # noqa: F811
+    service = serve(pooled)  # noqa: F811
+    callbacks = [
+        cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE, ledger.agreement(customer))))
+        for customer in (ledger.REGISTRAR, ledger.INDIVIDUAL)
+    ]
+    with ThreadPoolExecutor(8) as pool:
+        answers = [pool.submit(service.post, "cybersource-callback", callback) for callback in callbacks * 4]
+        assert {answer.result().status_code for answer in answers} == {200}
+    assert set(SubscriptionAgreement.objects.values_list("status", flat=True)) == {"Current"}
+    # Who did what is told to the trigger by the transaction, whatever connection that has.
+    told = SubscriptionAgreement.objects.first().events.last().pgh_context
+    assert told["source"] == "CyberSource's response"
+    assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
+
+
+def test_behind_pgbouncer_one_transaction_leaves_nothing_to_the_next(pooled):
+    script = """
+import django
+django.setup()
+from django.db import connection, transaction
+from perma_payments.postgres.time_limits import within
+
+def limits():
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting('lock_timeout'), current_setting('statement_timeout')")
+        return cursor.fetchone()
+
+with within(10), transaction.atomic():
+    print(limits())
+print(limits())
+"""
+    environment = {**os.environ, "DATABASE_URL": pooled, "DJANGO_SETTINGS_MODULE": "perma_payments.settings"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=settings.BASE_DIR, env=environment, text=True, capture_output=True,
+        check=True,
+    )
+    within_limits, alone = done.stdout.splitlines()
+    assert within_limits == "('5s', '9s')" or re.fullmatch(r"\('5s', '\d{4}ms'\)", within_limits)
+    assert alone == "('0', '0')"
+
+
+# --- Locks ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def locked_table(table: str) -> Iterator[None]:
+    """Hold a table, as a migration would."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
+        yield
+
+
+def test_a_callback_is_answered_in_time_even_if_staff_cannot_be_told_either(service):  # noqa: F811
+    callback = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    with transaction.atomic():
+        lock_customer(ledger.REGISTRAR)
+        with locked_table(StaffTask._meta.db_table):
+            status, seconds = timed(service.post, "cybersource-callback", callback)
+    assert status == 200
+    assert seconds < 8
+    response = Response.objects.get()
+    assert response.applied_at is None
+    assert not StaffTask.objects.exists()
+    assert f"response {response.pk} could not be applied: a lock could not be acquired in time" in service.log()
+    # The scheduler finds it all the same.
+    retry_responses(now=NOW)
+    assert SubscriptionAgreement.objects.get().status == "Current"
+
+
+def test_a_callback_that_cannot_be_kept_is_refused_in_time(service):  # noqa: F811
+    callback = cyber_source.response(FORM)
+    with locked_table(Response._meta.db_table):
+        status, seconds = timed(service.post, "cybersource-callback", callback)
+    assert status == 503
+    assert seconds < 8
+    assert re.search("a response could not be kept: .*: a lock could not be acquired in time", service.log())
+
+
+# --- What the log says ------------------------------------------------------------------------------
+
+
+def log_without(url: str, serve: Serve) -> str:  # noqa: F811
+    """What the service logs of one request on a database that it cannot use."""
+    service = serve(url)  # noqa: F811
+    assert service.post("subscription", perma_cc.form("subscription")).status_code == 503
+    assert "Traceback" not in service.log()
+    return service.log()
+
+
+def test_why_there_is_no_connection_is_told_apart(serve, postgres):  # noqa: F811
+    ask(postgres, "DROP ROLE IF EXISTS guarded")
+    ask(postgres, "CREATE ROLE guarded LOGIN PASSWORD 'right'")
+    file = Path(ask(postgres, "SHOW hba_file"))
+    file.write_text("local all guarded scram-sha-256\n" + file.read_text())
+    ask(postgres, "SELECT pg_reload_conf()")
+    problem = "/subscription/: the database cannot serve this: "
+
+    base = postgres.partition("//postgres@")[2]
+    log = log_without(f"postgres://guarded:guess@{base}", serve)
+    assert problem + "the user name or the password is wrong\n" in log
+    assert "guess" not in log
+    assert problem + "there is no such database\n" in log_without(postgres.rpartition("/")[0] + "/another", serve)
+    refused = f"postgres://user:password@{HOST}:{free_port(HOST)}/name"
+    assert problem + "the connection was refused: nobody listens there\n" in log_without(refused, serve)
+
+
+def test_a_read_only_database_is_a_503_for_everybody(serve, transactional_db):  # noqa: F811
+    """As after a failover, when a standby answers."""
+    User.objects.create_user("someone", password="a long password of someone", is_staff=True)
+    options = urlencode({"options": "-c default_transaction_read_only=on"})
+    service = serve(f"{url_of_test_database()}?{options}")  # noqa: F811
+    for route in ("subscribe", "acknowledge-purchase"):
+        form = perma_cc.form(route)
+        if route == "acknowledge-purchase":
+            form = perma_cc.form(route, purchase_pk=ledger.paid_purchase().pk)
+        assert service.post(route, form).status_code == 503
+        assert f"/{route}/: the database cannot serve this: it is read-only\n" in service.log()
+    assert service.post("cybersource-callback", cyber_source.response(FORM)).status_code == 503
+    with requests.Session() as session:
+        page = session.get(f"{service.url}/admin/login/", timeout=10).text
+        token = re.search('name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
+        login = {"username": "someone", "password": "a long password of someone", "csrfmiddlewaretoken": token}
+        assert session.post(f"{service.url}/admin/login/", data=login, timeout=10).status_code == 503
+    assert "Traceback" not in service.log()
+    # What needs no more than to read goes on.
+    assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
+
+
+@pytest.mark.parametrize(("text", "reason"), [
+    ('FATAL:  password authentication failed for user "u"\n', "the password is wrong"),
+    ('FATAL:  database "d" does not exist\n', "there is no such database"),
+    ('FATAL:  role "u" does not exist\n', "the user name or the password is wrong"),
+    ("could not translate host name \"h\" to address: Name or service not known\n", "host is unknown"),
+    ("FATAL:  sorry, too many clients already\n", "no connection left"),
+    ("FATAL:  no more connections allowed (max_client_conn)\n", "no connection left"),
+    ("FATAL:  the database system is starting up\n", "starting or stopping"),
+    ("FATAL:  unsupported startup parameter: options\n", "refuses a start-up option"),
+    ("server closed the connection unexpectedly\n", "the connection was lost"),
+    ("irgendetwas\n", "could not be made, or was lost"),
+])
+def test_a_failed_connection_is_told_in_words_of_our_own(text, reason):
+    error = OperationalError(text)
+    error.__cause__ = psycopg2.OperationalError(text)
+    assert reason in why_unavailable(error)
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(("statement", "reason"), [
+    ("DO $$ BEGIN RAISE EXCEPTION 'Zaphod' USING ERRCODE = '53100'; END $$", "its disk is full"),
+    ("DO $$ BEGIN RAISE EXCEPTION 'Zaphod' USING ERRCODE = '53300'; END $$", "it has no connection left"),
+    ("DO $$ BEGIN RAISE EXCEPTION 'Zaphod' USING ERRCODE = '57P01'; END $$",
+     "it was stopped, or has ended the connection"),
+    ("SELECT 1 / 0", None),
+    ("SELECT * FROM nowhere", None),
+])
+def test_errors_that_another_time_would_not_have_are_told_from_those_that_it_would(statement, reason):
+    with pytest.raises(Exception) as caught, transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement)
+    assert why_unavailable(caught.value) == reason
+
+
+# --- Time limits ------------------------------------------------------------------------------------
+
+
+def test_of_several_limits_what_ends_first_counts():
+    assert seconds_left() is None
+    with within(60):
+        with within(90), waiting_at_most(70):
+            assert 50 < seconds_left() <= 60
+        with waiting_at_most(5):
+            assert seconds_left() == 5
+        allow(600)
+        assert 500 < seconds_left() <= 600
+    assert seconds_left() is None
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_a_statement_that_takes_too_long_is_ended_by_postgresql_and_keeps_the_connection(in_transaction):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (before,) = cursor.fetchone()
+    with pytest.raises(OperationalError) as caught, within(0.3):
+        if in_transaction:
+            with transaction.atomic(), connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(60)")
+        else:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(60)")
+    assert why_unavailable(caught.value) == "it did not answer in time"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        assert cursor.fetchone()[0] == before
+
+
+@pytest.mark.django_db(transaction=True)
+def test_statements_that_are_quick_alone_are_ended_together():
+    """Each begins a wait of its own; PostgreSQL limits each, and we limit them all."""
+    start = time.monotonic()
+    with pytest.raises(OperationalError) as caught, within(0.5), transaction.atomic():
+        for _ in range(50):
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(0.1)")
+    assert time.monotonic() - start < 2
+    assert why_unavailable(caught.value) == "it did not answer in time"
+    # The connection had to be given up; nobody else is to notice.
+    assert not Purchase.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_statement_is_remembered_without_its_limits(django_assert_num_queries):
+    with django_assert_num_queries(1) as queries, within(5):
+        list(Purchase.objects.all())
+    assert queries[0]["sql"].startswith("SELECT ")
+
+
+# --- A schema that is not the code's ----------------------------------------------------------------
+
+
+@pytest.fixture
+def copy(postgres: str) -> Iterator[str]:
+    """A copy of the migrated database, to be spoiled."""
+    url = f"{postgres.rpartition('/')[0]}/copy"
+    ask(url.replace("/copy", "/postgres"), "DROP DATABASE IF EXISTS copy")
+    ask(url.replace("/copy", "/postgres"), "CREATE DATABASE copy TEMPLATE perma_payments")
+    yield url
+
+
+def start(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
+    """Start something of the service, which is to end by itself."""
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=settings.BASE_DIR, env={**os.environ, "DATABASE_URL": url}, text=True,
+        capture_output=True, timeout=60,
+    )
+
+
+@pytest.mark.parametrize(("arguments", "lacking"), [
+    (["-m", "gunicorn", "perma_payments.wsgi", "--no-control-socket"], "the last migration"),
+    (["manage.py", "run_scheduler"], "everything"),
+], ids=["web server", "scheduler"])
+def test_a_database_that_lacks_migrations_stops_the_start_with_a_sentence(copy, arguments, lacking):
+    if lacking == "everything":
+        copy = copy.replace("/copy", "/empty")
+        create_database(copy)
+    else:
+        ask(copy, "DELETE FROM django_migrations WHERE id = (SELECT max(id) FROM django_migrations"
+                  " WHERE app = 'perma_payments')")
+    if "gunicorn" in arguments:
+        arguments = [*arguments, "--bind", f"{HOST}:{free_port(HOST)}"]
+    ended = start(*arguments, url=copy)
+
+    assert ended.returncode != 0
+    assert "The database is older than this code: " in ended.stderr
+    assert "Run manage.py migrate, then start again." in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+def test_a_database_that_is_ahead_is_served(serve, copy):  # noqa: F811
+    """During a rolling upgrade, old code runs on a schema that is new already."""
+    ask(copy, "INSERT INTO django_migrations (app, name, applied)"
+              " VALUES ('perma_payments', '9999_of_tomorrow', now())")
+    service = serve(copy)  # noqa: F811
+    assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
+
+
+def test_a_command_without_a_database_ends_with_a_sentence():
+    ended = start("manage.py", "send_daily_report", url=f"postgres://u:secret@{HOST}:{free_port(HOST)}/name")
+
+    assert ended.returncode == 1
+    assert "the connection was refused" in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert "secret" not in ended.stderr
