@@ -13,6 +13,7 @@ from .response import Outcome, Response
 from .staff_task import Resolution, StaffTask, TaskKind
 from .status_upload import PREVIEW_LASTS, StatusUpload, UploadState
 from .transaction import OutgoingTransaction
+from .unanswered_acknowledgement import UnansweredAcknowledgement
 from .used_message import UsedMessage
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "StatusUpload",
     "SubscriptionAgreement",
     "TaskKind",
+    "UnansweredAcknowledgement",
     "UploadState",
     "UsedMessage",
 ]

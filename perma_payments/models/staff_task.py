@@ -32,6 +32,7 @@ class TaskKind(models.TextChoices):
     TOKEN_MISSING = "token missing", "Find the token of a paid subscription"
     UNPROVEN_CHARGE = "unproven charge", "Find out whether a subscription's last charge was made"
     UNPLACED = "unplaced", "Place a response that belongs to no transaction of ours"
+    ACKNOWLEDGEMENT_IN_DOUBT = "acknowledgement in doubt", "Find out whether Perma.cc credited a purchase"
     NOT_APPLIED = "not applied", "Apply a response that could not be applied"
 
 

@@ -13,6 +13,7 @@ from .daily_report import remind_of_overdue, send_daily_report
 from .login_tries import purge_old_tries
 from .once_a_day import NotYet, do_once_a_day
 from .outbox import send_task_mails
+from .purchase import tell_of_doubts
 from .retry_responses import retry_responses
 from .task_listener import TaskListener
 from .upload_statuses import forget_ids_of_old_previews
@@ -78,7 +79,8 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
 
 
 def apply_responses(*, now: datetime) -> None:
-    """Try again to apply the responses that were not applied."""
+    """Try again to apply the responses that were not applied, and let staff clear up what was left in doubt."""
+    tell_of_doubts(now=now)
     applied, not_applied = retry_responses(now=now)
     if applied or not_applied:
         logger.info("tried again: responses applied %s, not applied %s", applied, not_applied)

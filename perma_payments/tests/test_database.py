@@ -2,13 +2,14 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -24,15 +25,18 @@ from devtools.pgbouncer import find_pgbouncer, pgbouncer
 from devtools.postgres import create_database, server
 from devtools.processes import free_port, run_quietly
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.models import (
+    Purchase, Response, StaffTask, SubscriptionAgreement, TaskKind, UnansweredAcknowledgement,
+)
 from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
+from perma_payments.services import purchase as purchases
 from perma_payments.services.locks import lock_customer
 from perma_payments.services.retry_responses import retry_responses
 
 from . import cyber_source, ledger, perma_cc
 from .test_faults import (  # noqa: F401 (fixtures)
-    FORM, HOST, Serve, Service, serve, service, url_of_test_database,
+    FORM, HOST, Serve, Service, eventually, serve, service, url_of_test_database,
 )
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -141,6 +145,25 @@ def test_a_frozen_database_is_given_up_within_seconds_and_used_again_at_once(ser
     assert "Traceback" not in service.log()
     assert {status for status, _ in after} == {200}
     assert max(seconds for _, seconds in after) < 3
+
+
+def test_an_acknowledgement_to_a_frozen_database_is_not_recorded(serve, postgres):  # noqa: F811
+    service = serve(postgres)  # noqa: F811
+    ask(postgres, "INSERT INTO perma_payments_referencenumber (value) VALUES ('PERMA-0000-0077')")
+    number = ask(
+        postgres, "INSERT INTO perma_payments_purchase (customer_type, customer_pk, status, reference_number,"
+        " amount, link_quantity, paid_at, created_at, updated_at)"
+        " VALUES ('Registrar', 7, 'Paid', 'PERMA-0000-0077', 15, 10, now(), now(), now()) RETURNING id",
+    )
+    with frozen(postgres):
+        status, seconds = timed(
+            service.post, "acknowledge-purchase", perma_cc.form("acknowledge-purchase", purchase_pk=number)
+        )
+    assert status == 503
+    assert seconds < 2
+    assert ask(postgres, "SELECT acknowledged_at FROM perma_payments_purchase WHERE id = %s", number) is None
+    again = service.post("acknowledge-purchase", perma_cc.form("acknowledge-purchase", purchase_pk=number))
+    assert again.status_code == 200
 
 
 # --- PgBouncer --------------------------------------------------------------------------------------
@@ -430,3 +453,83 @@ def test_a_command_without_a_database_ends_with_a_sentence():
     assert "the connection was refused" in ended.stderr
     assert "Traceback" not in ended.stderr
     assert "secret" not in ended.stderr
+
+
+# --- Acknowledgements, in time or not at all --------------------------------------------------------
+
+
+def test_who_has_gone_before_the_purchase_is_recorded_is_offered_it_again(service):  # noqa: F811
+    bought = ledger.paid_purchase()
+    body = urlencode(perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk))
+    with transaction.atomic():
+        Purchase.objects.select_for_update().get(pk=bought.pk)
+        with socket.create_connection((HOST, int(service.url.rpartition(":")[2]))) as client:
+            client.sendall(
+                f"POST /acknowledge-purchase/ HTTP/1.1\r\nHost: {HOST}\r\nContent-Length: {len(body)}\r\n"
+                f"Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}".encode()
+            )
+            eventually(someone_waits_for_us)
+    eventually(lambda: "nobody waits for the answer" in service.log())
+    bought.refresh_from_db()
+    assert bought.acknowledged_at is None
+    assert not UnansweredAcknowledgement.objects.exists()
+    form = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
+    assert service.post("acknowledge-purchase", form).status_code == 200
+    bought.refresh_from_db()
+    assert bought.acknowledged_at is not None
+    eventually(lambda: not UnansweredAcknowledgement.objects.exists())
+
+
+def someone_waits_for_us() -> bool:
+    """Whether another transaction waits for what this one has locked."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid")
+        return cursor.rowcount > 0
+
+
+def test_a_purchase_that_is_locked_is_acknowledged_later_or_not_at_all(service):  # noqa: F811
+    bought = ledger.paid_purchase()
+    form = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
+    with transaction.atomic():
+        Purchase.objects.select_for_update().get(pk=bought.pk)
+        status, seconds = timed(service.post, "acknowledge-purchase", form)
+    assert status == 503
+    assert seconds < 1.9
+    bought.refresh_from_db()
+    assert bought.acknowledged_at is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_postgresql_refuses_the_commit_of_an_acknowledgement_that_comes_too_late(monkeypatch):
+    """It may be told to commit while it stands still, and do it when nobody waits any more."""
+    bought = ledger.paid_purchase()
+    monkeypatch.setattr(purchases, "ACKNOWLEDGING", 0.3)
+
+    def stall() -> bool:
+        time.sleep(0.4)
+        return True
+
+    with pytest.raises(OperationalError) as caught:
+        purchases.acknowledge_purchase(bought.pk, is_awaited=stall, now=NOW)
+    assert why_unavailable(caught.value) == "it did not answer in time"
+    bought.refresh_from_db()
+    assert bought.acknowledged_at is None
+    assert not UnansweredAcknowledgement.objects.exists()
+
+
+@pytest.mark.django_db
+def test_an_acknowledgement_of_which_nobody_knows_whether_it_was_answered_gives_one_task():
+    doubtful, fresh, answered = (ledger.paid_purchase() for _ in range(3))
+    purchases.acknowledge_purchase(doubtful.pk, is_awaited=lambda: True, now=NOW - timedelta(minutes=1))
+    purchases.acknowledge_purchase(fresh.pk, is_awaited=lambda: True, now=NOW - timedelta(seconds=59))
+    purchases.answered(
+        purchases.acknowledge_purchase(answered.pk, is_awaited=lambda: True, now=NOW - timedelta(hours=1))
+    )
+    assert purchases.tell_of_doubts(now=NOW) == 1
+    assert purchases.tell_of_doubts(now=NOW) == 0
+    task = StaffTask.objects.get()
+    assert (task.kind, task.purchase, task.done_at) == (TaskKind.ACKNOWLEDGEMENT_IN_DOUBT, doubtful, None)
+    # Once looked at, it may be offered, acknowledged and in doubt again.
+    Purchase.objects.filter(pk=doubtful.pk).update(acknowledged_at=None)
+    purchases.acknowledge_purchase(doubtful.pk, is_awaited=lambda: True, now=NOW - timedelta(minutes=1))
+    assert purchases.tell_of_doubts(now=NOW) == 1

@@ -1,5 +1,7 @@
 """Messages of Perma.cc at our routes: opened and read, or refused, in one place."""
 import logging
+import select
+import socket
 from collections.abc import Callable
 from functools import wraps
 from typing import TypeVar
@@ -88,6 +90,25 @@ def from_perma_servers(view: View) -> View:
             return JsonResponse({"status": "refused"}, status=400)
 
     return route
+
+
+def client_is_waiting(request: HttpRequest) -> bool:
+    """Whether the client still waits for the answer, as far as the web server lets us see.
+
+    A client that gave up has closed its connection, and a proxy in front (nginx) closes its own with it. A request
+    can be read long after that, when it had to wait for a worker.
+    """
+    connection = request.META.get("gunicorn.socket")
+    if connection is None:
+        return True
+    poll = select.poll()
+    poll.register(connection, select.POLLIN)
+    try:
+        return not poll.poll(0) or connection.recv(1, socket.MSG_PEEK) != b""
+    except ValueError:
+        return True  # An encrypted connection cannot be looked into.
+    except OSError:
+        return False
 
 
 def method_not_allowed_for_machines(allowed: list[str]) -> HttpResponse:

@@ -4,6 +4,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from ...services.purchase import tell_of_doubts
 from ...services.retry_responses import retry_responses
 
 
@@ -14,6 +15,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """See Django's BaseCommand."""
+        tell_of_doubts(now=timezone.now())
         applied, failed = retry_responses(now=timezone.now())
         self.stdout.write(f"Applied: {applied}. Not applied: {failed}.")
         if failed:

@@ -376,7 +376,7 @@ def test_a_purchase_tells_its_story(client, call_back):
     call_back(ledger.form(checkout))
     log_in(client, *EVERYTHING)
     assert "10 links are paid for and wait to be credited." in words(client.get(page_of(bought)))
-    purchasing.acknowledge_purchase(bought.pk, now=timezone.now())
+    purchasing.acknowledge_purchase(bought.pk, is_awaited=lambda: True, now=timezone.now())
 
     assert told(bought) == [
         "Put on record as Pending.",

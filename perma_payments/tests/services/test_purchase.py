@@ -44,12 +44,12 @@ def test_the_same_message_buys_once():
 
 def test_a_paid_purchase_is_acknowledged_once():
     bought = ledger.paid_purchase()
-    acknowledge_purchase(bought.pk, now=NOW)
+    acknowledge_purchase(bought.pk, is_awaited=lambda: True, now=NOW)
 
     bought.refresh_from_db()
     assert bought.acknowledged_at == NOW
     with pytest.raises(NotAcknowledgeable):
-        acknowledge_purchase(bought.pk, now=NOW + timedelta(hours=1))
+        acknowledge_purchase(bought.pk, is_awaited=lambda: True, now=NOW + timedelta(hours=1))
     bought.refresh_from_db()
     assert bought.acknowledged_at == NOW
     assert bought.events.count() == 2
