@@ -37,6 +37,7 @@ def do_once_a_day(job: str, do: Callable[..., object], *, now: datetime) -> bool
     try:
         do(now=now)
     except Exception as error:
+        check_connection()
         wait = wait_after_silence if isinstance(error, Unanswered) else wait_after_failure
         this.update(next_attempt_at=now + wait(run.attempts + 1))
         raise

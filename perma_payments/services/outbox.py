@@ -109,7 +109,6 @@ def _mail(task_id: int, server: MailServer, now: datetime) -> bool:
         _report_refusals(server, failure, now)
         raise
     left = [refusal.recipient for refusal in refused if refusal.is_temporary]
-    check_connection()
     with transaction.atomic(), pghistory.context(source="the mail"):
         this.update(
             notified_at=Coalesce("notified_at", now),
@@ -133,7 +132,10 @@ def _send(task: StaffTask, server: MailServer) -> list[Refusal]:
         raise
     except Exception as error:  # what cannot be written must not keep the other mails from being sent
         raise NotDelivered(type(error).__qualname__) from error
-    return server.send(subject, body, to=to, message_id=_message_id(task))
+    try:
+        return server.send(subject, body, to=to, message_id=_message_id(task))
+    finally:
+        check_connection()
 
 
 def _put_off(task: StaffTask, due_at: datetime) -> None:

@@ -8,13 +8,15 @@ import select
 import threading
 import time
 
-import psycopg2
+import psycopg2.extensions
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from ..models.staff_task import CHANNEL
 
 logger = logging.getLogger(__name__)
+
+SECONDS_TO_CONNECT_AGAIN = 1.0
 
 
 class TaskListener:
@@ -44,12 +46,18 @@ class TaskListener:
             logger.info("behind a pooler no notifications come through, so tasks are polled for")
 
     def wait(self, seconds: float, *, stopping: threading.Event) -> None:
-        """Return when a task is opened, and after some seconds in any case."""
+        """Return when a task is opened, after the connection was lost, and after some seconds in any case."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not stopping.is_set():
             if self._connection is None:
                 stopping.wait(left)
-            elif self._has_heard(min(left, 0.5)):
+                continue
+            try:
+                if _has_heard(self._connection.connection, min(left, 0.5)):
+                    return
+            except (psycopg2.Error, OSError, ValueError):  # ValueError: it was closed on our side
+                self.close()
+                stopping.wait(min(left, SECONDS_TO_CONNECT_AGAIN))
                 return
 
     def close(self) -> None:
@@ -58,16 +66,12 @@ class TaskListener:
             self._connection.close()
             self._connection = None
 
-    def _has_heard(self, seconds: float) -> bool:
-        assert self._connection is not None
-        heard = self._connection.connection
-        try:
-            if not select.select([heard], [], [], seconds)[0]:
-                return False
-            heard.poll()
-        except (psycopg2.Error, OSError, ValueError):  # ValueError: it was closed in this process
-            self.close()
-            return False
-        has_heard = bool(heard.notifies)
-        heard.notifies.clear()
-        return has_heard
+
+def _has_heard(connection: psycopg2.extensions.connection, seconds: float) -> bool:
+    """Whether a notification came, or comes within some seconds. Raises an error if the connection is lost."""
+    if not select.select([connection], [], [], seconds)[0]:
+        return False
+    connection.poll()
+    has_heard = bool(connection.notifies)
+    connection.notifies.clear()
+    return has_heard
