@@ -206,20 +206,20 @@ def eventually(condition: Callable[[], object]) -> None:
         sleep(0.02)
 
 
-def is_listened() -> bool:
-    """Whether a connection listens: that was its last statement."""
+def listening() -> set[int]:
+    """The processes of PostgreSQL's whose last statement was to listen."""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(*) FROM pg_stat_activity"
+            "SELECT pid FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid() AND query LIKE '%LISTEN perma_%'"
         )
-        return cursor.fetchone()[0] > 0
+        return {pid for (pid,) in cursor.fetchall()}
 
 
 def test_a_task_is_mailed_when_its_transaction_commits(mailbox, mailing, monkeypatch):
     monkeypatch.setattr(scheduler, "POLL", 600)  # only a notification can be this quick
     mailing()
-    eventually(is_listened)
+    eventually(listening)
     with transaction.atomic():
         StaffTask.objects.bulk_create(StaffTask(kind="paid twice", agreement=ledger.agreement()) for _ in range(2))
         sleep(0.3)  # it would be too early now, if it were
@@ -236,16 +236,13 @@ def test_without_notifications_tasks_are_polled_for(mailbox, mailing, monkeypatc
 
 
 def test_a_connection_that_listened_and_was_lost_is_replaced(mailbox, mailing, monkeypatch):
-    monkeypatch.setattr(scheduler, "POLL", 1)
-    mailing()
-    eventually(is_listened)
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
-            " WHERE datname = current_database() AND pid <> pg_backend_pid()"
-        )
     monkeypatch.setattr(scheduler, "POLL", 600)
-    eventually(is_listened)
+    mailing()
+    eventually(listening)
+    lost = listening()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) pid", [list(lost)])
+    eventually(lambda: listening() - lost)
     StaffTask.objects.create(kind="paid twice", agreement=ledger.agreement())
     eventually(lambda: len(mailbox.mails) == 1)
 
