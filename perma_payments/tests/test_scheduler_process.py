@@ -15,15 +15,16 @@ from perma_payments.services.receive_callback import receive_callback
 
 from . import cyber_source, ledger, perma_cc
 from .mail_server import hanging_mail_server
+from .test_database import pooled  # noqa: F401 (a fixture)
 from .test_faults import Service, eventually, serve, service, url_of_test_database  # noqa: F401 (fixtures)
 
 
 @contextmanager
-def scheduler(settings: Any) -> Iterator[Leashed]:
+def scheduler(settings: Any, database_url: str = "") -> Iterator[Leashed]:
     """A running scheduler that mails to the server of the settings."""
     with leashed("The scheduler", "manage.py", "run_scheduler", env={
-        "DATABASE_URL": url_of_test_database(), "DAILY_REPORT_TIME": "00:00", "EMAIL_HOST": settings.EMAIL_HOST,
-        "EMAIL_PORT": str(settings.EMAIL_PORT),
+        "DATABASE_URL": database_url or url_of_test_database(), "DAILY_REPORT_TIME": "00:00",
+        "EMAIL_HOST": settings.EMAIL_HOST, "EMAIL_PORT": str(settings.EMAIL_PORT),
     }) as process:
         eventually(lambda: "The scheduler runs." in process.printed())
         yield process
@@ -31,7 +32,7 @@ def scheduler(settings: Any) -> Iterator[Leashed]:
 
 @contextmanager
 def without_notifications() -> Iterator[None]:
-    """As behind a pooler: the scheduler is not woken."""
+    """The scheduler is not woken."""
     def alter(verb: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -83,3 +84,15 @@ def test_a_mail_server_that_hangs_holds_up_neither_responses_nor_the_end(transac
             process.process.send_signal(signal.SIGTERM)
             assert process.wait() == 0
             assert monotonic() - began < 10
+
+
+def test_behind_a_pooler_tasks_are_mailed_and_nobody_listens(mailbox, settings, pooled):  # noqa: F811
+    with scheduler(settings, pooled) as process:
+        eventually(lambda: "behind a pooler no notifications come through" in process.printed())
+        StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement())
+        eventually(lambda: StaffTask.objects.filter(notified_at__isnull=False).exists())
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%LISTEN%perma_payments%'"
+                       " AND pid <> pg_backend_pid()")
+        assert cursor.fetchone() == (0,)
+    assert [subject.split(":")[0] for subject in mailbox.subjects][-1] == "Cancel a subscription in CyberSource"
