@@ -3,6 +3,7 @@ import base64
 from datetime import timedelta
 from io import StringIO
 from pathlib import Path
+from unittest import mock
 
 import pytest
 from django.core.management import CommandError, call_command
@@ -220,10 +221,12 @@ def test_apply_responses_fails_loudly(response, monkeypatch):
     ("send_daily_report", "Nothing pending"), ("remind_of_overdue", "Overdue: 1"),
 ])
 def test_a_daily_job_is_done_once_a_day_however_often_cron_calls(db, mailbox, command, subject):
-    ledger.paid_purchase(paid_at=timezone.now() - timedelta(days=2))
+    now = timezone.now()
+    ledger.paid_purchase(paid_at=now - timedelta(days=2))
 
-    assert run(command).endswith("is done.\n")
-    assert run(command).endswith("was done today.\n")
+    with mock.patch("django.utils.timezone.now", return_value=now):
+        assert run(command).endswith("is done.\n")
+        assert run(command).endswith("was done today.\n")
     assert mailbox.subjects == [subject]
 
 
