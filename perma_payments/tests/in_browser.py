@@ -9,7 +9,8 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from devtools.browser import find_browser
-from devtools.processes import free_port, leashed, wait_until_it_answers
+from devtools.postgres_supervisor import eventually
+from devtools.processes import leashed, wait_until_it_answers
 from perma_payments.keyrings import merchant
 
 FLAGS = [
@@ -17,6 +18,16 @@ FLAGS = [
     "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]
+
+# The sandbox, whose Perma.cc gives us more than the two seconds of the real one: the machine may be busy.
+PATIENT_SANDBOX = """
+import runpy
+from sandbox.perma import client
+client.TIMEOUT_SECONDS = 60
+runpy.run_module("sandbox", run_name="__main__")
+"""
+SECONDS = 30
+expect.set_options(timeout=SECONDS * 1000)
 
 
 @pytest.fixture(scope="module")
@@ -40,13 +51,18 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def sandbox(live_server: Any) -> Iterator[str]:
     """The address of a sandbox that speaks to the live server."""
-    port = free_port("127.0.0.1")
     environment = {"SANDBOX_PAYMENTS_URL": live_server.url}
-    # It takes no mail: sandboxes of other tests may run at the same time.
-    arguments = ("-m", "sandbox", "--port", str(port), "--smtp-port", "0")
+    # At any port that is free. It takes no mail: sandboxes of other tests may run at the same time.
+    arguments = ("-c", PATIENT_SANDBOX, "--port", "0", "--smtp-port", "0")
     with leashed("The sandbox", *arguments, env=environment) as process:
-        wait_until_it_answers(process, f"127.0.0.1:{port}", "/")
-        yield f"http://127.0.0.1:{port}"
+        def address() -> re.Match[str] | None:
+            return re.search(r"http://(127\.0\.0\.1:\d+)/", process.printed())
+
+        assert eventually(lambda: address() or process.has_ended(), 60)
+        found = address()
+        assert found, process.last_words()
+        wait_until_it_answers(process, found[1], "/")
+        yield f"http://{found[1]}"
 
 
 @dataclass
@@ -80,6 +96,16 @@ class Visit:
         return found[0]
 
 
+    def settles(self, condition: str) -> None:
+        """Wait until JavaScript is true: of what is measured, as styles and scroll bars may come and go meanwhile."""
+        assert eventually(lambda: self.page.evaluate(condition), SECONDS), condition
+
+    def fits(self, width: int) -> None:
+        """Wait until the page, with all its styles, is as wide as the window of this width."""
+        self.settles("document.readyState === 'complete'")
+        self.settles(f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
+
+
 Visitor = Callable[..., Visit]
 
 
@@ -100,7 +126,7 @@ def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> 
     def visitor(**options: Any) -> Visit:
         context = browser.new_context(**options)
         contexts.append(context)
-        context.set_default_timeout(10_000)
+        context.set_default_timeout(SECONDS * 1000)
         page = context.new_page()
         visit = Visit(page, sandbox, live_server.url, [])
 

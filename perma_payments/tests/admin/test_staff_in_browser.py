@@ -132,5 +132,5 @@ def test_a_page_of_the_staffs_side_fits_a_phone_and_breaks_none_of_its_own_rules
     log_in(visit)
     visit.page.goto(f"{visit.payments}/admin/{path.format(pk=agreement.pk)}")
 
-    assert visit.page.evaluate("document.documentElement.scrollWidth") <= 390
+    visit.fits(390)
     assert visit.complaints == []
