@@ -86,7 +86,7 @@ def url_of(supervisor: subprocess.Popen[bytes]) -> str:
 
 
 def soon(condition: Callable[[], object]) -> bool:
-    return postgres_supervisor.eventually(condition, 10)
+    return postgres_supervisor.eventually(condition, 30)
 
 
 class TestATemporaryServer:
@@ -172,7 +172,7 @@ with server() as url:
         time.sleep(0.3)
         supervisor.stdin.close()
         url = url_of(supervisor)
-        assert supervisor.wait(20) == 0
+        assert supervisor.wait(60) == 0
         assert not answers(url)
         assert not socket_directory(url).parent.exists()
 

@@ -30,16 +30,16 @@ def process_ids(printed: str) -> list[int]:
 class TestALeashedProcess:
     def test_ends_with_its_context_and_so_do_its_children(self) -> None:
         with processes.leashed("It", "-c", ENDS_WHEN_TOLD) as it:
-            assert eventually(it.printed, 10)
+            assert eventually(it.printed, 30)
             started = process_ids(it.printed())
             assert all(map(is_alive, started))
-        assert eventually(lambda: not any(map(is_alive, started)), 2)
+        assert eventually(lambda: not any(map(is_alive, started)), 10)
 
     def test_is_made_to_end_if_it_does_not_when_told(self) -> None:
         with processes.leashed("It", "-c", STUBBORN) as it:
-            assert eventually(it.printed, 10)
+            assert eventually(it.printed, 30)
             started = process_ids(it.printed())
-        assert eventually(lambda: not any(map(is_alive, started)), 2)
+        assert eventually(lambda: not any(map(is_alive, started)), 10)
 
     def test_ends_when_its_task_is_killed(self) -> None:
         task = subprocess.Popen(
@@ -52,7 +52,7 @@ class TestALeashedProcess:
         started = process_ids(task.stdout.readline())
         task.kill()
         task.communicate()
-        assert eventually(lambda: not any(map(is_alive, started)), 5)
+        assert eventually(lambda: not any(map(is_alive, started)), 10)
 
     def test_that_ends_by_itself_is_told_of_with_its_last_lines(self) -> None:
         with processes.leashed("It", "-c", "print('Farewell'); raise SystemExit(3)") as it:

@@ -3,7 +3,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
 
-import hypothesis
 import pytest
 from django.http import HttpResponse
 from django.test import Client
@@ -12,10 +11,6 @@ from django.test.client import ClientHandler
 from . import cyber_source, perma_cc
 from .in_browser import browser, sandbox, visitor  # noqa: F401 (fixtures)
 from .mail_server import Mailbox, mail_server
-
-# The machine that runs the tests may be busy: how long an example takes says nothing.
-hypothesis.settings.register_profile("unhurried", deadline=None)
-hypothesis.settings.load_profile("unhurried")
 
 FORM = "application/x-www-form-urlencoded"
 Post = Callable[..., HttpResponse]

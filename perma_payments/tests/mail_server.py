@@ -73,7 +73,15 @@ class Mailbox:
 
 
 class _Controller(Controller):
-    """Ends its conversations when it is stopped, and leaves nothing behind that waits."""
+    """Listens at any port that is free. Ends its conversations when it is stopped, and leaves nothing that waits."""
+
+    def __init__(self, mailbox: Mailbox) -> None:
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        port = self.listener.getsockname()[1]
+        super().__init__(mailbox, hostname="127.0.0.1", port=port, ready_timeout=60)
+
+    def _create_server(self) -> Any:
+        return self.loop.create_server(self._factory_invoker, sock=self.listener)
 
     def factory(self) -> SMTP:
         return SMTP(self.handler, loop=self.loop, hostname="mail.example")
@@ -84,18 +92,23 @@ class _Controller(Controller):
         super()._stop()
 
 
+_never_listening: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port where nobody listens, nor will before the tests end: it is bound."""
+    reserved = socket.socket()
+    reserved.bind(("127.0.0.1", 0))
+    _never_listening.append(reserved)
+    port: int = reserved.getsockname()[1]
+    return port
 
 
 @contextmanager
 def mail_server(settings: Any) -> Iterator[Mailbox]:
     """Run a mail server, and make the settings point at it."""
     mailbox = Mailbox()
-    controller = _Controller(mailbox, hostname="127.0.0.1", port=free_port())
+    controller = _Controller(mailbox)
     controller.start()
     use(settings, controller.port)
     try:

@@ -184,7 +184,7 @@ def test_whatever_is_in_a_subscription_is_read_or_a_value_error(name, value):
         assert str(error)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture],
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
           deadline=None)
 @given(body=st.binary(max_size=200), status=st.integers(200, 599))
 def test_whatever_is_answered_there_is_a_page(client, merchant, body, status):

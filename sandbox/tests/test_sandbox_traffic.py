@@ -121,7 +121,7 @@ def test_an_address_without_its_last_slash_leads_on(client):
 
 
 @settings(max_examples=60, deadline=None,
-          suppress_health_check=[HealthCheck.function_scoped_fixture])
+          suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(
     method=st.sampled_from(['GET', 'POST', 'PUT', 'HEAD', 'OPTIONS', 'PATCH', 'TRACE']),
     path=st.sampled_from([

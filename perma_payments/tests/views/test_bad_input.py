@@ -49,8 +49,7 @@ STRANGER = "0b8e6d3a-5c4e-4f0d-9a51-6f1f0c3e7d21"
 
 # The fixtures hold through all examples, and the tests allow for it.
 EXAMPLES = settings(
-    max_examples=25, derandomize=True, deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture],
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 
 every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
