@@ -71,10 +71,6 @@ def test_a_subscription_is_told_in_the_formats_of_the_client():
     }
 
 
-def test_what_is_not_known_to_be_paid_for_is_paid_through_null():
-    assert status(subscription=subscription(paid_through=None))["subscription"]["paid_through"] is None
-
-
 def test_purchases_to_acknowledge_are_told_by_id_and_quantity():
     purchases = [UnacknowledgedPurchase(id=3, link_quantity=10), UnacknowledgedPurchase(id=4, link_quantity=100)]
     assert status(purchases=iter(purchases))["purchases"] == [
