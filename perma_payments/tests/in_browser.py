@@ -95,9 +95,8 @@ class Visit:
         assert found
         return found[0]
 
-
     def settles(self, condition: str) -> None:
-        """Wait until JavaScript is true: of what is measured, as styles and scroll bars may come and go meanwhile."""
+        """Wait until JavaScript that measures something is true: styles load, and scroll bars come and go."""
         assert eventually(lambda: self.page.evaluate(condition), SECONDS), condition
 
     def fits(self, width: int) -> None:

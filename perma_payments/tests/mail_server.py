@@ -73,7 +73,7 @@ class Mailbox:
 
 
 class _Controller(Controller):
-    """Listens at any port that is free. Ends its conversations when it is stopped, and leaves nothing that waits."""
+    """Listens at any free port. Ends its conversations when it is stopped, and leaves nothing that waits."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))

@@ -153,8 +153,8 @@ def test_the_button_is_off_and_the_page_says_so_while_cybersource_is_awaited(vis
 def press_back(visit: Visit) -> None:
     """Go back from CyberSource's page to Perma.cc's, as Chromium's own button does, which no script can press.
 
-    Our page between them, which has moved on by itself, the button passes over. As a rule it isn't even in the tab's
-    history; but on a busy machine, when its form is sent only after it has loaded to the end, it is.
+    The button passes over our page between them, which has moved on by itself. As a rule that isn't even in the
+    tab's history; but on a busy machine, when its form is sent only after it has loaded to the end, it is.
     """
     blank_and_perma_ccs_page = 2
     visit.page.evaluate(f"history.go({blank_and_perma_ccs_page} - history.length)")
