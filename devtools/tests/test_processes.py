@@ -54,6 +54,13 @@ class TestALeashedProcess:
         task.communicate()
         assert eventually(lambda: not any(map(is_alive, started)), 10)
 
+    def test_that_ends_while_it_is_watched_is_told_of(self) -> None:
+        with processes.leashed("One", "-c", ENDS_WHEN_TOLD) as one:
+            with pytest.raises(Problem, match="Two ended by itself, with exit code 3. Its last lines are above."):
+                with processes.leashed("Two", "-c", "raise SystemExit(3)", to_terminal=True) as two:
+                    processes.watch([one, two])
+            assert not one.has_ended()
+
     def test_that_ends_by_itself_is_told_of_with_its_last_lines(self) -> None:
         with processes.leashed("It", "-c", "print('Farewell'); raise SystemExit(3)") as it:
             assert it.wait() == 3

@@ -27,6 +27,8 @@ def do_once_a_day(job: str, do: Callable[..., object], *, now: datetime) -> bool
     Raises what the job raises, which is then due again after a while, and NotYet until then.
     """
     run, _ = JobRun.objects.get_or_create(job=job, day=now.astimezone(UTC).date())
+    if run.done_at is not None:
+        return False
     this = JobRun.objects.filter(pk=run.pk)
     is_due = Q(done_at__isnull=True) & (Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
     if not this.filter(is_due).update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):

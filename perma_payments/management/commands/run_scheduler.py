@@ -4,6 +4,7 @@ import signal
 import threading
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import wraps
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -72,6 +73,7 @@ def _keep_mailing(stopping: threading.Event) -> None:
 
 def _job(job: Callable[..., object]) -> Callable[[], None]:
     """A job that is told the time, and leaves no database connection to grow old until the next one."""
+    @wraps(job)
     def run() -> None:
         close_old_connections()
         try:
