@@ -21,6 +21,7 @@ from ..billing.statuses import PurchaseStatus, Status
 from ..billing.transactions import Kind
 from ..models import Outcome, Purchase, Response, SubscriptionAgreement
 from ..models.fields import choices
+from ..postgres.problems import is_locked
 from ..services import corrections
 from .ledger import LedgerAdmin, PurchaseAdmin, ResponseAdmin, SubscriptionAgreementAdmin
 
@@ -133,7 +134,9 @@ class Correctable(LedgerAdmin):
                     )
             except corrections.CannotCorrect as problem:
                 form.add_error(None, f"Not corrected: {problem}")
-            except OperationalError:
+            except OperationalError as error:
+                if not is_locked(error):
+                    raise
                 form.add_error(None, "Not corrected: someone else is at it. Please try again in a minute.")
         return TemplateResponse(request, "perma_payments/admin/correct.html", {
             **self.admin_site.each_context(request), **context, "title": f"Correct {subject}", "opts": self.opts,

@@ -12,6 +12,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from ..models import StaffTask, TaskKind
+from ..postgres.problems import is_locked
 from ..services import staff_tasks
 from ..services.task_mail import compose
 from .ledger import LedgerAdmin
@@ -83,7 +84,9 @@ class StaffTaskAdmin(LedgerAdmin):
                     messages.warning(request, "Nothing was changed: the task had ended already.")
                 except StaffTask.DoesNotExist:
                     raise Http404 from None
-                except OperationalError:
+                except OperationalError as error:
+                    if not is_locked(error):
+                        raise
                     messages.error(
                         request, "Nothing was changed: someone else is at this subscription. Please try again."
                     )

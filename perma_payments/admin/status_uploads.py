@@ -17,6 +17,7 @@ from django.views.decorators.http import require_POST
 
 from ..cybersource.status_report import UnreadableReport, refuse_size
 from ..models import StatusUpload, UploadState
+from ..postgres.problems import is_locked
 from ..services import upload_statuses
 from ..services.reported_statuses import changes_of
 from ..services.upload_summary import summarize
@@ -144,7 +145,9 @@ class StatusUploadAdmin(LedgerAdmin):
                 messages.error(request, str(problem))
             except StatusUpload.DoesNotExist:
                 raise Http404 from None
-            except OperationalError:
+            except OperationalError as error:
+                if not is_locked(error):
+                    raise
                 messages.error(request, "Someone else is changing these subscriptions. Nothing was changed; "
                                         "please try again in a minute.")
             return HttpResponseRedirect(_page_of(upload_id))

@@ -85,6 +85,12 @@ def why_unavailable(error: BaseException) -> str | None:
     return next(reasons, "the connection could not be made, or was lost")
 
 
+def is_locked(error: BaseException) -> bool:
+    """Whether someone else was holding what had to be changed, so that it can be tried again in a moment."""
+    code = getattr(error.__cause__, "pgcode", None)
+    return code in (errorcodes.LOCK_NOT_AVAILABLE, errorcodes.DEADLOCK_DETECTED)
+
+
 def describe(error: BaseException) -> str:
     """An error for the log: why the database is unavailable, or else the error's type, with its SQLSTATE."""
     name = type(error).__qualname__

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -377,16 +377,25 @@ def test_a_statement_that_takes_too_long_is_ended_by_postgresql_and_keeps_the_co
 
 
 @pytest.mark.django_db(transaction=True)
-def test_statements_that_are_quick_alone_are_ended_together():
-    """Each begins a wait of its own; PostgreSQL limits each, and we limit them all."""
+@pytest.mark.parametrize("in_transaction", [False, True])
+def test_statements_that_are_quick_alone_are_ended_together(in_transaction):
+    """PostgreSQL begins to count with each; here all of them are counted."""
     start = time.monotonic()
-    with pytest.raises(OperationalError) as caught, within(0.5), transaction.atomic():
-        for _ in range(50):
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_sleep(0.1)")
+    with pytest.raises(OperationalError) as caught, within(0.5):
+        with transaction.atomic() if in_transaction else nullcontext():
+            for _ in range(50):
+                with connection.cursor() as cursor:
+                    cursor.execute("SELECT pg_sleep(0.1)")
     assert time.monotonic() - start < 2
     assert why_unavailable(caught.value) == "it did not answer in time"
-    # The connection had to be given up; nobody else is to notice.
+    # If the connection had to be given up for it, the next statement has a new one.
+    assert not Purchase.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_broke_is_replaced_within_the_same_request():
+    with pytest.raises(OperationalError), within(0), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_sleep(60)")
     assert not Purchase.objects.exists()
 
 

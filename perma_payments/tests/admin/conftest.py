@@ -7,15 +7,13 @@ import pytest
 from django.db import connection, transaction
 
 from perma_payments.models import SubscriptionAgreement
+from perma_payments.postgres import base
 
 
 @pytest.fixture
-def impatient(transactional_db: None) -> Iterator[None]:
-    """The test's own connection waits for locks only a moment."""
-    with connection.cursor() as cursor:
-        cursor.execute("SET lock_timeout = 200")
-        yield
-        cursor.execute("RESET lock_timeout")
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are waited for only a moment."""
+    monkeypatch.setattr(base, "LOCK_SECONDS", 0.2)
 
 
 @pytest.fixture

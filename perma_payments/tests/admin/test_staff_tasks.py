@@ -1,7 +1,9 @@
 """Staff end their tasks in the admin."""
 import pytest
+from django.db import OperationalError
 
 from perma_payments.models import StaffTask
+from perma_payments.services import staff_tasks
 
 from .. import ledger
 from ..accounts import log_in
@@ -57,6 +59,20 @@ def test_a_task_that_someone_else_has_ended_stays_as_it_is(client, task):
     assert b"the task had ended already" in page.content
     task.refresh_from_db()
     assert task.note == "First."
+
+
+def test_who_meets_a_broken_database_is_not_told_that_someone_else_is_busy(client, task, monkeypatch):
+    """They would try again and again, and the log would not say why."""
+    def fail(_: object) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(staff_tasks, "lock_customer", fail)
+    client.raise_request_exception = False
+    log_in(client, "view_stafftask", "change_stafftask")
+
+    assert client.post(f"{LIST}{task.pk}/finish/", {"note": "x"}).status_code == 503
+    task.refresh_from_db()
+    assert task.done_at is None
 
 
 @pytest.mark.parametrize("way", ["finish", "withdraw"])
