@@ -4,6 +4,7 @@ import email
 import email.policy
 import logging
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from email.message import EmailMessage
@@ -75,16 +76,20 @@ class Mailbox:
 class _Controller(Controller):
     """Listens at any free port. Ends its conversations when it is stopped, and leaves nothing that waits."""
 
-    def __init__(self, mailbox: Mailbox) -> None:
+    def __init__(self, mailbox: Mailbox, tls: ssl.SSLContext | None, starttls: ssl.SSLContext | None) -> None:
         self.listener = socket.create_server(("127.0.0.1", 0))
+        self.starttls = starttls
         port = self.listener.getsockname()[1]
-        super().__init__(mailbox, hostname="127.0.0.1", port=port, ready_timeout=60)
+        super().__init__(mailbox, hostname="127.0.0.1", port=port, ready_timeout=60, ssl_context=tls)
 
     def _create_server(self) -> Any:
-        return self.loop.create_server(self._factory_invoker, sock=self.listener)
+        return self.loop.create_server(self._factory_invoker, sock=self.listener, ssl=self.ssl_context)
 
     def factory(self) -> SMTP:
-        return SMTP(self.handler, loop=self.loop, hostname="mail.example")
+        return SMTP(
+            self.handler, loop=self.loop, hostname="mail.example",
+            tls_context=self.starttls, require_starttls=self.starttls is not None,
+        )
 
     def _stop(self) -> None:
         for task in asyncio.all_tasks(self.loop):
@@ -105,10 +110,12 @@ def free_port() -> int:
 
 
 @contextmanager
-def mail_server(settings: Any) -> Iterator[Mailbox]:
-    """Run a mail server, and make the settings point at it."""
+def mail_server(
+    settings: Any, *, tls: ssl.SSLContext | None = None, starttls: ssl.SSLContext | None = None
+) -> Iterator[Mailbox]:
+    """Run a mail server, and make the settings point at it. With a context it demands TLS, in one of two ways."""
     mailbox = Mailbox()
-    controller = _Controller(mailbox)
+    controller = _Controller(mailbox, tls, starttls)
     controller.start()
     use(settings, controller.port)
     try:
