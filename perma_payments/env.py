@@ -25,8 +25,6 @@ DEVELOPMENT_NOTICE = (
     "second factor, and no card is charged. On a server, set PERMA_PAYMENTS_ENV=production (or staging)."
 )
 
-# What else may stand in .env: variables of docker-compose.yml, of the Fabric tasks and of the tests.
-TOOLS_VARIABLES = ("BIND", "CHROMIUM", "DEMO_HOST", "DEVELOPER_UID", "REQUIRE_BROWSER")
 # What Kubernetes tells every container of services that are called perma-payments, perma-payments-db or the like.
 KUBERNETES_VARIABLE = re.compile(
     r"PERMA_PAYMENTS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
@@ -141,11 +139,10 @@ class Env:
     def _misnamed(self) -> list[str]:
         """What is wrong with variables that are named almost as a setting of ours, and so would say nothing."""
         ours = {_plain(name): name for setting in self.names for name in (setting, f"{setting}_FILE")}
-        known = {*ours.values(), *TOOLS_VARIABLES}
         return [
             _misnaming(name, meant, self._lines.get(name))
             for name in self._variables
-            if name not in known and (meant := _meant(name, ours, in_file=name in self._lines))
+            if name not in ours.values() and (meant := _meant(name, ours, in_file=name in self._lines))
         ]
 
 

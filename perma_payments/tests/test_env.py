@@ -6,6 +6,7 @@ from unittest import mock
 import pytest
 
 from perma_payments.env import BadSetting, Env, Kind
+from perma_payments.settings import env as settings_env
 
 from .environments import COMMAND, ROOT, WSGI, production, start
 
@@ -186,10 +187,14 @@ def test_a_name_in_dotenv_that_is_almost_ours_stops_the_start(name, meant):
 
 @pytest.mark.parametrize("name", [
     "BIND", "DEMO_HOST", "DEVELOPER_UID", "CHROMIUM", "REQUIRE_BROWSER", "SANDBOX_CS_KEYS", "SANDBOX_SMTP_PORT",
-    "POSTGRES_PASSWORD", "COMPOSE_PROJECT_NAME", "SMTP_HOST", "HOST",
+    "SANDBOX_PERMA_SECRET_KEY", "SANDBOX_PAYMENTS_URL", "SANDBOX_CS_PROFILE_ID", "POSTGRES_PASSWORD", "PGHOST",
+    "TEST_DATABASE_URL", "COMPOSE_PROJECT_NAME", "SMTP_HOST", "HOST", "PORT", "DJANGO_SECRET_KEY",
 ])
-def test_a_name_in_dotenv_that_has_nothing_to_do_with_ours_does_not(name):
-    assert told(env_with(name, line=3)) == []
+def test_a_name_in_dotenv_that_has_nothing_to_do_with_any_of_ours_does_not(name):
+    env = Env({name: "Zaphod"}, lines={name: 3})
+    for ours in settings_env.names:
+        env.read(ours, Kind(str, "a text", "x"), "")
+    assert told(env) == []
 
 
 # --- The file .env ----------------------------------------------------------------------------------
