@@ -276,6 +276,7 @@ def test_a_page_fits_narrow_and_wide_windows_and_breaks_none_of_its_own_rules(vi
 
 def focus_by_tab(visit: Visit, name: str) -> None:
     """Press Tab until the focus is on the button or link of that name; at every stop it can be seen."""
+    visit.settles("document.readyState === 'complete'")
     for _ in range(10):
         visit.page.keyboard.press("Tab")
         outline = visit.page.evaluate("""() => {
