@@ -1,11 +1,12 @@
 """Bonus links: bought once, offered to Perma.cc until it has credited them, and listed for ever."""
 import logging
+import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from functools import partial
 
 import pghistory
-from django.db import Error, transaction
+from django.db import Error, connection, transaction
 from django.db.models import DateTimeField, Func
 
 from ..billing.customers import Customer
@@ -29,6 +30,7 @@ logger = logging.getLogger(__name__)
 ACKNOWLEDGING = 0.8
 # No acknowledgement is answered later than this.
 IN_DOUBT_AFTER = timedelta(minutes=1)
+TELL_AGAIN_AFTER = 5.0  # seconds
 
 _clock_timestamp = partial(Func, function="clock_timestamp", output_field=DateTimeField())
 
@@ -86,12 +88,18 @@ def acknowledge_purchase(purchase_id: int, *, is_awaited: Callable[[], bool], no
 
 
 def answered(unanswered_id: int) -> None:
-    """Perma.cc has been answered that its acknowledgement is recorded. Raises nothing: it was answered."""
+    """Perma.cc has been answered that its acknowledgement is recorded. Raises nothing: it was answered.
+
+    If the database cannot be told of it, this process tries again, as long as it runs.
+    """
     try:
         with within(ACKNOWLEDGING):
             UnansweredAcknowledgement.objects.filter(pk=unanswered_id).delete()
     except Error as error:
-        logger.error("acknowledgement %s was answered, but stays in doubt: %s", unanswered_id, describe(error))
+        logger.error("acknowledgement %s was answered, but is in doubt: %s", unanswered_id, describe(error))
+        again = threading.Timer(TELL_AGAIN_AFTER, _answered_in_a_thread, [unanswered_id])
+        again.daemon = True
+        again.start()
 
 
 def tell_of_doubts(*, now: datetime) -> int:
@@ -120,6 +128,13 @@ def paid_purchases(customer: Customer) -> list[HistoricPurchase]:
             reference_number=paid.reference_number,
         ))
     return history
+
+
+def _answered_in_a_thread(unanswered_id: int) -> None:
+    try:
+        answered(unanswered_id)
+    finally:
+        connection.close()
 
 
 def _begin(message: PurchaseMessage, nonce: bytes, now: datetime) -> OutgoingTransaction:

@@ -17,8 +17,9 @@ from urllib.parse import urlencode
 import psycopg2
 import pytest
 import requests
-from django.conf import settings
+from django.conf import settings as ours
 from django.contrib.auth.models import User
+from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError, connection, transaction
 
 from devtools.pgbouncer import find_pgbouncer, pgbouncer
@@ -35,6 +36,7 @@ from perma_payments.services.locks import lock_customer
 from perma_payments.services.retry_responses import retry_responses
 
 from . import cyber_source, ledger, perma_cc
+from .accounts import log_in
 from .test_faults import (  # noqa: F401 (fixtures)
     FORM, HOST, Serve, Service, eventually, serve, service, url_of_test_database,
 )
@@ -214,7 +216,7 @@ print(limits())
 """
     environment = {**os.environ, "DATABASE_URL": pooled, "DJANGO_SETTINGS_MODULE": "perma_payments.settings"}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=settings.BASE_DIR, env=environment, text=True, capture_output=True,
+        [sys.executable, "-c", script], cwd=ours.BASE_DIR, env=environment, text=True, capture_output=True,
         check=True,
     )
     within_limits, alone = done.stdout.splitlines()
@@ -307,6 +309,20 @@ def test_a_read_only_database_is_a_503_for_everybody(serve, transactional_db):  
     assert "Traceback" not in service.log()
     # What needs no more than to read goes on.
     assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
+
+
+@pytest.mark.django_db
+def test_a_session_that_cannot_be_saved_is_a_503(client, settings, monkeypatch, caplog):
+    """It is saved when the view has answered, where Django would make a 500 of it."""
+    log_in(client)
+    settings.SESSION_SAVE_EVERY_REQUEST = True
+
+    def fail(*_: Any, **__: Any) -> None:
+        raise OperationalError
+
+    monkeypatch.setattr(SessionStore, "save", fail)
+    assert client.get("/admin/").status_code == 503
+    assert "/admin/: the database cannot serve this: the connection" in caplog.text
 
 
 @pytest.mark.parametrize(("text", "reason"), [
@@ -421,7 +437,7 @@ def copy(postgres: str) -> Iterator[str]:
 def start(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
     """Start something of the service, which is to end by itself."""
     return subprocess.run(
-        [sys.executable, *arguments], cwd=settings.BASE_DIR, env={**os.environ, "DATABASE_URL": url}, text=True,
+        [sys.executable, *arguments], cwd=ours.BASE_DIR, env={**os.environ, "DATABASE_URL": url}, text=True,
         capture_output=True, timeout=60,
     )
 
@@ -524,6 +540,26 @@ def test_postgresql_refuses_the_commit_of_an_acknowledgement_that_comes_too_late
     bought.refresh_from_db()
     assert bought.acknowledged_at is None
     assert not UnansweredAcknowledgement.objects.exists()
+
+
+@pytest.mark.django_db(transaction=True)
+def test_an_answer_that_the_database_could_not_be_told_of_is_told_it_later(monkeypatch):
+    """Otherwise each time that the database stands still would give staff a task for nothing."""
+    monkeypatch.setattr(purchases, "TELL_AGAIN_AFTER", 0.1)
+    number = purchases.acknowledge_purchase(ledger.paid_purchase().pk, is_awaited=lambda: True, now=NOW)
+    with ThreadPoolExecutor(1) as pool, transaction.atomic():
+        UnansweredAcknowledgement.objects.select_for_update().get(pk=number)
+        pool.submit(answer, number).result()
+        assert UnansweredAcknowledgement.objects.exists()
+    eventually(lambda: not UnansweredAcknowledgement.objects.exists())
+
+
+def answer(number: int) -> None:
+    """In a thread of its own, as a request would."""
+    try:
+        purchases.answered(number)
+    finally:
+        connection.close()
 
 
 @pytest.mark.django_db
