@@ -16,7 +16,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task as invoke_task
 
-from devtools import Problem, browser, demo as demonstration, postgres, processes
+from devtools import Problem, demo as demonstration, postgres, processes, programs
 
 
 def task(function: Callable[..., None]) -> Any:
@@ -88,9 +88,9 @@ def test(context: Context, args: str = "") -> None:
         "-m", "pytest", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--cov",
         *shlex.split(args),
     )
-    if not browser.find_browser():
-        print("The tests of pages in a browser did not run, as there is no Chromium or Chrome. "
-              "Install one (on Debian: apt-get install chromium), or name one in CHROMIUM.")
+    for program in programs.PROGRAMS:
+        if not programs.find(program):
+            print(f"Its tests did not run: {programs.missing(program)}")
     sys.exit(tested)
 
 

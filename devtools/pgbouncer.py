@@ -1,10 +1,8 @@
 """A PgBouncer in front of a PostgreSQL, for the tests: transaction pooling, as poolers are mostly used.
 
-It is a program of the machine (on Debian: apt-get install pgbouncer), like the browser.
+It is a program of the machine, see `programs`.
 """
 
-import os
-import shutil
 import tempfile
 import time
 from collections.abc import Iterator
@@ -35,17 +33,9 @@ max_client_conn = 200
 """
 
 
-def find_pgbouncer() -> str | None:
-    """The path of PgBouncer; Debian keeps it where only root looks."""
-    return shutil.which("pgbouncer", path=f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/usr/local/sbin")
-
-
 @contextmanager
-def pgbouncer(url: str, *, pool_size: int = 4) -> Iterator[str]:
-    """The URL of a PgBouncer that leads to the database of a URL."""
-    program = find_pgbouncer()
-    if program is None:
-        raise Problem("There is no PgBouncer. On Debian, apt-get install pgbouncer installs it.")
+def pgbouncer(program: str, url: str, *, pool_size: int = 4) -> Iterator[str]:
+    """The URL of a PgBouncer, whose path is ``program``, that leads to the database of a URL."""
     parts = psycopg2.extensions.parse_dsn(url)
     port = free_port(HOST)
     # It does not run as root.

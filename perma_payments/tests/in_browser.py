@@ -1,5 +1,4 @@
 """Fixtures for tests in a real browser, with the sandbox as Perma.cc and CyberSource."""
-import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -8,10 +7,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-from devtools.browser import find_browser
 from devtools.postgres_supervisor import eventually
 from devtools.processes import leashed, wait_until_it_answers
 from perma_payments.keyrings import merchant
+
+from .programs import need
 
 FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
@@ -33,12 +33,7 @@ expect.set_options(timeout=SECONDS * 1000)
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Chromium, without its window."""
-    path = find_browser()
-    if path is None:
-        reason = "There is no Chromium or Chrome. Install one, or name one in CHROMIUM."
-        if os.environ.get("REQUIRE_BROWSER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
+    path = need("Chromium")
     with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
         # Playwright runs an event loop in this thread, in which Django refuses to use the database
         # although nothing here is concurrent.

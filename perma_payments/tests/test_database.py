@@ -22,7 +22,7 @@ from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError, connection, transaction
 
-from devtools.pgbouncer import find_pgbouncer, pgbouncer
+from devtools.pgbouncer import pgbouncer
 from devtools.postgres import create_database, server
 from devtools.processes import free_port, run_quietly
 from perma_payments.billing.transactions import Kind
@@ -37,6 +37,7 @@ from perma_payments.services.retry_responses import retry_responses
 
 from . import cyber_source, ledger, perma_cc
 from .accounts import log_in
+from .programs import need
 from .test_faults import (  # noqa: F401 (fixtures)
     FORM, HOST, Serve, Service, eventually, serve, service, url_of_test_database,
 )
@@ -96,12 +97,7 @@ def frozen(url: str) -> Iterator[None]:
 @pytest.fixture
 def pooled(transactional_db: None) -> Iterator[str]:
     """The URL of a PgBouncer in front of the database of the tests."""
-    if find_pgbouncer() is None:
-        reason = "There is no PgBouncer. On Debian, apt-get install pgbouncer installs it."
-        if os.environ.get("REQUIRE_PGBOUNCER") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    with pgbouncer(url_of_test_database()) as url:
+    with pgbouncer(need("PgBouncer"), url_of_test_database()) as url:
         yield url
 
 

@@ -2,7 +2,6 @@
 import base64
 import io
 import re
-import shutil
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from perma_payments.models import LoginTry, Response, StatusUpload, Subscription
 
 from . import cyber_source, ledger, perma_cc
 from .conftest import FORM
+from .programs import need
 from .test_faults import FORM as CHECKOUT
 from .test_faults import HOST, Service, serve, service, url_of_test_database  # noqa: F401 (fixtures)
 
@@ -221,9 +221,7 @@ Proxy = Callable[..., str]
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Proxy]:
     """Put an nginx in front of a service: its address. It is as it comes, but for what is said of a location."""
-    program = shutil.which("nginx", path="/usr/sbin:/usr/bin:/usr/local/sbin:/usr/local/bin:/opt/homebrew/bin")
-    if program is None:
-        pytest.skip("There is no nginx.")
+    program = need("nginx")
     running = []
 
     def nginx(url: str, *directives: str) -> str:
