@@ -3,7 +3,7 @@ from django.db import models
 
 
 class JobRun(models.Model):
-    """One daily job on one day. Whoever does it takes it first, so that nobody else does; it is done once."""
+    """One daily job on one day. A process takes it first, so that no other does it too."""
 
     job = models.CharField(max_length=50)
     day = models.DateField()

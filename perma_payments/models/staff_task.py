@@ -54,7 +54,7 @@ CHANNEL = "perma_payments_staff_task"
 class StaffTask(models.Model):
     """One thing to do, and what it is about. Also the outbox: without ``notified_at``, nobody was told yet.
 
-    PostgreSQL wakes the scheduler when the transaction that opens a task commits, whoever opened it and however.
+    PostgreSQL wakes the scheduler when the transaction that opens a task commits, no matter what opened it.
     """
 
     kind = models.CharField(max_length=30, choices=TaskKind.choices)

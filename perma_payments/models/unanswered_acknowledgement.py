@@ -10,7 +10,7 @@ class UnansweredAcknowledgement(models.Model):
 
     Perma.cc's client gives up after two seconds, and then takes its own credit back: the links are lost if we
     have recorded the acknowledgement. So the row refuses a COMMIT that comes too late, by PostgreSQL's clock:
-    PostgreSQL may do what it was told long after the one who told it has gone. If the row stays all the same,
+    PostgreSQL may do what it was told long after the one who told it has gone. If the row stays anyway,
     nobody knows whether Perma.cc got its answer, and a person has to look.
     """
 

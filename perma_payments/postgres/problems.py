@@ -72,7 +72,7 @@ def why_unavailable(error: BaseException) -> str | None:
     if isinstance(cause, TimedOut):
         return _BY_CODE[errorcodes.QUERY_CANCELED]
     code = getattr(cause, "pgcode", None)
-    # PgBouncer's errors have all the same code.
+    # PgBouncer's errors share one code.
     if code and code[:2] != errorcodes.CLASS_CONNECTION_EXCEPTION:
         return _BY_CODE.get(code) or _BY_CODE.get(code[:2])
     # psycopg2 has a plain DatabaseError for a connection that broke off in the middle of an answer.

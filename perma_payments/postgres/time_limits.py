@@ -49,7 +49,7 @@ def allow(seconds: float) -> None:
 
 
 def seconds_left() -> float | None:
-    """For how long an answer may be waited for; zero or less if for no time at all, None if for ever."""
+    """For how long an answer may be waited for; zero or less if for no time at all, None if there is no limit."""
     deadline = _deadline.get()
     limits = [_longest_wait.get(), None if deadline is None else deadline - time.monotonic()]
     return min((limit for limit in limits if limit is not None), default=None)

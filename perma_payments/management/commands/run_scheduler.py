@@ -22,7 +22,7 @@ logger = logging.getLogger(__name__)
 # Seconds for a mail that is being sent when the process is told to stop. One that takes longer is sent again
 # by the next scheduler.
 LIMIT_TO_STOP = 2.0
-# For one answer of the database, in seconds: a job may take longer in all, but must not wait for ever.
+# For one answer of the database, in seconds: a job may take longer in all, but must not wait forever.
 LONGEST_WAIT = 30.0
 
 
