@@ -3,6 +3,7 @@
 The same examples come in every run, so that a run says something about the code alone. To look for new ones:
 --hypothesis-profile explore.
 """
+
 from hypothesis import HealthCheck, settings
 
 # The machine that runs the tests may be busy: how long an example takes says nothing.

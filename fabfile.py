@@ -59,12 +59,15 @@ def run(context: Context) -> None:
             prepare_database(url)
             with (
                 processes.leashed(
-                    "Perma Payments", *processes.GUNICORN, "--reload",
+                    "Perma Payments",
+                    *processes.GUNICORN,
+                    "--reload",
                     *[f"--bind={address}" for address in addresses],
-                    env={"DATABASE_URL": url}, to_terminal=True,
+                    env={"DATABASE_URL": url},
+                    to_terminal=True,
                 ) as app,
                 processes.leashed(
-                    "The scheduler", "manage.py", "run_scheduler", env={"DATABASE_URL": url}, to_terminal=True,
+                    "The scheduler", "manage.py", "run_scheduler", env={"DATABASE_URL": url}, to_terminal=True
                 ) as scheduler,
             ):
                 print("Starting Perma Payments at", *map(address_in_browser, addresses), flush=True)
@@ -85,7 +88,15 @@ def test(context: Context, args: str = "") -> None:
     """Run the tests, on several cores, and say what they cover; --args "-k word" are arguments for pytest."""
     # All share one PostgreSQL, which takes a hundred connections.
     tested = processes.run(
-        "-m", "pytest", "--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile", "--cov",
+        "-m",
+        "pytest",
+        "--numprocesses",
+        "auto",
+        "--maxprocesses",
+        "4",
+        "--dist",
+        "loadfile",
+        "--cov",
         *shlex.split(args),
     )
     for program in programs.PROGRAMS:
@@ -120,11 +131,23 @@ def requirements(context: Context) -> None:
     """Compile requirements.txt and requirements-dev.txt, with hashes, from their .in files."""
     for name in ("requirements", "requirements-dev"):
         code = processes.run(
-            "-m", "uv", "pip", "compile", "--universal", "--python-version", "3.11",
+            "-m",
+            "uv",
+            "pip",
+            "compile",
+            "--universal",
+            "--python-version",
+            "3.11",
             # Without its extras in the pin, pip before 23.3 takes coverage[toml] for a package that is not pinned.
             "--no-strip-extras",
-            "--generate-hashes", "--no-emit-index-url", "--no-emit-find-links", "--no-header",
-            "--quiet", f"{name}.in", "--output-file", f"{name}.txt",
+            "--generate-hashes",
+            "--no-emit-index-url",
+            "--no-emit-find-links",
+            "--no-header",
+            "--quiet",
+            f"{name}.in",
+            "--output-file",
+            f"{name}.txt",
         )
         if code != 0:
             raise Problem(f"{name}.in could not be compiled.")

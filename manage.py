@@ -1,5 +1,6 @@
 #!/usr/bin/env python
 """Django's command line for Perma Payments."""
+
 import os
 import sys
 
@@ -35,8 +36,8 @@ if __name__ == "__main__":
             f"The database did not do what it was asked: {describe(error)}.\n"
             + (
                 "Check that DATABASE_URL is right, that the server runs, and that manage.py migrate was run."
-                if "DATABASE_URL" in env.given else
-                "DATABASE_URL is not set. Set it, as in DATABASE_URL=postgres://user:password@localhost/name, "
+                if "DATABASE_URL" in env.given
+                else "DATABASE_URL is not set. Set it, as in DATABASE_URL=postgres://user:password@localhost/name, "
                 "or use the Fabric tasks (fab --list), which start a server of their own."
             )
         )

@@ -3,6 +3,7 @@
 Distinct ACCEPTs, each for a checkout and a customer of its own, against the same ones delivered again,
 with one client and with eight; and GET /subscribe/, a page that needs no database, to compare with.
 """
+
 import argparse
 import time
 from collections.abc import Callable, Iterable
@@ -30,6 +31,7 @@ def main() -> None:
 
 def measure(port: int, clients: int, number: int) -> dict[str, float]:
     """Answers per second, by what was asked."""
+
     def call_back(body: str) -> None:
         seconds(port, "POST", "/cybersource-callback/", body)
 
@@ -70,8 +72,10 @@ def check(expected: int) -> None:
     from perma_payments.models import Response, StaffTask, SubscriptionAgreement
 
     found = (
-        Response.objects.filter(outcome="took effect").count(), Response.objects.count(),
-        SubscriptionAgreement.objects.filter(status="Current").count(), StaffTask.objects.count(),
+        Response.objects.filter(outcome="took effect").count(),
+        Response.objects.count(),
+        SubscriptionAgreement.objects.filter(status="Current").count(),
+        StaffTask.objects.count(),
     )
     if found != (expected, expected, expected, 0):
         raise SystemExit(f"Responses that took effect, responses, subscriptions, tasks: {found}.")
@@ -79,14 +83,20 @@ def check(expected: int) -> None:
 
 def report(rates: dict[int, dict[str, float]]) -> None:
     """Print the rates and their ratios."""
-    print(f"{'':12}{'GET, no database':>18}{'distinct ACCEPTs':>18}{'delivered again':>18}"
-          f"{'distinct/again':>16}{'distinct/GET':>14}")
+    print(
+        f"{'':12}{'GET, no database':>18}{'distinct ACCEPTs':>18}{'delivered again':>18}"
+        f"{'distinct/again':>16}{'distinct/GET':>14}"
+    )
     for clients, found in rates.items():
         page, distinct, again = (found[name] for name in ("page", "distinct", "again"))
-        print(f"{clients} client{'s' if clients > 1 else ' '}   {page:16.0f}/s{distinct:16.0f}/s{again:16.0f}/s"
-              f"{distinct / again:16.2f}{distinct / page:14.2f}")
-    print("8 to 1      " + "".join(
-        f"{rates[8][name] / rates[1][name]:18.2f}" for name in ("page", "distinct", "again")))
+        print(
+            f"{clients} client{'s' if clients > 1 else ' '}   {page:16.0f}/s{distinct:16.0f}/s{again:16.0f}/s"
+            f"{distinct / again:16.2f}{distinct / page:14.2f}"
+        )
+    print(
+        "8 to 1      "
+        + "".join(f"{rates[8][name] / rates[1][name]:18.2f}" for name in ("page", "distinct", "again"))
+    )
 
 
 if __name__ == "__main__":

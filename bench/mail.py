@@ -5,6 +5,7 @@ mail server of one takes mail; that of the other takes connections and never spe
 cancel and eight payments are held for review, all at once; each opens a task that staff are mailed. Meanwhile
 Perma.cc asks for statuses all the time.
 """
+
 import argparse
 import http.client
 import time
@@ -34,8 +35,10 @@ def main() -> None:
     good, dead = SimpleNamespace(), SimpleNamespace()
     with (
         databases("good", "dead") as (good_url, dead_url),
-        mail_server(good) as mailbox, hanging_mail_server(dead),
-        service(good_url, good.EMAIL_PORT) as good_port, service(dead_url, dead.EMAIL_PORT) as dead_port,
+        mail_server(good) as mailbox,
+        hanging_mail_server(dead),
+        service(good_url, good.EMAIL_PORT) as good_port,
+        service(dead_url, dead.EMAIL_PORT) as dead_port,
     ):
         use_django(good_url)
         times: dict[str, Times] = {"good": defaultdict(list), "dead": defaultdict(list)}
@@ -54,9 +57,19 @@ def service(database_url: str, mail_port: int) -> Iterator[int]:
     mail = {"EMAIL_HOST": HOST, "EMAIL_PORT": str(mail_port), "DAILY_REPORT_TIME": "23:59"}
     env = environment(database_url) | mail
     with ExitStack() as running:
-        web = running.enter_context(leashed(
-            "Perma Payments", *GUNICORN, "--workers", "2", "--threads", "4", "--bind", f"{HOST}:{port}", env=env,
-        ))
+        web = running.enter_context(
+            leashed(
+                "Perma Payments",
+                *GUNICORN,
+                "--workers",
+                "2",
+                "--threads",
+                "4",
+                "--bind",
+                f"{HOST}:{port}",
+                env=env,
+            )
+        )
         running.enter_context(leashed("The scheduler", "manage.py", "run_scheduler", env=env))
         wait_until_it_answers(web, f"{HOST}:{port}", "/subscribe/")
         yield port

@@ -4,6 +4,7 @@ In turns, so that each meets the same weather: GET /subscribe/, a page that need
 status of a customer in a nearly empty database; of any customer in a full one; and of the customer
 who has most agreements there.
 """
+
 import argparse
 import json
 import random
@@ -109,8 +110,10 @@ def report(times: dict[str, list[float]], calls: int) -> None:
     print(f"\n{calls} calls each, one after the other; one worker, four threads.\n")
     print(f"{'':44}{'median':>12}{'99th':>12}{'to the page':>14}{'to the empty':>14}")
     for name, (median, last) in figures.items():
-        print(f"{labels[name]:44}{median * 1000:9.2f} ms{last * 1000:9.2f} ms"
-              f"{median / figures['page'][0]:14.2f}{median / figures['empty'][0]:14.2f}")
+        print(
+            f"{labels[name]:44}{median * 1000:9.2f} ms{last * 1000:9.2f} ms"
+            f"{median / figures['page'][0]:14.2f}{median / figures['empty'][0]:14.2f}"
+        )
 
 
 def explain() -> None:

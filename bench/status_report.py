@@ -3,6 +3,7 @@
 Writes reports of 5,000 and of 50,000 rows as CyberSource does, and reads each in turns. Memory is the most
 that was allocated at once while reading, besides the file itself.
 """
+
 import argparse
 import statistics
 import time
@@ -17,12 +18,15 @@ STATUSES = ["CURRENT", "CURRENT", "CURRENT", "HOLD", "CANCELED"]
 def report(rows: int) -> bytes:
     """A report of so many rows, of distinct subscriptions."""
     lines = [
-        "Subscription Search Results", "Merchant ID: example_merchant", "Date: Mar 01 2025", "",
+        "Subscription Search Results",
+        "Merchant ID: example_merchant",
+        "Date: Mar 01 2025",
+        "",
         "Subscription ID,Merchant Reference Code,Customer Name,Amount,Currency,Frequency,Next Date,Status",
     ]
     for number in range(rows):
         lines.append(
-            f'{7408214003316000000001 + number},PERMA-{number // 10_000:04}-{number % 10_000:04},'
+            f"{7408214003316000000001 + number},PERMA-{number // 10_000:04}-{number % 10_000:04},"
             f'"Example {number}, Erin",15.00,USD,monthly,Apr 01 2025,{STATUSES[number % len(STATUSES)]}'
         )
     return "\r\n".join([*lines, f"Total: {rows}", ""]).encode()
@@ -58,14 +62,19 @@ def main() -> None:
 
     print(f"{'rows':>8} {'file':>9} {'median':>9} {'in use':>9} {'at most':>9}")
     for rows, data, median, used, most in [
-        (FEW, few, few_seconds, few_used, few_most), (MANY, many, many_seconds, many_used, many_most),
+        (FEW, few, few_seconds, few_used, few_most),
+        (MANY, many, many_seconds, many_used, many_most),
     ]:
         size, used_size, most_size = (f"{number / 1e6:>6.1f} MB" for number in (len(data), used, most))
         print(f"{rows:>8,} {size} {median:>7.3f} s {used_size} {most_size}")
-    print(f"Ten times the rows: {many_seconds / few_seconds:.1f} times the time, {many_most / few_most:.1f} times "
-          "the memory at most.")
-    print(f"{MANY:,} rows: at most {many_most / many_used:.2f} times the memory of the report itself, "
-          f"{many_most / len(many):.2f} times the size of the file.")
+    print(
+        f"Ten times the rows: {many_seconds / few_seconds:.1f} times the time, {many_most / few_most:.1f} times "
+        "the memory at most."
+    )
+    print(
+        f"{MANY:,} rows: at most {many_most / many_used:.2f} times the memory of the report itself, "
+        f"{many_most / len(many):.2f} times the size of the file."
+    )
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Uploads a report of 5,000 and one of 50,000 subscriptions, each to a database th
 a process of its own. Every row changes something: half become Hold, half stay Current and are paid for
 longer. Memory is the most that the process has had until the end of each step.
 """
+
 import argparse
 import cProfile
 import logging
@@ -62,13 +63,16 @@ class Step(NamedTuple):
 def report(rows: int) -> bytes:
     """A report of all that `FILL` has made."""
     lines = [
-        "Subscription Search Results", "Merchant ID: example_merchant", "Date: Mar 01 2025", "",
+        "Subscription Search Results",
+        "Merchant ID: example_merchant",
+        "Date: Mar 01 2025",
+        "",
         "Subscription ID,Merchant Reference Code,Customer Name,Amount,Currency,Status",
     ]
     for number in range(1, rows + 1):
         lines.append(
             f'{number:022},PERMA-{number // 10_000:04}-{number % 10_000:04},"Example {number}, Erin",45.00,USD,'
-            f'{"HOLD" if number % 2 else "CURRENT"}'
+            f"{'HOLD' if number % 2 else 'CURRENT'}"
         )
     return "\r\n".join([*lines, ""]).encode()
 
@@ -146,8 +150,10 @@ def main() -> None:
                 found.append(process.apply(measure, (url, rows, profile)))
     print(f"{'':24}{FEW:>12,} rows{MANY:>12,} rows{'ratio':>8}{'at most':>12}")
     for name, few, many in zip(STEPS, *found, strict=True):
-        print(f"{name:24}{few.seconds:15.2f} s{many.seconds:15.2f} s{many.seconds / few.seconds:8.1f}"
-              f"{many.memory / 1e6:9.0f} MB")
+        print(
+            f"{name:24}{few.seconds:15.2f} s{many.seconds:15.2f} s{many.seconds / few.seconds:8.1f}"
+            f"{many.memory / 1e6:9.0f} MB"
+        )
     print(f"With {FEW:,} rows at most {found[0][-1].memory / 1e6:.0f} MB.")
 
 

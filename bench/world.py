@@ -1,4 +1,5 @@
 """What the measurements share: databases, the service on them, and a client that takes the time."""
+
 import http.client
 import os
 import statistics
@@ -31,7 +32,9 @@ def environment(database_url: str) -> dict[str, str]:
     """What the service is told: development's settings, and a quiet log."""
     return {
         **{name: "" for name in dotenv_values(ROOT / ".env")},  # Empty counts as not set.
-        "DATABASE_URL": database_url, "PERMA_PAYMENTS_ENV": "development", "LOG_LEVEL": "WARNING",
+        "DATABASE_URL": database_url,
+        "PERMA_PAYMENTS_ENV": "development",
+        "LOG_LEVEL": "WARNING",
     }
 
 
@@ -42,10 +45,19 @@ def services(*database_urls: str, threads: int) -> Iterator[list[int]]:
         ports = []
         for url in database_urls:
             port = free_port(HOST)
-            process = running.enter_context(leashed(
-                "Perma Payments", *GUNICORN, "--workers", "1", "--threads", str(threads),
-                "--bind", f"{HOST}:{port}", env=environment(url),
-            ))
+            process = running.enter_context(
+                leashed(
+                    "Perma Payments",
+                    *GUNICORN,
+                    "--workers",
+                    "1",
+                    "--threads",
+                    str(threads),
+                    "--bind",
+                    f"{HOST}:{port}",
+                    env=environment(url),
+                )
+            )
             wait_until_it_answers(process, f"{HOST}:{port}", "/subscribe/")
             ports.append(port)
         yield ports

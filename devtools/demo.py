@@ -43,9 +43,7 @@ staff.set_password(os.environ["STAFF_PASSWORD"])
 staff.save()
 """
 
-FAILURES = re.compile(
-    r"^Traceback \(most|was answered with 5\d\d$|^\S+ \S+ (?:ERROR|CRITICAL) ", re.MULTILINE
-)
+FAILURES = re.compile(r"^Traceback \(most|was answered with 5\d\d$|^\S+ \S+ (?:ERROR|CRITICAL) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)
@@ -93,8 +91,14 @@ def check() -> int:
     host = "127.0.0.1"
     with world(host, free_port(host), free_port(host), free_port(host)) as running:
         with leashed(
-            "The walkthrough", "-m", "sandbox.walkthrough",
-            "--sandbox", running.sandbox_url, "--payments", running.app_url, to_terminal=True,
+            "The walkthrough",
+            "-m",
+            "sandbox.walkthrough",
+            "--sandbox",
+            running.sandbox_url,
+            "--payments",
+            running.app_url,
+            to_terminal=True,
         ) as walkthrough:
             while not walkthrough.has_ended():
                 refuse_the_ended(running.processes)
@@ -135,8 +139,16 @@ def world(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterat
         with (
             leashed("Perma Payments", *GUNICORN, "--bind", f"{host}:{app_port}", env=env) as app,
             leashed(
-                "The sandbox", "-m", "sandbox", "--host", host, "--port", str(sandbox_port),
-                "--smtp-port", str(smtp_port), env=env,
+                "The sandbox",
+                "-m",
+                "sandbox",
+                "--host",
+                host,
+                "--port",
+                str(sandbox_port),
+                "--smtp-port",
+                str(smtp_port),
+                env=env,
             ) as sandbox,
         ):
             wait_until_it_answers(app, f"localhost:{app_port}", "/subscribe/")
@@ -155,7 +167,12 @@ def refuse_what_is_real() -> None:
 def log_in_staff(password: str, env: dict[str, str]) -> None:
     """Make the staff's account; if it is there from another demo, give it the new password."""
     run_quietly(
-        "manage.py", "shell", "--verbosity", "0", "--command", LOG_IN_STAFF,
+        "manage.py",
+        "shell",
+        "--verbosity",
+        "0",
+        "--command",
+        LOG_IN_STAFF,
         env={**env, "STAFF": STAFF, "STAFF_PASSWORD": password},
         failure="The staff's account could not be made.",
     )

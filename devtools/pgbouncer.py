@@ -42,11 +42,18 @@ def pgbouncer(program: str, url: str, *, pool_size: int = 4) -> Iterator[str]:
     account = unprivileged_account()
     with tempfile.TemporaryDirectory(prefix="perma-payments-") as directory:
         settings = Path(directory) / "pgbouncer.ini"
-        settings.write_text(SETTINGS.format(
-            name=parts["dbname"], host=parts["host"], port=parts.get("port", "5432"), user=parts["user"],
-            address=HOST, listen_port=port, pool_size=pool_size,
-            account=f"user = {account.pw_name}" if account else "",
-        ))
+        settings.write_text(
+            SETTINGS.format(
+                name=parts["dbname"],
+                host=parts["host"],
+                port=parts.get("port", "5432"),
+                user=parts["user"],
+                address=HOST,
+                listen_port=port,
+                pool_size=pool_size,
+                account=f"user = {account.pw_name}" if account else "",
+            )
+        )
         with leashed(
             "PgBouncer", "-c", "import os, sys; os.execv(sys.argv[1], sys.argv[1:])", program, str(settings)
         ) as process:

@@ -70,7 +70,7 @@ def server(*, kept: bool = False) -> Iterator[str]:
     supervisor = subprocess.Popen(
         [sys.executable, "-m", "devtools.postgres_supervisor", *directory],
         cwd=ROOT,
-        stdin=subprocess.PIPE,   # The lifeline: only this process holds its other end.
+        stdin=subprocess.PIPE,  # The lifeline: only this process holds its other end.
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the clients; the server stops after them.
     )
@@ -78,8 +78,10 @@ def server(*, kept: bool = False) -> Iterator[str]:
     try:
         answer = json.loads(supervisor.stdout.readline() or "{}")
         if "url" not in answer:
-            raise Problem(answer.get("problem") or "PostgreSQL could not be started: the process "
-                          "that was to watch over it ended without a word.")
+            raise Problem(
+                answer.get("problem")
+                or "PostgreSQL could not be started: the process that was to watch over it ended without a word."
+            )
         yield answer["url"]
     finally:
         supervisor.stdin.close()
@@ -106,8 +108,10 @@ def create_database(url: str) -> bool:
         psycopg2.connect(url).close()
         return False
     except psycopg2.ProgrammingError:
-        raise Problem("DATABASE_URL can not be read: expected the address of a PostgreSQL "
-                      "database, for example postgres://user:password@localhost:5432/name.")
+        raise Problem(
+            "DATABASE_URL can not be read: expected the address of a PostgreSQL "
+            "database, for example postgres://user:password@localhost:5432/name."
+        )
     except psycopg2.OperationalError as error:
         reason = str(error).strip()
     name = psycopg2.extensions.parse_dsn(url).get("dbname")

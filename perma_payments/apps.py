@@ -1,4 +1,5 @@
 """The one app of the project, and Django's admin with the login of this project."""
+
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin
 from django.db.models.signals import post_migrate

@@ -1,4 +1,5 @@
 """System checks: what the service warns of at the start. What it refuses is in setting_rules.py."""
+
 from datetime import date, timedelta
 from typing import Any
 
@@ -26,16 +27,21 @@ def check_staff_can_end_tasks(app_configs: Any, **kwargs: Any) -> list[CheckMess
     """Warn where staff are mailed tasks that they could not mark as done, or could not log in."""
     messages: list[CheckMessage] = []
     if not settings.IN_DEVELOPMENT and not settings.ADMIN_ENABLED:
-        messages.append(Warning(
-            "The admin is off, so staff cannot mark their tasks as done.", hint="Set ADMIN_ENABLED=true.",
-            id="perma_payments.W003",
-        ))
+        messages.append(
+            Warning(
+                "The admin is off, so staff cannot mark their tasks as done.",
+                hint="Set ADMIN_ENABLED=true.",
+                id="perma_payments.W003",
+            )
+        )
     if not settings.IN_DEVELOPMENT and settings.ADMIN_ENABLED and not settings.BEHIND_HTTPS_PROXY:
-        messages.append(Warning(
-            "BEHIND_HTTPS_PROXY is off: behind a proxy, staff could not log in to the admin.",
-            hint="Set BEHIND_HTTPS_PROXY=true if a proxy in front sets X-Forwarded-Proto itself.",
-            id="perma_payments.W004",
-        ))
+        messages.append(
+            Warning(
+                "BEHIND_HTTPS_PROXY is off: behind a proxy, staff could not log in to the admin.",
+                hint="Set BEHIND_HTTPS_PROXY=true if a proxy in front sets X-Forwarded-Proto itself.",
+                id="perma_payments.W004",
+            )
+        )
     return messages
 
 
@@ -45,11 +51,13 @@ def check_mail_is_encrypted(app_configs: Any, **kwargs: Any) -> list[CheckMessag
     encrypted = settings.EMAIL_USE_TLS or settings.EMAIL_USE_SSL
     if settings.IN_DEVELOPMENT or encrypted or is_local(settings.EMAIL_HOST):
         return []
-    return [Warning(
-        "EMAIL_USE_TLS and EMAIL_USE_SSL are off: mail, and EMAIL_HOST_PASSWORD, cross the network in the clear.",
-        hint="Remove EMAIL_USE_TLS=false, or set EMAIL_USE_SSL=true for a mail server on port 465.",
-        id="perma_payments.W005",
-    )]
+    return [
+        Warning(
+            "EMAIL_USE_TLS and EMAIL_USE_SSL are off: mail, and EMAIL_HOST_PASSWORD, cross the network in the clear.",
+            hint="Remove EMAIL_USE_TLS=false, or set EMAIL_USE_SSL=true for a mail server on port 465.",
+            id="perma_payments.W005",
+        )
+    ]
 
 
 def age_of(key: SigningKey, *, today: date) -> CheckMessage | None:

@@ -3,6 +3,7 @@
 The keys between Perma.cc and Perma Payments are those of perma.md §6; the others stand for our own
 sandbox. The secret half of the vault's key is written down in docs/development.md.
 """
+
 import base64
 
 from nacl.public import PrivateKey
@@ -26,9 +27,11 @@ VAULT_PUBLIC_KEY = ("development", base64.b64decode("Ukzx+GaBsGtsRPoumeguxgcO9o1
 SANDBOX_URL = "http://localhost:8001"
 
 # Whoever holds one of these halves could pretend to be the other side, whatever it was made for.
-SECRET_HALVES = frozenset({
-    PERMA_PAYMENTS_SECRET_KEY,
-    base64.b64decode("hneZHHft4QieiNmyVPfyYFJs3toRgixbiTqSQKJ1r2E="),  # Perma.cc's
-    base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="),  # the vault's
-})
+SECRET_HALVES = frozenset(
+    {
+        PERMA_PAYMENTS_SECRET_KEY,
+        base64.b64decode("hneZHHft4QieiNmyVPfyYFJs3toRgixbiTqSQKJ1r2E="),  # Perma.cc's
+        base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="),  # the vault's
+    }
+)
 PUBLIC_HALVES = frozenset(bytes(PrivateKey(half).public_key) for half in SECRET_HALVES)

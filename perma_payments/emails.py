@@ -4,6 +4,7 @@
 Django drops is noted here: which recipients were refused, and whether the text was handed over when the
 conversation broke.
 """
+
 import contextlib
 import functools
 import smtplib
@@ -211,17 +212,16 @@ def _failure(error: Exception, client: _Client, to: Sequence[Recipient]) -> NotD
     if client.handed_over and not 400 <= code < 600:
         return Unanswered(f"no answer came to the mail itself ({_reason(error)})", _refused(client, to))
     # smtplib has closed its socket where the server says that it will go (421).
-    is_broken = client.sock is None or isinstance(error, smtplib.SMTPServerDisconnected) or (
-        isinstance(error, OSError) and not isinstance(error, smtplib.SMTPException)
+    is_broken = (
+        client.sock is None
+        or isinstance(error, smtplib.SMTPServerDisconnected)
+        or (isinstance(error, OSError) and not isinstance(error, smtplib.SMTPException))
     )
     return (ServerFailed if is_broken else NotDelivered)(_reason(error), _refused(client, to))
 
 
 def _refused(client: _Client, to: Sequence[Recipient]) -> list[Refusal]:
-    return [
-        Refusal(recipient, code)
-        for recipient, code in zip(to, client.codes) if code not in TAKEN
-    ]
+    return [Refusal(recipient, code) for recipient, code in zip(to, client.codes) if code not in TAKEN]
 
 
 def _reason(error: Exception) -> str:

@@ -4,6 +4,7 @@ Whatever is wrong is collected, and ``Env.end_if_wrong`` ends the start with a s
 variable, says what was expected, and gives an example. Values are never printed: they may be secrets. What each
 setting may be is a Kind (setting_kinds.py); what settings may not be together is in setting_rules.py.
 """
+
 import difflib
 import io
 import os
@@ -113,7 +114,10 @@ class Env:
                 text = Path(file).read_text(encoding="utf-8-sig").strip()
             except (OSError, ValueError):
                 self._complain(
-                    name, f"{name}_FILE", "names a file that cannot be read", "the path of a readable text file",
+                    name,
+                    f"{name}_FILE",
+                    "names a file that cannot be read",
+                    "the path of a readable text file",
                     f"/run/secrets/{name.lower()}",
                 )
                 return default
@@ -148,6 +152,7 @@ class Env:
 
 def one_of(among: tuple[str, ...]) -> Callable[[str], str]:
     """A parser that takes these words only."""
+
     def parse(text: str) -> str:
         if text not in among:
             raise ValueError
@@ -157,6 +162,7 @@ def one_of(among: tuple[str, ...]) -> Callable[[str], str]:
 
 
 # --- Names ------------------------------------------------------------------------------------------
+
 
 def _plain(name: str) -> str:
     return re.sub(r"[^A-Z0-9]", "", name.upper())
@@ -190,6 +196,7 @@ def _misnaming(name: str, meant: str, line: int | None) -> str:
 
 # --- The file .env ----------------------------------------------------------------------------------
 
+
 def _load(file: Path) -> tuple[dict[str, int], list[str]]:
     """Add the file's variables to this process's, unless they are set; return their lines, and what is wrong."""
     lines: dict[str, int] = {}
@@ -215,7 +222,7 @@ def _load(file: Path) -> tuple[dict[str, int], list[str]]:
 def _problem(binding: Binding, lines: dict[str, int]) -> str | None:
     """What is wrong with a statement of .env; else its line is noted under its name."""
     statement = binding.original.string.lstrip()
-    line = binding.original.line + binding.original.string[:-len(statement) or None].count("\n")
+    line = binding.original.line + binding.original.string[: -len(statement) or None].count("\n")
     name = binding.key
     if name is None and not binding.error:
         return None

@@ -1,4 +1,5 @@
 """The keys and profiles of the settings, made ready once per process."""
+
 from functools import cache
 
 from django.conf import settings

@@ -1,4 +1,5 @@
 """Logs and error reports without values: what was posted, and what the ledger holds, stays out of them."""
+
 import copy
 import logging
 import traceback

@@ -1,4 +1,5 @@
 """What settings may be: each Kind reads a text, and says in words what it expects."""
+
 import base64
 import binascii
 import ipaddress
@@ -26,6 +27,7 @@ def text(expected: str, example: str) -> Kind[str]:
 
 def whole_number(least: int, most: int, unit: str, example: int) -> Kind[int]:
     """A whole number of some unit, within bounds."""
+
     def parse(text: str) -> int:
         if not re.fullmatch(r"-?[0-9]{1,18}", text, re.ASCII) or not least <= int(text) <= most:
             raise ValueError
@@ -41,6 +43,7 @@ def choice(*among: str, example: str) -> Kind[str]:
 
 def paths(defaults: Mapping[str, str]) -> Kind[dict[str, str]]:
     """Paths by transaction type, ``type=/path`` separated by semicolons, replacing those of ``defaults``."""
+
     def parse(text: str) -> dict[str, str]:
         given = {}
         for word in text.split(";"):
@@ -51,7 +54,8 @@ def paths(defaults: Mapping[str, str]) -> Kind[dict[str, str]]:
         return {**defaults, **given}
 
     return Kind(
-        parse, f"type=/path, separated by semicolons, for any of the types {'; '.join(defaults)}",
+        parse,
+        f"type=/path, separated by semicolons, for any of the types {'; '.join(defaults)}",
         "update_payment_token=/pay",
     )
 
@@ -76,7 +80,8 @@ def emails(example: str) -> Kind[list[str]]:
     """Email addresses, separated by commas."""
     return Kind(
         lambda text: [_email(word) for word in _words(text)],
-        "one or more email addresses, separated by commas", example,
+        "one or more email addresses, separated by commas",
+        example,
     )
 
 
@@ -86,8 +91,16 @@ def _text(text: str) -> str:
 
 def _flag(text: str) -> bool:
     try:
-        return {"true": True, "1": True, "yes": True, "on": True,
-                "false": False, "0": False, "no": False, "off": False}[text.lower()]
+        return {
+            "true": True,
+            "1": True,
+            "yes": True,
+            "on": True,
+            "false": False,
+            "0": False,
+            "no": False,
+            "off": False,
+        }[text.lower()]
     except KeyError:
         raise ValueError from None
 
@@ -202,17 +215,20 @@ def _signing_keys(text: str) -> list[SigningKey]:
 
 FLAG = Kind(_flag, "true or false", "true")
 HOSTS = Kind(
-    _hosts, "the host names that the service answers to, separated by commas",
+    _hosts,
+    "the host names that the service answers to, separated by commas",
     "payments.example.org,perma-payments",
 )
 MAIL_SERVER = Kind(_host, "the name of the mail server, without a scheme or a port", "smtp.example.org")
 PROFILE_ID = Kind(
-    _profile_id, "the id of the profile as the Business Center shows it, in capitals and with its hyphens",
+    _profile_id,
+    "the id of the profile as the Business Center shows it, in capitals and with its hyphens",
     "A1B2C3D4-0000-4000-8000-ABCDEF012345",
 )
 TIME_OF_DAY = Kind(_time_of_day, "a time of day in UTC, as HH:MM", "09:00")
 URL_WITH_PK = Kind(
-    _url_with_pk, "a web address with {pk} where the id goes",
+    _url_with_pk,
+    "a web address with {pk} where the id goes",
     "https://perma.cc/admin/perma/registrar/{pk}/change/",
 )
 # Below the root: where pages lie.
@@ -223,7 +239,8 @@ PUBLIC_KEY = Kind(
     _public_key, "id:key, the key of 32 bytes in base64, the public half of its pair", f"2026-11:{KEY_EXAMPLE}"
 )
 PUBLIC_KEYS = Kind(
-    _public_keys, "one or more of id:key, separated by commas, each key of 32 bytes in base64",
+    _public_keys,
+    "one or more of id:key, separated by commas, each key of 32 bytes in base64",
     f"2026-11:{KEY_EXAMPLE}",
 )
 SIGNING_KEYS = Kind(

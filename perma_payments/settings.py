@@ -4,6 +4,7 @@ Development works with nothing set but a database (the Fabric tasks see to that)
 (``PERMA_PAYMENTS_ENV``) demand every real value. ``.env.example`` lists all variables. Whatever is wrong is told
 at once, by the last lines of this file.
 """
+
 import re
 from datetime import time, timedelta
 from pathlib import Path
@@ -73,16 +74,20 @@ MIDDLEWARE = [
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
 ]
-TEMPLATES = [{
-    "BACKEND": "django.template.backends.django.DjangoTemplates",
-    "DIRS": [BASE_DIR / "perma_payments" / "templates"],
-    "APP_DIRS": True,
-    "OPTIONS": {"context_processors": [
-        "django.template.context_processors.request",
-        "django.contrib.auth.context_processors.auth",
-        "django.contrib.messages.context_processors.messages",
-    ]},
-}]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "DIRS": [BASE_DIR / "perma_payments" / "templates"],
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ]
+        },
+    }
+]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 USE_TZ = True
 TIME_ZONE = "UTC"
@@ -118,7 +123,10 @@ def database(url: str) -> dict[str, Any]:
     }
     # Connections that wait to be used, whose other end is gone; those in use have time limits (postgres/base.py).
     config["OPTIONS"] = {
-        "keepalives_idle": 30, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 10_000,
+        "keepalives_idle": 30,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,
         **config.get("OPTIONS", {}),
     }
     float(config["OPTIONS"].get("connect_timeout", 0))
@@ -184,9 +192,15 @@ PERMA_PAYMENTS_SECRET_KEY = env.demand(
     "PERMA_PAYMENTS_SECRET_KEY", kinds.SECRET_HALF, development.PERMA_PAYMENTS_SECRET_KEY
 )
 PERMA_PUBLIC_KEYS = env.demand("PERMA_PUBLIC_KEYS", kinds.PUBLIC_KEYS, development.PERMA_PUBLIC_KEYS)
-PERMA_FRESHNESS = Freshness(browser=timedelta(seconds=env.read(
-    "BROWSER_MESSAGE_MAX_AGE_SECONDS", kinds.whole_number(60, 7 * 24 * 60 * 60, "seconds", 86400), 24 * 60 * 60
-)))
+PERMA_FRESHNESS = Freshness(
+    browser=timedelta(
+        seconds=env.read(
+            "BROWSER_MESSAGE_MAX_AGE_SECONDS",
+            kinds.whole_number(60, 7 * 24 * 60 * 60, "seconds", 86400),
+            24 * 60 * 60,
+        )
+    )
+)
 
 # --- CyberSource (cybersource.md) -------------------------------------------------------------------
 
@@ -215,7 +229,8 @@ EMAIL_HOST = env.demand("EMAIL_HOST", kinds.MAIL_SERVER, "localhost")
 EMAIL_USE_SSL = env.read("EMAIL_USE_SSL", kinds.FLAG, False)
 EMAIL_USE_TLS = env.read("EMAIL_USE_TLS", kinds.FLAG, not (IN_DEVELOPMENT or EMAIL_USE_SSL))
 EMAIL_PORT = env.read(
-    "EMAIL_PORT", kinds.whole_number(1, 65535, "the mail server's port", 587),
+    "EMAIL_PORT",
+    kinds.whole_number(1, 65535, "the mail server's port", 587),
     465 if EMAIL_USE_SSL else 8025 if IN_DEVELOPMENT else 587,
 )
 EMAIL_HOST_USER = env.read("EMAIL_HOST_USER", kinds.text("a user of the mail server", "perma-payments"), "")
@@ -239,9 +254,7 @@ PERMA_REGISTRAR_ADMIN_URL = env.read(
 PERMA_INDIVIDUAL_ADMIN_URL = env.read(
     "PERMA_INDIVIDUAL_ADMIN_URL", kinds.URL_WITH_PK, PERMA_URL + "/admin/perma/linkuser/{pk}/change/"
 )
-PAYMENTS_URL = env.demand(
-    "PAYMENTS_URL", kinds.base_url("https://payments.example.org"), "http://localhost:8000"
-)
+PAYMENTS_URL = env.demand("PAYMENTS_URL", kinds.base_url("https://payments.example.org"), "http://localhost:8000")
 # Staff's browsers name it as the origin of their forms, whatever Host a proxy passes on.
 CSRF_TRUSTED_ORIGINS = [kinds.origin_of(PAYMENTS_URL)]
 CSRF_FAILURE_VIEW = "perma_payments.views.pages.csrf_failed"
@@ -257,30 +270,35 @@ OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
 # --- What browsers may load, and where forms may go -------------------------------------------------
 
-CONTENT_SECURITY_POLICY = {"DIRECTIVES": {
-    "default-src": [SELF],
-    "img-src": [SELF, "data:"],
-    "object-src": [NONE],
-    "base-uri": [NONE],
-    "frame-ancestors": [NONE],
-    # Browsers apply this to the redirects behind a form, too: so all of CyberSource's hosts.
-    "form-action": [SELF, CS_BASE_URL, *(["https://*.cybersource.com"] if CS_MODE != "sandbox" else [])],
-}}
+CONTENT_SECURITY_POLICY = {
+    "DIRECTIVES": {
+        "default-src": [SELF],
+        "img-src": [SELF, "data:"],
+        "object-src": [NONE],
+        "base-uri": [NONE],
+        "frame-ancestors": [NONE],
+        # Browsers apply this to the redirects behind a form, too: so all of CyberSource's hosts.
+        "form-action": [SELF, CS_BASE_URL, *(["https://*.cybersource.com"] if CS_MODE != "sandbox" else [])],
+    }
+}
 
 # --- Logs -------------------------------------------------------------------------------------------
 
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {
-        "()": "perma_payments.logs.NoValuesFormatter",
-        "format": "{asctime} {levelname} {name}: {message}",
-        "style": "{",
-    }},
+    "formatters": {
+        "plain": {
+            "()": "perma_payments.logs.NoValuesFormatter",
+            "format": "{asctime} {levelname} {name}: {message}",
+            "style": "{",
+        }
+    },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": env.read(
-        "LOG_LEVEL", kinds.choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"
-    )},
+    "root": {
+        "handlers": ["console"],
+        "level": env.read("LOG_LEVEL", kinds.choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"),
+    },
     "filters": {"said_already": {"()": "perma_payments.logs.SaidAlready"}},
     # Django's own handlers would mail error reports, which hold what was posted.
     "loggers": {

@@ -2,6 +2,7 @@
 
 Not in the package ``admin``, which registers our tables with it and so needs it first.
 """
+
 from functools import update_wrapper
 from typing import Any
 

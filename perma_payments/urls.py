@@ -1,4 +1,5 @@
 """The routes. None redirects what is still to be read: that would turn a POST into a GET and lose it."""
+
 from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path

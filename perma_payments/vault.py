@@ -3,6 +3,7 @@
 The wire: a NaCl SealedBox over the body of the POST, byte for byte as it came. Nothing here, and nothing
 on the server, can open what was sealed.
 """
+
 import base64
 import binascii
 from dataclasses import dataclass

@@ -1,4 +1,5 @@
 """The WSGI application. It checks its settings before it answers anything."""
+
 import logging
 import os
 import sys

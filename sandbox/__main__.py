@@ -1,4 +1,5 @@
 """Start the sandbox: `python -m sandbox [--host 127.0.0.1] [--port 8001] [--smtp-port 8025]`."""
+
 from __future__ import annotations
 
 import argparse
@@ -30,14 +31,14 @@ class QuietHandler(WSGIRequestHandler):
         try:
             urlsplit(self.path)
         except ValueError:
-            self.send_error(400, 'The address of the request is no address')
+            self.send_error(400, "The address of the request is no address")
             return False
         return True
 
-    def log_request(self, code: int | str = '-', size: int | str = '-') -> None:
+    def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """Log a request as `METHOD path status`, without the query."""
-        path = getattr(self, 'path', '-').partition('?')[0]
-        self._line(f'{self.command or "-"} {path} {getattr(code, "value", code)}')
+        path = getattr(self, "path", "-").partition("?")[0]
+        self._line(f"{self.command or '-'} {path} {getattr(code, 'value', code)}")
 
     def log(self, type: str, message: str, *args: Any) -> None:
         """Log anything else, such as an error, in one line."""
@@ -45,8 +46,8 @@ class QuietHandler(WSGIRequestHandler):
 
     def _line(self, text: str) -> None:
         # What came from outside must not write control characters to the terminal.
-        safe = text.encode('unicode_escape').decode('ascii')
-        print(f'{self.log_date_time_string()} {safe}', file=sys.stderr, flush=True)
+        safe = text.encode("unicode_escape").decode("ascii")
+        print(f"{self.log_date_time_string()} {safe}", file=sys.stderr, flush=True)
 
 
 def _stop(signum: int, frame: object) -> None:
@@ -60,13 +61,13 @@ class CannotListen(Exception):
 def _listen(host: str, port: int) -> socket.socket:
     """A socket that listens. Raises CannotListen."""
     try:
-        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
         return socket.create_server((host, port), family=family, backlog=128)
     except (OSError, OverflowError) as error:
         # The text of the error itself repeats the address.
-        number = getattr(error, 'errno', None)
+        number = getattr(error, "errno", None)
         reason = os.strerror(number) if number and number > 0 else str(error)
-        raise CannotListen(f'at {host}, port {port} ({reason})') from None
+        raise CannotListen(f"at {host}, port {port} ({reason})") from None
 
 
 def _serve(host: str, port: int, config: Config) -> None:
@@ -75,24 +76,34 @@ def _serve(host: str, port: int, config: Config) -> None:
         try:
             listener = stack.enter_context(_listen(host, port))
         except CannotListen as error:
-            raise CannotListen(f'The sandbox cannot listen {error}; choose another with --host '
-                               f'and --port.') from None
+            raise CannotListen(
+                f"The sandbox cannot listen {error}; choose another with --host and --port."
+            ) from None
         mailbox = Mailbox()
         if config.smtp_port:
             try:
                 mail_listener = _listen(host, config.smtp_port)
             except CannotListen as error:
-                raise CannotListen(f'The sandbox cannot take mail {error}; choose another port '
-                                   f'with --smtp-port, or 0 to take none.') from None
+                raise CannotListen(
+                    f"The sandbox cannot take mail {error}; choose another port "
+                    f"with --smtp-port, or 0 to take none."
+                ) from None
             stack.enter_context(receiving(mailbox, mail_listener))
         server = make_server(
-            host, port, create_app(config, mailbox=mailbox), threaded=True,
-            request_handler=QuietHandler, fd=listener.fileno())
+            host,
+            port,
+            create_app(config, mailbox=mailbox),
+            threaded=True,
+            request_handler=QuietHandler,
+            fd=listener.fileno(),
+        )
         stack.callback(server.server_close)
-        print(f'The sandbox is at http://{host}:{listener.getsockname()[1]}/ and expects Perma '
-              f'Payments at {config.payments_url}/', flush=True)
-        print(f'It takes mail at {mailbox.address}.' if mailbox.address else 'It takes no mail.',
-              flush=True)
+        print(
+            f"The sandbox is at http://{host}:{listener.getsockname()[1]}/ and expects Perma "
+            f"Payments at {config.payments_url}/",
+            flush=True,
+        )
+        print(f"It takes mail at {mailbox.address}." if mailbox.address else "It takes no mail.", flush=True)
         try:
             server.serve_forever()
         except KeyboardInterrupt:
@@ -102,13 +113,13 @@ def _serve(host: str, port: int, config: Config) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until stopped by Ctrl-C or SIGTERM; the result is the exit status."""
     parser = argparse.ArgumentParser(
-        prog='python -m sandbox',
-        description='Stand-ins of Perma.cc and of CyberSource\'s hosted checkout.')
-    parser.add_argument('--host', default='127.0.0.1', help='address to listen at')
-    parser.add_argument('--port', type=int, default=8001, help='port to listen at')
+        prog="python -m sandbox", description="Stand-ins of Perma.cc and of CyberSource's hosted checkout."
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
+    parser.add_argument("--port", type=int, default=8001, help="port to listen at")
     parser.add_argument(
-        '--smtp-port', type=int,
-        help='port to take mail at, 0 to take none; else SANDBOX_SMTP_PORT, else 8025')
+        "--smtp-port", type=int, help="port to take mail at, 0 to take none; else SANDBOX_SMTP_PORT, else 8025"
+    )
     options = parser.parse_args(arguments)
 
     try:
@@ -125,9 +136,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except CannotListen as error:
         print(error, file=sys.stderr)
         return 1
-    print('The sandbox has stopped.', flush=True)
+    print("The sandbox has stopped.", flush=True)
     return 0
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,5 @@
 """The sandbox's web application: both halves, the mailbox, the landing page, and the traffic."""
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -24,38 +25,36 @@ def _utc_now() -> datetime:
     return datetime.now(timezone.utc)
 
 
-def create_app(config: Config, clock: Callable[[], datetime] = _utc_now,
-               mailbox: Mailbox | None = None) -> Flask:
+def create_app(config: Config, clock: Callable[[], datetime] = _utc_now, mailbox: Mailbox | None = None) -> Flask:
     """Make a sandbox. Its state belongs to it alone and is gone with it; `clock` is for tests.
 
     Whoever receives mail for it has to be given the same `mailbox`.
     """
     app = Flask(__name__)
-    app.config['MAX_CONTENT_LENGTH'] = MAX_REQUEST_BYTES
+    app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
     app.json.sort_keys = False  # type: ignore[attr-defined]
-    app.jinja_env.policies['json.dumps_kwargs'] = {'sort_keys': False}
+    app.jinja_env.policies["json.dumps_kwargs"] = {"sort_keys": False}
     app.jinja_env.trim_blocks = app.jinja_env.lstrip_blocks = True
     traffic = TrafficLog()
     app.register_blueprint(create_perma(config, traffic, clock))
     app.register_blueprint(create_cybersource(config, traffic, clock))
     app.register_blueprint(create_mail(mailbox or Mailbox()))
 
-    @app.get('/')
+    @app.get("/")
     def landing() -> Any:
-        return render_template('landing.html', payments_url=config.payments_url)
+        return render_template("landing.html", payments_url=config.payments_url)
 
-    @app.get('/traffic/')
+    @app.get("/traffic/")
     def show_traffic() -> Any:
         entries = traffic.entries()[::-1]
-        return render_template(
-            'traffic.html', entries=entries[:TRAFFIC_PAGE_ENTRIES], total=len(entries))
+        return render_template("traffic.html", entries=entries[:TRAFFIC_PAGE_ENTRIES], total=len(entries))
 
-    @app.get('/traffic.json')
+    @app.get("/traffic.json")
     def traffic_json() -> Any:
         """What came after the entry with the id `after`, oldest first."""
-        after = request.args.get('after', '0')
+        after = request.args.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) <= 18):
-            abort(400, 'after must be the id of an entry, a whole number.')
+            abort(400, "after must be the id of an entry, a whole number.")
         return jsonify([entry.as_json() for entry in traffic.entries(int(after))])
 
     @app.errorhandler(HTTPException)
@@ -63,20 +62,24 @@ def create_app(config: Config, clock: Callable[[], datetime] = _utc_now,
         """Answer every refusal with a page and a sentence; redirects pass as they are."""
         if error.code is None or error.code < 400 or error.response is not None:
             return error
-        headers = [(name, value) for name, value in error.get_headers()
-                   if name.lower() not in ('content-type', 'content-length')]
-        return render_template('error.html', error=error), error.code, headers
+        headers = [
+            (name, value)
+            for name, value in error.get_headers()
+            if name.lower() not in ("content-type", "content-length")
+        ]
+        return render_template("error.html", error=error), error.code, headers
 
     @app.after_request
     def harden(response: Response) -> Response:
         response.headers.setdefault(
-            'Content-Security-Policy',
+            "Content-Security-Policy",
             "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; base-uri 'none'; "
-            "frame-ancestors 'none'")
-        response.headers.setdefault('X-Content-Type-Options', 'nosniff')
+            "frame-ancestors 'none'",
+        )
+        response.headers.setdefault("X-Content-Type-Options", "nosniff")
         # Every page shows live state, and the forms on them are good once.
-        if request.endpoint != 'static':
-            response.headers['Cache-Control'] = 'no-store'
+        if request.endpoint != "static":
+            response.headers["Cache-Control"] = "no-store"
         return response
 
     return app

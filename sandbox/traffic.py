@@ -2,6 +2,7 @@
 
 The sandbox handles invented data only, so messages are kept opened and forms in full.
 """
+
 from __future__ import annotations
 
 import threading
@@ -17,13 +18,13 @@ from typing import Any
 #   form           path, fields: [[name, value]], accepted (bool), reason (or null), notes
 #   callback       url, fields: [[name, value]], status (int or null), body, problem (or null)
 #   return         url, fields: [[name, value]]; what the customer's browser may carry there
-PAGE_MESSAGES = 'page-messages'
-STATUS_CALL = 'status-call'
-HISTORY_CALL = 'history-call'
-ACKNOWLEDGE_CALL = 'acknowledge-call'
-FORM = 'form'
-CALLBACK = 'callback'
-RETURN = 'return'
+PAGE_MESSAGES = "page-messages"
+STATUS_CALL = "status-call"
+HISTORY_CALL = "history-call"
+ACKNOWLEDGE_CALL = "acknowledge-call"
+FORM = "form"
+CALLBACK = "callback"
+RETURN = "return"
 
 
 @dataclass(frozen=True)
@@ -39,10 +40,10 @@ class Entry:
     def as_json(self) -> dict[str, Any]:
         """The entry as one flat JSON object."""
         return {
-            'id': self.id,
-            'at': self.at.strftime('%Y-%m-%dT%H:%M:%S.%fZ'),
-            'kind': self.kind,
-            'summary': self.summary,
+            "id": self.id,
+            "at": self.at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "kind": self.kind,
+            "summary": self.summary,
             **self.details,
         }
 

@@ -10,15 +10,28 @@ import pytest
 from devtools import ROOT, Problem, demo, postgres
 
 TASKS = [
-    "apply_responses", "demo", "init_db", "lint", "purge_expired", "remind_of_overdue", "requirements", "run",
-    "run_scheduler", "send_daily_report", "send_task_mails", "test",
+    "apply_responses",
+    "demo",
+    "init_db",
+    "lint",
+    "purge_expired",
+    "remind_of_overdue",
+    "requirements",
+    "run",
+    "run_scheduler",
+    "send_daily_report",
+    "send_task_mails",
+    "test",
 ]
 
 
 def fab(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "fabric", *arguments],
-        cwd=ROOT / "devtools", env={**os.environ, **variables}, capture_output=True, text=True,
+        cwd=ROOT / "devtools",
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
     )
 
 
@@ -35,10 +48,15 @@ def test_a_task_that_can_not_go_on_says_why_in_a_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("line, environment", [
-    ("=staging", "staging"), ("=production", "production"), ("=prod", "prod"),
-    ("_FILE=HERE/environment", "production"),
-])
+@pytest.mark.parametrize(
+    "line, environment",
+    [
+        ("=staging", "staging"),
+        ("=production", "production"),
+        ("=prod", "prod"),
+        ("_FILE=HERE/environment", "production"),
+    ],
+)
 def test_the_demo_refuses_what_is_real(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, line: str, environment: str
 ) -> None:
@@ -55,14 +73,17 @@ def test_the_demo_refuses_what_is_real(
         demo.refuse_what_is_real()
 
 
-@pytest.mark.parametrize("line, is_failure", [
-    ("POST /subscribe/ was answered with 200", False),
-    ("POST /subscribe/ was answered with 500", True),
-    ("POST /subscribe/ was answered with 503", True),
-    ("GET /500/ was answered with 404", False),
-    ("Traceback (most recent call last):", True),
-    ("2026-11-21 10:00:00,000 WARNING payments: 500 of them", False),
-    ("2026-11-21 10:00:00,000 ERROR payments: it could not be applied", True),
-])
+@pytest.mark.parametrize(
+    "line, is_failure",
+    [
+        ("POST /subscribe/ was answered with 200", False),
+        ("POST /subscribe/ was answered with 500", True),
+        ("POST /subscribe/ was answered with 503", True),
+        ("GET /500/ was answered with 404", False),
+        ("Traceback (most recent call last):", True),
+        ("2026-11-21 10:00:00,000 WARNING payments: 500 of them", False),
+        ("2026-11-21 10:00:00,000 ERROR payments: it could not be applied", True),
+    ],
+)
 def test_the_check_of_the_demo_knows_a_failure_in_the_log(line: str, is_failure: bool) -> None:
     assert bool(demo.FAILURES.search(f"one line\n{line}\nanother\n")) is is_failure

@@ -76,7 +76,9 @@ def socket_directory(url: str) -> Path:
 def supervise(*directory: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "devtools.postgres_supervisor", *directory],
-        cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        cwd=ROOT,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
     )
 
 
@@ -146,12 +148,13 @@ with server() as url:
 """
 
     @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
-    def test_takes_its_server_along_even_if_a_child_of_it_goes_on(
-        self, sign: signal.Signals
-    ) -> None:
+    def test_takes_its_server_along_even_if_a_child_of_it_goes_on(self, sign: signal.Signals) -> None:
         task = subprocess.Popen(
-            [sys.executable, "-c", self.TASK], cwd=ROOT,
-            stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+            [sys.executable, "-c", self.TASK],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
         assert task.stdout
         url, child = task.stdout.readline().split()
@@ -207,9 +210,7 @@ class TestAKeptServer:
             supervisor.communicate()
         assert not answers(url)
 
-    def test_recovers_when_its_supervisor_and_itself_were_killed(
-        self, kept_elsewhere: Path
-    ) -> None:
+    def test_recovers_when_its_supervisor_and_itself_were_killed(self, kept_elsewhere: Path) -> None:
         supervisor = supervise(kept_elsewhere)
         ask(url_of(supervisor), "CREATE TABLE here ()")
         running = json.loads((kept_elsewhere / "running").read_text())
@@ -278,9 +279,7 @@ class TestADatabaseUrlThatWasGiven:
         with postgres.database_url() as url:
             assert url == "postgres://somebody@elsewhere/theirs"
 
-    def test_may_be_in_the_checkouts_env_file(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_may_be_in_the_checkouts_env_file(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setattr(postgres, "ROOT", tmp_path)
         (tmp_path / ".env").write_text("DATABASE_URL=postgres://somebody@elsewhere/theirs\n")
         assert postgres.given_url() == "postgres://somebody@elsewhere/theirs"
@@ -288,9 +287,7 @@ class TestADatabaseUrlThatWasGiven:
         monkeypatch.setenv("DATABASE_URL", "postgres://the/environment")
         assert postgres.given_url() == "postgres://the/environment"
 
-    def test_may_be_in_a_file_of_its_own(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_may_be_in_a_file_of_its_own(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
         with pytest.raises(Problem, match="DATABASE_URL_FILE names a file that can not be read"):
             postgres.given_url()
@@ -310,10 +307,10 @@ class TestCreatingADatabase:
         assert postgres.create_database(another) is False
         assert ask(another, "SELECT current_database()") == "An other"
 
-    @pytest.mark.parametrize("url, told", [
-        ("postgres://nobody@127.0.0.1:1/none", "can not be reached"),
-        ("surely no URL", "can not be read"),
-    ])
+    @pytest.mark.parametrize(
+        "url, told",
+        [("postgres://nobody@127.0.0.1:1/none", "can not be reached"), ("surely no URL", "can not be read")],
+    )
     def test_fails_with_a_sentence(self, url: str, told: str) -> None:
         with pytest.raises(Problem, match=told):
             postgres.create_database(url)

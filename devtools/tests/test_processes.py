@@ -43,10 +43,16 @@ class TestALeashedProcess:
 
     def test_ends_when_its_task_is_killed(self) -> None:
         task = subprocess.Popen(
-            [sys.executable, "-c", "import sys; from devtools import processes\n"
-             "with processes.leashed('It', '-c', sys.argv[1], to_terminal=True) as it: it.wait()",
-             ENDS_WHEN_TOLD],
-            cwd=ROOT, stdout=subprocess.PIPE, text=True,
+            [
+                sys.executable,
+                "-c",
+                "import sys; from devtools import processes\n"
+                "with processes.leashed('It', '-c', sys.argv[1], to_terminal=True) as it: it.wait()",
+                ENDS_WHEN_TOLD,
+            ],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
         )
         assert task.stdout
         started = process_ids(task.stdout.readline())
@@ -74,18 +80,14 @@ class TestALeashedProcess:
 
     def test_is_waited_for_until_it_answers(self) -> None:
         port = processes.free_port("127.0.0.1")
-        with processes.leashed(
-            "It", "-m", "http.server", "--bind", "127.0.0.1", str(port)
-        ) as it:
+        with processes.leashed("It", "-m", "http.server", "--bind", "127.0.0.1", str(port)) as it:
             processes.wait_until_it_answers(it, f"127.0.0.1:{port}", "/")
             with pytest.raises(Problem, match="(?s)It should have answered .*/nothing .* 404"):
                 processes.wait_until_it_answers(it, f"127.0.0.1:{port}", "/nothing", seconds=0)
 
 
 class TestACommand:
-    def test_runs_in_the_root_of_the_checkout(
-        self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-    ) -> None:
+    def test_runs_in_the_root_of_the_checkout(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.chdir(tmp_path)
         assert processes.run("-c", f"import os; assert os.getcwd() == {str(ROOT)!r}") == 0
 

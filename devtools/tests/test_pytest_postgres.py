@@ -31,9 +31,25 @@ def test_file(tmp_path: Path) -> Path:
 def run_pytest(test_file: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if "DATABASE" not in name}
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-s", "-c", os.devnull, "-p", "no:django",
-         "-p", "no:cacheprovider", "-p", "devtools.pytest_postgres", test_file],
-        cwd=ROOT, env={**env, **variables}, capture_output=True, text=True,
+        [
+            sys.executable,
+            "-m",
+            "pytest",
+            "-s",
+            "-c",
+            os.devnull,
+            "-p",
+            "no:django",
+            "-p",
+            "no:cacheprovider",
+            "-p",
+            "devtools.pytest_postgres",
+            test_file,
+        ],
+        cwd=ROOT,
+        env={**env, **variables},
+        capture_output=True,
+        text=True,
     )
 
 
@@ -54,6 +70,4 @@ def test_a_database_url_that_is_given_is_left_alone(test_file: Path) -> None:
 def test_a_problem_is_told_in_a_sentence(test_file: Path) -> None:
     done = run_pytest(test_file, DATABASE_URL_FILE="/no/such/file")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
-    assert done.stderr.strip() == (
-        "ERROR: DATABASE_URL_FILE names a file that can not be read: /no/such/file."
-    )
+    assert done.stderr.strip() == ("ERROR: DATABASE_URL_FILE names a file that can not be read: /no/such/file.")

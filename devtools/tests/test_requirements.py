@@ -57,7 +57,8 @@ def test_what_is_asked_for_with_an_extra_is_pinned_with_that_extra(file: str) ->
 
     lacking = [
         f"{each} is asked for, {pin} is pinned"
-        for each in asked if (pin := pinned.get(canonicalize_name(each.name))) and each.extras - pin.extras
+        for each in asked
+        if (pin := pinned.get(canonicalize_name(each.name))) and each.extras - pin.extras
     ]
     assert lacking == []
 

@@ -1,4 +1,5 @@
 """The staff's side. The ledger is for looking at: what staff may change has a page of its own."""
+
 from django.contrib import admin
 
 from ..models import OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement

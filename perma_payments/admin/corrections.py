@@ -1,4 +1,5 @@
 """Corrections by hand: a form with a reason, a look at what Perma.cc will see, and then it is done."""
+
 import hashlib
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -30,7 +31,8 @@ class ReasonForm(forms.Form):
     """What every correction asks for."""
 
     reason = forms.CharField(
-        max_length=1000, widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
+        max_length=1000,
+        widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
         help_text="For whoever looks at the history: who asked for it, and why. No personal data, please.",
     )
 
@@ -54,7 +56,9 @@ class AgreementForm(SeenForm):
 
     status = forms.ChoiceField(choices=choices(Status))
     covered_until = forms.DateField(
-        label="Paid for until", required=False, widget=forms.DateInput(attrs={"type": "date"}),
+        label="Paid for until",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
         help_text="The date of the first charge that has not been paid: what is paid for ends as that day begins "
         "(UTC). While a subscription is Current, Perma.cc is told the date of its next charge instead.",
     )
@@ -65,8 +69,11 @@ class PurchaseForm(SeenForm):
     """Whether Perma.cc has credited a purchase."""
 
     credited = forms.ChoiceField(
-        label="The links", choices=[("yes", "are credited: do not offer them again"),
-                                    ("no", "are not credited: offer them to Perma.cc again")],
+        label="The links",
+        choices=[
+            ("yes", "are credited: do not offer them again"),
+            ("no", "are not credited: offer them to Perma.cc again"),
+        ],
     )
     field_order = ("credited", "reason")
 
@@ -126,8 +133,9 @@ class Correctable(LedgerAdmin):
                 if "confirm" in request.POST and request.POST.get("looked_at") == context["looked_at"]:
                     correction()
                     messages.success(request, "Corrected.")
-                    return HttpResponseRedirect(reverse(f"admin:perma_payments_{self.opts.model_name}_change",
-                                                        args=[pk]))
+                    return HttpResponseRedirect(
+                        reverse(f"admin:perma_payments_{self.opts.model_name}_change", args=[pk])
+                    )
                 if "confirm" in request.POST:
                     messages.warning(
                         request, "Not corrected yet: what follows from it has changed. Please look again."
@@ -138,10 +146,18 @@ class Correctable(LedgerAdmin):
                 if not is_locked(error):
                     raise
                 form.add_error(None, "Not corrected: someone else is at it. Please try again in a minute.")
-        return TemplateResponse(request, "perma_payments/admin/correct.html", {
-            **self.admin_site.each_context(request), **context, "title": f"Correct {subject}", "opts": self.opts,
-            "subject": subject, "form": form,
-        })
+        return TemplateResponse(
+            request,
+            "perma_payments/admin/correct.html",
+            {
+                **self.admin_site.each_context(request),
+                **context,
+                "title": f"Correct {subject}",
+                "opts": self.opts,
+                "subject": subject,
+                "form": form,
+            },
+        )
 
     def _outlook(self, subject: Any, form: ReasonForm, correction: Callable[[], None]) -> dict[str, Any]:
         """What is to be confirmed, and what Perma.cc and staff are told now and would be told then."""
@@ -153,7 +169,9 @@ class Correctable(LedgerAdmin):
         outlook = [(name, told[name], then[name]) for name in told]
         answers = [(field.label, _answer(field)) for field in form.visible_fields()]
         return {
-            "answers": answers, "customer": customer, "outlook": outlook,
+            "answers": answers,
+            "customer": customer,
+            "outlook": outlook,
             # Only what was looked at is confirmed.
             "looked_at": hashlib.sha256(repr((answers, outlook)).encode()).hexdigest(),
         }
@@ -181,19 +199,24 @@ class CorrectableAgreement(Correctable, SubscriptionAgreementAdmin):
     def as_it_is(self, subject: SubscriptionAgreement) -> dict[str, Any]:
         """See Correctable."""
         checkout = subject.transactions.filter(kind=Kind.SUBSCRIBE).first()
-        covered_until = subject.covered_until.date() if subject.covered_until else (
+        covered_until = (
+            subject.covered_until.date()
+            if subject.covered_until
             # What the checkout would have paid for.
-            checkout and checkout.recurring_start_date
+            else (checkout and checkout.recurring_start_date)
         )
-        return {
-            "status": subject.status, "covered_until": covered_until, "seen": subject.updated_at.isoformat(),
-        }
+        return {"status": subject.status, "covered_until": covered_until, "seen": subject.updated_at.isoformat()}
 
     def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
         """See Correctable."""
         corrections.correct_agreement(
-            pk, Status(data["status"]), data["covered_until"] and midnight(data["covered_until"]),
-            seen=data["seen"], by=by, reason=data["reason"], now=timezone.now(),
+            pk,
+            Status(data["status"]),
+            data["covered_until"] and midnight(data["covered_until"]),
+            seen=data["seen"],
+            by=by,
+            reason=data["reason"],
+            now=timezone.now(),
         )
 
 
@@ -214,7 +237,11 @@ class CorrectablePurchase(Correctable, PurchaseAdmin):
     def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
         """See Correctable."""
         corrections.correct_purchase(
-            pk, credited=data["credited"] == "yes", seen=data["seen"], by=by, reason=data["reason"],
+            pk,
+            credited=data["credited"] == "yes",
+            seen=data["seen"],
+            by=by,
+            reason=data["reason"],
             now=timezone.now(),
         )
 
@@ -239,9 +266,7 @@ class CorrectableResponse(Correctable, ResponseAdmin):
 
     def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
         """See Correctable."""
-        corrections.place_response(
-            pk, data["transaction_uuid"], by=by, reason=data["reason"], now=timezone.now()
-        )
+        corrections.place_response(pk, data["transaction_uuid"], by=by, reason=data["reason"], now=timezone.now())
 
 
 def _in_words(told: corrections.Told) -> dict[str, str]:

@@ -1,4 +1,5 @@
 """The ledger's tables, to be looked at: lists that are searched and filtered, and pages that tell a story."""
+
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -197,6 +198,7 @@ class CustomerTypeOfResponse(CustomerTypeFilter):
 
 def _moment(column: str, words: str) -> Any:
     """A column of a list: a moment in UTC, and it says so."""
+
     @admin.display(description=words, ordering=column)
     def moment(row: Model) -> str | None:
         value: datetime | None = getattr(row, column)
@@ -240,8 +242,11 @@ class StoryAdmin(SearchableAdmin):
             entries = story_of(subject)
             shown = [entry for entry in entries if _may_be_told(request, entry)]
             context = {
-                "title": f"{capfirst(self.opts.verbose_name)} of {subject.customer}", "subtitle": str(subject),
-                "entries": shown, "entries_hidden": len(entries) - len(shown), **self.told(subject),
+                "title": f"{capfirst(self.opts.verbose_name)} of {subject.customer}",
+                "subtitle": str(subject),
+                "entries": shown,
+                "entries_hidden": len(entries) - len(shown),
+                **self.told(subject),
             }
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
@@ -261,8 +266,14 @@ class SubscriptionAgreementAdmin(StoryAdmin):
     """Subscriptions, the newest first."""
 
     list_display = (
-        "reference_number", _customer, "status", "current_rate", "current_frequency", "current_link_limit",
-        _moment("covered_until", "paid for until"), _moment("cancellation_requested_at", "cancellation requested"),
+        "reference_number",
+        _customer,
+        "status",
+        "current_rate",
+        "current_frequency",
+        "current_link_limit",
+        _moment("covered_until", "paid for until"),
+        _moment("cancellation_requested_at", "cancellation requested"),
         _moment("created_at", "begun"),
     )
     list_filter = ("status", "customer_type", CancellationRequested)
@@ -293,8 +304,14 @@ class PurchaseAdmin(StoryAdmin):
     """Purchases, the newest first."""
 
     list_display = (
-        "reference_number", _customer, "status", "amount", "link_quantity", _moment("paid_at", "paid"),
-        _moment("acknowledged_at", "acknowledged"), _moment("created_at", "begun"),
+        "reference_number",
+        _customer,
+        "status",
+        "amount",
+        "link_quantity",
+        _moment("paid_at", "paid"),
+        _moment("acknowledged_at", "acknowledged"),
+        _moment("created_at", "begun"),
     )
     list_filter = ("status", "customer_type", Acknowledged)
     date_hierarchy = "created_at"
@@ -322,7 +339,12 @@ class OutgoingTransactionAdmin(SearchableAdmin):
     """Checkouts, the newest first."""
 
     list_display = (
-        "transaction_uuid", "kind", _subject, _customer, "amount", "recurring_amount",
+        "transaction_uuid",
+        "kind",
+        _subject,
+        _customer,
+        "amount",
+        "recurring_amount",
         _moment("created_at", "begun"),
     )
     list_filter = ("kind", CustomerTypeFilter)
@@ -347,8 +369,15 @@ class ResponseAdmin(SearchableAdmin):
     """CyberSource's responses, the newest first."""
 
     list_display = (
-        _moment("received_at", "received"), "decision", "reason", _subject, _customer, "reference_number",
-        "amount", "outcome", _moment("applied_at", "applied"),
+        _moment("received_at", "received"),
+        "decision",
+        "reason",
+        _subject,
+        _customer,
+        "reference_number",
+        "amount",
+        "outcome",
+        _moment("applied_at", "applied"),
     )
     list_filter = ("decision", "outcome", Applied, CustomerTypeOfResponse)
     list_select_related = ("outgoing__agreement", "outgoing__purchase")

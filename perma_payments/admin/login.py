@@ -1,4 +1,5 @@
 """Logging in to the staff's side: a password, where it is required a code, and not too many tries."""
+
 import ipaddress
 import logging
 from datetime import timedelta
@@ -47,9 +48,7 @@ class LoginForm(AdminAuthenticationForm):
     code = forms.CharField(
         max_length=30,
         help_text="From your authenticator app, or one of your recovery codes. Each code works once.",
-        widget=CodeInput(attrs={
-            "autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false",
-        }),
+        widget=CodeInput(attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}),
     )
 
     def __init__(self, request: HttpRequest | None = None, *args: Any, **kwargs: Any) -> None:
@@ -80,12 +79,11 @@ class LoginForm(AdminAuthenticationForm):
         if address is None:
             logger.warning(
                 "a login came from an unknown address: X-Forwarded-For lacks what the proxies should have added "
-                "(TRUSTED_PROXIES is %s)", settings.TRUSTED_PROXIES,
+                "(TRUSTED_PROXIES is %s)",
+                settings.TRUSTED_PROXIES,
             )
         try:
-            return login_tries.begin(
-                account=self.cleaned_data["username"], address=address, now=timezone.now()
-            )
+            return login_tries.begin(account=self.cleaned_data["username"], address=address, now=timezone.now())
         except login_tries.TooManyTries:
             raise ValidationError(
                 "Too many tries. Please wait 15 minutes, then try again.", code="too_many_tries"

@@ -1,4 +1,5 @@
 """The admin's front page: what is to do, the numbers that matter, and below them Django's list of tables."""
+
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -58,15 +59,17 @@ def chart(ended: Sequence[MonthEnd], now: MonthEnd) -> Chart:
     for index, month in enumerate(months):
         # One subscription among thousands is seen, too.
         height = max(round(room * month.standing / highest), 1 if month.standing else 0)
-        bars.append(Bar(
-            end=month,
-            x=index * step + (step - BAR) // 2,
-            y=HEIGHT - BOTTOM - height,
-            height=height,
-            middle=index * step + step // 2,
-            names_year=index == 0 or month.month.month == 1,
-            is_now=month is now,
-        ))
+        bars.append(
+            Bar(
+                end=month,
+                x=index * step + (step - BAR) // 2,
+                y=HEIGHT - BOTTOM - height,
+                height=height,
+                middle=index * step + step // 2,
+                names_year=index == 0 or month.month.month == 1,
+                is_now=month is now,
+            )
+        )
     return Chart(bars)
 
 

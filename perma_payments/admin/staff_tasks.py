@@ -1,4 +1,5 @@
 """Staff tasks: what is to do, and the two ways in which one ends."""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +23,8 @@ class NoteForm(forms.Form):
     """Why a task ends: for whoever looks at it later."""
 
     note = forms.CharField(
-        label="What did you do, or why is it not needed? (No names, please: this is kept.)", max_length=1000,
+        label="What did you do, or why is it not needed? (No names, please: this is kept.)",
+        max_length=1000,
         widget=forms.Textarea(attrs={"rows": 3, "cols": 70}),
     )
 
@@ -34,7 +36,9 @@ class StaffTaskAdmin(LedgerAdmin):
     list_filter = (("done_at", admin.EmptyFieldListFilter), "kind", "resolution")
     list_select_related = ("agreement", "purchase")
     search_fields = (
-        "agreement__reference_number", "purchase__reference_number", "response__reference_number",
+        "agreement__reference_number",
+        "purchase__reference_number",
+        "response__reference_number",
         "response__transaction_id",
     )
     ordering = ("-done_at", "opened_at")
@@ -43,10 +47,16 @@ class StaffTaskAdmin(LedgerAdmin):
     def get_urls(self) -> list[URLPattern]:
         """The two ways to end a task, besides Django's pages."""
         return [
-            path("<int:task_id>/finish/", self._view(staff_tasks.finish, "The task is done."),
-                 name="perma_payments_stafftask_finish"),
-            path("<int:task_id>/withdraw/", self._view(staff_tasks.withdraw, "The task is withdrawn."),
-                 name="perma_payments_stafftask_withdraw"),
+            path(
+                "<int:task_id>/finish/",
+                self._view(staff_tasks.finish, "The task is done."),
+                name="perma_payments_stafftask_finish",
+            ),
+            path(
+                "<int:task_id>/withdraw/",
+                self._view(staff_tasks.withdraw, "The task is withdrawn."),
+                name="perma_payments_stafftask_withdraw",
+            ),
             *super().get_urls(),
         ]
 

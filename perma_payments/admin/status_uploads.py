@@ -1,4 +1,5 @@
 """Status reports: upload, look, confirm, undo."""
+
 from collections.abc import Callable
 from typing import Any
 
@@ -33,7 +34,8 @@ class UploadForm(forms.Form):
     """Where the file is chosen."""
 
     report = forms.FileField(
-        label="Report", help_text="The CSV file of subscriptions, as the Business Center gives it: up to 20 MB.",
+        label="Report",
+        help_text="The CSV file of subscriptions, as the Business Center gives it: up to 20 MB.",
         # Of what is in the file the reader says more.
         allow_empty_file=True,
         error_messages={
@@ -47,7 +49,13 @@ class StatusUploadAdmin(LedgerAdmin):
     """Uploads, the newest first; each has a page that says what it would do or did."""
 
     list_display = (
-        "uploaded_at", "uploaded_by", "state", "row_count", "matched_count", "change_count", "confirmed_at",
+        "uploaded_at",
+        "uploaded_by",
+        "state",
+        "row_count",
+        "matched_count",
+        "change_count",
+        "confirmed_at",
         "undone_at",
     )
     list_select_related = ("uploaded_by",)
@@ -59,16 +67,19 @@ class StatusUploadAdmin(LedgerAdmin):
         """Upload, confirm and undo, besides Django's pages."""
         return [
             path("upload/", self.admin_site.admin_view(self.upload), name="perma_payments_statusupload_upload"),
-            path("<int:upload_id>/confirm/", self._action(self._confirm),
-                 name="perma_payments_statusupload_confirm"),
+            path(
+                "<int:upload_id>/confirm/", self._action(self._confirm), name="perma_payments_statusupload_confirm"
+            ),
             path("<int:upload_id>/undo/", self._action(self._undo), name="perma_payments_statusupload_undo"),
             *super().get_urls(),
         ]
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StatusUpload]:
         """Without what may be long, and no list shows."""
-        return super().get_queryset(request).defer(
-            "problems", "duplicates", "unknown_references", "warnings", "tasks_ended", "tasks_opened"
+        return (
+            super()
+            .get_queryset(request)
+            .defer("problems", "duplicates", "unknown_references", "warnings", "tasks_ended", "tasks_opened")
         )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -89,8 +100,12 @@ class StatusUploadAdmin(LedgerAdmin):
                 form.add_error("report", str(problem))
             else:
                 return HttpResponseRedirect(_page_of(upload.pk))
-        context = {**self.admin_site.each_context(request), "title": "Upload a status report", "form": form,
-                   "opts": self.opts}
+        context = {
+            **self.admin_site.each_context(request),
+            "title": "Upload a status report",
+            "form": form,
+            "opts": self.opts,
+        }
         return TemplateResponse(request, "perma_payments/admin/upload.html", context)
 
     def change_view(
@@ -109,11 +124,16 @@ class StatusUploadAdmin(LedgerAdmin):
         has_expired = upload.has_expired(now)
         may_confirm = upload.state == UploadState.PREVIEWED and not has_expired and upload.matched_count > 0
         context = {
-            **self.admin_site.each_context(request), **(extra_context or {}),
-            "title": f"The {upload}", "opts": self.opts,
-            "upload": upload, "has_expired": has_expired, "summary": summarize(upload),
+            **self.admin_site.each_context(request),
+            **(extra_context or {}),
+            "title": f"The {upload}",
+            "opts": self.opts,
+            "upload": upload,
+            "has_expired": has_expired,
+            "summary": summarize(upload),
             "page": Paginator(changes, CHANGES_PER_PAGE).get_page(request.GET.get("page")),
-            "problems": upload.problems[:PROBLEMS_SHOWN], "problem_count": len(upload.problems),
+            "problems": upload.problems[:PROBLEMS_SHOWN],
+            "problem_count": len(upload.problems),
             "problems_hidden": len(upload.problems) - PROBLEMS_SHOWN,
             "may_confirm": may_confirm and self._may_upload(request),
             "may_undo": self._may_upload(request) and upload.state == UploadState.CONFIRMED,
@@ -125,8 +145,11 @@ class StatusUploadAdmin(LedgerAdmin):
 
     def _confirm(self, request: HttpRequest, upload_id: int) -> str:
         upload = upload_statuses.confirm(
-            upload_id, revision=_number(request.POST.get("revision", "")), by=_user(request),
-            leave_out="leave_out" in request.POST, now=timezone.now(),
+            upload_id,
+            revision=_number(request.POST.get("revision", "")),
+            by=_user(request),
+            leave_out="leave_out" in request.POST,
+            now=timezone.now(),
         )
         return f"Confirmed. Subscriptions changed: {upload.change_count:,}."
 
@@ -148,8 +171,11 @@ class StatusUploadAdmin(LedgerAdmin):
             except OperationalError as error:
                 if not is_locked(error):
                     raise
-                messages.error(request, "Someone else is changing these subscriptions. Nothing was changed; "
-                                        "please try again in a minute.")
+                messages.error(
+                    request,
+                    "Someone else is changing these subscriptions. Nothing was changed; "
+                    "please try again in a minute.",
+                )
             return HttpResponseRedirect(_page_of(upload_id))
 
         return self.admin_site.admin_view(view)

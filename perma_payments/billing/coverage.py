@@ -3,6 +3,7 @@
 What is paid for ends at 00:00 UTC of a due date. Only the proof of a charge moves that date; what Perma.cc is told
 follows from it and from the schedule.
 """
+
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import NamedTuple
@@ -12,9 +13,9 @@ from .schedules import Schedule
 from .statuses import Status
 
 # One more period of these is granted in full where nobody can know yet whether a charge succeeded.
-_AT_MOST_A_MONTH = frozenset({
-    Frequency.WEEKLY, Frequency.BI_WEEKLY, Frequency.QUAD_WEEKLY, Frequency.SEMI_MONTHLY, Frequency.MONTHLY,
-})
+_AT_MOST_A_MONTH = frozenset(
+    {Frequency.WEEKLY, Frequency.BI_WEEKLY, Frequency.QUAD_WEEKLY, Frequency.SEMI_MONTHLY, Frequency.MONTHLY}
+)
 
 
 class Proof(StrEnum):

@@ -1,4 +1,5 @@
 """Who pays: a registrar or an individual of Perma.cc."""
+
 from enum import StrEnum
 from typing import NamedTuple
 

@@ -1,4 +1,5 @@
 """How often CyberSource charges a subscription (cybersource.md §3.2)."""
+
 from enum import StrEnum
 
 

@@ -1,4 +1,5 @@
 """Amounts of money: exact decimals of US dollars with two places, never floats."""
+
 import re
 from decimal import Decimal
 

@@ -1,4 +1,5 @@
 """On which days CyberSource charges a subscription: its due dates."""
+
 from datetime import date, timedelta
 from typing import NamedTuple
 

@@ -1,4 +1,5 @@
 """The statuses of subscriptions and purchases, and what each allows."""
+
 from datetime import datetime
 from enum import StrEnum
 

@@ -1,4 +1,5 @@
 """The four kinds of checkout that a customer can be sent to CyberSource for."""
+
 from enum import StrEnum
 
 

@@ -3,6 +3,7 @@
 The POST comes from CyberSource's server or from the customer's browser; the signature alone says
 whether to believe it.
 """
+
 import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
@@ -15,19 +16,43 @@ from .signature import SigningKeys, data_to_sign, is_signed
 CANCEL = "CANCEL"
 
 # Without these under the signature, a callback says nothing that can be acted upon.
-REQUIRED = frozenset({
-    "decision", "req_transaction_uuid", "req_access_key", "req_profile_id", "req_transaction_type",
-    "req_reference_number", "message", "signed_date_time", "signed_field_names",
-})
+REQUIRED = frozenset(
+    {
+        "decision",
+        "req_transaction_uuid",
+        "req_access_key",
+        "req_profile_id",
+        "req_transaction_type",
+        "req_reference_number",
+        "message",
+        "signed_date_time",
+        "signed_field_names",
+    }
+)
 # CANCEL and some ERRORs lack these. Where they are sent they are signed.
 SIGNED_WHERE_SENT = frozenset({"reason_code", "transaction_id"})
 
 # How CyberSource's fields about people, cards and tokens begin (cybersource.md §4.8).
 _PERSONAL = (
-    "req_bill_to_", "req_ship_to_", "req_card_", "req_customer_ip_address", "req_date_of_birth",
-    "req_driver_license_", "req_company_tax_id", "req_device_fingerprint_id", "req_item_",
-    "req_recipient_", "req_consumer_id", "req_merchant_", "req_echeck_", "req_payment_token",
-    "paypal_", "score_", "auth_code", "payment_token", "request_token",
+    "req_bill_to_",
+    "req_ship_to_",
+    "req_card_",
+    "req_customer_ip_address",
+    "req_date_of_birth",
+    "req_driver_license_",
+    "req_company_tax_id",
+    "req_device_fingerprint_id",
+    "req_item_",
+    "req_recipient_",
+    "req_consumer_id",
+    "req_merchant_",
+    "req_echeck_",
+    "req_payment_token",
+    "paypal_",
+    "score_",
+    "auth_code",
+    "payment_token",
+    "request_token",
 )
 
 # CyberSource's own limit (cybersource.md §4.2); what is longer is not looked through for names.

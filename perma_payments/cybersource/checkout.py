@@ -2,6 +2,7 @@
 
 Every posted field but ``signature`` is signed; the customer's number and personal data are never sent.
 """
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -20,12 +21,9 @@ SALE_AND_UPDATE_TOKEN = "sale,update_payment_token"
 UPDATE_TOKEN = "update_payment_token"
 
 # The path per transaction type that CyberSource's guide gives (cybersource.md §1).
-DEFAULT_PATHS: Mapping[str, str] = MappingProxyType({
-    SALE: "/pay",
-    SALE_AND_CREATE_TOKEN: "/pay",
-    SALE_AND_UPDATE_TOKEN: "/pay",
-    UPDATE_TOKEN: "/token/update",
-})
+DEFAULT_PATHS: Mapping[str, str] = MappingProxyType(
+    {SALE: "/pay", SALE_AND_CREATE_TOKEN: "/pay", SALE_AND_UPDATE_TOKEN: "/pay", UPDATE_TOKEN: "/token/update"}
+)
 
 
 def transaction_type(kind: Kind, amount: Decimal | None) -> str:

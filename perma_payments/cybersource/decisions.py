@@ -1,4 +1,5 @@
 """What a decision of CyberSource's means for each kind of transaction (cybersource.md §4.5, docs/statuses.md)."""
+
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -90,37 +91,46 @@ def outcome(kind: Kind, finding: Finding) -> Outcome:
 
 
 # What is the same for every kind.
-_ALIKE: Mapping[Finding, Outcome] = MappingProxyType({
-    Finding.PARTLY_PAID: Outcome(Effect.NONE, Concern.PARTLY_PAID),
-    Finding.UNREADABLE_AMOUNT: Outcome(Effect.NONE, Concern.UNREADABLE_AMOUNT),
-    Finding.DECLINED: Outcome(Effect.NONE),
-    Finding.FAILED: Outcome(Effect.NONE, Concern.CHECKOUT_FAILED),
-    Finding.PERHAPS_PAID: Outcome(Effect.NONE, Concern.PERHAPS_PAID),
-    Finding.CANCELED: Outcome(Effect.NONE),
-    Finding.UNKNOWN: Outcome(Effect.NONE, Concern.UNKNOWN_DECISION),
-})
+_ALIKE: Mapping[Finding, Outcome] = MappingProxyType(
+    {
+        Finding.PARTLY_PAID: Outcome(Effect.NONE, Concern.PARTLY_PAID),
+        Finding.UNREADABLE_AMOUNT: Outcome(Effect.NONE, Concern.UNREADABLE_AMOUNT),
+        Finding.DECLINED: Outcome(Effect.NONE),
+        Finding.FAILED: Outcome(Effect.NONE, Concern.CHECKOUT_FAILED),
+        Finding.PERHAPS_PAID: Outcome(Effect.NONE, Concern.PERHAPS_PAID),
+        Finding.CANCELED: Outcome(Effect.NONE),
+        Finding.UNKNOWN: Outcome(Effect.NONE, Concern.UNKNOWN_DECISION),
+    }
+)
 
-_TABLE: Mapping[Kind, Mapping[Finding, Outcome]] = MappingProxyType({
-    Kind.SUBSCRIBE: MappingProxyType({
-        Finding.PAID: Outcome(Effect.ACTIVATE),
-        Finding.HELD: Outcome(Effect.ACTIVATE, Concern.HELD_FOR_REVIEW),
-        Finding.DECLINED: Outcome(Effect.REFUSE),
-        Finding.FAILED: Outcome(Effect.REFUSE, Concern.CHECKOUT_FAILED),
-        Finding.CANCELED: Outcome(Effect.ABORT),
-    }),
-    Kind.CHANGE: MappingProxyType({
-        Finding.PAID: Outcome(Effect.TAKE_TERMS),
-        Finding.HELD: Outcome(Effect.TAKE_TERMS, Concern.HELD_FOR_REVIEW),
-    }),
-    Kind.UPDATE: MappingProxyType({
-        Finding.PAID: Outcome(Effect.TAKE_TOKEN),
-        Finding.HELD: Outcome(Effect.NONE, Concern.HELD_FOR_REVIEW),
-    }),
-    Kind.PURCHASE: MappingProxyType({
-        Finding.PAID: Outcome(Effect.PAY),
-        Finding.HELD: Outcome(Effect.PAY, Concern.HELD_FOR_REVIEW),
-        Finding.DECLINED: Outcome(Effect.REFUSE),
-        Finding.FAILED: Outcome(Effect.REFUSE, Concern.CHECKOUT_FAILED),
-        Finding.CANCELED: Outcome(Effect.ABORT),
-    }),
-})
+_TABLE: Mapping[Kind, Mapping[Finding, Outcome]] = MappingProxyType(
+    {
+        Kind.SUBSCRIBE: MappingProxyType(
+            {
+                Finding.PAID: Outcome(Effect.ACTIVATE),
+                Finding.HELD: Outcome(Effect.ACTIVATE, Concern.HELD_FOR_REVIEW),
+                Finding.DECLINED: Outcome(Effect.REFUSE),
+                Finding.FAILED: Outcome(Effect.REFUSE, Concern.CHECKOUT_FAILED),
+                Finding.CANCELED: Outcome(Effect.ABORT),
+            }
+        ),
+        Kind.CHANGE: MappingProxyType(
+            {
+                Finding.PAID: Outcome(Effect.TAKE_TERMS),
+                Finding.HELD: Outcome(Effect.TAKE_TERMS, Concern.HELD_FOR_REVIEW),
+            }
+        ),
+        Kind.UPDATE: MappingProxyType(
+            {Finding.PAID: Outcome(Effect.TAKE_TOKEN), Finding.HELD: Outcome(Effect.NONE, Concern.HELD_FOR_REVIEW)}
+        ),
+        Kind.PURCHASE: MappingProxyType(
+            {
+                Finding.PAID: Outcome(Effect.PAY),
+                Finding.HELD: Outcome(Effect.PAY, Concern.HELD_FOR_REVIEW),
+                Finding.DECLINED: Outcome(Effect.REFUSE),
+                Finding.FAILED: Outcome(Effect.REFUSE, Concern.CHECKOUT_FAILED),
+                Finding.CANCELED: Outcome(Effect.ABORT),
+            }
+        ),
+    }
+)

@@ -3,6 +3,7 @@
 The data to sign is the values of the names in ``signed_field_names``, in that list's order, as
 ``name=value`` joined by commas, with nothing escaped. The secret key is used as text.
 """
+
 import base64
 import hashlib
 import hmac

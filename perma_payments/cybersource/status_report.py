@@ -14,6 +14,7 @@ not read but listed, with its line, for a person to look at.
 The file holds customers' names: nothing of it is kept but reference numbers, statuses and subscription
 ids, and no text made here quotes a cell, except a short status that we do not know.
 """
+
 import codecs
 import csv
 import io
@@ -43,24 +44,26 @@ LONGEST_REFERENCE_NUMBER = 50
 
 # What each name of a status means to us, and what it says about charges; compared without regard to capitals,
 # blanks, "_" and "-".
-STATUSES: Mapping[str, tuple[Status, ChargeNews]] = MappingProxyType({
-    "current": (Status.CURRENT, ChargeNews.PROVEN),
-    "active": (Status.CURRENT, ChargeNews.PROVEN),
-    # A charge failed and will be retried. CyberSource has not stopped the subscription and has not written to the
-    # customer; it does both when it gives up, and then says Hold.
-    "retry": (Status.CURRENT, ChargeNews.FAILED),
-    "hold": (Status.HOLD, ChargeNews.FAILED),
-    "onhold": (Status.HOLD, ChargeNews.FAILED),
-    # The newer service's name for a subscription that is not charged but can be resumed.
-    "suspended": (Status.HOLD, ChargeNews.NOTHING),
-    # The newer service's, for one that owes a payment. Whether it is still retrying is not documented. Hold
-    # takes away nothing that was paid for, and grants nothing that may not have been.
-    "delinquent": (Status.HOLD, ChargeNews.FAILED),
-    "canceled": (Status.CANCELED, ChargeNews.ENDED),
-    "cancelled": (Status.CANCELED, ChargeNews.ENDED),
-    "completed": (Status.COMPLETED, ChargeNews.ENDED),
-    "superseded": (Status.SUPERSEDED, ChargeNews.ENDED),
-})
+STATUSES: Mapping[str, tuple[Status, ChargeNews]] = MappingProxyType(
+    {
+        "current": (Status.CURRENT, ChargeNews.PROVEN),
+        "active": (Status.CURRENT, ChargeNews.PROVEN),
+        # A charge failed and will be retried. CyberSource has not stopped the subscription and has not written to the
+        # customer; it does both when it gives up, and then says Hold.
+        "retry": (Status.CURRENT, ChargeNews.FAILED),
+        "hold": (Status.HOLD, ChargeNews.FAILED),
+        "onhold": (Status.HOLD, ChargeNews.FAILED),
+        # The newer service's name for a subscription that is not charged but can be resumed.
+        "suspended": (Status.HOLD, ChargeNews.NOTHING),
+        # The newer service's, for one that owes a payment. Whether it is still retrying is not documented. Hold
+        # takes away nothing that was paid for, and grants nothing that may not have been.
+        "delinquent": (Status.HOLD, ChargeNews.FAILED),
+        "canceled": (Status.CANCELED, ChargeNews.ENDED),
+        "cancelled": (Status.CANCELED, ChargeNews.ENDED),
+        "completed": (Status.COMPLETED, ChargeNews.ENDED),
+        "superseded": (Status.SUPERSEDED, ChargeNews.ENDED),
+    }
+)
 
 # Names of the newer service that say nothing about a subscription that once ran.
 NOT_STARTED = frozenset({"pending", "created", "failed"})
@@ -101,11 +104,13 @@ _TRAILER = re.compile(
     r"|[0-9,]+ (?:records?|rows?|subscriptions?|results?)\b|page [0-9]+\b",
     re.ASCII | re.IGNORECASE,
 )
-_BEGINNINGS = MappingProxyType({
-    b"%PDF-": "a PDF file",
-    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a spreadsheet file",  # Excel's, before .xlsx
-    b"\x1f\x8b": "a compressed file",
-})
+_BEGINNINGS = MappingProxyType(
+    {
+        b"%PDF-": "a PDF file",
+        b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "a spreadsheet file",  # Excel's, before .xlsx
+        b"\x1f\x8b": "a compressed file",
+    }
+)
 
 # An address of e-mail or digits in the column of statuses: the cells have been shifted.
 _TELLTALE = re.compile(r"@|[0-9]{4}")
@@ -118,11 +123,14 @@ _MONTH = (
 )
 _YEAR, _DAY = r"(?P<year>20[0-9]{2})(?![0-9])", r"(?P<day>[0-9]{1,2})"
 # Only dates that can be read in one way: 03/01/2025 is March in one country and January in another.
-_DATES = tuple(re.compile(pattern, re.ASCII | re.IGNORECASE) for pattern in (
-    r"(?<![0-9])(?P<year>20[0-9]{2})([-/])(?P<month>[0-9]{2})\2(?P<day>[0-9]{2})(?![0-9])",
-    rf"\b{_MONTH} *{_DAY}(?:st|nd|rd|th)?(?: *, *| +){_YEAR}",
-    rf"(?<![0-9]){_DAY}(?:st|nd|rd|th)?[ -]*{_MONTH}[ ,-]*{_YEAR}",
-))
+_DATES = tuple(
+    re.compile(pattern, re.ASCII | re.IGNORECASE)
+    for pattern in (
+        r"(?<![0-9])(?P<year>20[0-9]{2})([-/])(?P<month>[0-9]{2})\2(?P<day>[0-9]{2})(?![0-9])",
+        rf"\b{_MONTH} *{_DAY}(?:st|nd|rd|th)?(?: *, *| +){_YEAR}",
+        rf"(?<![0-9]){_DAY}(?:st|nd|rd|th)?[ -]*{_MONTH}[ ,-]*{_YEAR}",
+    )
+)
 
 
 class UnreadableReport(Exception):
@@ -221,6 +229,7 @@ def refuse_size(size: int, *, max_bytes: int = MAX_BYTES) -> None:
 
 # --- From bytes to cells ----------------------------------------------------------------------------
 
+
 def _encoding(data: bytes) -> str:
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         return "utf-16"
@@ -261,8 +270,10 @@ class _Lines:
                 f"else, or damaged. {_ASK}"
             )
         if self.number == MAX_LINES:
-            raise UnreadableReport(f"The file has more than {MAX_LINES:,} lines, more than a status report was "
-                                   f"expected to have. {_ASK}")
+            raise UnreadableReport(
+                f"The file has more than {MAX_LINES:,} lines, more than a status report was "
+                f"expected to have. {_ASK}"
+            )
         self.number += 1
         self._row.append(line)
         # The csv module takes blanks before a quote (skipinitialspace), but not after one. Without them the
@@ -325,6 +336,7 @@ def _is_blank(cells: Sequence[str]) -> bool:
 
 # --- What is no report ------------------------------------------------------------------------------
 
+
 def _megabytes(size: int) -> str:
     # Rounded up: what is too much is not to look as if it were just enough.
     return f"{math.ceil(size / (1024 * 1024) * 10) / 10:.1f}".removesuffix(".0")
@@ -340,16 +352,22 @@ def _refuse_other_kinds(data: bytes, encoding: str) -> None:
     if data.startswith(b"PK\x03\x04"):
         if b"xl/" in data or b"application/vnd.oasis" in data[:200]:
             raise UnreadableReport(f"A CSV file was expected, and this is a spreadsheet file. {_ASK}")
-        raise UnreadableReport("A CSV file was expected, and this is a ZIP archive. Unpack it first, and upload "
-                               "the CSV file that is in it.")
+        raise UnreadableReport(
+            "A CSV file was expected, and this is a ZIP archive. Unpack it first, and upload "
+            "the CSV file that is in it."
+        )
     with _open(data, encoding) as text:
         head = text.read(1024).lstrip(_BLANK).lower()
     if head.startswith(("<!doctype html", "<html")) or (head.startswith("<") and "<html" in head):
-        raise UnreadableReport("A CSV file was expected, and this looks like a web page; perhaps the Business "
-                               "Center had logged you out. Log in again and download the CSV.")
+        raise UnreadableReport(
+            "A CSV file was expected, and this looks like a web page; perhaps the Business "
+            "Center had logged you out. Log in again and download the CSV."
+        )
     if head.startswith("<?xml"):
-        raise UnreadableReport("A CSV file was expected, and this is an XML file. Choose CSV as the format when "
-                               "you download the report.")
+        raise UnreadableReport(
+            "A CSV file was expected, and this is an XML file. Choose CSV as the format when "
+            "you download the report."
+        )
 
 
 def _no_header(data: bytes, encoding: str, nearest: tuple[int, str, str] | None) -> UnreadableReport:
@@ -372,6 +390,7 @@ def _no_header(data: bytes, encoding: str, nearest: tuple[int, str, str] | None)
 
 
 # --- The header -------------------------------------------------------------------------------------
+
 
 def _find_table(data: bytes, encoding: str) -> tuple["_Table", Iterator[_Record]]:
     """The table whose header is found with one of the delimiters, and the records below the header."""
@@ -429,6 +448,7 @@ def _date_in(preamble: Sequence[str]) -> date | None:
 
 
 # --- The rows ---------------------------------------------------------------------------------------
+
 
 class _Table:
     """The rows below a header, collected one at a time."""
@@ -498,8 +518,10 @@ class _Table:
     def _keep(self, row: Row) -> None:
         self._row_count += 1
         if self._row_count > MAX_ROWS:
-            raise UnreadableReport(f"The file has more than {MAX_ROWS:,} rows, more than a status report was "
-                                   "expected to have. Choose fewer subscriptions in the Business Center.")
+            raise UnreadableReport(
+                f"The file has more than {MAX_ROWS:,} rows, more than a status report was "
+                "expected to have. Choose fewer subscriptions in the Business Center."
+            )
         first = self._rows.setdefault(row.reference_number, row)
         if first is not row:
             self._repeated.setdefault(row.reference_number, [first]).append(row)
@@ -517,7 +539,7 @@ class _Table:
     def _suspect(self, line: int, cells: list[str]) -> None:
         """Remember the reference number of a row whose cells may be in the wrong columns."""
         # A comma too many before it has moved it by one.
-        for cell in cells[self._reference:self._reference + 2]:
+        for cell in cells[self._reference : self._reference + 2]:
             self._unread.setdefault(_clean(cell.strip('" '))[:LONGEST_REFERENCE_NUMBER], line)
 
     def _refuse_misfit(self, line: int, cells: list[str]) -> None:
@@ -538,7 +560,7 @@ class _Table:
         if self._rows:
             return False
         longer = max(cells, self._header, key=len)
-        if not _is_blank(longer[min(len(cells), self._width):]):
+        if not _is_blank(longer[min(len(cells), self._width) :]):
             return False
         # What is blank in the header is none of our columns, so they are all among the cells.
         if not _clean(cells[self._reference]) or _name(cells[self._status]) not in STATUSES:
@@ -561,8 +583,10 @@ class _Table:
             return "This row has no status."
         quotation = _quotation(cell)
         if _name(cell) in NOT_STARTED:
-            return (f"“{quotation}” is a status of CyberSource's newer service that does not say whether "
-                    "the subscription stands.")
+            return (
+                f"“{quotation}” is a status of CyberSource's newer service that does not say whether "
+                "the subscription stands."
+            )
         if not quotation:
             return "What this row has in the column Status cannot be a status."
         self._unknown_statuses[quotation] += 1
@@ -600,8 +624,10 @@ class _Table:
                 continue
             del self._rows[reference_number]
             self._repeated.pop(reference_number, None)
-            why = (f"The same reference number is in line {line}, which cannot be read and may be the one "
-                   "that counts.")
+            why = (
+                f"The same reference number is in line {line}, which cannot be read and may be the one "
+                "that counts."
+            )
             self._problems.extend(Problem(row.line, why, reference_number) for row in rows)
 
 
@@ -613,7 +639,8 @@ def _living(rows: Sequence[Row]) -> Row:
     dates = {row.next_charge_on for row in equals} - {None}
     # Of two that live equally, nothing tells which one's id to charge, or which one's date counts.
     return replace(
-        best, subscription_id=ids.pop() if len(ids) == 1 else "",
+        best,
+        subscription_id=ids.pop() if len(ids) == 1 else "",
         next_charge_on=dates.pop() if len(dates) == 1 else None,
     )
 
@@ -623,4 +650,4 @@ def _quotation(cell: str) -> str:
     text = _clean(cell)
     if not text.isprintable() or _TELLTALE.search(text):
         return ""
-    return text if len(text) <= _LONGEST_QUOTATION else text[:_LONGEST_QUOTATION - 1] + "…"
+    return text if len(text) <= _LONGEST_QUOTATION else text[: _LONGEST_QUOTATION - 1] + "…"

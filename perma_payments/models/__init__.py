@@ -3,6 +3,7 @@
 Uniqueness, exactly-one-of and completeness are constraints in the database. Rows are never deleted, and
 every change to an agreement, a purchase or a staff task is in an append-only history, whoever makes it.
 """
+
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement
 from .job_run import JobRun
 from .login_try import LoginTry

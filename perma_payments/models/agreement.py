@@ -1,4 +1,5 @@
 """Subscription agreements: what a customer pays regularly, and what for."""
+
 from datetime import datetime
 from typing import Any
 
@@ -25,15 +26,21 @@ from .fields import (
 )
 
 _COMPLETE = (
-    "current_rate", "current_frequency", "current_link_limit", "current_link_limit_effective_timestamp",
-    "schedule_start", "covered_until",
+    "current_rate",
+    "current_frequency",
+    "current_link_limit",
+    "current_link_limit_effective_timestamp",
+    "schedule_start",
+    "covered_until",
 )
 
 
 # Where a customer has several standing subscriptions (paid twice), the oldest is the one in force; one that is
 # Canceled and only runs out gives way to one that is still charged.
 FOREMOST_FIRST: list[models.Case | models.F] = [
-    models.Case(models.When(status=Status.CANCELED, then=1), default=0), models.F("created_at"), models.F("id"),
+    models.Case(models.When(status=Status.CANCELED, then=1), default=0),
+    models.F("created_at"),
+    models.F("id"),
 ]
 
 
@@ -52,7 +59,10 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
 
 
 @pghistory.track(
-    pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, model_name="SubscriptionAgreementEvent",
+    pghistory.InsertEvent(),
+    pghistory.UpdateEvent(),
+    append_only=True,
+    model_name="SubscriptionAgreementEvent",
     # A key to money is kept in one place. That it was replaced shows in updated_at.
     exclude=["payment_token"],
 )
@@ -69,7 +79,9 @@ class SubscriptionAgreement(models.Model):
     status = models.CharField(max_length=20, choices=choices(Status), default=str(Status.PENDING))
     reference_number = models.CharField(max_length=15, unique=True)
     payment_token = models.CharField(
-        max_length=32, blank=True, default="",
+        max_length=32,
+        blank=True,
+        default="",
         help_text="CyberSource's name for the stored card, and the subscription's id there.",
     )
     current_rate = money_field("rate", null=True, blank=True)
@@ -84,7 +96,9 @@ class SubscriptionAgreement(models.Model):
         "first scheduled charge", null=True, blank=True, help_text="All due dates are counted from it."
     )
     covered_until = models.DateTimeField(
-        "paid for until", null=True, blank=True,
+        "paid for until",
+        null=True,
+        blank=True,
         help_text="As far as it is proven. What Perma.cc is told while the subscription is Current is computed.",
     )
     coverage_proof = models.CharField("proven by", max_length=10, choices=choices(Proof), blank=True, default="")

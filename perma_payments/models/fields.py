@@ -1,4 +1,5 @@
 """Columns and constraints that several tables share."""
+
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
@@ -26,9 +27,7 @@ def one_of(column: str, values: Iterable[StrEnum]) -> Q:
 
 def money_field(verbose_name: str, **options: Any) -> models.DecimalField:
     """An amount of US dollars."""
-    return models.DecimalField(
-        verbose_name, max_digits=MAX_DIGITS, decimal_places=DECIMAL_PLACES, **options
-    )
+    return models.DecimalField(verbose_name, max_digits=MAX_DIGITS, decimal_places=DECIMAL_PLACES, **options)
 
 
 def customer_type_field() -> models.CharField:
@@ -44,8 +43,7 @@ def customer_pk_field() -> models.BigIntegerField:
 def customer_constraint(table: str) -> models.CheckConstraint:
     """A customer is a registrar or an individual with a positive id."""
     return models.CheckConstraint(
-        condition=one_of("customer_type", CustomerType) & Q(customer_pk__gte=1),
-        name=f"{table}_customer",
+        condition=one_of("customer_type", CustomerType) & Q(customer_pk__gte=1), name=f"{table}_customer"
     )
 
 

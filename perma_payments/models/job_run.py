@@ -1,4 +1,5 @@
 """Which daily jobs have been done."""
+
 from django.db import models
 
 

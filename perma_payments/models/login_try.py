@@ -1,4 +1,5 @@
 """Tries to log in to the admin that have not succeeded."""
+
 from django.db import models
 from django.utils import timezone
 

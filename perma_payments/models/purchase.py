@@ -1,4 +1,5 @@
 """One-time purchases of bonus links."""
+
 import pghistory
 from django.db import models
 from django.db.models import Q
@@ -36,9 +37,7 @@ class Purchase(models.Model):
 
     customer_type = customer_type_field()
     customer_pk = customer_pk_field()
-    status = models.CharField(
-        max_length=10, choices=choices(PurchaseStatus), default=str(PurchaseStatus.PENDING)
-    )
+    status = models.CharField(max_length=10, choices=choices(PurchaseStatus), default=str(PurchaseStatus.PENDING))
     reference_number = models.CharField(max_length=15, unique=True)
     amount = money_field("amount")
     link_quantity = models.PositiveIntegerField()

@@ -1,4 +1,5 @@
 """Reference numbers: what CyberSource, Perma.cc and people on the phone call an agreement or a purchase."""
+
 import secrets
 
 from django.db import models
@@ -16,7 +17,7 @@ class ReferenceNumber(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=models.Q(value__regex=REFERENCE_NUMBER_PATTERN), name="reference_number_form"
-            ),
+            )
         ]
 
     def __str__(self) -> str:

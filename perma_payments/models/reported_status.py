@@ -1,4 +1,5 @@
 """What status reports say about our subscriptions, one row for each report and subscription."""
+
 import pgtrigger
 from django.db import models
 from django.db.models import Q
@@ -11,8 +12,15 @@ from .status_upload import StatusUpload
 
 # The columns of an agreement that a report may change, besides the token, which is written down nowhere else.
 CHANGED_BY_REPORTS = (
-    "status", "covered_until", "coverage_proof", "next_charge_on", "cancellation_requested_at",
-    "current_rate", "current_frequency", "current_link_limit", "current_link_limit_effective_timestamp",
+    "status",
+    "covered_until",
+    "coverage_proof",
+    "next_charge_on",
+    "cancellation_requested_at",
+    "current_rate",
+    "current_frequency",
+    "current_link_limit",
+    "current_link_limit_effective_timestamp",
     "schedule_start",
 )
 
@@ -30,7 +38,9 @@ class ReportedStatus(models.Model):
     charge_news = models.CharField("what it says about charges", max_length=15, choices=choices(ChargeNews))
     next_charge_on = models.DateField("next charge", null=True)
     subscription_id = models.CharField(
-        max_length=32, blank=True, default="",
+        max_length=32,
+        blank=True,
+        default="",
         help_text="CyberSource's, only where the agreement may take it as its token, and until it has.",
     )
     before = models.JSONField(null=True)

@@ -1,4 +1,5 @@
 """CyberSource's responses: the evidence, and what was made of it."""
+
 import pgtrigger
 from django.db import models
 from django.db.models import Q
@@ -24,7 +25,8 @@ class Response(models.Model):
     """
 
     fingerprint = models.BinaryField(
-        max_length=32, unique=True,
+        max_length=32,
+        unique=True,
         help_text="SHA-256 of what makes a callback distinct: uuid, transaction id, decision.",
     )
     outgoing = models.ForeignKey(
@@ -41,7 +43,8 @@ class Response(models.Model):
     currency = models.CharField("currency, as echoed", max_length=10, blank=True)
     auth_amount = models.CharField("amount authorized", max_length=20, blank=True)
     payment_token = models.CharField(
-        max_length=32, blank=True,
+        max_length=32,
+        blank=True,
         help_text="The token that came with it; emptied when the agreement takes it over.",
     )
     token_is_unusable = models.BooleanField(
@@ -79,9 +82,23 @@ class Response(models.Model):
             pgtrigger.ReadOnly(
                 name="evidence_stays",
                 fields=[
-                    "fingerprint", "transaction_uuid", "transaction_id", "decision", "reason_code", "message",
-                    "transaction_type", "reference_number", "amount", "currency", "auth_amount",
-                    "token_is_unusable", "is_ambiguous", "signed_at", "sealed", "vault_key_id", "received_at",
+                    "fingerprint",
+                    "transaction_uuid",
+                    "transaction_id",
+                    "decision",
+                    "reason_code",
+                    "message",
+                    "transaction_type",
+                    "reference_number",
+                    "amount",
+                    "currency",
+                    "auth_amount",
+                    "token_is_unusable",
+                    "is_ambiguous",
+                    "signed_at",
+                    "sealed",
+                    "vault_key_id",
+                    "received_at",
                 ],
             ),
         ]

@@ -1,4 +1,5 @@
 """Things that a person must do."""
+
 import pghistory
 import pgtrigger
 from django.conf import settings
@@ -48,7 +49,10 @@ CHANNEL = "perma_payments_staff_task"
 
 
 @pghistory.track(
-    pghistory.InsertEvent(), pghistory.UpdateEvent(), append_only=True, model_name="StaffTaskEvent",
+    pghistory.InsertEvent(),
+    pghistory.UpdateEvent(),
+    append_only=True,
+    model_name="StaffTaskEvent",
     exclude=["mail_attempts", "mail_due_at", "mail_left_to"],
 )
 class StaffTask(models.Model):
@@ -61,12 +65,8 @@ class StaffTask(models.Model):
     agreement = models.ForeignKey(
         SubscriptionAgreement, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks"
     )
-    purchase = models.ForeignKey(
-        Purchase, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks"
-    )
-    response = models.ForeignKey(
-        Response, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks"
-    )
+    purchase = models.ForeignKey(Purchase, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks")
+    response = models.ForeignKey(Response, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks")
     opened_at = models.DateTimeField(default=timezone.now)
     notified_at = models.DateTimeField(null=True, blank=True)
     # The mail: how often it has failed; when it is tried again, if not at once; and digests of the addresses that
@@ -112,7 +112,10 @@ class StaffTask(models.Model):
         triggers = [
             never_deleted(),
             pgtrigger.Trigger(
-                name="wake_scheduler", level=pgtrigger.Statement, when=pgtrigger.After, operation=pgtrigger.Insert,
+                name="wake_scheduler",
+                level=pgtrigger.Statement,
+                when=pgtrigger.After,
+                operation=pgtrigger.Insert,
                 func=f"PERFORM pg_notify('{CHANNEL}', ''); RETURN NULL;",
             ),
         ]

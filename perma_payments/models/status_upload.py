@@ -1,4 +1,5 @@
 """Uploads of CyberSource's status reports: what each said about our subscriptions, and what it changed."""
+
 from datetime import UTC, date, datetime, timedelta
 
 import pgtrigger
@@ -72,7 +73,7 @@ class StatusUpload(models.Model):
                 | Q(state="confirmed", confirmed_at__isnull=False, undone_at__isnull=True)
                 | Q(state="undone", confirmed_at__isnull=False, undone_at__isnull=False),
                 name="upload_state_has_its_dates",
-            ),
+            )
         ]
         indexes = [models.Index(fields=["digest"], name="upload_digest")]
         triggers = [

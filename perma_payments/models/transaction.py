@@ -1,4 +1,5 @@
 """Checkouts that we sent customers to CyberSource for."""
+
 import uuid
 from typing import Any
 
@@ -16,10 +17,16 @@ from .purchase import Purchase
 
 # Which terms each kind asks for. A column that is not listed is null for that kind.
 _TERMS_OF_KIND: dict[Kind, frozenset[str]] = {
-    Kind.SUBSCRIBE: frozenset({
-        "amount", "recurring_amount", "recurring_frequency", "recurring_start_date", "link_limit",
-        "link_limit_effective_timestamp",
-    }),
+    Kind.SUBSCRIBE: frozenset(
+        {
+            "amount",
+            "recurring_amount",
+            "recurring_frequency",
+            "recurring_start_date",
+            "link_limit",
+            "link_limit_effective_timestamp",
+        }
+    ),
     Kind.CHANGE: frozenset({"amount", "recurring_amount", "link_limit", "link_limit_effective_timestamp"}),
     Kind.UPDATE: frozenset(),
     Kind.PURCHASE: frozenset({"amount"}),

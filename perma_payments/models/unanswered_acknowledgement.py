@@ -1,4 +1,5 @@
 """Acknowledgements that Perma.cc may not know to be recorded."""
+
 import pgtrigger
 from django.db import models
 
@@ -20,18 +21,20 @@ class UnansweredAcknowledgement(models.Model):
 
     class Meta:
         default_permissions = ()
-        triggers = [pgtrigger.Trigger(
-            name="committed_in_time",
-            operation=pgtrigger.Insert,
-            when=pgtrigger.After,
-            timing=pgtrigger.Deferred,
-            func=pgtrigger.Func(
-                "IF clock_timestamp() > NEW.commit_before"
-                " AND EXISTS (SELECT FROM {meta.db_table} WHERE id = NEW.id) THEN"
-                " RAISE EXCEPTION 'the acknowledgement would come too late' USING ERRCODE = 'query_canceled';"
-                " END IF; RETURN NULL;"
-            ),
-        )]
+        triggers = [
+            pgtrigger.Trigger(
+                name="committed_in_time",
+                operation=pgtrigger.Insert,
+                when=pgtrigger.After,
+                timing=pgtrigger.Deferred,
+                func=pgtrigger.Func(
+                    "IF clock_timestamp() > NEW.commit_before"
+                    " AND EXISTS (SELECT FROM {meta.db_table} WHERE id = NEW.id) THEN"
+                    " RAISE EXCEPTION 'the acknowledgement would come too late' USING ERRCODE = 'query_canceled';"
+                    " END IF; RETURN NULL;"
+                ),
+            )
+        ]
 
     def __str__(self) -> str:
         return f"acknowledgement of {self.purchase}"

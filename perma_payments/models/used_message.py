@@ -1,4 +1,5 @@
 """Messages that were used up without beginning a checkout."""
+
 from django.db import models
 from django.utils import timezone
 

@@ -2,6 +2,7 @@
 
 The wire: ``base64(nonce (24 bytes) + ciphertext)`` of a NaCl Box over UTF-8 JSON.
 """
+
 import base64
 import binascii
 from collections.abc import Mapping

@@ -3,6 +3,7 @@
 Inside the box is one JSON object. Every message has ``timestamp``, a number of Unix seconds, and
 exactly the fields of its route; that alone refuses our own replies, sent back to us.
 """
+
 import json
 import math
 import re
@@ -117,18 +118,24 @@ class SubscribeMessage(PlanMessage):
     recurring_frequency: Frequency
     recurring_start_date: date
 
-    fields: ClassVar[frozenset[str]] = frozenset({
-        "customer_pk", "customer_type", "amount", "recurring_amount", "recurring_frequency",
-        "recurring_start_date", "link_limit", "link_limit_effective_timestamp",
-    })
+    fields: ClassVar[frozenset[str]] = frozenset(
+        {
+            "customer_pk",
+            "customer_type",
+            "amount",
+            "recurring_amount",
+            "recurring_frequency",
+            "recurring_start_date",
+            "link_limit",
+            "link_limit_effective_timestamp",
+        }
+    )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
         """See Message.from_json. The start date must not be before ``today`` (UTC)."""
         return cls(
-            **_plan(data),
-            recurring_frequency=_frequency(data),
-            recurring_start_date=_start_date(data, today),
+            **_plan(data), recurring_frequency=_frequency(data), recurring_start_date=_start_date(data, today)
         )
 
 
@@ -136,10 +143,16 @@ class SubscribeMessage(PlanMessage):
 class ChangeMessage(PlanMessage):
     """``/change/``: the customer chose another plan. ``amount`` is 0.00 for a downgrade."""
 
-    fields: ClassVar[frozenset[str]] = frozenset({
-        "customer_pk", "customer_type", "amount", "recurring_amount",
-        "link_limit", "link_limit_effective_timestamp",
-    })
+    fields: ClassVar[frozenset[str]] = frozenset(
+        {
+            "customer_pk",
+            "customer_type",
+            "amount",
+            "recurring_amount",
+            "link_limit",
+            "link_limit_effective_timestamp",
+        }
+    )
     # A standing subscription keeps its schedule (cybersource.md §3.2).
     ignored: ClassVar[frozenset[str]] = frozenset({"recurring_frequency", "recurring_start_date"})
 
@@ -222,9 +235,7 @@ _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
 def _json_object(plaintext: bytes) -> dict[str, Any]:
     try:
         data = json.loads(
-            plaintext.decode("utf-8"),
-            object_pairs_hook=_no_repeated_names,
-            parse_constant=_no_constants,
+            plaintext.decode("utf-8"), object_pairs_hook=_no_repeated_names, parse_constant=_no_constants
         )
     # ValueError: not UTF-8, not JSON, NaN, a repeated name, an integer of thousands of digits.
     except (ValueError, RecursionError):

@@ -1,4 +1,5 @@
 """Why a message is not acted upon: one family of exceptions, caught where the routes are."""
+
 from datetime import timedelta
 
 

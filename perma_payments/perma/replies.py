@@ -1,4 +1,5 @@
 """What goes back to Perma.cc, in the formats that its client can read (perma.md §3.1)."""
+
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -85,10 +86,14 @@ def subscription_status(
     now: datetime,
 ) -> bytes:
     """The reply to ``/subscription/``, ready to be sealed: UTF-8 JSON."""
-    return _about(customer, now, {
-        "subscription": subscription and subscription.as_json(),
-        "purchases": [purchase.as_json() for purchase in purchases],
-    })
+    return _about(
+        customer,
+        now,
+        {
+            "subscription": subscription and subscription.as_json(),
+            "purchases": [purchase.as_json() for purchase in purchases],
+        },
+    )
 
 
 def purchase_history(customer: Customer, *, purchases: Iterable[HistoricPurchase], now: datetime) -> bytes:
@@ -97,9 +102,6 @@ def purchase_history(customer: Customer, *, purchases: Iterable[HistoricPurchase
 
 
 def _about(customer: Customer, now: datetime, contents: dict[str, Any]) -> bytes:
-    return json.dumps({
-        "timestamp": now.timestamp(),
-        "customer_pk": customer.pk,
-        "customer_type": customer.type,
-        **contents,
-    }).encode("utf-8")
+    return json.dumps(
+        {"timestamp": now.timestamp(), "customer_pk": customer.pk, "customer_type": customer.type, **contents}
+    ).encode("utf-8")

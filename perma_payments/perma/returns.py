@@ -13,6 +13,7 @@ It has one for ``change=canceled``, too, but that says that a scheduled downgrad
 who leaves the checkout of a change comes back without a parameter, and so does anyone of whom none is true: a card
 that was declined is neither a success nor a checkout that the customer has canceled.
 """
+
 from collections.abc import Mapping
 from enum import StrEnum
 from types import MappingProxyType
@@ -28,14 +29,16 @@ class Ending(StrEnum):
     CANCELED = "canceled"
 
 
-_PARAMETERS: Mapping[tuple[Kind, Ending], str] = MappingProxyType({
-    (Kind.SUBSCRIBE, Ending.SUCCESS): "subscription",
-    (Kind.SUBSCRIBE, Ending.CANCELED): "subscription",
-    (Kind.PURCHASE, Ending.SUCCESS): "purchase",
-    (Kind.PURCHASE, Ending.CANCELED): "purchase",
-    (Kind.CHANGE, Ending.SUCCESS): "change",
-    (Kind.UPDATE, Ending.SUCCESS): "update",
-})
+_PARAMETERS: Mapping[tuple[Kind, Ending], str] = MappingProxyType(
+    {
+        (Kind.SUBSCRIBE, Ending.SUCCESS): "subscription",
+        (Kind.SUBSCRIBE, Ending.CANCELED): "subscription",
+        (Kind.PURCHASE, Ending.SUCCESS): "purchase",
+        (Kind.PURCHASE, Ending.CANCELED): "purchase",
+        (Kind.CHANGE, Ending.SUCCESS): "change",
+        (Kind.UPDATE, Ending.SUCCESS): "update",
+    }
+)
 
 
 def address(page: str, kind: Kind, ending: Ending) -> str:

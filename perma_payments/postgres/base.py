@@ -8,6 +8,7 @@ Two limits work together:
 * Ours, on this side of the connection, holds if PostgreSQL says nothing at all: it is frozen, or the network is
   gone. The connection is closed then, because nobody knows what was still done on it.
 """
+
 import select
 from typing import Any
 

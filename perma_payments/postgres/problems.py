@@ -1,4 +1,5 @@
 """Why the database cannot serve just now, in words of our own: what PostgreSQL says may quote rows."""
+
 import psycopg2
 from django.db import Error, InterfaceError, OperationalError
 from psycopg2 import errorcodes

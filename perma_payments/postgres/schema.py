@@ -1,4 +1,5 @@
 """Whether the database has all the tables and columns that this code needs."""
+
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 

@@ -3,6 +3,7 @@
 A deadline bounds connecting, statements, COMMIT and waiting for locks alike (see base.py). Seconds are
 those of a clock that nobody sets.
 """
+
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager

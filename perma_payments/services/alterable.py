@@ -1,4 +1,5 @@
 """Which subscription a customer can alter: the one that Perma.cc is shown, while it goes on being charged."""
+
 import logging
 from datetime import datetime
 from typing import Any
@@ -41,9 +42,7 @@ def alterable_agreement(
     return agreement
 
 
-def begin_alteration(
-    kind: Kind, customer: Customer, *, nonce: bytes, now: datetime, **terms: Any
-) -> SignedForm:
+def begin_alteration(kind: Kind, customer: Customer, *, nonce: bytes, now: datetime, **terms: Any) -> SignedForm:
     """Begin a checkout that alters the customer's subscription, and return the form that takes the customer there.
 
     The subscription stays as it is until CyberSource accepts. The same message, sent again in time, leads

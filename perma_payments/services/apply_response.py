@@ -3,6 +3,7 @@
 Everything needed is in the ledger, so that a response can be applied at any later time; what it does
 depends on when it was received, not on when it is applied.
 """
+
 import logging
 from collections.abc import Iterator
 from datetime import datetime
@@ -39,9 +40,7 @@ _MONEY_MOVED = ("ACCEPT", "REVIEW")
 def apply_response(response_id: int, *, now: datetime) -> None:
     """Apply one response, unless it is applied already. All or nothing: raises what goes wrong."""
     with transaction.atomic(), pghistory.context(source="CyberSource's response", response=response_id):
-        response = Response.objects.select_related("outgoing__agreement", "outgoing__purchase").get(
-            pk=response_id
-        )
+        response = Response.objects.select_related("outgoing__agreement", "outgoing__purchase").get(pk=response_id)
         if response.outgoing is not None:
             lock_customer(response.outgoing.customer)
         # Read again under the locks: another process may have applied it meanwhile.

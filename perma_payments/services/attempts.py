@@ -3,6 +3,7 @@
 Each process takes what it tries for LEASE, and commits that before it speaks to a mail server. So no other tries
 meanwhile, no transaction waits for a mail server, and what a killed process has left behind is tried again.
 """
+
 from datetime import timedelta
 
 from django.db import connection

@@ -1,4 +1,5 @@
 """A customer wants the subscription to end: staff must cancel it in CyberSource, and hear of it at once."""
+
 import logging
 from datetime import datetime
 

@@ -1,4 +1,5 @@
 """A customer chose another plan: send the customer to CyberSource with the new terms."""
+
 from datetime import datetime
 
 from ..billing.transactions import Kind

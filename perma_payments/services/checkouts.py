@@ -1,4 +1,5 @@
 """What all checkouts share: one message begins one transaction, and its form can be signed anew."""
+
 from datetime import datetime, timedelta
 
 from ..billing.customers import Customer

@@ -3,6 +3,7 @@
 Each has a reason, which is in the history with who gave it, and each refuses what would make no sense, or
 would be done to something else than what was looked at: ``seen`` is the row's ``updated_at`` of then.
 """
+
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,9 +137,7 @@ def correct_purchase(
     return purchase
 
 
-def place_response(
-    response_id: int, transaction_uuid: UUID, *, by: User, reason: str, now: datetime
-) -> Response:
+def place_response(response_id: int, transaction_uuid: UUID, *, by: User, reason: str, now: datetime) -> Response:
     """Link an unplaced response to its transaction, and apply it as if it had come for that.
 
     Raises CannotCorrect.

@@ -3,6 +3,7 @@
 The response is the one that the customer's browser carried, kept and as a rule applied. What is said has to be
 true: nothing is called a success that took no effect, and nothing is called not charged that may have been.
 """
+
 from ..models import Outcome, Response
 from ..perma.returns import Ending
 

@@ -1,4 +1,5 @@
 """The daily mails: what is still to do, and what is overdue. Silence would mean that something is broken."""
+
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -38,15 +39,18 @@ def send_daily_report(*, now: datetime) -> int:
     lines = _open_tasks(now)
     if not lines:
         send_report(
-            "Nothing pending", render_to_string("perma_payments/mail/nothing_pending.txt", {"now": now}),
-            to=recipients(DEVELOPERS), message_id=_message_id("daily-report", now), now=now,
+            "Nothing pending",
+            render_to_string("perma_payments/mail/nothing_pending.txt", {"now": now}),
+            to=recipients(DEVELOPERS),
+            message_id=_message_id("daily-report", now),
+            now=now,
         )
         return 0
     overdue = sum(line.is_overdue for line in lines)
     subject = f"Still to do: {len(lines)}" + (f", {overdue} overdue" if overdue else "")
-    body = render_to_string("perma_payments/mail/daily_report.txt", {
-        "now": now, "lines": lines, "overdue_days": settings.OVERDUE_DAYS,
-    })
+    body = render_to_string(
+        "perma_payments/mail/daily_report.txt", {"now": now, "lines": lines, "overdue_days": settings.OVERDUE_DAYS}
+    )
     send_report(subject, body, to=recipients(STAFF), message_id=_message_id("daily-report", now), now=now)
     return len(lines)
 
@@ -69,17 +73,23 @@ def remind_of_overdue(*, now: datetime) -> int:
     ]
     count = len(tasks) + len(unacknowledged) + len(unapplied) + untold + len(ending)
     if count:
-        body = render_to_string("perma_payments/mail/overdue.txt", {
-            "now": now,
-            "tasks": tasks,
-            "overdue_days": settings.OVERDUE_DAYS,
-            "unacknowledged": unacknowledged,
-            "unapplied": unapplied,
-            "untold": untold,
-            "ending": ending,
-        })
+        body = render_to_string(
+            "perma_payments/mail/overdue.txt",
+            {
+                "now": now,
+                "tasks": tasks,
+                "overdue_days": settings.OVERDUE_DAYS,
+                "unacknowledged": unacknowledged,
+                "unapplied": unapplied,
+                "untold": untold,
+                "ending": ending,
+            },
+        )
         send_report(
-            f"Overdue: {count}", body, to=recipients(STAFF, DEVELOPERS), message_id=_message_id("overdue", now),
+            f"Overdue: {count}",
+            body,
+            to=recipients(STAFF, DEVELOPERS),
+            message_id=_message_id("overdue", now),
             now=now,
         )
     return count

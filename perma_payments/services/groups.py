@@ -1,4 +1,5 @@
 """The groups that come ready-made: who may look, and who may act."""
+
 from typing import Any
 
 from django.apps import AppConfig

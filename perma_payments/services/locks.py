@@ -4,6 +4,7 @@ Rows are locked with ``no_key``: their keys never change, and a plain FOR UPDATE
 writing rows that refer to them, evidence and staff tasks among them. How long a lock is waited for is in
 postgres/time_limits.py.
 """
+
 import hashlib
 from collections.abc import Iterable
 

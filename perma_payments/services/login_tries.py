@@ -5,6 +5,7 @@ are sound only on memcached or Redis, and this service has neither. A try is wri
 is looked at, and taken back if it succeeds; so tries at the same moment see each other, and a guesser gains
 nothing by being quick.
 """
+
 from datetime import datetime, timedelta
 
 from django.utils.crypto import salted_hmac
@@ -29,7 +30,8 @@ def begin(*, account: str, address: str | None, now: datetime) -> LoginTry:
     """Count a try as failed, until succeed() says otherwise. Raises TooManyTries, and then counts nothing."""
     this = LoginTry.objects.create(
         account=_digest("account", account.casefold()),
-        address=_digest("address", address) if address else "", tried_at=now,
+        address=_digest("address", address) if address else "",
+        tried_at=now,
     )
     if _too_many(this):
         this.delete()

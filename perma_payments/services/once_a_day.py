@@ -1,4 +1,5 @@
 """Do a job once a day, however many processes and people ask for it."""
+
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime

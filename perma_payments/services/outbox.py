@@ -3,6 +3,7 @@
 A staff task without ``notified_at`` is a mail that is still to be sent. Only the scheduler sends mail, and the
 commands that stand in for it: no request waits for a mail server.
 """
+
 import logging
 import time
 from collections.abc import Sequence
@@ -18,7 +19,15 @@ from django.template.loader import render_to_string
 from django.utils.crypto import salted_hmac
 
 from ..emails import (
-    MailServer, NotDelivered, Recipient, Refusal, ServerFailed, Unanswered, Unreachable, mail_server, recipients,
+    MailServer,
+    NotDelivered,
+    Recipient,
+    Refusal,
+    ServerFailed,
+    Unanswered,
+    Unreachable,
+    mail_server,
+    recipients,
 )
 from ..models import StaffTask
 from .attempts import LEASE, check_connection, wait_after_failure, wait_after_silence, wait_for_the_rest
@@ -164,10 +173,7 @@ def _report_refusals(server: MailServer, what: NotDelivered | Sequence[Refusal],
     for refusal in what.refused if isinstance(what, NotDelivered) else what:
         logger.error("the mail server refused %s", refusal)
         try:
-            do_once_a_day(
-                f"notice about {refusal.recipient}",
-                partial(_tell_developers, refusal, server), now=now,
-            )
+            do_once_a_day(f"notice about {refusal.recipient}", partial(_tell_developers, refusal, server), now=now)
         except NotYet:
             pass
         except Exception as error:  # the log has it
@@ -179,5 +185,6 @@ def _tell_developers(refusal: Refusal, server: MailServer, *, now: datetime) -> 
     server.send(
         f"Refused: {refusal.recipient}",
         render_to_string("perma_payments/mail/refused.txt", {"refusal": refusal}),
-        to=recipients(DEVELOPERS), message_id=f"refused-{setting}-{position}-{now:%Y-%m-%d}",
+        to=recipients(DEVELOPERS),
+        message_id=f"refused-{setting}-{position}-{now:%Y-%m-%d}",
     )

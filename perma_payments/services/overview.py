@@ -3,6 +3,7 @@
 Each part is one or two statements, so that the page stays quick, and is asked for on its own: who may
 not look at a table is not told numbers from it.
 """
+
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -164,10 +165,11 @@ def monthly_value(rates: dict[str, Decimal]) -> Decimal:
 
 def purchases(*, now: datetime) -> Purchases:
     """Count the purchases that wait for Perma.cc to credit them."""
-    return Purchases(**Purchase.objects.unacknowledged().order_by().aggregate(
-        unacknowledged=Count("id"),
-        for_more_than_a_day=Count("id", filter=Q(paid_at__lt=now - A_DAY)),
-    ))
+    return Purchases(
+        **Purchase.objects.unacknowledged()
+        .order_by()
+        .aggregate(unacknowledged=Count("id"), for_more_than_a_day=Count("id", filter=Q(paid_at__lt=now - A_DAY)))
+    )
 
 
 def responses_not_applied() -> int:
@@ -179,7 +181,9 @@ def last_report(*, now: datetime) -> LastReport:
     """When the last status report was confirmed. It is missing if none was this month, once the 3rd is over."""
     last = (
         StatusUpload.objects.filter(state=UploadState.CONFIRMED)
-        .order_by("-confirmed_at").values_list("id", "confirmed_at").first()
+        .order_by("-confirmed_at")
+        .values_list("id", "confirmed_at")
+        .first()
     )
     today = now.astimezone(UTC)
     month_began = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
@@ -223,10 +227,16 @@ def year_of_standing(*, now: datetime) -> list[MonthEnd]:
         SELECT {counts} FROM span
     """
     with connection.cursor() as cursor:
-        cursor.execute(sql, [
-            Status.CANCELED, Status.CURRENT, Status.HOLD, Status.CANCELED,
-            *(moment for end in ends for moment in (end, end)),
-        ])
+        cursor.execute(
+            sql,
+            [
+                Status.CANCELED,
+                Status.CURRENT,
+                Status.HOLD,
+                Status.CANCELED,
+                *(moment for end in ends for moment in (end, end)),
+            ],
+        )
         standing = cursor.fetchone()
     return [
         MonthEnd(month=(end - relativedelta(days=1)).date().replace(day=1), standing=count)

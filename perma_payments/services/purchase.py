@@ -1,4 +1,5 @@
 """Bonus links: bought once, offered to Perma.cc until it has credited them, and listed for ever."""
+
 import logging
 import threading
 from collections.abc import Callable
@@ -13,9 +14,7 @@ from ..billing.customers import Customer
 from ..billing.statuses import PurchaseStatus
 from ..billing.transactions import Kind
 from ..cybersource.checkout import SignedForm, transaction_type
-from ..models import (
-    OutgoingTransaction, Purchase, ReferenceNumber, StaffTask, TaskKind, UnansweredAcknowledgement,
-)
+from ..models import OutgoingTransaction, Purchase, ReferenceNumber, StaffTask, TaskKind, UnansweredAcknowledgement
 from ..perma.messages import PurchaseMessage
 from ..perma.replies import HistoricPurchase
 from ..postgres.problems import describe
@@ -77,7 +76,8 @@ def acknowledge_purchase(purchase_id: int, *, is_awaited: Callable[[], bool], no
             if not acknowledged:
                 raise NotAcknowledgeable(f"purchase {purchase_id}")
             unanswered = UnansweredAcknowledgement.objects.create(
-                purchase_id=purchase_id, acknowledged_at=now,
+                purchase_id=purchase_id,
+                acknowledged_at=now,
                 commit_before=_clock_timestamp() + timedelta(seconds=seconds_left() or 0),
             )
         # Here PostgreSQL may take longer: it is waited for until it has refused what comes too late.
@@ -111,9 +111,11 @@ def tell_of_doubts(*, now: datetime) -> int:
             task = StaffTask.objects.create(
                 kind=TaskKind.ACKNOWLEDGEMENT_IN_DOUBT, purchase_id=doubt.purchase_id, opened_at=now
             )
-            transaction.on_commit(partial(
-                logger.warning, "staff task %s opened: %s, purchase %s", task.pk, task.kind, doubt.purchase_id
-            ))
+            transaction.on_commit(
+                partial(
+                    logger.warning, "staff task %s opened: %s, purchase %s", task.pk, task.kind, doubt.purchase_id
+                )
+            )
             doubt.delete()
     return len(doubts)
 
@@ -123,10 +125,14 @@ def paid_purchases(customer: Customer) -> list[HistoricPurchase]:
     history = []
     for paid in Purchase.objects.of(customer).filter(status=PurchaseStatus.PAID).order_by("paid_at", "id"):
         assert paid.paid_at is not None  # held by purchase_paid_has_date
-        history.append(HistoricPurchase(
-            id=paid.pk, link_quantity=paid.link_quantity, date=paid.paid_at,
-            reference_number=paid.reference_number,
-        ))
+        history.append(
+            HistoricPurchase(
+                id=paid.pk,
+                link_quantity=paid.link_quantity,
+                date=paid.paid_at,
+                reference_number=paid.reference_number,
+            )
+        )
     return history
 
 

@@ -5,6 +5,7 @@
 3. What it says is applied, in a transaction of its own. If that fails, the response stays unapplied,
    staff are told, and it is tried again later.
 """
+
 import hashlib
 import json
 import logging

@@ -1,4 +1,5 @@
 """Perma.cc asks for a customer's status, while a page of its own renders: two indexed statements."""
+
 from datetime import datetime
 
 from ..billing.coverage import told

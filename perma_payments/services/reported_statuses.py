@@ -2,6 +2,7 @@
 
 That happens inside PostgreSQL: so neither memory nor the number of statements grows with the report.
 """
+
 import json
 import re
 from collections.abc import Iterator, Sequence
@@ -25,9 +26,16 @@ _HISTORY = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[
 
 # Many rows come as one JSON text: a parameter for each value would take several times as long.
 _TYPES = {
-    "agreement_id": "bigint", "status": "text", "charge_news": "text", "next_charge_on": "date",
-    "subscription_id": "text", "before": "jsonb", "after": "jsonb", "takes_token": "boolean",
-    "is_incomplete": "boolean", "ignores_date": "boolean",
+    "agreement_id": "bigint",
+    "status": "text",
+    "charge_news": "text",
+    "next_charge_on": "date",
+    "subscription_id": "text",
+    "before": "jsonb",
+    "after": "jsonb",
+    "takes_token": "boolean",
+    "is_incomplete": "boolean",
+    "ignores_date": "boolean",
 }
 _RECORDS = f"jsonb_to_recordset(%s::jsonb) AS new({', '.join(map(' '.join, _TYPES.items()))})"
 
@@ -56,9 +64,7 @@ def keep_what_is_ours(upload: StatusUpload, rows: Sequence[Row]) -> set[str]:
 def _reported(row: Row, agreement: Held) -> Reported:
     needs_token = row.status in ALIVE and not agreement.payment_token
     is_token = needs_token and re.fullmatch(TOKEN_PATTERN, row.subscription_id, re.ASCII)
-    return Reported(
-        row.status, row.charge_news, row.next_charge_on, row.subscription_id if is_token else ""
-    )
+    return Reported(row.status, row.charge_news, row.next_charge_on, row.subscription_id if is_token else "")
 
 
 def _insert(upload: StatusUpload, worked_out: Iterator[tuple[Held, Reported, Effect]]) -> None:
@@ -78,9 +84,9 @@ def worked_out_again(upload: StatusUpload) -> Iterator[tuple[int, Effect, Effect
     """Each agreement of an upload, with what the preview says and with what is true now."""
     last = 0
     while chunk := list(
-        upload.reported.filter(agreement__gt=last).order_by("agreement_id").values_list(
-            *Reported._fields, *Effect._fields, *(f"agreement__{name}" for name in Held._fields)
-        )[:CHUNK]
+        upload.reported.filter(agreement__gt=last)
+        .order_by("agreement_id")
+        .values_list(*Reported._fields, *Effect._fields, *(f"agreement__{name}" for name in Held._fields))[:CHUNK]
     ):
         then: dict[int, Effect] = {}
         pairs: list[tuple[Held, Reported]] = []
@@ -97,7 +103,8 @@ def work_out_anew(upload: StatusUpload) -> None:
     """Replace what the preview says by what is true now."""
     moved = [
         {"agreement_id": agreement, **effect._asdict()}
-        for agreement, then, effect in worked_out_again(upload) if effect != then
+        for agreement, then, effect in worked_out_again(upload)
+        if effect != then
     ]
     with connection.cursor() as cursor:
         cursor.execute(
@@ -166,7 +173,8 @@ def write(upload: StatusUpload, side: Side, now: datetime) -> None:
 def later_report(upload: StatusUpload) -> StatusUpload | None:
     """A confirmed report, uploaded later, about some of the agreements that an upload has changed."""
     later = ReportedStatus.objects.filter(
-        upload__state=UploadState.CONFIRMED, upload__uploaded_at__gt=upload.uploaded_at,
+        upload__state=UploadState.CONFIRMED,
+        upload__uploaded_at__gt=upload.uploaded_at,
         agreement__in=changes_of(upload).values("agreement"),
     )
     row = later.select_related("upload").order_by("upload__uploaded_at").first()

@@ -1,4 +1,5 @@
 """Try again to apply the responses that could not be applied when they came."""
+
 from datetime import datetime
 from typing import NamedTuple
 

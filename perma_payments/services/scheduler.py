@@ -1,4 +1,5 @@
 """What is due now. Any number of schedulers may run at once: each thing is taken before it is done."""
+
 import logging
 import threading
 from collections.abc import Callable

@@ -1,4 +1,5 @@
 """Second factors of staff accounts: an authenticator app, and recovery codes for when the phone is lost."""
+
 import base64
 from dataclasses import dataclass
 

@@ -1,4 +1,5 @@
 """Open and close the things that a person must do."""
+
 import logging
 from collections.abc import Iterable, Iterator
 from datetime import datetime
@@ -11,15 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ..billing.statuses import ALIVE
-from ..models import (
-    FOREMOST_FIRST,
-    Purchase,
-    Resolution,
-    Response,
-    StaffTask,
-    SubscriptionAgreement,
-    TaskKind,
-)
+from ..models import FOREMOST_FIRST, Purchase, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from .locks import lock_customer
 
 logger = logging.getLogger(__name__)
@@ -30,11 +23,7 @@ class NotOpen(Exception):
 
 
 def open_for_response(
-    kind: TaskKind,
-    response: Response,
-    *,
-    subject: SubscriptionAgreement | Purchase | None,
-    now: datetime,
+    kind: TaskKind, response: Response, *, subject: SubscriptionAgreement | Purchase | None, now: datetime
 ) -> StaffTask:
     """Open a task about a response and what it belongs to. A response gives each kind of task once."""
     task, created = StaffTask.objects.get_or_create(
@@ -48,9 +37,9 @@ def open_for_response(
     )
     if created:
         # Once it is: whatever opens a task may be taken back.
-        transaction.on_commit(partial(
-            logger.warning, "staff task %s opened: %s, response %s", task.pk, kind.value, response.pk
-        ))
+        transaction.on_commit(
+            partial(logger.warning, "staff task %s opened: %s, response %s", task.pk, kind.value, response.pk)
+        )
     return task
 
 
@@ -77,9 +66,11 @@ def _one_too_many(agreements: QuerySet[SubscriptionAgreement]) -> Iterator[int]:
         customer_type=OuterRef("customer_type"), customer_pk=OuterRef("customer_pk")
     )
     charged = SubscriptionAgreement.objects.filter(Exists(of_the_same_customer), status__in=ALIVE)
-    told = set(StaffTask.objects.filter(
-        kind=TaskKind.SECOND_SUBSCRIPTION, done_at__isnull=True, agreement__in=charged.values("pk")
-    ).values_list("agreement", flat=True))
+    told = set(
+        StaffTask.objects.filter(
+            kind=TaskKind.SECOND_SUBSCRIPTION, done_at__isnull=True, agreement__in=charged.values("pk")
+        ).values_list("agreement", flat=True)
+    )
     rows = charged.order_by("customer_type", "customer_pk", *FOREMOST_FIRST)
     columns = rows.values_list("customer_type", "customer_pk", "pk")
     for _, group in groupby(columns, key=lambda row: row[:2]):
@@ -97,9 +88,11 @@ def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> l
         for agreement in sorted(wanted - set(already.values_list("agreement", flat=True)))
     )
     for task in opened:
-        transaction.on_commit(partial(
-            logger.warning, "staff task %s opened: %s, agreement %s", task.pk, kind.value, task.agreement_id
-        ))
+        transaction.on_commit(
+            partial(
+                logger.warning, "staff task %s opened: %s, agreement %s", task.pk, kind.value, task.agreement_id
+            )
+        )
     return [task.pk for task in opened]
 
 
@@ -153,8 +146,11 @@ def end_open(
 def withdraw_not_applied(response: Response, *, now: datetime) -> None:
     """End the task that asked to apply a response, now that it is applied."""
     end_open(
-        StaffTask.objects.filter(kind=TaskKind.NOT_APPLIED, response=response), Resolution.WITHDRAWN,
-        by=None, note="Applied by a later try.", now=now,
+        StaffTask.objects.filter(kind=TaskKind.NOT_APPLIED, response=response),
+        Resolution.WITHDRAWN,
+        by=None,
+        note="Applied by a later try.",
+        now=now,
     )
 
 

@@ -1,4 +1,5 @@
 """What a status report does to each subscription: worked out here, applied by upload_statuses."""
+
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -74,9 +75,7 @@ def held(agreements: QuerySet[SubscriptionAgreement]) -> list[Held]:
     return [Held(*row) for row in agreements.order_by().values_list(*Held._fields)]
 
 
-def work_out(
-    rows: Iterable[tuple[Held, Reported]], *, as_of: date
-) -> Iterator[tuple[Held, Reported, Effect]]:
+def work_out(rows: Iterable[tuple[Held, Reported]], *, as_of: date) -> Iterator[tuple[Held, Reported, Effect]]:
     """What a report's rows, not too many at a time, do to the agreements that they are about.
 
     ``as_of`` is the day whose charges the report knows.
@@ -141,9 +140,12 @@ def _coverage(
         # CyberSource knows the subscription, so its checkout was accepted.
         known = coverage.of_checkout(schedule)
     if reported.charge_news == ChargeNews.PROVEN:
-        return coverage.extended(known, coverage.of_report(
-            schedule, made_on=as_of, next_charge_on=next_charge_on, grace_days=settings.GRACE_PERIOD_DAYS
-        ))
+        return coverage.extended(
+            known,
+            coverage.of_report(
+                schedule, made_on=as_of, next_charge_on=next_charge_on, grace_days=settings.GRACE_PERIOD_DAYS
+            ),
+        )
     if reported.status == Status.HOLD and reported.charge_news == ChargeNews.FAILED:
         return coverage.after_failed_charge(schedule, known, made_on=as_of)
     if reported.status == Status.CANCELED and agreement.status in (Status.CURRENT, *UNPAID):

@@ -1,4 +1,5 @@
 """A customer chose a plan: begin a subscription and send the customer to CyberSource."""
+
 import logging
 from datetime import datetime
 

@@ -3,6 +3,7 @@
 A trigger on the table notifies (models/staff_task.py). That does not pass through a pooler, so nothing depends on
 it: it makes mails quick, and the scheduler also looks for itself every few seconds.
 """
+
 import logging
 import select
 import threading

@@ -1,4 +1,5 @@
 """The mail of a staff task: what happened, what to do, where to look, and what happens if nobody does."""
+
 from datetime import datetime
 
 from django.conf import settings
@@ -19,18 +20,21 @@ BUSINESS_CENTERS = {
 def compose(task: StaffTask) -> tuple[str, str]:
     """The subject and the plain-text body of a task's mail. Ids and amounts only: no personal data."""
     template = f"perma_payments/mail/{task.kind.replace(' ', '_')}.txt"
-    body = render_to_string(template, {
-        "task": task,
-        "customer": customer_of(task),
-        "reference_number": reference_number_of(task),
-        "outgoing": task.response.outgoing if task.response else None,
-        "others": other_standing(task),
-        "granted": granted_response(task),
-        "reason": explain(task.response.reason_code) if task.response else "",
-        "perma_admin_url": perma_admin_url(task),
-        "business_center_url": business_center_url(),
-        "task_url": task_url(task),
-    })
+    body = render_to_string(
+        template,
+        {
+            "task": task,
+            "customer": customer_of(task),
+            "reference_number": reference_number_of(task),
+            "outgoing": task.response.outgoing if task.response else None,
+            "others": other_standing(task),
+            "granted": granted_response(task),
+            "reason": explain(task.response.reason_code) if task.response else "",
+            "perma_admin_url": perma_admin_url(task),
+            "business_center_url": business_center_url(),
+            "task_url": task_url(task),
+        },
+    )
     return subject_of(task), body
 
 

@@ -3,6 +3,7 @@
 It is told from what the ledger holds: checkouts, CyberSource's responses, the history (who and why), staff
 tasks and status reports. No token is ever shown: where there is another one, that is said.
 """
+
 from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -100,9 +101,11 @@ def story_of(subject: SubscriptionAgreement | Purchase) -> list[Entry]:
     requests = list(OutgoingTransaction.objects.filter(**{column: subject}).order_by("id"))
     responses = list(Response.objects.filter(outgoing__in=requests).defer("sealed").order_by("id"))
     changes = list(_history_of(type(subject)).filter(pgh_obj=subject))
-    tasks = list(_history_of(StaffTask).filter(
-        Q(**{column: subject}) | Q(response__in=[response.pk for response in responses])
-    ))
+    tasks = list(
+        _history_of(StaffTask).filter(
+            Q(**{column: subject}) | Q(response__in=[response.pk for response in responses])
+        )
+    )
     references = _References(
         (event.pgh_context for event in changes), enders={task.done_by_id for task in tasks if task.done_by_id}
     )
@@ -128,7 +131,9 @@ def _history_of(model: Any) -> Any:
 
 def _request(request: OutgoingTransaction, subject: SubscriptionAgreement | Purchase) -> Entry:
     return Entry(
-        EntryKind.REQUEST, request.created_at, _asked_for(request, subject),
+        EntryKind.REQUEST,
+        request.created_at,
+        _asked_for(request, subject),
         link=_page("outgoingtransaction", request.pk),
     )
 
@@ -165,13 +170,17 @@ def _response(response: Response, kinds: Mapping[int, str]) -> Entry:
     if response.auth_amount:
         details.append(f"Authorized: {response.auth_amount} {response.currency}")
     details.append(
-        f"Result: {response.get_outcome_display()}" if response.applied_at
+        f"Result: {response.get_outcome_display()}"
+        if response.applied_at
         else "Result: not applied yet; this is tried again every minute"
     )
     if response.transaction_id:
         details.append(f"CyberSource's transaction id: {response.transaction_id}")
     return Entry(
-        EntryKind.RESPONSE, response.received_at, f"{words}.", tuple(filter(None, details)),
+        EntryKind.RESPONSE,
+        response.received_at,
+        f"{words}.",
+        tuple(filter(None, details)),
         link=_page("response", response.pk),
     )
 
@@ -295,9 +304,7 @@ def _tasks(events: Iterable[Any], references: _References) -> Iterator[Entry]:
     for event in events:
         earlier = before.get(event.pgh_obj_id)
         for words, details in _task_steps(earlier, event, references):
-            yield Entry(
-                EntryKind.TASK, event.pgh_created_at, words, details, _page("stafftask", event.pgh_obj_id)
-            )
+            yield Entry(EntryKind.TASK, event.pgh_created_at, words, details, _page("stafftask", event.pgh_obj_id))
         before[event.pgh_obj_id] = event
 
 
@@ -340,14 +347,25 @@ def _reports(agreement: SubscriptionAgreement) -> Iterator[Entry]:
         else:
             continue
         yield Entry(
-            EntryKind.REPORT, when, f"The {upload}, {by}, calls it {row.status}, {words}.", details,
+            EntryKind.REPORT,
+            when,
+            f"The {upload}, {by}, calls it {row.status}, {words}.",
+            details,
             _page("statusupload", upload.pk),
         )
 
 
 _OF_A_REPORT = (
-    "status", "before", "after", "takes_token", "is_incomplete", "upload__state", "upload__uploaded_at",
-    "upload__confirmed_at", "upload__uploaded_by__username", "upload__confirmed_by__username",
+    "status",
+    "before",
+    "after",
+    "takes_token",
+    "is_incomplete",
+    "upload__state",
+    "upload__uploaded_at",
+    "upload__confirmed_at",
+    "upload__uploaded_by__username",
+    "upload__confirmed_by__username",
 )
 
 

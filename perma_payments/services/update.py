@@ -1,4 +1,5 @@
 """A customer wants to replace the card or the billing address: send the customer to CyberSource."""
+
 from datetime import datetime
 
 from ..billing.transactions import Kind

@@ -4,6 +4,7 @@
 2. ``confirm`` works it out again, under locks, and applies all of it, if it is still the same.
 3. ``undo`` puts everything back, if nothing else has changed those subscriptions since.
 """
+
 import hashlib
 import logging
 import re
@@ -75,7 +76,11 @@ def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
         upload.save()
     logger.info(
         "status report %s uploaded: %s rows, %s ours, %s changes, %s not read",
-        upload.pk, upload.row_count, upload.matched_count, upload.change_count, len(upload.problems),
+        upload.pk,
+        upload.row_count,
+        upload.matched_count,
+        upload.change_count,
+        len(upload.problems),
     )
     return upload
 
@@ -161,9 +166,7 @@ def _why_not_read(problem: Problem) -> str:
 def _name_the_others(upload: StatusUpload, report: Report, ours: set[str]) -> None:
     """Note what the report has besides one row for each of our subscriptions."""
     twice = [each for each in report.duplicates if each.reference_number in ours]
-    upload.duplicates = [
-        [each.reference_number, each.lines, each.statuses, each.counts] for each in twice[:NAMED]
-    ]
+    upload.duplicates = [[each.reference_number, each.lines, each.statuses, each.counts] for each in twice[:NAMED]]
     unknown = [row.reference_number for row in report.rows if row.reference_number not in ours]
     upload.unknown_count = len(unknown)
     upload.unknown_references = [text for text in unknown if _LIKE_A_REFERENCE.fullmatch(text)][:NAMED]
@@ -206,9 +209,7 @@ def _confirm(upload_id: int, revision: int, by: User, leave_out: bool, now: date
     return upload
 
 
-def _refuse_what_cannot_be_confirmed(
-    upload: StatusUpload, revision: int, leave_out: bool, now: datetime
-) -> None:
+def _refuse_what_cannot_be_confirmed(upload: StatusUpload, revision: int, leave_out: bool, now: datetime) -> None:
     if upload.state != UploadState.PREVIEWED:
         raise CannotBeDone(f"This report cannot be confirmed: it is {upload.get_state_display()} already.")
     if upload.has_expired(now):
@@ -262,7 +263,10 @@ def _end_tasks(upload: StatusUpload, by: User, now: datetime) -> list[int]:
         for kind, rows, note in shown
         for task in end_open(
             StaffTask.objects.filter(kind=kind, agreement__in=rows.values("agreement")),
-            Resolution.DONE, by=by, note=note, now=now,
+            Resolution.DONE,
+            by=by,
+            note=note,
+            now=now,
         )
     ]
 
@@ -288,6 +292,9 @@ def _take_tasks_back(upload: StatusUpload, by: User, now: datetime) -> None:
         task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])
     end_open(
-        StaffTask.objects.filter(pk__in=upload.tasks_opened), Resolution.WITHDRAWN,
-        by=by, note=f"The {upload} was undone.", now=now,
+        StaffTask.objects.filter(pk__in=upload.tasks_opened),
+        Resolution.WITHDRAWN,
+        by=by,
+        note=f"The {upload} was undone.",
+        now=now,
     )

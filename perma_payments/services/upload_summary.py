@@ -1,4 +1,5 @@
 """An upload in words and numbers, for the person who decides about it."""
+
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,14 +11,7 @@ from django.db.models.functions import Cast, Coalesce
 
 from ..billing.coverage import ChargeNews, Proof, midnight
 from ..billing.statuses import ALIVE, ENDED, Status
-from ..models import (
-    ReportedStatus,
-    StaffTask,
-    StatusUpload,
-    SubscriptionAgreement,
-    TaskKind,
-    UploadState,
-)
+from ..models import ReportedStatus, StaffTask, StatusUpload, SubscriptionAgreement, TaskKind, UploadState
 from .reported_statuses import changes_of, reviving
 
 # From here on something is said to be unusual.
@@ -87,11 +81,7 @@ def _as_text(changes: QuerySet[ReportedStatus]) -> QuerySet[Any]:
 
 def warnings_about(upload: StatusUpload, *, now: datetime) -> list[str]:
     """Say in words what is suspicious about an upload that has not been confirmed."""
-    return [
-        *_about_the_file(upload, now),
-        *_about_what_it_changes(upload),
-        *_about_what_stands(upload, now),
-    ]
+    return [*_about_the_file(upload, now), *_about_what_it_changes(upload), *_about_what_stands(upload, now)]
 
 
 def _about_the_file(upload: StatusUpload, now: datetime) -> Iterable[str]:
@@ -141,7 +131,8 @@ def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
             "CyberSource does not do that by itself."
         )
     of_the_same_customer = {
-        "customer_type": OuterRef("agreement__customer_type"), "customer_pk": OuterRef("agreement__customer_pk"),
+        "customer_type": OuterRef("agreement__customer_type"),
+        "customer_pk": OuterRef("agreement__customer_pk"),
     }
     others = SubscriptionAgreement.objects.filter(**of_the_same_customer).exclude(pk=OuterRef("agreement"))
     ended = upload.reported.filter(NEW_STATUS, agreement=OuterRef("pk")).exclude(after__status__in=ALIVE)
@@ -182,7 +173,8 @@ def _about_endings(upload: StatusUpload) -> Iterable[str]:
     ending = upload.reported.filter(after__status=Status.CANCELED).annotate(
         proof=Coalesce(KT("after__coverage_proof"), "agreement__coverage_proof", output_field=TextField()),
         until=Coalesce(
-            Cast(KT("after__covered_until"), DateTimeField()), "agreement__covered_until",
+            Cast(KT("after__covered_until"), DateTimeField()),
+            "agreement__covered_until",
             output_field=DateTimeField(),
         ),
     )

@@ -1,4 +1,5 @@
 """Logs staff in."""
+
 from django.contrib.auth.models import Permission, User
 from django.test import Client
 

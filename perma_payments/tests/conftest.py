@@ -1,4 +1,5 @@
 """Fixtures that several modules share."""
+
 from collections.abc import Callable, Iterator
 from typing import Any
 from urllib.parse import urlencode
@@ -33,6 +34,7 @@ def client(_unsuspicious_handler: ClientHandler) -> Client:
 @pytest.fixture
 def post(client: Client) -> Post:
     """POST a valid message of Perma.cc to a route; keyword arguments change its fields."""
+
     def post(route: str, **changes: Any) -> HttpResponse:
         return client.post(f"/{route}/", urlencode(perma_cc.form(route, **changes)), content_type=FORM)
 
@@ -42,6 +44,7 @@ def post(client: Client) -> Post:
 @pytest.fixture
 def call_back(client: Client) -> Post:
     """POST CyberSource's response to a signed form; see cyber_source.response for the keyword arguments."""
+
     def call_back(form: dict[str, str], decision: str = "ACCEPT", **changes: Any) -> HttpResponse:
         fields = cyber_source.response(form, decision, **changes)
         return client.post("/cybersource-callback/", urlencode(fields), content_type=FORM)

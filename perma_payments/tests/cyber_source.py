@@ -2,6 +2,7 @@
 
 Uses nothing of the package under test. The personal data in the responses is invented.
 """
+
 import base64
 import hashlib
 import hmac

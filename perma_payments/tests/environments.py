@@ -1,4 +1,5 @@
 """Valid environments for staging and production, and ways to start the service with them."""
+
 import base64
 import importlib.util
 import os
@@ -81,6 +82,10 @@ def said(ended):
 def start(*arguments, cwd=ROOT, **variables):
     """Run Python in the checkout, with these variables and no others, nor those of a .env file."""
     return subprocess.run(
-        [sys.executable, *arguments], cwd=cwd, capture_output=True, text=True, timeout=60,
+        [sys.executable, *arguments],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=60,
         env={"PATH": os.environ["PATH"], "PYTHON_DOTENV_DISABLED": "1", **variables},
     )

@@ -1,4 +1,5 @@
 """Fixtures for tests in a real browser, with the sandbox as Perma.cc and CyberSource."""
+
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,9 +15,14 @@ from perma_payments.keyrings import merchant
 from .programs import need
 
 FLAGS = [
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
     "--disable-background-networking",
-    "--disable-component-update", "--disable-sync",
+    "--disable-component-update",
+    "--disable-sync",
 ]
 
 # The sandbox, whose Perma.cc gives us more than the two seconds of the real one: the machine may be busy.
@@ -50,6 +56,7 @@ def sandbox(live_server: Any) -> Iterator[str]:
     # At any port that is free. It takes no mail: sandboxes of other tests may run at the same time.
     arguments = ("-c", PATIENT_SANDBOX, "--port", "0", "--smtp-port", "0")
     with leashed("The sandbox", *arguments, env=environment) as process:
+
         def address() -> re.Match[str] | None:
             return re.search(r"http://(127\.0\.0\.1:\d+)/", process.printed())
 
@@ -107,10 +114,12 @@ Visitor = Callable[..., Visit]
 def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> Iterator[Visitor]:
     """Make a visitor; keyword arguments are those of a browser's context."""
     # The policy is what it is, but for where this sandbox happens to be.
-    settings.CONTENT_SECURITY_POLICY = {"DIRECTIVES": {
-        name: [sandbox if source == settings.CS_BASE_URL else source for source in sources]
-        for name, sources in settings.CONTENT_SECURITY_POLICY["DIRECTIVES"].items()
-    }}
+    settings.CONTENT_SECURITY_POLICY = {
+        "DIRECTIVES": {
+            name: [sandbox if source == settings.CS_BASE_URL else source for source in sources]
+            for name, sources in settings.CONTENT_SECURITY_POLICY["DIRECTIVES"].items()
+        }
+    }
     settings.CS_BASE_URL = settings.PERMA_URL = sandbox
     settings.PERMA_SUBSCRIPTION_PAGE = f"{sandbox}/settings/subscription/"
     settings.PERMA_RETURN_PAGE = f"{sandbox}/settings/usage-plan/"

@@ -1,4 +1,5 @@
 """Builders of what the ledger holds. Each makes the valid case; keyword arguments change one thing."""
+
 import secrets
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -21,42 +22,49 @@ TOKEN = "7408214003316000001234"
 
 def agreement(customer: Customer = REGISTRAR, **changes: Any) -> SubscriptionAgreement:
     """A Pending agreement, begun just now."""
-    return SubscriptionAgreement.objects.create(**{
-        "customer_type": customer.type,
-        "customer_pk": customer.pk,
-        "reference_number": ReferenceNumber.issue(),
-        **changes,
-    })
+    return SubscriptionAgreement.objects.create(
+        **{
+            "customer_type": customer.type,
+            "customer_pk": customer.pk,
+            "reference_number": ReferenceNumber.issue(),
+            **changes,
+        }
+    )
 
 
 def standing_agreement(customer: Customer = REGISTRAR, **changes: Any) -> SubscriptionAgreement:
     """A Current monthly agreement with its terms and token, paid for until its first charge in nine days."""
     now = timezone.now()
     start = (now + timedelta(days=9)).date()
-    return agreement(customer, **{
-        "status": "Current",
-        "payment_token": TOKEN,
-        "current_rate": Decimal("45.00"),
-        "current_frequency": "monthly",
-        "current_link_limit": "100",
-        "current_link_limit_effective_timestamp": now,
-        "schedule_start": start,
-        "covered_until": midnight(start),
-        "coverage_proof": "checkout",
-        **changes,
-    })
+    return agreement(
+        customer,
+        **{
+            "status": "Current",
+            "payment_token": TOKEN,
+            "current_rate": Decimal("45.00"),
+            "current_frequency": "monthly",
+            "current_link_limit": "100",
+            "current_link_limit_effective_timestamp": now,
+            "schedule_start": start,
+            "covered_until": midnight(start),
+            "coverage_proof": "checkout",
+            **changes,
+        },
+    )
 
 
 def purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
     """A Pending purchase of ten links."""
-    return Purchase.objects.create(**{
-        "customer_type": customer.type,
-        "customer_pk": customer.pk,
-        "reference_number": ReferenceNumber.issue(),
-        "amount": Decimal("15.00"),
-        "link_quantity": 10,
-        **changes,
-    })
+    return Purchase.objects.create(
+        **{
+            "customer_type": customer.type,
+            "customer_pk": customer.pk,
+            "reference_number": ReferenceNumber.issue(),
+            "amount": Decimal("15.00"),
+            "link_quantity": 10,
+            **changes,
+        }
+    )
 
 
 def paid_purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:

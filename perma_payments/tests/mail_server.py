@@ -1,4 +1,5 @@
 """A mail server for tests: real SMTP on a port of its own, with the ways in which mail servers fail."""
+
 import asyncio
 import email
 import email.policy
@@ -87,8 +88,11 @@ class _Controller(Controller):
 
     def factory(self) -> SMTP:
         return SMTP(
-            self.handler, loop=self.loop, hostname="mail.example",
-            tls_context=self.starttls, require_starttls=self.starttls is not None,
+            self.handler,
+            loop=self.loop,
+            hostname="mail.example",
+            tls_context=self.starttls,
+            require_starttls=self.starttls is not None,
         )
 
     def _stop(self) -> None:

@@ -1,4 +1,5 @@
 """Reads our pages as a browser would."""
+
 from bs4 import BeautifulSoup
 from django.http import HttpResponse
 

@@ -2,6 +2,7 @@
 
 Uses nothing of the package under test.
 """
+
 import base64
 import json
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,5 @@
 """Programs of the machine that tests drive."""
+
 import os
 
 import pytest

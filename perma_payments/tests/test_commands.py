@@ -1,4 +1,5 @@
 """What operators run."""
+
 import base64
 from datetime import timedelta
 from io import StringIO
@@ -55,6 +56,7 @@ def test_generate_keys_makes_the_archives_pair_with_a_label_on_the_half_that_sta
 @pytest.fixture
 def key_file(tmp_path):
     """The path of a file that holds a text, as a rule a key."""
+
     def key_file(text: str) -> str:
         (tmp_path / "key").write_text(text, encoding="utf-8")
         return str(tmp_path / "key")
@@ -62,9 +64,9 @@ def key_file(tmp_path):
     return key_file
 
 
-@pytest.mark.parametrize("text", [
-    f"{VAULT_SECRET}\n", VAULT_SECRET, f"archive-secret:{VAULT_SECRET}\n", f"\ufeff{VAULT_SECRET}\r\n",
-])
+@pytest.mark.parametrize(
+    "text", [f"{VAULT_SECRET}\n", VAULT_SECRET, f"archive-secret:{VAULT_SECRET}\n", f"\ufeff{VAULT_SECRET}\r\n"]
+)
 def test_check_keys_proves_that_a_key_opens_what_is_sealed_today(key_file, text):
     assert run("check_keys", "--key-file", key_file(text)) == (
         "This key opens what is sealed today: it is the secret half of VAULT_PUBLIC_KEY "
@@ -108,8 +110,12 @@ def test_check_keys_says_that_a_file_cannot_be_read():
 def test_check_keys_needs_nothing_to_be_set_but_the_key(key_file, environment):
     pair = PrivateKey.generate()
     ended = start(
-        "manage.py", "check_keys", "--key-file", key_file(base64_of(pair)),
-        PERMA_PAYMENTS_ENV=environment, DATABASE_URL="nonsense",
+        "manage.py",
+        "check_keys",
+        "--key-file",
+        key_file(base64_of(pair)),
+        PERMA_PAYMENTS_ENV=environment,
+        DATABASE_URL="nonsense",
         VAULT_PUBLIC_KEY=f"2026-11:{base64_of(pair.public_key)}",
     )
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -118,33 +124,58 @@ def test_check_keys_needs_nothing_to_be_set_but_the_key(key_file, environment):
     )
 
 
-@pytest.mark.parametrize("value, reason", [
-    ("", "is not set"), ("2026-11:short", "cannot be read"), ("a:archive-secret:x", "contains a secret key"),
-])
+@pytest.mark.parametrize(
+    "value, reason",
+    [("", "is not set"), ("2026-11:short", "cannot be read"), ("a:archive-secret:x", "contains a secret key")],
+)
 def test_check_keys_says_what_is_wrong_with_the_public_half(key_file, value, reason):
     ended = start(
-        "manage.py", "check_keys", "--key-file", key_file(VAULT_SECRET),
-        PERMA_PAYMENTS_ENV="production", VAULT_PUBLIC_KEY=value,
+        "manage.py",
+        "check_keys",
+        "--key-file",
+        key_file(VAULT_SECRET),
+        PERMA_PAYMENTS_ENV="production",
+        VAULT_PUBLIC_KEY=value,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith(f"CommandError: The setting VAULT_PUBLIC_KEY {reason}")
     assert "Traceback" not in ended.stderr
 
 
-@pytest.mark.parametrize("arguments", [
-    ["generate_keys"], ["generate_keys", "--archive"], ["generate_keys", "--help"], ["check_keys", "--help"],
-    ["help"], ["help", "migrate"], ["migrate", "--help"], ["--help"], ["--version"], ["version"], [],
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["generate_keys"],
+        ["generate_keys", "--archive"],
+        ["generate_keys", "--help"],
+        ["check_keys", "--help"],
+        ["help"],
+        ["help", "migrate"],
+        ["migrate", "--help"],
+        ["--help"],
+        ["--version"],
+        ["version"],
+        [],
+    ],
+)
 def test_help_and_new_keys_are_to_be_had_where_nothing_is_set(arguments):
     ended = start("manage.py", *arguments, PERMA_PAYMENTS_ENV="production")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout
 
 
-@pytest.mark.parametrize("arguments", [
-    ["check"], ["migrate"], ["createsuperuser"], ["run_scheduler"], ["shell", "--command", "1"],
-    ["migrate", "--", "--help"], ["check", "generate_keys"],
-])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["check"],
+        ["migrate"],
+        ["createsuperuser"],
+        ["run_scheduler"],
+        ["shell", "--command", "1"],
+        ["migrate", "--", "--help"],
+        ["check", "generate_keys"],
+    ],
+)
 def test_nothing_else_is(arguments):
     ended = start("manage.py", *arguments, PERMA_PAYMENTS_ENV="production")
     assert (ended.returncode, ended.stdout) == (1, "")
@@ -164,7 +195,9 @@ def test_open_response_shows_the_whole_post_to_whoever_has_the_key(response, tmp
     key.write_text(VAULT_SECRET + "\n")
 
     assert run("open_response", str(response.pk), "--key-file", str(key)).splitlines() == [
-        "decision = ACCEPT", "empty = ", "req_bill_to_forename = Erin X",
+        "decision = ACCEPT",
+        "empty = ",
+        "req_bill_to_forename = Erin X",
     ]
 
 
@@ -174,12 +207,15 @@ def test_open_response_asks_for_the_key_where_no_file_is_named(response, monkeyp
     assert "Erin X" in run("open_response", str(response.pk))
 
 
-@pytest.mark.parametrize(("key", "sentence"), [
-    (base64.b64encode(b"x" * 32).decode(), "sealed to the key development"),
-    ("short", "That is not a secret key"),
-    ("", "That is not a secret key"),
-    ("ключ", "That is not a secret key"),
-])
+@pytest.mark.parametrize(
+    ("key", "sentence"),
+    [
+        (base64.b64encode(b"x" * 32).decode(), "sealed to the key development"),
+        ("short", "That is not a secret key"),
+        ("", "That is not a secret key"),
+        ("ключ", "That is not a secret key"),
+    ],
+)
 def test_open_response_says_what_is_wrong_with_a_key(response, tmp_path, key, sentence):
     file = tmp_path / "key"
     file.write_text(key)
@@ -217,9 +253,9 @@ def test_apply_responses_fails_loudly(response, monkeypatch):
         run("apply_responses")
 
 
-@pytest.mark.parametrize(("command", "subject"), [
-    ("send_daily_report", "Nothing pending"), ("remind_of_overdue", "Overdue: 1"),
-])
+@pytest.mark.parametrize(
+    ("command", "subject"), [("send_daily_report", "Nothing pending"), ("remind_of_overdue", "Overdue: 1")]
+)
 def test_a_daily_job_is_done_once_a_day_however_often_cron_calls(db, mailbox, command, subject):
     now = timezone.now()
     ledger.paid_purchase(paid_at=now - timedelta(days=2))

@@ -1,4 +1,5 @@
 """The same thing many times at once: over HTTP, on real connections, with real locks."""
+
 import contextlib
 import threading
 import time
@@ -17,7 +18,12 @@ from django.utils import timezone
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import (
-    OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement,
+    OutgoingTransaction,
+    Purchase,
+    Response,
+    StaffTask,
+    StatusUpload,
+    SubscriptionAgreement,
 )
 from perma_payments.perma.messages import CancelRequestMessage
 from perma_payments.postgres.time_limits import within
@@ -143,7 +149,8 @@ def test_four_schedulers_at_once_do_each_job_once(mailbox):
         for future in [pool.submit(tick) for _ in range(4)]:
             future.result()
     assert sorted(subject.split(":")[0] for subject in mailbox.subjects) == [
-        "Cancel a subscription in CyberSource", "Still to do",
+        "Cancel a subscription in CyberSource",
+        "Still to do",
     ]
 
 
@@ -214,10 +221,13 @@ def test_an_acknowledgement_that_would_come_too_late_does_not_come_at_all(live_s
     assert bought.acknowledged_at is None
 
 
-@pytest.mark.parametrize(("change", "outcome"), [
-    ({"current_link_limit": "500"}, ("Hold", "500", None)),
-    ({"status": "Canceled"}, ("Canceled", "100", DataHasMoved)),
-])
+@pytest.mark.parametrize(
+    ("change", "outcome"),
+    [
+        ({"current_link_limit": "500"}, ("Hold", "500", None)),
+        ({"status": "Canceled"}, ("Canceled", "100", DataHasMoved)),
+    ],
+)
 def test_a_report_that_is_confirmed_during_another_change_loses_neither(change, outcome):
     agreement = ledger.standing_agreement()
     staff = User.objects.create_user("staff")
@@ -272,10 +282,13 @@ def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(li
     assert not StaffTask.objects.filter(done_at=None).exists()
 
 
-@pytest.mark.parametrize("act", [
-    lambda upload, staff: confirm(upload.pk, revision=1, by=staff, leave_out=False, now=timezone.now()),
-    lambda upload, staff: undo(upload.pk, by=staff, now=timezone.now()),
-])
+@pytest.mark.parametrize(
+    "act",
+    [
+        lambda upload, staff: confirm(upload.pk, revision=1, by=staff, leave_out=False, now=timezone.now()),
+        lambda upload, staff: undo(upload.pk, by=staff, now=timezone.now()),
+    ],
+)
 def test_one_report_is_confirmed_or_undone_at_a_time(act):
     agreement = ledger.standing_agreement()
     staff = User.objects.create_user("staff")

@@ -1,4 +1,5 @@
 """The database as it is met in the world: frozen, locked, read-only, behind PgBouncer, older than the code."""
+
 import os
 import re
 import signal
@@ -27,7 +28,12 @@ from devtools.postgres import create_database, server
 from devtools.processes import free_port, run_quietly
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import (
-    Purchase, Response, StaffTask, SubscriptionAgreement, TaskKind, UnansweredAcknowledgement,
+    Purchase,
+    Response,
+    StaffTask,
+    SubscriptionAgreement,
+    TaskKind,
+    UnansweredAcknowledgement,
 )
 from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
@@ -39,7 +45,14 @@ from . import cyber_source, ledger, perma_cc
 from .accounts import log_in
 from .programs import need
 from .test_faults import (  # noqa: F401 (fixtures)
-    FORM, HOST, Serve, Service, eventually, serve, service, url_of_test_database,
+    FORM,
+    HOST,
+    Serve,
+    Service,
+    eventually,
+    serve,
+    service,
+    url_of_test_database,
 )
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -149,7 +162,8 @@ def test_an_acknowledgement_to_a_frozen_database_is_not_recorded(serve, postgres
     service = serve(postgres)  # noqa: F811
     ask(postgres, "INSERT INTO perma_payments_referencenumber (value) VALUES ('PERMA-0000-0077')")
     number = ask(
-        postgres, "INSERT INTO perma_payments_purchase (customer_type, customer_pk, status, reference_number,"
+        postgres,
+        "INSERT INTO perma_payments_purchase (customer_type, customer_pk, status, reference_number,"
         " amount, link_quantity, paid_at, created_at, updated_at)"
         " VALUES ('Registrar', 7, 'Paid', 'PERMA-0000-0077', 15, 10, now(), now(), now()) RETURNING id",
     )
@@ -212,7 +226,11 @@ print(limits())
 """
     environment = {**os.environ, "DATABASE_URL": pooled, "DJANGO_SETTINGS_MODULE": "perma_payments.settings"}
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=ours.BASE_DIR, env=environment, text=True, capture_output=True,
+        [sys.executable, "-c", script],
+        cwd=ours.BASE_DIR,
+        env=environment,
+        text=True,
+        capture_output=True,
         check=True,
     )
     within_limits, alone = done.stdout.splitlines()
@@ -321,18 +339,21 @@ def test_a_session_that_cannot_be_saved_is_a_503(client, settings, monkeypatch, 
     assert "/admin/: the database cannot serve this: the connection" in caplog.text
 
 
-@pytest.mark.parametrize(("text", "reason"), [
-    ('FATAL:  password authentication failed for user "u"\n', "the password is wrong"),
-    ('FATAL:  database "d" does not exist\n', "there is no such database"),
-    ('FATAL:  role "u" does not exist\n', "the user name or the password is wrong"),
-    ("could not translate host name \"h\" to address: Name or service not known\n", "host is unknown"),
-    ("FATAL:  sorry, too many clients already\n", "no connection left"),
-    ("FATAL:  no more connections allowed (max_client_conn)\n", "no connection left"),
-    ("FATAL:  the database system is starting up\n", "starting or stopping"),
-    ("FATAL:  unsupported startup parameter: options\n", "refuses a start-up option"),
-    ("server closed the connection unexpectedly\n", "the connection was lost"),
-    ("irgendetwas\n", "could not be made, or was lost"),
-])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('FATAL:  password authentication failed for user "u"\n', "the password is wrong"),
+        ('FATAL:  database "d" does not exist\n', "there is no such database"),
+        ('FATAL:  role "u" does not exist\n', "the user name or the password is wrong"),
+        ('could not translate host name "h" to address: Name or service not known\n', "host is unknown"),
+        ("FATAL:  sorry, too many clients already\n", "no connection left"),
+        ("FATAL:  no more connections allowed (max_client_conn)\n", "no connection left"),
+        ("FATAL:  the database system is starting up\n", "starting or stopping"),
+        ("FATAL:  unsupported startup parameter: options\n", "refuses a start-up option"),
+        ("server closed the connection unexpectedly\n", "the connection was lost"),
+        ("irgendetwas\n", "could not be made, or was lost"),
+    ],
+)
 def test_a_failed_connection_is_told_in_words_of_our_own(text, reason):
     error = OperationalError(text)
     error.__cause__ = psycopg2.OperationalError(text)
@@ -340,14 +361,19 @@ def test_a_failed_connection_is_told_in_words_of_our_own(text, reason):
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("statement", "reason"), [
-    ("DO $$ BEGIN RAISE EXCEPTION 'Zaphod' USING ERRCODE = '53100'; END $$", "its disk is full"),
-    ("DO $$ BEGIN RAISE EXCEPTION 'Zaphod' USING ERRCODE = '53300'; END $$", "it has no connection left"),
-    ("DO $$ BEGIN RAISE EXCEPTION 'Zaphod' USING ERRCODE = '57P01'; END $$",
-     "it was stopped, or has ended the connection"),
-    ("SELECT 1 / 0", None),
-    ("SELECT * FROM nowhere", None),
-])
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("DO $$ BEGIN RAISE EXCEPTION 'Zaphod' USING ERRCODE = '53100'; END $$", "its disk is full"),
+        ("DO $$ BEGIN RAISE EXCEPTION 'Zaphod' USING ERRCODE = '53300'; END $$", "it has no connection left"),
+        (
+            "DO $$ BEGIN RAISE EXCEPTION 'Zaphod' USING ERRCODE = '57P01'; END $$",
+            "it was stopped, or has ended the connection",
+        ),
+        ("SELECT 1 / 0", None),
+        ("SELECT * FROM nowhere", None),
+    ],
+)
 def test_errors_that_another_time_would_not_have_are_told_from_those_that_it_would(statement, reason):
     with pytest.raises(Exception) as caught, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
@@ -433,22 +459,33 @@ def copy(postgres: str) -> Iterator[str]:
 def start(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
     """Start something of the service, which is to end by itself."""
     return subprocess.run(
-        [sys.executable, *arguments], cwd=ours.BASE_DIR, env={**os.environ, "DATABASE_URL": url}, text=True,
-        capture_output=True, timeout=60,
+        [sys.executable, *arguments],
+        cwd=ours.BASE_DIR,
+        env={**os.environ, "DATABASE_URL": url},
+        text=True,
+        capture_output=True,
+        timeout=60,
     )
 
 
-@pytest.mark.parametrize(("arguments", "lacking"), [
-    (["-m", "gunicorn", "perma_payments.wsgi", "--no-control-socket"], "the last migration"),
-    (["manage.py", "run_scheduler"], "everything"),
-], ids=["web server", "scheduler"])
+@pytest.mark.parametrize(
+    ("arguments", "lacking"),
+    [
+        (["-m", "gunicorn", "perma_payments.wsgi", "--no-control-socket"], "the last migration"),
+        (["manage.py", "run_scheduler"], "everything"),
+    ],
+    ids=["web server", "scheduler"],
+)
 def test_a_database_that_lacks_migrations_stops_the_start_with_a_sentence(copy, arguments, lacking):
     if lacking == "everything":
         copy = copy.replace("/copy", "/empty")
         create_database(copy)
     else:
-        ask(copy, "DELETE FROM django_migrations WHERE id = (SELECT max(id) FROM django_migrations"
-                  " WHERE app = 'perma_payments')")
+        ask(
+            copy,
+            "DELETE FROM django_migrations WHERE id = (SELECT max(id) FROM django_migrations"
+            " WHERE app = 'perma_payments')",
+        )
     if "gunicorn" in arguments:
         arguments = [*arguments, "--bind", f"{HOST}:{free_port(HOST)}"]
     ended = start(*arguments, url=copy)
@@ -461,8 +498,10 @@ def test_a_database_that_lacks_migrations_stops_the_start_with_a_sentence(copy, 
 
 def test_a_database_that_is_ahead_is_served(serve, copy):  # noqa: F811
     """During a rolling upgrade, old code runs on a schema that is new already."""
-    ask(copy, "INSERT INTO django_migrations (app, name, applied)"
-              " VALUES ('perma_payments', '9999_of_tomorrow', now())")
+    ask(
+        copy,
+        "INSERT INTO django_migrations (app, name, applied) VALUES ('perma_payments', '9999_of_tomorrow', now())",
+    )
     service = serve(copy)  # noqa: F811
     assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
 

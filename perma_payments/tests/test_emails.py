@@ -1,4 +1,5 @@
 """Mail: what the server took, what it refused, and what nobody can know, in real conversations."""
+
 import socket
 import threading
 import time
@@ -9,7 +10,13 @@ import pytest
 
 from perma_payments import emails
 from perma_payments.emails import (
-    NotDelivered, Refusal, ServerFailed, Unanswered, Unreachable, mail_server, recipients,
+    NotDelivered,
+    Refusal,
+    ServerFailed,
+    Unanswered,
+    Unreachable,
+    mail_server,
+    recipients,
 )
 
 from .mail_server import free_port, hanging_mail_server, use
@@ -25,11 +32,14 @@ def two_staff(settings):
 def send(number: int = 1) -> list[Refusal]:
     """Send as many mails in one conversation."""
     with mail_server() as server:
-        return [server.send("Subject", "Body: — é", to=recipients("STAFF_EMAILS"), message_id=f"mail-{each}")
-                for each in range(number)][-1]
+        return [
+            server.send("Subject", "Body: — é", to=recipients("STAFF_EMAILS"), message_id=f"mail-{each}")
+            for each in range(number)
+        ][-1]
 
 
 # --- What arrives -----------------------------------------------------------------------------------
+
 
 def test_a_mail_arrives_as_it_was_written(mailbox, settings):
     assert send() == []
@@ -54,11 +64,14 @@ def test_an_address_of_two_settings_gets_a_mail_once(settings):
     settings.DEVELOPER_EMAILS = [BEN, "dev@staff.example"]
 
     assert [str(each) for each in recipients("STAFF_EMAILS", "DEVELOPER_EMAILS")] == [
-        "STAFF_EMAILS, address 1", "STAFF_EMAILS, address 2", "DEVELOPER_EMAILS, address 2",
+        "STAFF_EMAILS, address 1",
+        "STAFF_EMAILS, address 2",
+        "DEVELOPER_EMAILS, address 2",
     ]
 
 
 # --- What is refused --------------------------------------------------------------------------------
+
 
 def test_a_recipient_that_is_refused_is_told_of_and_the_others_get_the_mail(mailbox):
     mailbox.refused[BEN] = 550
@@ -91,6 +104,7 @@ def test_a_server_that_refuses_a_mail_can_be_sent_another(mailbox):
 
 # --- Servers that fail ------------------------------------------------------------------------------
 
+
 def test_a_server_that_is_down_is_an_answer(settings):
     use(settings, free_port())
 
@@ -107,8 +121,7 @@ def test_a_server_that_says_nothing_is_waited_for_as_long_as_a_step_may_take(set
 
 @contextmanager
 def scripted(settings, *answers: bytes, drip: float = 0.0, then_closes: bool = False) -> Iterator[list[bytes]]:
-    """A server that gives these answers, one to each command, and then none; yields the lines that it hears.
-    """
+    """A server that gives these answers, one to each command, and then none; yields the lines that it hears."""
     heard: list[bytes] = []
     ended = threading.Event()
 
@@ -210,6 +223,7 @@ def test_a_mail_that_was_given_up_is_not_delivered_afterwards(settings):
     settings.EMAIL_TIMEOUT = 0.3
     heard = []
     with hanging_mail_server(settings) as server:
+
         def greet_too_late() -> None:
             connection, _ = server.accept()
             with connection:

@@ -1,4 +1,5 @@
 """Settings are collected from the environment, from files and from .env, and all that is wrong is told at once."""
+
 import os
 import shutil
 from unittest import mock
@@ -29,14 +30,16 @@ def told(env):
 
 # --- Values -----------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("text", ["7", " 7\n"])
 def test_a_variable_is_read_with_what_surrounds_it_taken_off(text):
     assert read(NAME=text) == (7, [])
 
 
-@pytest.mark.parametrize("variables", [
-    {}, {"NAME": ""}, {"NAME": " \n"}, {"NAME_FILE": ""}, {"NAME": "", "NAME_FILE": " "}, {"name": "7"},
-])
+@pytest.mark.parametrize(
+    "variables",
+    [{}, {"NAME": ""}, {"NAME": " \n"}, {"NAME_FILE": ""}, {"NAME": "", "NAME_FILE": " "}, {"name": "7"}],
+)
 def test_a_variable_that_is_not_set_or_empty_has_its_default(variables):
     assert read(3, **variables) == (3, [])
 
@@ -46,11 +49,15 @@ def test_what_cannot_be_read_has_its_default_meanwhile_and_is_complained_of():
     assert read(3, NAME="Zaphod") == (3, [sentence])
 
 
-@pytest.mark.parametrize("environment, sentences", [
-    ("development", []), ("", []),
-    ("staging", ["The setting NAME is not set: expected a number, for example NAME=5"]),
-    ("production", ["The setting NAME is not set: expected a number, for example NAME=5"]),
-])
+@pytest.mark.parametrize(
+    "environment, sentences",
+    [
+        ("development", []),
+        ("", []),
+        ("staging", ["The setting NAME is not set: expected a number, for example NAME=5"]),
+        ("production", ["The setting NAME is not set: expected a number, for example NAME=5"]),
+    ],
+)
 def test_some_settings_have_a_default_in_development_only(environment, sentences):
     env = Env({"PERMA_PAYMENTS_ENV": environment})
     assert env.demand("NAME", NUMBER, 3) == 3
@@ -74,7 +81,9 @@ def test_all_that_is_wrong_is_told_at_once():
     env.refuse_if(False, "PERMA_PAYMENTS_ENV", "They fit.")
 
     assert [sentence[:30] for sentence in told(env)] == [
-        "The environment sets PERMA_PAY", "The setting NAME cannot be rea", "The setting OTHER is not set: ",
+        "The environment sets PERMA_PAY",
+        "The setting NAME cannot be rea",
+        "The setting OTHER is not set: ",
         "They do not fit.",
     ]
 
@@ -84,6 +93,7 @@ def test_bad_settings_end_the_process_with_the_sentences():
 
 
 # --- Files ------------------------------------------------------------------------------------------
+
 
 @pytest.fixture
 def file(tmp_path):
@@ -107,17 +117,20 @@ def test_an_empty_file_counts_as_not_set(file):
     assert read(3, NAME_FILE=str(file)) == (3, [])
 
 
-@pytest.mark.parametrize("make", [
-    lambda file: None,
-    lambda file: file.mkdir(),
-    lambda file: file.write_bytes(b"\xff\xfe7\x00"),
-], ids=["missing", "a directory", "not UTF-8"])
+@pytest.mark.parametrize(
+    "make",
+    [lambda file: None, lambda file: file.mkdir(), lambda file: file.write_bytes(b"\xff\xfe7\x00")],
+    ids=["missing", "a directory", "not UTF-8"],
+)
 def test_a_file_that_cannot_be_read_is_complained_of_even_if_there_is_a_default(file, make):
     make(file)
-    assert read(3, NAME_FILE=str(file)) == (3, [
-        "The setting NAME_FILE names a file that cannot be read: expected the path of a readable text file, "
-        "for example NAME_FILE=/run/secrets/name"
-    ])
+    assert read(3, NAME_FILE=str(file)) == (
+        3,
+        [
+            "The setting NAME_FILE names a file that cannot be read: expected the path of a readable text file, "
+            "for example NAME_FILE=/run/secrets/name"
+        ],
+    )
 
 
 def test_a_path_that_no_file_can_have_is_complained_of():
@@ -133,6 +146,7 @@ def test_what_a_file_holds_is_never_said(file):
 
 # --- Names ------------------------------------------------------------------------------------------
 
+
 def env_with(name, *, line=None):
     """An Env that has read three settings of ours, where a variable of that name is set too."""
     env = Env({name: "Zaphod"}, lines={name: line} if line else None)
@@ -141,55 +155,104 @@ def env_with(name, *, line=None):
     return env
 
 
-@pytest.mark.parametrize("name, meant", [
-    ("PERMA_PAYMENT_ENV", "PERMA_PAYMENTS_ENV"), ("perma_payments_env", "PERMA_PAYMENTS_ENV"),
-    ("PERMA_PAYMENTS_ENVIRONMENT", "PERMA_PAYMENTS_ENV"), ("PERMA_PAYMENTS", "PERMA_PAYMENTS_ENV"),
-    ("PERMAPAYMENTS_ENV", "PERMA_PAYMENTS_ENV"), ("PERMA_PAYMENTS_SECRETKEY", "PERMA_PAYMENTS_SECRET_KEY"),
-    ("PERMA_PAYMENT_SECRET_KEY_FILE", "PERMA_PAYMENTS_SECRET_KEY_FILE"),
-])
+@pytest.mark.parametrize(
+    "name, meant",
+    [
+        ("PERMA_PAYMENT_ENV", "PERMA_PAYMENTS_ENV"),
+        ("perma_payments_env", "PERMA_PAYMENTS_ENV"),
+        ("PERMA_PAYMENTS_ENVIRONMENT", "PERMA_PAYMENTS_ENV"),
+        ("PERMA_PAYMENTS", "PERMA_PAYMENTS_ENV"),
+        ("PERMAPAYMENTS_ENV", "PERMA_PAYMENTS_ENV"),
+        ("PERMA_PAYMENTS_SECRETKEY", "PERMA_PAYMENTS_SECRET_KEY"),
+        ("PERMA_PAYMENT_SECRET_KEY_FILE", "PERMA_PAYMENTS_SECRET_KEY_FILE"),
+    ],
+)
 def test_a_variable_that_begins_as_ours_but_is_none_stops_the_start(name, meant):
-    assert told(env_with(name)) == [
-        f"The environment sets {name}. Did you mean {meant}?"
-    ]
+    assert told(env_with(name)) == [f"The environment sets {name}. Did you mean {meant}?"]
 
 
-@pytest.mark.parametrize("name, meant", [
-    ("\ufeffPERMA_PAYMENTS_ENV", "PERMA_PAYMENTS_ENV"), ("\ufeffEMAIL_HOST", "EMAIL_HOST"),
-    ("PERMA_PAYMENTS_ENV ", "PERMA_PAYMENTS_ENV"), ("PERMA_PAYMENTS_ENV:", "PERMA_PAYMENTS_ENV"),
-    ("PERMA-PAYMENTS-ENV", "PERMA_PAYMENTS_ENV"), ("CS_KEYS\u200b", "CS_KEYS"),
-    ("PERMA_PAYMENTS_ENV: Zaphod", "PERMA_PAYMENTS_ENV"),
-])
+@pytest.mark.parametrize(
+    "name, meant",
+    [
+        ("\ufeffPERMA_PAYMENTS_ENV", "PERMA_PAYMENTS_ENV"),
+        ("\ufeffEMAIL_HOST", "EMAIL_HOST"),
+        ("PERMA_PAYMENTS_ENV ", "PERMA_PAYMENTS_ENV"),
+        ("PERMA_PAYMENTS_ENV:", "PERMA_PAYMENTS_ENV"),
+        ("PERMA-PAYMENTS-ENV", "PERMA_PAYMENTS_ENV"),
+        ("CS_KEYS\u200b", "CS_KEYS"),
+        ("PERMA_PAYMENTS_ENV: Zaphod", "PERMA_PAYMENTS_ENV"),
+    ],
+)
 def test_a_variable_of_ours_with_other_characters_in_its_name_stops_the_start(name, meant):
     (sentence,) = told(env_with(name))
     assert sentence.startswith(f"A variable is named {meant}, but with other characters in its name. ")
     assert "Zaphod" not in sentence
 
 
-@pytest.mark.parametrize("name", [
-    "PATH", "MAIL_HOST", "CS_KEY", "cs_keys", "BASH_FUNC_x%%", "PERMA", "PERMA_URLS", "EMAIL_HOST_FILE",
-    "PERMA_PAYMENTS_SERVICE_HOST", "PERMA_PAYMENTS_SERVICE_PORT", "PERMA_PAYMENTS_SERVICE_PORT_HTTP",
-    "PERMA_PAYMENTS_PORT", "PERMA_PAYMENTS_PORT_80_TCP", "PERMA_PAYMENTS_PORT_80_TCP_ADDR",
-    "PERMA_PAYMENTS_DB_SERVICE_HOST", "PERMA_PAYMENTS_DB_PORT_5432_TCP",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "PATH",
+        "MAIL_HOST",
+        "CS_KEY",
+        "cs_keys",
+        "BASH_FUNC_x%%",
+        "PERMA",
+        "PERMA_URLS",
+        "EMAIL_HOST_FILE",
+        "PERMA_PAYMENTS_SERVICE_HOST",
+        "PERMA_PAYMENTS_SERVICE_PORT",
+        "PERMA_PAYMENTS_SERVICE_PORT_HTTP",
+        "PERMA_PAYMENTS_PORT",
+        "PERMA_PAYMENTS_PORT_80_TCP",
+        "PERMA_PAYMENTS_PORT_80_TCP_ADDR",
+        "PERMA_PAYMENTS_DB_SERVICE_HOST",
+        "PERMA_PAYMENTS_DB_PORT_5432_TCP",
+    ],
+)
 def test_a_variable_that_may_be_another_programs_does_not(name):
     assert [sentence for sentence in told(env_with(name)) if not sentence.startswith("The setting ")] == []
 
 
-@pytest.mark.parametrize("name, meant", [
-    ("MAIL_HOST", "EMAIL_HOST"), ("CS_KEY", "CS_KEYS"), ("cs_keys", "CS_KEYS"), ("EMAILHOST", "EMAIL_HOST"),
-    ("EMAIL_HSOT", "EMAIL_HOST"), ("CS_KEY_FILE", "CS_KEYS_FILE"), ("PERMA_PAYMENT_ENV", "PERMA_PAYMENTS_ENV"),
-])
+@pytest.mark.parametrize(
+    "name, meant",
+    [
+        ("MAIL_HOST", "EMAIL_HOST"),
+        ("CS_KEY", "CS_KEYS"),
+        ("cs_keys", "CS_KEYS"),
+        ("EMAILHOST", "EMAIL_HOST"),
+        ("EMAIL_HSOT", "EMAIL_HOST"),
+        ("CS_KEY_FILE", "CS_KEYS_FILE"),
+        ("PERMA_PAYMENT_ENV", "PERMA_PAYMENTS_ENV"),
+    ],
+)
 def test_a_name_in_dotenv_that_is_almost_ours_stops_the_start(name, meant):
-    assert told(env_with(name, line=3)) == [
-        f"Line 3 of .env sets {name}. Did you mean {meant}?"
-    ]
+    assert told(env_with(name, line=3)) == [f"Line 3 of .env sets {name}. Did you mean {meant}?"]
 
 
-@pytest.mark.parametrize("name", [
-    "BIND", "DEMO_HOST", "DEVELOPER_UID", "CHROMIUM", "REQUIRE_PROGRAMS", "SANDBOX_CS_KEYS", "SANDBOX_SMTP_PORT",
-    "SANDBOX_PERMA_SECRET_KEY", "SANDBOX_PAYMENTS_URL", "SANDBOX_CS_PROFILE_ID", "POSTGRES_PASSWORD", "PGHOST",
-    "TEST_DATABASE_URL", "COMPOSE_PROJECT_NAME", "SMTP_HOST", "HOST", "PORT", "DJANGO_SECRET_KEY",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "BIND",
+        "DEMO_HOST",
+        "DEVELOPER_UID",
+        "CHROMIUM",
+        "REQUIRE_PROGRAMS",
+        "SANDBOX_CS_KEYS",
+        "SANDBOX_SMTP_PORT",
+        "SANDBOX_PERMA_SECRET_KEY",
+        "SANDBOX_PAYMENTS_URL",
+        "SANDBOX_CS_PROFILE_ID",
+        "POSTGRES_PASSWORD",
+        "PGHOST",
+        "TEST_DATABASE_URL",
+        "COMPOSE_PROJECT_NAME",
+        "SMTP_HOST",
+        "HOST",
+        "PORT",
+        "DJANGO_SECRET_KEY",
+    ],
+)
 def test_a_name_in_dotenv_that_has_nothing_to_do_with_any_of_ours_does_not(name):
     env = Env({name: "Zaphod"}, lines={name: 3})
     for ours in settings_env.names:
@@ -199,9 +262,11 @@ def test_a_name_in_dotenv_that_has_nothing_to_do_with_any_of_ours_does_not(name)
 
 # --- The file .env ----------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def dotenv(tmp_path):
     """The Env of a process that finds such a .env, whose other variables are those given."""
+
     def dotenv(contents, **variables):
         (tmp_path / ".env").write_bytes(contents if isinstance(contents, bytes) else contents.encode())
         with mock.patch.dict(os.environ, variables, clear=True):
@@ -212,11 +277,18 @@ def dotenv(tmp_path):
     return dotenv
 
 
-@pytest.mark.parametrize("contents", [
-    "PERMA_PAYMENTS_ENV=production\n", "\ufeffPERMA_PAYMENTS_ENV=production\n", "PERMA_PAYMENTS_ENV = production",
-    "# first\n\nexport PERMA_PAYMENTS_ENV='production' # why\r\n", 'OTHER="a b"\nPERMA_PAYMENTS_ENV="production"',
-    "X=production\nPERMA_PAYMENTS_ENV=${X}", "PEM='-----BEGIN\nabc=\n-----END'\nPERMA_PAYMENTS_ENV=production\n",
-])
+@pytest.mark.parametrize(
+    "contents",
+    [
+        "PERMA_PAYMENTS_ENV=production\n",
+        "\ufeffPERMA_PAYMENTS_ENV=production\n",
+        "PERMA_PAYMENTS_ENV = production",
+        "# first\n\nexport PERMA_PAYMENTS_ENV='production' # why\r\n",
+        'OTHER="a b"\nPERMA_PAYMENTS_ENV="production"',
+        "X=production\nPERMA_PAYMENTS_ENV=${X}",
+        "PEM='-----BEGIN\nabc=\n-----END'\nPERMA_PAYMENTS_ENV=production\n",
+    ],
+)
 def test_dotenv_is_read(dotenv, contents):
     env = dotenv(contents)
     assert (env.environment, told(env)) == ("production", [])
@@ -230,12 +302,26 @@ def test_where_there_is_no_dotenv_nothing_is_wrong(tmp_path):
     assert told(Env.of_process(tmp_path / ".env")) == []
 
 
-@pytest.mark.parametrize("line", [
-    "PERMA_PAYMENTS_ENV: Zaphod", "PERMA_PAYMENTS_ENV:Zaphod", "PERMA_PAYMENTS_ENV Zaphod", "PERMA_PAYMENTS_ENV",
-    "PERMA PAYMENTS ENV=Zaphod", "PERMA-PAYMENTS-ENV=Zaphod", "set PERMA_PAYMENTS_ENV=Zaphod", "=Zaphod",
-    "PERMA_PAYMENTS_ENV='Zaphod", 'PERMA_PAYMENTS_ENV="Zaphod', "PERMA_PAYMENTS_SECRET_KEY:Zaphod=", "é=Zaphod",
-    "PERMA_PAYMENTS_ENV\u200b=Zaphod", "'A'B=Zaphod", "PERMA_PAYMENTS_ENV='Zap'hod",
-])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "PERMA_PAYMENTS_ENV: Zaphod",
+        "PERMA_PAYMENTS_ENV:Zaphod",
+        "PERMA_PAYMENTS_ENV Zaphod",
+        "PERMA_PAYMENTS_ENV",
+        "PERMA PAYMENTS ENV=Zaphod",
+        "PERMA-PAYMENTS-ENV=Zaphod",
+        "set PERMA_PAYMENTS_ENV=Zaphod",
+        "=Zaphod",
+        "PERMA_PAYMENTS_ENV='Zaphod",
+        'PERMA_PAYMENTS_ENV="Zaphod',
+        "PERMA_PAYMENTS_SECRET_KEY:Zaphod=",
+        "é=Zaphod",
+        "PERMA_PAYMENTS_ENV\u200b=Zaphod",
+        "'A'B=Zaphod",
+        "PERMA_PAYMENTS_ENV='Zap'hod",
+    ],
+)
 def test_a_line_of_dotenv_that_says_nothing_is_complained_of(dotenv, caplog, line):
     env = dotenv(f"# first\n\n{line}\nNAME=8\n")
     assert told(env) == [
@@ -285,6 +371,7 @@ def test_a_dotenv_that_is_a_directory_is_complained_of(tmp_path):
 
 # --- The real start ---------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def checkout(tmp_path):
     """A copy of what is needed to start, for a .env of its own."""
@@ -313,8 +400,11 @@ def test_a_dotenv_that_begins_with_a_byte_order_mark_is_read_from_its_first_line
     (checkout / ".env").write_text("\ufeff" + "".join(lines))
 
     ended = start(
-        "-c", "from django.conf import settings; print(settings.PERMA_PAYMENTS_ENV)",
-        cwd=checkout, PYTHON_DOTENV_DISABLED="", DJANGO_SETTINGS_MODULE="perma_payments.settings",
+        "-c",
+        "from django.conf import settings; print(settings.PERMA_PAYMENTS_ENV)",
+        cwd=checkout,
+        PYTHON_DOTENV_DISABLED="",
+        DJANGO_SETTINGS_MODULE="perma_payments.settings",
     )
 
     assert (ended.stdout, ended.stderr) == ("production\n", "")

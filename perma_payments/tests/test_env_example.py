@@ -1,4 +1,5 @@
 """The example of a .env file lists what there is, and nothing else."""
+
 import re
 from pathlib import Path
 

@@ -1,4 +1,5 @@
 """What customers, CyberSource and Perma.cc meet when something breaks: real processes, over HTTP."""
+
 import os
 import re
 import signal
@@ -27,8 +28,11 @@ CYBERSOURCES_PATIENCE = 10
 
 # A checkout of no database at all: enough to make a response that CyberSource signed.
 FORM = {
-    "access_key": cyber_source.ACCESS_KEY, "profile_id": cyber_source.PROFILE_ID, "transaction_type": "sale",
-    "transaction_uuid": "6f9619ff-8b86-4d11-b42d-00cf4fc964ff", "reference_number": "PERMA-0000-0001",
+    "access_key": cyber_source.ACCESS_KEY,
+    "profile_id": cyber_source.PROFILE_ID,
+    "transaction_type": "sale",
+    "transaction_uuid": "6f9619ff-8b86-4d11-b42d-00cf4fc964ff",
+    "reference_number": "PERMA-0000-0001",
     "amount": "15.00",
     "currency": "USD",
 }
@@ -65,11 +69,14 @@ Serve = Callable[[str], Service]
 def serve() -> Iterator[Serve]:
     """Start the service on the database of a URL."""
     with ExitStack() as running:
+
         def serve(database_url: str) -> Service:
             port = free_port(HOST)
-            process = running.enter_context(leashed(
-                "Perma Payments", *GUNICORN, "--bind", f"{HOST}:{port}", env={"DATABASE_URL": database_url}
-            ))
+            process = running.enter_context(
+                leashed(
+                    "Perma Payments", *GUNICORN, "--bind", f"{HOST}:{port}", env={"DATABASE_URL": database_url}
+                )
+            )
             wait_until_it_answers(process, f"{HOST}:{port}", "/subscribe/")
             return Service(process, f"http://{HOST}:{port}")
 

@@ -1,4 +1,5 @@
 """HTTP as it is met in the world: chunks, odd headers and proxies, with a real Gunicorn and a real nginx."""
+
 import base64
 import io
 import re
@@ -31,7 +32,7 @@ PATIENCE = 10
 
 def chunks(body: bytes, size: int = 700) -> list[bytes]:
     """A body in chunks, as they go over the wire, with the one that ends it."""
-    parts = [body[start:start + size] for start in range(0, len(body), size)]
+    parts = [body[start : start + size] for start in range(0, len(body), size)]
     return [b"%x\r\n%s\r\n" % (len(part), part) for part in parts] + [b"0\r\n\r\n"]
 
 
@@ -52,7 +53,10 @@ def exchange(url: str, path: str, pieces: list[bytes], *headers: str, method: st
 def post_in_chunks(url: str, route: str, fields: dict[str, str], *headers: str) -> tuple[int, bytes]:
     """POST a form in chunks."""
     return exchange(
-        url, f"/{route}/", chunks(urlencode(fields).encode()), "Transfer-Encoding: chunked",
+        url,
+        f"/{route}/",
+        chunks(urlencode(fields).encode()),
+        "Transfer-Encoding: chunked",
         *(headers or [f"Content-Type: {FORM}"]),
     )
 
@@ -91,8 +95,10 @@ def test_bodies_in_chunks_are_understood(service):  # noqa: F811
 
 def test_headers_in_other_words_are_understood(service):  # noqa: F811
     for headers in (
-        [f"Content-Type: {FORM}; charset=UTF-8"], [f"CONTENT-TYPE: {FORM.upper()}"],
-        [f"Content-Type: {FORM}", "Expect: 100-continue"], [f"Content-Type: {FORM}", "Transfer-Encoding: Chunked"],
+        [f"Content-Type: {FORM}; charset=UTF-8"],
+        [f"CONTENT-TYPE: {FORM.upper()}"],
+        [f"Content-Type: {FORM}", "Expect: 100-continue"],
+        [f"Content-Type: {FORM}", "Transfer-Encoding: Chunked"],
     ):
         fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
         body = urlencode(fields).encode()
@@ -110,19 +116,27 @@ def test_a_body_in_chunks_is_read_no_further_than_any_other(service, form):  # n
     # The chunk that would end it does not come: whoever waits for it waits in vain.
     endless = chunks(body, 65_536)[:-1]
     for route, status in (
-        ("cybersource-callback", 400), ("subscription", 400), ("purchase", 400), ("return", 303),
+        ("cybersource-callback", 400),
+        ("subscription", 400),
+        ("purchase", 400),
+        ("return", 303),
     ):
-        assert exchange(
-            service.url, f"/{route}/", endless, "Transfer-Encoding: chunked", f"Content-Type: {FORM}"
-        )[0] == status
+        assert (
+            exchange(service.url, f"/{route}/", endless, "Transfer-Encoding: chunked", f"Content-Type: {FORM}")[0]
+            == status
+        )
     assert service.log().count("the body is too long") == 4
     assert not Response.objects.exists()
     assert "Traceback" not in service.log()
 
 
 BAD_CHUNKS = [
-    b"zz\r\nx=1\r\n0\r\n\r\n", b"3\r\nx=1-\r\n0\r\n\r\n", b"-3\r\nx=1\r\n0\r\n\r\n", b"\r\n",
-    b"3;\x00\r\nx=1\r\n0\r\n\r\n", b"3\nx=1\n0\n\n" + b"x" * 9000,
+    b"zz\r\nx=1\r\n0\r\n\r\n",
+    b"3\r\nx=1-\r\n0\r\n\r\n",
+    b"-3\r\nx=1\r\n0\r\n\r\n",
+    b"\r\n",
+    b"3;\x00\r\nx=1\r\n0\r\n\r\n",
+    b"3\nx=1\n0\n\n" + b"x" * 9000,
 ]
 
 
@@ -153,8 +167,11 @@ def test_a_client_that_goes_away_in_the_middle_is_told_in_the_log(service, form)
 def test_a_body_whose_end_is_in_doubt_is_not_believed(service, form):  # noqa: F811
     body = chunks(urlencode(cyber_source.response(form)).encode())
     for headers in (
-        ["Transfer-Encoding: chunked", "Content-Length: 5"], ["Transfer-Encoding: chunked, chunked"],
-        ["Transfer-Encoding: identity"], ["Transfer-Encoding: gzip, chunked"], ["Transfer-Encoding: xchunked"],
+        ["Transfer-Encoding: chunked", "Content-Length: 5"],
+        ["Transfer-Encoding: chunked, chunked"],
+        ["Transfer-Encoding: identity"],
+        ["Transfer-Encoding: gzip, chunked"],
+        ["Transfer-Encoding: xchunked"],
         ["Content-Length: 5", "Content-Length: 6"],
     ):
         status, _ = exchange(service.url, "/cybersource-callback/", body, *headers, f"Content-Type: {FORM}")
@@ -165,8 +182,13 @@ def test_a_body_whose_end_is_in_doubt_is_not_believed(service, form):  # noqa: F
 
 def test_an_answer_to_head_has_no_body_and_gives_no_warning(service):  # noqa: F811
     for path, status in (
-        ("/", 200), ("/subscribe/", 405), ("/subscription/", 405), ("/nowhere/", 404), ("/return/", 303),
-        ("/admin/login/", 200), ("/static/perma_payments/pages.css", 200),
+        ("/", 200),
+        ("/subscribe/", 405),
+        ("/subscription/", 405),
+        ("/nowhere/", 404),
+        ("/return/", 303),
+        ("/admin/login/", 200),
+        ("/static/perma_payments/pages.css", 200),
     ):
         assert exchange(service.url, path, [], method="HEAD") == (status, b"")
     # Django's are that a page was not found, and a method not allowed.
@@ -187,14 +209,23 @@ def upload_in_chunks(url: str, report: bytes) -> requests.Response:
             page = BeautifulSoup(staff.get(f"{url}{path}").content, "html.parser")
             return str(page.find("input", {"name": "csrfmiddlewaretoken"})["value"])
 
-        staff.post(f"{url}/admin/login/", {
-            "username": "someone", "password": "a long enough password", "next": "/admin/",
-            "csrfmiddlewaretoken": token("/admin/login/"),
-        })
+        staff.post(
+            f"{url}/admin/login/",
+            {
+                "username": "someone",
+                "password": "a long enough password",
+                "next": "/admin/",
+                "csrfmiddlewaretoken": token("/admin/login/"),
+            },
+        )
         path = "/admin/perma_payments/statusupload/upload/"
-        request = requests.Request("POST", f"{url}{path}", data={"csrfmiddlewaretoken": token(path)}, files={
-            "report": ("report.csv", io.BytesIO(report), "text/csv"),
-        }, cookies=staff.cookies)
+        request = requests.Request(
+            "POST",
+            f"{url}{path}",
+            data={"csrfmiddlewaretoken": token(path)},
+            files={"report": ("report.csv", io.BytesIO(report), "text/csv")},
+            cookies=staff.cookies,
+        )
         prepared = request.prepare()
         del prepared.headers["Content-Length"]
         prepared.headers["Transfer-Encoding"] = "chunked"
@@ -232,8 +263,9 @@ def nginx(tmp_path: Path) -> Iterator[Proxy]:
         places = "".join(f"{use}_temp_path {directory}/{use};" for use in uses)
         (directory / "nginx.conf").write_text(
             f"daemon off; master_process off; pid {directory}/pid; error_log {directory}/error.log;"
-            "events {} http { access_log off;" + places +
-            f"server {{ listen {HOST}:{port}; location / {{ proxy_pass {url}; {' '.join(directives)} }} }} }}"
+            "events {} http { access_log off;"
+            + places
+            + f"server {{ listen {HOST}:{port}; location / {{ proxy_pass {url}; {' '.join(directives)} }} }} }}"
         )
         arguments = ["-p", directory, "-e", directory / "error.log", "-c", directory / "nginx.conf"]
         running.append(subprocess.Popen([program, *map(str, arguments)]))
@@ -269,8 +301,12 @@ def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, m
         page = staff.get(f"{url}/admin/login/")
         found = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page.text)
         assert found
-        fields = {"username": "someone", "password": "a long enough password", "next": "/admin/",
-                  "csrfmiddlewaretoken": found[1]}
+        fields = {
+            "username": "someone",
+            "password": "a long enough password",
+            "next": "/admin/",
+            "csrfmiddlewaretoken": found[1],
+        }
         refused = staff.post(f"{url}/admin/login/", fields, headers={"Origin": "http://elsewhere.example"})
         assert (refused.status_code, "That form wasn’t accepted" in refused.text) == (403, True)
         ours = {"Origin": "http://payments.test:8080"}
@@ -295,7 +331,10 @@ def wrong_login(url: str, *, address: str, forwarded: str) -> LoginTry:
 
 
 def test_behind_two_proxies_logins_are_counted_by_the_clients_own_address(
-    serve, transactional_db, nginx, monkeypatch  # noqa: F811
+    serve,
+    transactional_db,
+    nginx,
+    monkeypatch,  # noqa: F811
 ):
     try:
         socket.socket().bind(("127.0.0.2", 0))

@@ -1,4 +1,5 @@
 """Logs and error reports say what went wrong and where, never with what."""
+
 import logging
 import sys
 
@@ -69,10 +70,18 @@ def logged(function):
     return NoValuesFormatter("{levelname}: {message}", style="{").format(record_of(function))
 
 
-@pytest.mark.parametrize("function", [
-    fail, fail_because_of_another, fail_while_handling_another, fail_instead_of_another,
-    fail_because_of_two_others, fail_with_a_note, fail_in_a_group,
-])
+@pytest.mark.parametrize(
+    "function",
+    [
+        fail,
+        fail_because_of_another,
+        fail_while_handling_another,
+        fail_instead_of_another,
+        fail_because_of_two_others,
+        fail_with_a_note,
+        fail_in_a_group,
+    ],
+)
 def test_the_text_of_an_exception_is_not_logged(function):
     assert "Zaphod" not in logged(function)
     assert "424242" not in logged(function)
@@ -88,13 +97,16 @@ def test_the_type_of_an_exception_and_its_places_are_logged():
     assert lines[-1] == f"{__name__}.Trouble"
 
 
-@pytest.mark.parametrize("function, types", [
-    (fail_because_of_another, ["builtins.ValueError", f"{__name__}.Trouble"]),
-    (fail_while_handling_another, ["builtins.KeyError", f"{__name__}.Trouble"]),
-    (fail_instead_of_another, ["builtins.LookupError"]),
-    (fail_because_of_two_others, ["builtins.RuntimeError", "builtins.ValueError", f"{__name__}.Trouble"]),
-    (fail_in_a_group, ["builtins.ExceptionGroup"]),
-])
+@pytest.mark.parametrize(
+    "function, types",
+    [
+        (fail_because_of_another, ["builtins.ValueError", f"{__name__}.Trouble"]),
+        (fail_while_handling_another, ["builtins.KeyError", f"{__name__}.Trouble"]),
+        (fail_instead_of_another, ["builtins.LookupError"]),
+        (fail_because_of_two_others, ["builtins.RuntimeError", "builtins.ValueError", f"{__name__}.Trouble"]),
+        (fail_in_a_group, ["builtins.ExceptionGroup"]),
+    ],
+)
 def test_the_types_of_chained_exceptions_are_logged_from_the_last_to_the_first(function, types):
     lines = logged(function).splitlines()
 
@@ -148,6 +160,7 @@ def test_all_that_is_logged_is_formatted_so():
 
 
 # --- Django's error reports -------------------------------------------------------------------------
+
 
 @pytest.fixture
 def report():

@@ -1,4 +1,5 @@
 """Mail goes over TLS in both ways that mail servers know, to servers whose certificate is trusted."""
+
 import ipaddress
 import ssl
 from datetime import UTC, datetime, timedelta
@@ -28,9 +29,12 @@ def certificate(tmp_path_factory):
         .sign(key, hashes.SHA256())
     )
     path = tmp_path_factory.mktemp("mail") / "certificate.pem"
-    path.write_bytes(signed.public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ))
+    path.write_bytes(
+        signed.public_bytes(serialization.Encoding.PEM)
+        + key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        )
+    )
     return path
 
 

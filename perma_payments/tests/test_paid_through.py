@@ -1,4 +1,5 @@
 """What Perma.cc is told a subscription is paid through, asked over HTTP (perma-2026.md §6, with its examples)."""
+
 from calendar import isleap, monthrange
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
@@ -41,8 +42,9 @@ class Customer:
     def begin(self, on: date, start: date, frequency: str = "monthly") -> dict[str, str]:
         """Go to CyberSource; return the form that leads there."""
         self._at(noon(on))
-        page = self._post("subscribe", now=self._now, recurring_frequency=frequency,
-                          recurring_start_date=start.isoformat())
+        page = self._post(
+            "subscribe", now=self._now, recurring_frequency=frequency, recurring_start_date=start.isoformat()
+        )
         fields = BeautifulSoup(page.content, "html.parser").select("form input[type=hidden]")
         return {str(field["name"]): str(field["value"]) for field in fields}
 
@@ -87,20 +89,35 @@ def customer(post: Post, call_back: Post, monkeypatch: pytest.MonkeyPatch) -> It
 
 # --- After signing up -------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("on, start, later", [
-    ("2026-07-01", "2026-08-01", [("2026-08-01", "2026-09-01")]),
-    ("2026-05-13", "2026-06-13", [("2026-06-13", "2026-07-13"), ("2026-07-13", "2026-08-13")]),
-    ("2026-01-29", "2026-02-28", [("2026-02-28", "2026-03-28"), ("2026-03-28", "2026-04-28")]),
-    ("2026-01-31", "2026-02-28", [("2026-02-28", "2026-03-28"), ("2026-03-28", "2026-04-28")]),
-    ("2028-01-30", "2028-02-29", [("2028-02-29", "2028-03-29"), ("2028-03-29", "2028-04-29")]),
-    ("2026-03-31", "2026-04-30", [("2026-04-30", "2026-05-30"), ("2026-05-30", "2026-06-30")]),
-    ("2026-08-31", "2026-09-30", [("2026-09-30", "2026-10-30"), ("2027-01-30", "2027-02-28"),
-                                  ("2027-02-28", "2027-03-30")]),
-    ("2026-12-31", "2027-01-31", [("2027-01-31", "2027-02-28"), ("2027-02-28", "2027-03-31"),
-                                  ("2027-03-31", "2027-04-30"), ("2027-04-30", "2027-05-31")]),
-    # The client of 2024.
-    ("2026-05-13", "2026-06-01", [("2026-06-01", "2026-07-01"), ("2026-07-01", "2026-08-01")]),
-])
+
+@pytest.mark.parametrize(
+    "on, start, later",
+    [
+        ("2026-07-01", "2026-08-01", [("2026-08-01", "2026-09-01")]),
+        ("2026-05-13", "2026-06-13", [("2026-06-13", "2026-07-13"), ("2026-07-13", "2026-08-13")]),
+        ("2026-01-29", "2026-02-28", [("2026-02-28", "2026-03-28"), ("2026-03-28", "2026-04-28")]),
+        ("2026-01-31", "2026-02-28", [("2026-02-28", "2026-03-28"), ("2026-03-28", "2026-04-28")]),
+        ("2028-01-30", "2028-02-29", [("2028-02-29", "2028-03-29"), ("2028-03-29", "2028-04-29")]),
+        ("2026-03-31", "2026-04-30", [("2026-04-30", "2026-05-30"), ("2026-05-30", "2026-06-30")]),
+        (
+            "2026-08-31",
+            "2026-09-30",
+            [("2026-09-30", "2026-10-30"), ("2027-01-30", "2027-02-28"), ("2027-02-28", "2027-03-30")],
+        ),
+        (
+            "2026-12-31",
+            "2027-01-31",
+            [
+                ("2027-01-31", "2027-02-28"),
+                ("2027-02-28", "2027-03-31"),
+                ("2027-03-31", "2027-04-30"),
+                ("2027-04-30", "2027-05-31"),
+            ],
+        ),
+        # The client of 2024.
+        ("2026-05-13", "2026-06-01", [("2026-06-01", "2026-07-01"), ("2026-07-01", "2026-08-01")]),
+    ],
+)
 def test_a_month_is_paid_through_the_next_due_date(customer, on, start, later):
     customer.subscribe(day(on), day(start))
 
@@ -110,10 +127,13 @@ def test_a_month_is_paid_through_the_next_due_date(customer, on, start, later):
         assert customer.is_told(datetime.combine(day(now), time(), tzinfo=UTC)) == ("Current", day(due))
 
 
-@pytest.mark.parametrize("on, start, later", [
-    ("2026-07-15", "2027-07-15", [("2027-07-15", "2028-07-15")]),
-    ("2028-02-29", "2029-02-28", [("2029-02-28", "2030-02-28"), ("2031-02-28", "2032-02-28")]),
-])
+@pytest.mark.parametrize(
+    "on, start, later",
+    [
+        ("2026-07-15", "2027-07-15", [("2027-07-15", "2028-07-15")]),
+        ("2028-02-29", "2029-02-28", [("2029-02-28", "2030-02-28"), ("2031-02-28", "2032-02-28")]),
+    ],
+)
 def test_a_year_is_paid_through_the_next_due_date(customer, on, start, later):
     customer.subscribe(day(on), day(start), "annually")
 
@@ -141,9 +161,24 @@ def due(start: date, frequency: str, number: int) -> date:
 
 
 SIGN_UP_DAYS = [
-    "2026-11-01", "2026-11-02", "2026-11-13", "2026-11-15", "2026-11-28", "2026-11-29", "2026-11-30", "2026-12-15",
-    "2026-12-31", "2027-01-01", "2027-01-29", "2027-01-30", "2027-01-31", "2027-02-28", "2027-12-31", "2028-01-31",
-    "2028-02-28", "2028-02-29",
+    "2026-11-01",
+    "2026-11-02",
+    "2026-11-13",
+    "2026-11-15",
+    "2026-11-28",
+    "2026-11-29",
+    "2026-11-30",
+    "2026-12-15",
+    "2026-12-31",
+    "2027-01-01",
+    "2027-01-29",
+    "2027-01-30",
+    "2027-01-31",
+    "2027-02-28",
+    "2027-12-31",
+    "2028-01-31",
+    "2028-02-28",
+    "2028-02-29",
 ]
 
 
@@ -226,16 +261,24 @@ def test_undoing_a_report_takes_the_question_back(subscriber):
 
 # What each report means on each day: before the charge of 13 June, around it, and after it. The last report before
 # it was made on 1 June, and said Current.
-@pytest.mark.parametrize("status, on, told", [
-    ("CURRENT", "2026-06-11", ("Current", "2026-06-13")), ("CURRENT", "2026-06-12", ("Current", "2026-06-13")),
-    ("CURRENT", "2026-06-13", ("Current", "2026-07-13")), ("CURRENT", "2026-06-15", ("Current", "2026-07-13")),
-    ("RETRY", "2026-06-11", ("Current", "2026-06-13")), ("RETRY", "2026-06-13", ("Current", "2026-07-13")),
-    ("RETRY", "2026-06-15", ("Current", "2026-07-13")),
-    ("HOLD", "2026-06-11", ("Hold", "2026-06-13")), ("HOLD", "2026-06-13", ("Hold", "2026-06-13")),
-    ("HOLD", "2026-06-15", ("Hold", "2026-06-13")),
-    ("CANCELED", "2026-06-11", ("Canceled", "2026-06-13")), ("CANCELED", "2026-06-13", ("Canceled", "2026-07-13")),
-    ("CANCELED", "2026-06-15", None),
-])
+@pytest.mark.parametrize(
+    "status, on, told",
+    [
+        ("CURRENT", "2026-06-11", ("Current", "2026-06-13")),
+        ("CURRENT", "2026-06-12", ("Current", "2026-06-13")),
+        ("CURRENT", "2026-06-13", ("Current", "2026-07-13")),
+        ("CURRENT", "2026-06-15", ("Current", "2026-07-13")),
+        ("RETRY", "2026-06-11", ("Current", "2026-06-13")),
+        ("RETRY", "2026-06-13", ("Current", "2026-07-13")),
+        ("RETRY", "2026-06-15", ("Current", "2026-07-13")),
+        ("HOLD", "2026-06-11", ("Hold", "2026-06-13")),
+        ("HOLD", "2026-06-13", ("Hold", "2026-06-13")),
+        ("HOLD", "2026-06-15", ("Hold", "2026-06-13")),
+        ("CANCELED", "2026-06-11", ("Canceled", "2026-06-13")),
+        ("CANCELED", "2026-06-13", ("Canceled", "2026-07-13")),
+        ("CANCELED", "2026-06-15", None),
+    ],
+)
 def test_a_report_means_what_its_day_allows(subscriber, status, on, told):
     subscriber.is_reported(day("2026-06-01"), "CURRENT")
     subscriber.is_reported(day(on), status)
@@ -243,9 +286,10 @@ def test_a_report_means_what_its_day_allows(subscriber, status, on, told):
     assert subscriber.is_told(day(on)) == (told and (told[0], day(told[1])))
 
 
-@pytest.mark.parametrize("frequency, start, proven_until", [
-    ("monthly", "2026-12-13", "2027-01-13"), ("annually", "2027-11-13", "2028-11-13"),
-])
+@pytest.mark.parametrize(
+    "frequency, start, proven_until",
+    [("monthly", "2026-12-13", "2027-01-13"), ("annually", "2027-11-13", "2028-11-13")],
+)
 @pytest.mark.parametrize("ending", ["HOLD", "CANCELED"])
 def test_after_a_report_of_current_a_hold_or_cancellation_keeps_the_period(
     customer, frequency, start, proven_until, ending
@@ -323,6 +367,7 @@ def test_a_canceled_subscription_that_is_resumed_is_charged_again(subscriber):
 
 
 # --- An answer that was lost ------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("frequency, start", [("monthly", "2026-12-13"), ("annually", "2027-11-13")])
 @pytest.mark.parametrize("status, told", [("CURRENT", "Current"), ("HOLD", "Hold"), ("CANCELED", "Canceled")])

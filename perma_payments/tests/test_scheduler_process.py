@@ -1,4 +1,5 @@
 """The scheduler as a process of its own, beside a web server, and mail servers that take and that hang."""
+
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -28,10 +29,17 @@ def eventually(condition: Callable[[], object]) -> None:
 @contextmanager
 def scheduler(settings: Any, database_url: str = "") -> Iterator[Leashed]:
     """A running scheduler that mails to the server of the settings."""
-    with leashed("The scheduler", "manage.py", "run_scheduler", env={
-        "DATABASE_URL": database_url or url_of_test_database(), "DAILY_REPORT_TIME": "00:00",
-        "EMAIL_HOST": settings.EMAIL_HOST, "EMAIL_PORT": str(settings.EMAIL_PORT),
-    }) as process:
+    with leashed(
+        "The scheduler",
+        "manage.py",
+        "run_scheduler",
+        env={
+            "DATABASE_URL": database_url or url_of_test_database(),
+            "DAILY_REPORT_TIME": "00:00",
+            "EMAIL_HOST": settings.EMAIL_HOST,
+            "EMAIL_PORT": str(settings.EMAIL_PORT),
+        },
+    ) as process:
         eventually(lambda: "The scheduler runs." in process.printed())
         yield process
 
@@ -39,6 +47,7 @@ def scheduler(settings: Any, database_url: str = "") -> Iterator[Leashed]:
 @contextmanager
 def without_notifications() -> Iterator[None]:
     """The scheduler is not woken."""
+
     def alter(verb: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute(
@@ -56,7 +65,9 @@ def without_notifications() -> Iterator[None]:
 
 
 def test_a_cancellation_is_mailed_within_seconds_with_notifications_and_without(
-    service: Service, mailbox, settings,  # noqa: F811
+    service: Service,
+    mailbox,
+    settings,  # noqa: F811
 ):
     first, second = (ledger.standing_agreement(ledger.Customer(ledger.REGISTRAR.type, pk)) for pk in (1, 2))
     with scheduler(settings) as process:
@@ -98,7 +109,9 @@ def test_behind_a_pooler_tasks_are_mailed_and_nobody_listens(mailbox, settings, 
         StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement())
         eventually(lambda: StaffTask.objects.filter(notified_at__isnull=False).exists())
     with connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%LISTEN%perma_payments%'"
-                       " AND pid <> pg_backend_pid()")
+        cursor.execute(
+            "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%LISTEN%perma_payments%'"
+            " AND pid <> pg_backend_pid()"
+        )
         assert cursor.fetchone() == (0,)
     assert [subject.split(":")[0] for subject in mailbox.subjects][-1] == "Cancel a subscription in CyberSource"

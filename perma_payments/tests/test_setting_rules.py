@@ -1,4 +1,5 @@
 """Staging and production start only with values of their own; development only where nothing is real."""
+
 import re
 import string
 from datetime import date, timedelta
@@ -44,6 +45,7 @@ def told(**environment):
 
 # --- Staging and production -------------------------------------------------------------------------
 
+
 @real_ones
 def test_values_of_its_own_are_taken(real):
     assert told(**real()) == []
@@ -59,40 +61,47 @@ def test_staging_is_as_careful_as_production(real):
 
 
 @real_ones
-@pytest.mark.parametrize("sentence, changes", [
-    ("DEBUG is on in {place}.", {"DEBUG": "true"}),
-    ("SECRET_KEY is weak", {"SECRET_KEY": DEVELOPMENTS_SECRET_KEY}),
-    ("SECRET_KEY is weak", {"SECRET_KEY": string.ascii_letters[:49]}),
-    ("SECRET_KEY is weak", {"SECRET_KEY": "123456789" * 10}),
-    ("SECRET_KEY is weak", {"SECRET_KEY": "django-insecure-" + string.ascii_letters}),
-    *[
-        ("PERMA_PAYMENTS_SECRET_KEY is one of development's", {"PERMA_PAYMENTS_SECRET_KEY": base64_of(key)})
-        for key in (perma_cc.PERMA_PAYMENTS_SECRET, perma_cc.PERMA_SECRET, perma_cc.PERMA_PAYMENTS_PUBLIC)
+@pytest.mark.parametrize(
+    "sentence, changes",
+    [
+        ("DEBUG is on in {place}.", {"DEBUG": "true"}),
+        ("SECRET_KEY is weak", {"SECRET_KEY": DEVELOPMENTS_SECRET_KEY}),
+        ("SECRET_KEY is weak", {"SECRET_KEY": string.ascii_letters[:49]}),
+        ("SECRET_KEY is weak", {"SECRET_KEY": "123456789" * 10}),
+        ("SECRET_KEY is weak", {"SECRET_KEY": "django-insecure-" + string.ascii_letters}),
+        *[
+            ("PERMA_PAYMENTS_SECRET_KEY is one of development's", {"PERMA_PAYMENTS_SECRET_KEY": base64_of(key)})
+            for key in (perma_cc.PERMA_PAYMENTS_SECRET, perma_cc.PERMA_SECRET, perma_cc.PERMA_PAYMENTS_PUBLIC)
+        ],
+        *[
+            ("PERMA_PUBLIC_KEYS holds one of development's", {"PERMA_PUBLIC_KEYS": f"{others}a:{base64_of(key)}"})
+            for key in (perma_cc.PERMA_PUBLIC, perma_cc.PERMA_PAYMENTS_PUBLIC, perma_cc.PERMA_SECRET)
+            for others in ("", f"{production()['PERMA_PUBLIC_KEYS']},")
+        ],
+        ("VAULT_PUBLIC_KEY is one of development's", {"VAULT_PUBLIC_KEY": f"2026-11:{DEVELOPMENTS_ARCHIVE_KEY}"}),
+        ("CS_MODE is sandbox in {place}.", {"CS_MODE": "sandbox"}),
+        ("CS_PROFILE_ID is the sandbox's", {"CS_PROFILE_ID": cyber_source.PROFILE_ID}),
+        ("CS_KEYS holds the sandbox's", {"CS_KEYS": f"{cyber_source.ACCESS_KEY}:{SECRET}:{date.today()}"}),
+        ("CS_KEYS holds the sandbox's", {"CS_KEYS": f"0011:{cyber_source.SECRET}:{date.today()}"}),
+        (
+            "CS_KEYS holds the sandbox's",
+            {"CS_KEYS": f"{production()['CS_KEYS']},{cyber_source.ACCESS_KEY}:{SECRET}:{date.today()}"},
+        ),
+        ("A key in CS_KEYS has no creation date", {"CS_KEYS": f"0011:{SECRET}"}),
+        ("A key in CS_KEYS has no creation date", {"CS_KEYS": f"{production()['CS_KEYS']},0011:{SECRET}"}),
+        (
+            "A key in CS_KEYS has no creation date",
+            {"CS_KEYS": f"0011:{SECRET}:{date.today() + timedelta(days=2)}"},
+        ),
+        ("A secret key in CS_KEYS is not 256", {"CS_KEYS": f"0011:{SECRET[:-1]}:{date.today()}"}),
+        ("PERMA_URL does not use https", {"PERMA_URL": "http://perma.example"}),
+        ("PAYMENTS_URL does not use https", {"PAYMENTS_URL": "http://payments.example.org"}),
+        ("ALLOWED_HOSTS allows any host.", {"ALLOWED_HOSTS": "*"}),
+        ("ALLOWED_HOSTS allows any host.", {"ALLOWED_HOSTS": "payments.example.org,*"}),
+        ("MAIL_FROM and MAIL_REPLY_TO are the same", {"MAIL_FROM": "Info@perma.example"}),
+        ("The admin is on in {place}", {"REQUIRE_SECOND_FACTOR": "false"}),
     ],
-    *[
-        ("PERMA_PUBLIC_KEYS holds one of development's", {"PERMA_PUBLIC_KEYS": f"{others}a:{base64_of(key)}"})
-        for key in (perma_cc.PERMA_PUBLIC, perma_cc.PERMA_PAYMENTS_PUBLIC, perma_cc.PERMA_SECRET)
-        for others in ("", f"{production()['PERMA_PUBLIC_KEYS']},")
-    ],
-    ("VAULT_PUBLIC_KEY is one of development's", {"VAULT_PUBLIC_KEY": f"2026-11:{DEVELOPMENTS_ARCHIVE_KEY}"}),
-    ("CS_MODE is sandbox in {place}.", {"CS_MODE": "sandbox"}),
-    ("CS_PROFILE_ID is the sandbox's", {"CS_PROFILE_ID": cyber_source.PROFILE_ID}),
-    ("CS_KEYS holds the sandbox's", {"CS_KEYS": f"{cyber_source.ACCESS_KEY}:{SECRET}:{date.today()}"}),
-    ("CS_KEYS holds the sandbox's", {"CS_KEYS": f"0011:{cyber_source.SECRET}:{date.today()}"}),
-    ("CS_KEYS holds the sandbox's", {
-        "CS_KEYS": f"{production()['CS_KEYS']},{cyber_source.ACCESS_KEY}:{SECRET}:{date.today()}",
-    }),
-    ("A key in CS_KEYS has no creation date", {"CS_KEYS": f"0011:{SECRET}"}),
-    ("A key in CS_KEYS has no creation date", {"CS_KEYS": f"{production()['CS_KEYS']},0011:{SECRET}"}),
-    ("A key in CS_KEYS has no creation date", {"CS_KEYS": f"0011:{SECRET}:{date.today() + timedelta(days=2)}"}),
-    ("A secret key in CS_KEYS is not 256", {"CS_KEYS": f"0011:{SECRET[:-1]}:{date.today()}"}),
-    ("PERMA_URL does not use https", {"PERMA_URL": "http://perma.example"}),
-    ("PAYMENTS_URL does not use https", {"PAYMENTS_URL": "http://payments.example.org"}),
-    ("ALLOWED_HOSTS allows any host.", {"ALLOWED_HOSTS": "*"}),
-    ("ALLOWED_HOSTS allows any host.", {"ALLOWED_HOSTS": "payments.example.org,*"}),
-    ("MAIL_FROM and MAIL_REPLY_TO are the same", {"MAIL_FROM": "Info@perma.example"}),
-    ("The admin is on in {place}", {"REQUIRE_SECOND_FACTOR": "false"}),
-])
+)
 def test_what_is_published_or_weak_is_refused(real, sentence, changes):
     (told_,) = told(**real(**changes))
 
@@ -100,19 +109,23 @@ def test_what_is_published_or_weak_is_refused(real, sentence, changes):
     assert not any(value in told_ for name, value in changes.items() if "KEY" in name)
 
 
-@pytest.mark.parametrize("environment, mode, sentence", [
-    (staging(), "live", "CS_MODE is live in staging. Set CS_MODE=test, or another PERMA_PAYMENTS_ENV"),
-    (production(), "test", "CS_MODE is test in production. Set CS_MODE=live, or another PERMA_PAYMENTS_ENV"),
-])
+@pytest.mark.parametrize(
+    "environment, mode, sentence",
+    [
+        (staging(), "live", "CS_MODE is live in staging. Set CS_MODE=test, or another PERMA_PAYMENTS_ENV"),
+        (production(), "test", "CS_MODE is test in production. Set CS_MODE=live, or another PERMA_PAYMENTS_ENV"),
+    ],
+)
 def test_each_environment_has_its_cybersource(environment, mode, sentence):
     (told_,) = told(**{**environment, "CS_MODE": mode})
     assert told_.startswith(sentence)
 
 
 @real_ones
-@pytest.mark.parametrize("name", [
-    name for name in production() if name not in ("PERMA_PAYMENTS_ENV", "ADMIN_ENABLED", "BEHIND_HTTPS_PROXY")
-])
+@pytest.mark.parametrize(
+    "name",
+    [name for name in production() if name not in ("PERMA_PAYMENTS_ENV", "ADMIN_ENABLED", "BEHIND_HTTPS_PROXY")],
+)
 def test_every_value_is_demanded(real, name):
     (told_,) = told(**real(**{name: ...}))
     assert told_.startswith(f"The setting {name} is not set: ")
@@ -124,7 +137,8 @@ def test_all_that_is_wrong_is_told_in_one_start():
     missing = {name[1] for sentence in found if (name := re.match(r"The setting (\w+) is not set", sentence))}
     assert missing == {*production()} - {"PERMA_PAYMENTS_ENV", "ADMIN_ENABLED", "BEHIND_HTTPS_PROXY"}
     assert [sentence.split(":")[0][:34] for sentence in found if "is not set" not in sentence] == [
-        "The setting OVERDUE_DAYS cannot be", "DEBUG is on in production. Remove ",
+        "The setting OVERDUE_DAYS cannot be",
+        "DEBUG is on in production. Remove ",
         "EMAIL_PORT is 465, where a mail se",
     ]
 
@@ -177,10 +191,21 @@ def test_the_examples_of_sentences_are_taken_by_production():
 # --- Development ------------------------------------------------------------------------------------
 
 LOCAL = [
-    "localhost", "127.0.0.1", "[::1]", "perma-payments", "host.docker.internal", "perma.localhost", "perma.test",
+    "localhost",
+    "127.0.0.1",
+    "[::1]",
+    "perma-payments",
+    "host.docker.internal",
+    "perma.localhost",
+    "perma.test",
 ]
 REAL = [
-    "perma.cc", "payments.example.org", "10.0.0.5", "192.168.1.5", "payments", "localhost.example.org",
+    "perma.cc",
+    "payments.example.org",
+    "10.0.0.5",
+    "192.168.1.5",
+    "payments",
+    "localhost.example.org",
     "[2001:db8::1]",
 ]
 
@@ -252,32 +277,46 @@ def test_which_hosts_are_local(host, local):
 
 # --- Keys in the wrong place ------------------------------------------------------------------------
 
-@pytest.mark.parametrize("sentence, changes", [
-    *[
-        (sentence, {name: f"a:{base64_of(key)}"})
-        for name, pair, sentence in (
-            ("PERMA_PUBLIC_KEYS", OUR_PAIR, "PERMA_PUBLIC_KEYS holds a key of our own pair"),
-            ("VAULT_PUBLIC_KEY", OUR_PAIR, "VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY"),
-            ("VAULT_PUBLIC_KEY", PERMAS_PAIR, "VAULT_PUBLIC_KEY is a key of Perma.cc's pair"),
-        )
-        for key in (pair, pair.public_key)
+
+@pytest.mark.parametrize(
+    "sentence, changes",
+    [
+        *[
+            (sentence, {name: f"a:{base64_of(key)}"})
+            for name, pair, sentence in (
+                ("PERMA_PUBLIC_KEYS", OUR_PAIR, "PERMA_PUBLIC_KEYS holds a key of our own pair"),
+                (
+                    "VAULT_PUBLIC_KEY",
+                    OUR_PAIR,
+                    "VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY",
+                ),
+                ("VAULT_PUBLIC_KEY", PERMAS_PAIR, "VAULT_PUBLIC_KEY is a key of Perma.cc's pair"),
+            )
+            for key in (pair, pair.public_key)
+        ],
+        (
+            "PERMA_PUBLIC_KEYS holds a key of our own pair",
+            {"PERMA_PUBLIC_KEYS": f"{production()['PERMA_PUBLIC_KEYS']},a:{base64_of(OUR_PAIR.public_key)}"},
+        ),
+        (
+            "VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY",
+            {"PERMA_PAYMENTS_SECRET_KEY": base64_of(ARCHIVES_PAIR)},
+        ),
+        (
+            "VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY",
+            {"PERMA_PAYMENTS_SECRET_KEY": base64_of(ARCHIVES_PAIR.public_key)},
+        ),
+        (
+            "PERMA_PUBLIC_KEYS holds a key of our own pair",
+            {"PERMA_PAYMENTS_SECRET_KEY": base64_of(PERMAS_PAIR.public_key)},
+        ),
     ],
-    ("PERMA_PUBLIC_KEYS holds a key of our own pair", {
-        "PERMA_PUBLIC_KEYS": f"{production()['PERMA_PUBLIC_KEYS']},a:{base64_of(OUR_PAIR.public_key)}",
-    }),
-    ("VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY", {
-        "PERMA_PAYMENTS_SECRET_KEY": base64_of(ARCHIVES_PAIR),
-    }),
-    ("VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY", {
-        "PERMA_PAYMENTS_SECRET_KEY": base64_of(ARCHIVES_PAIR.public_key),
-    }),
-    ("PERMA_PUBLIC_KEYS holds a key of our own pair", {
-        "PERMA_PAYMENTS_SECRET_KEY": base64_of(PERMAS_PAIR.public_key),
-    }),
-])
-@pytest.mark.parametrize("environment", [production(), {
-    name: value for name, value in production().items() if "KEY" in name and "CS" not in name
-}], ids=["production", "development"])
+)
+@pytest.mark.parametrize(
+    "environment",
+    [production(), {name: value for name, value in production().items() if "KEY" in name and "CS" not in name}],
+    ids=["production", "development"],
+)
 def test_a_key_in_the_place_of_another_is_refused(environment, sentence, changes):
     (told_,) = told(**{**environment, **changes})
 
@@ -287,30 +326,37 @@ def test_a_key_in_the_place_of_another_is_refused(environment, sentence, changes
 
 # --- Mail -------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("settings, sentence", [
-    ({"EMAIL_PORT": "465"}, "EMAIL_PORT is 465, where a mail server speaks TLS from the first byte"),
-    ({"EMAIL_PORT": "465", "EMAIL_USE_TLS": "true"}, "EMAIL_PORT is 465, where a mail server speaks TLS"),
-    ({"EMAIL_PORT": "465", "EMAIL_USE_TLS": "false"}, "EMAIL_PORT is 465, where a mail server speaks TLS"),
-    ({"EMAIL_USE_SSL": "true", "EMAIL_USE_TLS": "true"}, "EMAIL_USE_SSL and EMAIL_USE_TLS are both on."),
-    ({"EMAIL_HOST_USER": "Zaphod"}, "Only one of EMAIL_HOST_USER and EMAIL_HOST_PASSWORD is set"),
-    ({"EMAIL_HOST_PASSWORD": "Zaphod"}, "Only one of EMAIL_HOST_USER and EMAIL_HOST_PASSWORD is set"),
-    ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "587"}, "EMAIL_PORT is 587, where a mail server changes to TLS"),
-    ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "25"}, "EMAIL_PORT is 25, where a mail server changes to TLS"),
-])
+
+@pytest.mark.parametrize(
+    "settings, sentence",
+    [
+        ({"EMAIL_PORT": "465"}, "EMAIL_PORT is 465, where a mail server speaks TLS from the first byte"),
+        ({"EMAIL_PORT": "465", "EMAIL_USE_TLS": "true"}, "EMAIL_PORT is 465, where a mail server speaks TLS"),
+        ({"EMAIL_PORT": "465", "EMAIL_USE_TLS": "false"}, "EMAIL_PORT is 465, where a mail server speaks TLS"),
+        ({"EMAIL_USE_SSL": "true", "EMAIL_USE_TLS": "true"}, "EMAIL_USE_SSL and EMAIL_USE_TLS are both on."),
+        ({"EMAIL_HOST_USER": "Zaphod"}, "Only one of EMAIL_HOST_USER and EMAIL_HOST_PASSWORD is set"),
+        ({"EMAIL_HOST_PASSWORD": "Zaphod"}, "Only one of EMAIL_HOST_USER and EMAIL_HOST_PASSWORD is set"),
+        ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "587"}, "EMAIL_PORT is 587, where a mail server changes to TLS"),
+        ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "25"}, "EMAIL_PORT is 25, where a mail server changes to TLS"),
+    ],
+)
 @pytest.mark.parametrize("environment", [production(), {}], ids=["production", "development"])
 def test_a_way_to_the_mail_server_that_cannot_work_is_refused(environment, settings, sentence):
     (told_,) = told(**environment, **settings)
     assert told_.startswith(sentence)
 
 
-@pytest.mark.parametrize("given, taken", [
-    ({}, (587, True, False)),
-    ({"EMAIL_USE_SSL": "true"}, (465, False, True)),
-    ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "465", "EMAIL_USE_TLS": "false"}, (465, False, True)),
-    ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "2465"}, (2465, False, True)),
-    ({"EMAIL_PORT": "2525"}, (2525, True, False)),
-    ({"EMAIL_PORT": "25", "EMAIL_USE_TLS": "false"}, (25, False, False)),
-])
+@pytest.mark.parametrize(
+    "given, taken",
+    [
+        ({}, (587, True, False)),
+        ({"EMAIL_USE_SSL": "true"}, (465, False, True)),
+        ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "465", "EMAIL_USE_TLS": "false"}, (465, False, True)),
+        ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "2465"}, (2465, False, True)),
+        ({"EMAIL_PORT": "2525"}, (2525, True, False)),
+        ({"EMAIL_PORT": "25", "EMAIL_USE_TLS": "false"}, (25, False, False)),
+    ],
+)
 def test_any_other_way_to_the_mail_server_is_taken(given, taken):
     settings = settings_of(**production(**given))
     assert (settings.EMAIL_PORT, settings.EMAIL_USE_TLS, settings.EMAIL_USE_SSL) == taken

@@ -1,4 +1,5 @@
 """Responses are sealed for the offline key: nobody without it opens them, and with it nothing is lost."""
+
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -32,10 +33,20 @@ def test_what_is_sealed_does_not_show_what_it_holds():
     assert b"contents" not in SEALED
 
 
-@pytest.mark.parametrize("secret_key", [
-    bytes(PrivateKey.generate()), bytes(SECRET.public_key), bytes(32), b"", bytes(SECRET)[:-1],
-    bytes(SECRET) + b"\x00", "x" * 32, None,
-], ids=["another", "the public half", "zeros", "none", "too short", "too long", "text", "None"])
+@pytest.mark.parametrize(
+    "secret_key",
+    [
+        bytes(PrivateKey.generate()),
+        bytes(SECRET.public_key),
+        bytes(32),
+        b"",
+        bytes(SECRET)[:-1],
+        bytes(SECRET) + b"\x00",
+        "x" * 32,
+        None,
+    ],
+    ids=["another", "the public half", "zeros", "none", "too short", "too long", "text", "None"],
+)
 def test_another_key_does_not_open_it(secret_key):
     with pytest.raises(CannotOpen):
         open_sealed(SEALED, secret_key)

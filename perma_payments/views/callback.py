@@ -1,4 +1,5 @@
 """``/cybersource-callback/``: CyberSource's server answers a checkout."""
+
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt

@@ -1,4 +1,5 @@
 """``/cancel-request/``: a customer wants the subscription to end."""
+
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone

@@ -1,4 +1,5 @@
 """``/change/``: a customer chose another plan."""
+
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 

@@ -3,6 +3,7 @@
 It is the same response that CyberSource's server posts to ``/cybersource-callback/``, and is treated the same;
 whichever comes first is applied. But a person waits: whatever was posted, the answer leads back to Perma.cc.
 """
+
 import logging
 
 from django.conf import settings

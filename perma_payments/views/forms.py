@@ -1,4 +1,5 @@
 """The fields of a POST, as they were sent: every name, every repetition, in order."""
+
 from urllib.parse import parse_qsl
 
 from django.core.exceptions import RequestDataTooBig

@@ -1,4 +1,5 @@
 """Messages of Perma.cc at our routes: opened and read, or refused, in one place."""
+
 import logging
 import select
 import socket
@@ -48,6 +49,7 @@ def carried_by_browser(*, get: View | None) -> Callable[[View], View]:
 
     ``get`` answers GET, where the route has a page for it. Refusals become pages in plain words.
     """
+
     def decorate(view: View) -> View:
         """Wrap one view."""
         allowed = ["GET", "POST"] if get else ["POST"]
@@ -78,6 +80,7 @@ def carried_by_browser(*, get: View | None) -> Callable[[View], View]:
 
 def from_perma_servers(view: View) -> View:
     """Make a view a route for messages of Perma.cc's servers. Refusals become a 400 without words to read."""
+
     @csrf_exempt
     @wraps(view)
     def route(request: HttpRequest) -> HttpResponse:

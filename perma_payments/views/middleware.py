@@ -1,4 +1,5 @@
 """Time limits for what requests ask of the database, and answers to what goes wrong outside the views."""
+
 import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ LONGEST_WAIT = 15.0
 
 def time_limit(seconds: float) -> Callable[[V], V]:
     """Give a view another time limit than other views have."""
+
     def decorate(view: V) -> V:
         """Mark one view."""
         view.time_limit = seconds  # type: ignore[attr-defined]

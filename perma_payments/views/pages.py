@@ -1,4 +1,5 @@
 """The pages that people see, apart from the admin: each says what happened, and how to go on."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -80,7 +81,11 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
     else:
         why = "old"
     return _page(
-        request, "csrf_failed.html", status=403, why=why, developer_emails=settings.DEVELOPER_EMAILS,
+        request,
+        "csrf_failed.html",
+        status=403,
+        why=why,
+        developer_emails=settings.DEVELOPER_EMAILS,
         staff_url=f"{settings.PAYMENTS_URL}/{settings.ADMIN_URL}",
     )
 

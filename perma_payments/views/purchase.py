@@ -1,4 +1,5 @@
 """``/purchase/``, ``/acknowledge-purchase/`` and ``/purchase-history/``: bonus links."""
+
 import logging
 from functools import partial
 

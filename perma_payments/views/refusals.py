@@ -1,4 +1,5 @@
 """Refused posts of CyberSource's, in the log: one line each, and not too many."""
+
 import logging
 
 from django.http import HttpRequest
@@ -14,8 +15,11 @@ LOGGED_PER_MINUTE = 10
 def log_some(request: HttpRequest, what: str, refusal: Exception) -> None:
     """Log that ``what`` was refused, unless that was logged often enough in this minute."""
     usage = get_usage(
-        request, group=f"refused {what}", key=lambda group, request: "all",
-        rate=f"{LOGGED_PER_MINUTE}/m", increment=True,
+        request,
+        group=f"refused {what}",
+        key=lambda group, request: "all",
+        rate=f"{LOGGED_PER_MINUTE}/m",
+        increment=True,
     )
     count = usage["count"] if usage else 1
     if count <= LOGGED_PER_MINUTE or count % 100 == 0:

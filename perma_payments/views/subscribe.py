@@ -1,4 +1,5 @@
 """``/subscribe/``: a customer chose a plan."""
+
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 

@@ -1,4 +1,5 @@
 """``/subscription/``: Perma.cc asks for a customer's status."""
+
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 

@@ -1,4 +1,5 @@
 """``/update/``: a customer wants to replace the card or the billing address."""
+
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 

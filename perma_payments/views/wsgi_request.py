@@ -4,6 +4,7 @@ A body with ``Transfer-Encoding: chunked`` has no ``CONTENT_LENGTH``, and Django
 none at all. A server that sets ``wsgi.input_terminated``, as Gunicorn does, ends the input where the body ends,
 so there it can be read to its end, within the limits that hold for every body.
 """
+
 from io import IOBase
 from typing import Any, BinaryIO
 
@@ -34,7 +35,9 @@ class Request(WSGIRequest):
             self.content_type, self.content_params = "", {}
 
     def parse_file_upload(
-        self, META: Any, post_data: Any  # noqa: N803 (Django's name)
+        self,
+        META: Any,
+        post_data: Any,  # noqa: N803 (Django's name)
     ) -> tuple[QueryDict, MultiValueDict]:
         """See HttpRequest. Django's parser reads nothing where there is no length."""
         if _is_chunked(META):

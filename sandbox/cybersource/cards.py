@@ -2,6 +2,7 @@
 
 A real card number has no business here, so any other number is refused and not kept.
 """
+
 from __future__ import annotations
 
 import re
@@ -20,27 +21,30 @@ class Card:
     @property
     def masked(self) -> str:
         """The number as responses show it: as long as it is, all but the last four hidden."""
-        return 'x' * (len(self.number) - 4) + self.number[-4:]
+        return "x" * (len(self.number) - 4) + self.number[-4:]
 
 
-TEST_CARDS = {card.number: card for card in (
-    Card('4111111111111111', '001', 'Visa'),
-    Card('5555555555554444', '002', 'Mastercard'),
-    Card('378282246310005', '003', 'American Express'),
-    Card('6011111111111117', '004', 'Discover'),
-    Card('3566111111111113', '007', 'JCB'),
-    Card('38000000000006', '005', 'Diners Club'),
-    Card('6000340000009859', '042', 'Maestro International'),
-    Card('6759180000005546', '024', 'Maestro UK'),
-)}
+TEST_CARDS = {
+    card.number: card
+    for card in (
+        Card("4111111111111111", "001", "Visa"),
+        Card("5555555555554444", "002", "Mastercard"),
+        Card("378282246310005", "003", "American Express"),
+        Card("6011111111111117", "004", "Discover"),
+        Card("3566111111111113", "007", "JCB"),
+        Card("38000000000006", "005", "Diners Club"),
+        Card("6000340000009859", "042", "Maestro International"),
+        Card("6759180000005546", "024", "Maestro UK"),
+    )
+}
 
 
 def find_card(number: str) -> Card | None:
     """The test card of this number, which may be written with spaces; None where it is none."""
-    return TEST_CARDS.get(number.replace(' ', ''))
+    return TEST_CARDS.get(number.replace(" ", ""))
 
 
 def is_future_expiry(value: str, today: date) -> bool:
     """Whether `value` is a month, `MM-YYYY`, that is not past."""
-    match = re.fullmatch(r'(0[1-9]|1[0-2])-([0-9]{4})', value)
+    match = re.fullmatch(r"(0[1-9]|1[0-2])-([0-9]{4})", value)
     return match is not None and (int(match[2]), int(match[1])) >= (today.year, today.month)

@@ -3,6 +3,7 @@
 The same access key and transaction_uuid within 15 minutes is a duplicate: decision ERROR, reason
 104 (cybersource.md §5.5). All of it is in memory and safe to use from several threads.
 """
+
 from __future__ import annotations
 
 import secrets

@@ -2,6 +2,7 @@
 
 `application/x-www-form-urlencoded` in UTF-8, 10 seconds, redirects not followed, no second try.
 """
+
 from __future__ import annotations
 
 import http.client
@@ -37,12 +38,10 @@ def deliver(url: str, fields: list[tuple[str, str]]) -> Answer:
         with requests.Session() as session:
             # Proxies named by the environment are not for a service on the same machine.
             session.trust_env = False
-            response = session.post(
-                url, data=fields, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True)
-            start = next(response.iter_content(4 * BODY_CHARACTERS), b'')
+            response = session.post(url, data=fields, timeout=TIMEOUT_SECONDS, allow_redirects=False, stream=True)
+            start = next(response.iter_content(4 * BODY_CHARACTERS), b"")
     except requests.Timeout:
-        return Answer(None, '', f'no answer within {TIMEOUT_SECONDS} seconds')
+        return Answer(None, "", f"no answer within {TIMEOUT_SECONDS} seconds")
     except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
-        return Answer(None, '', f'it could not be reached ({type(error).__name__})')
-    return Answer(
-        response.status_code, start.decode('utf-8', 'replace')[:BODY_CHARACTERS], None)
+        return Answer(None, "", f"it could not be reached ({type(error).__name__})")
+    return Answer(response.status_code, start.decode("utf-8", "replace")[:BODY_CHARACTERS], None)

@@ -4,6 +4,7 @@ status that somebody there may have set since.
 A token is a subscription's id. With the older 22-digit tokens it stays for good; where an update
 gives a new one, the old subscription is superseded (cybersource.md §4.6).
 """
+
 from __future__ import annotations
 
 import threading
@@ -12,9 +13,9 @@ from dataclasses import dataclass, replace
 
 from .form import CREATE, UPDATES, Order
 
-CURRENT, SUPERSEDED = 'Current', 'Superseded'
+CURRENT, SUPERSEDED = "Current", "Superseded"
 # In CyberSource's order (cybersource.md §8.1).
-STATUSES = (CURRENT, 'Hold', 'Canceled', 'Completed', SUPERSEDED)
+STATUSES = (CURRENT, "Hold", "Canceled", "Completed", SUPERSEDED)
 MAX_SUBSCRIPTIONS = 1000
 
 
@@ -39,8 +40,8 @@ class Register:
     def note(self, order: Order, response: Mapping[str, str]) -> None:
         """Note an approved transaction: the order, and the fields of the response to it."""
         with self._lock:
-            if order.transaction_type == CREATE and 'payment_token' in response:
-                self._put(_created(order, response['payment_token']))
+            if order.transaction_type == CREATE and "payment_token" in response:
+                self._put(_created(order, response["payment_token"]))
             elif order.transaction_type in UPDATES:
                 self._update(order, response)
             while len(self._by_token) > MAX_SUBSCRIPTIONS:
@@ -63,19 +64,21 @@ class Register:
         self._by_token[subscription.token] = subscription
 
     def _update(self, order: Order, response: Mapping[str, str]) -> None:
-        token = order.fields['payment_token']
+        token = order.fields["payment_token"]
         # One that is not known was created before the sandbox was started.
         old = self._by_token.get(token) or _created(order, token)
-        rate = order.fields.get('recurring_amount') or old.rate
-        if 'payment_token' in response:
+        rate = order.fields.get("recurring_amount") or old.rate
+        if "payment_token" in response:
             self._put(replace(old, status=SUPERSEDED))
-            self._put(replace(old, token=response['payment_token'], rate=rate))
+            self._put(replace(old, token=response["payment_token"], rate=rate))
         else:
             self._put(replace(old, rate=rate))
 
 
 def _created(order: Order, token: str) -> RegisteredSubscription:
     return RegisteredSubscription(
-        token=token, reference_number=order.fields['reference_number'],
-        rate=order.fields.get('recurring_amount', ''),
-        frequency=order.fields.get('recurring_frequency', ''))
+        token=token,
+        reference_number=order.fields["reference_number"],
+        rate=order.fields.get("recurring_amount", ""),
+        frequency=order.fields.get("recurring_frequency", ""),
+    )

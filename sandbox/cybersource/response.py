@@ -5,6 +5,7 @@ formats those of §4.4. A request field comes back as `req_<name>` with its fina
 version has a signed `card_type_name`, and an unsigned `merchant_id`; the one that the customer's
 browser carries has neither, but an unsigned `utf8`. Each is signed by itself (§5.1).
 """
+
 from __future__ import annotations
 
 import base64
@@ -19,10 +20,10 @@ from .form import CREATE, SALE, SALE_AND_UPDATE, UPDATE, UPDATES, Order
 from .outcomes import Outcome
 from .signature import sign
 
-MERCHANT_ID = 'sandbox_merchant'
+MERCHANT_ID = "sandbox_merchant"
 
 # Where fields that the recorded responses lack go.
-_THE_REST = '*'
+_THE_REST = "*"
 
 _FULL_ORDER = """
     transaction_id decision req_access_key req_profile_id req_transaction_uuid
@@ -43,10 +44,18 @@ _REDUCED_ORDER = """
 """.split()
 
 # Never echoed: what belongs to the request as a message, and card data in clear.
-_NOT_ECHOED = frozenset({
-    'signature', 'signed_date_time', 'signed_field_names', 'unsigned_field_names',
-    'card_type', 'card_number', 'card_expiry_date', 'card_cvn',
-})
+_NOT_ECHOED = frozenset(
+    {
+        "signature",
+        "signed_date_time",
+        "signed_field_names",
+        "unsigned_field_names",
+        "card_type",
+        "card_number",
+        "card_expiry_date",
+        "card_cvn",
+    }
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,11 +75,12 @@ class Entered:
 
 def new_transaction_id() -> str:
     """22 random digits, the first not zero."""
-    return str(10 ** 21 + secrets.randbelow(9 * 10 ** 21))
+    return str(10**21 + secrets.randbelow(9 * 10**21))
 
 
-def build_response(order: Order, outcome: Outcome, entered: Entered | None, *, secret: str,
-                   now: datetime) -> list[tuple[str, str]]:
+def build_response(
+    order: Order, outcome: Outcome, entered: Entered | None, *, secret: str, now: datetime
+) -> list[tuple[str, str]]:
     """The fields of the response's body, signed, in the order they are sent.
 
     `entered` is None where the customer was not asked (reasons 102 and 104). `now` is UTC. The
@@ -86,98 +96,97 @@ def build_response(order: Order, outcome: Outcome, entered: Entered | None, *, s
             names += rest
         elif name in values:
             names.append(name)
-    names += ['signed_field_names', 'signed_date_time']
-    values['signed_field_names'] = ','.join(names)
-    values['signed_date_time'] = now.strftime('%Y-%m-%dT%H:%M:%SZ')
-    values['signature'] = sign(values, secret)
-    values['merchant_id'] = MERCHANT_ID
+    names += ["signed_field_names", "signed_date_time"]
+    values["signed_field_names"] = ",".join(names)
+    values["signed_date_time"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    values["signature"] = sign(values, secret)
+    values["merchant_id"] = MERCHANT_ID
     return sorted(values.items())
 
 
-def carried_by_browser(server_fields: list[tuple[str, str]], *, secret: str,
-                       now: datetime) -> list[tuple[str, str]]:
+def carried_by_browser(
+    server_fields: list[tuple[str, str]], *, secret: str, now: datetime
+) -> list[tuple[str, str]]:
     """The same response as `server_fields`, as the customer's browser is given it, signed at `now`."""
     values = dict(server_fields)
-    names = values['signed_field_names'].split(',')
-    if 'card_type_name' in names:
-        names.remove('card_type_name')
-    values['signed_field_names'] = ','.join(names)
-    values['signed_date_time'] = now.strftime('%Y-%m-%dT%H:%M:%SZ')
-    values['signature'] = sign(values, secret)
-    return [('utf8', '✓'), *((name, values[name]) for name in [*names, 'signature'])]
+    names = values["signed_field_names"].split(",")
+    if "card_type_name" in names:
+        names.remove("card_type_name")
+    values["signed_field_names"] = ",".join(names)
+    values["signed_date_time"] = now.strftime("%Y-%m-%dT%H:%M:%SZ")
+    values["signature"] = sign(values, secret)
+    return [("utf8", "✓"), *((name, values[name]) for name in [*names, "signature"])]
 
 
-def _values(order: Order, outcome: Outcome, entered: Entered | None,
-            now: datetime) -> dict[str, str]:
+def _values(order: Order, outcome: Outcome, entered: Entered | None, now: datetime) -> dict[str, str]:
     transaction_type = order.transaction_type
     values = {
         # Observed: a currency comes back even where a token update sent none.
-        'req_currency': 'USD',
-        'req_payment_method': 'card',
-        **{f'req_{name}': value for name, value in order.fields.items()
-           if name not in _NOT_ECHOED},
-        'decision': outcome.decision,
-        'message': outcome.message,
+        "req_currency": "USD",
+        "req_payment_method": "card",
+        **{f"req_{name}": value for name, value in order.fields.items() if name not in _NOT_ECHOED},
+        "decision": outcome.decision,
+        "message": outcome.message,
     }
     if outcome.reason_code is None:
-        values['req_card_type_selection_indicator'] = '1'
+        values["req_card_type_selection_indicator"] = "1"
         return values
 
     transaction_id = new_transaction_id()
-    values['transaction_id'] = transaction_id
-    values['reason_code'] = outcome.reason_code
-    values['request_token'] = base64.b64encode(secrets.token_bytes(60)).decode('ascii')
-    if outcome.reason_code == '102':
-        values['invalid_fields'] = ','.join(order.invalid_fields)
+    values["transaction_id"] = transaction_id
+    values["reason_code"] = outcome.reason_code
+    values["request_token"] = base64.b64encode(secrets.token_bytes(60)).decode("ascii")
+    if outcome.reason_code == "102":
+        values["invalid_fields"] = ",".join(order.invalid_fields)
     if entered is None:
         return values
 
     for name, value in entered.billing.items():
         if value:
-            values[f'req_{name}'] = value
+            values[f"req_{name}"] = value
         else:
-            values.pop(f'req_{name}', None)
-    values['req_card_number'] = entered.card.masked
-    values['req_card_type'] = entered.card.type_code
-    values['card_type_name'] = entered.card.brand
-    values['req_card_expiry_date'] = entered.card_expiry_date
+            values.pop(f"req_{name}", None)
+    values["req_card_number"] = entered.card.masked
+    values["req_card_type"] = entered.card.type_code
+    values["card_type_name"] = entered.card.brand
+    values["req_card_expiry_date"] = entered.card_expiry_date
     if transaction_type in (SALE, SALE_AND_UPDATE):
-        values['req_card_type_selection_indicator'] = '1'
+        values["req_card_type_selection_indicator"] = "1"
 
     approved = outcome.is_approval
-    if transaction_type != UPDATE and outcome.decision != 'ERROR':
-        values['auth_avs_code'] = 'X'
-        values['auth_avs_code_raw'] = 'I1'
-        values['auth_response'] = '100' if approved else '303'
+    if transaction_type != UPDATE and outcome.decision != "ERROR":
+        values["auth_avs_code"] = "X"
+        values["auth_avs_code_raw"] = "I1"
+        values["auth_response"] = "100" if approved else "303"
         if approved:
             reconciliation_number = secrets.token_hex(8).upper()
-            values['auth_amount'] = _auth_amount(order.fields['amount'], outcome)
-            values['auth_code'] = '888888'
-            values['auth_time'] = now.strftime('%Y-%m-%dT%H%M%SZ')
-            values['auth_trans_ref_no'] = reconciliation_number
-            values['bill_trans_ref_no'] = reconciliation_number
+            values["auth_amount"] = _auth_amount(order.fields["amount"], outcome)
+            values["auth_code"] = "888888"
+            values["auth_time"] = now.strftime("%Y-%m-%dT%H%M%SZ")
+            values["auth_trans_ref_no"] = reconciliation_number
+            values["bill_trans_ref_no"] = reconciliation_number
     if approved:
         if transaction_type == CREATE and outcome.creates_token:
-            values['payment_token'] = transaction_id
+            values["payment_token"] = transaction_id
         elif transaction_type in UPDATES and entered.replaces_token:
-            values['payment_token'] = new_format_preserving_token(entered.card)
+            values["payment_token"] = new_format_preserving_token(entered.card)
     return values
 
 
 def _auth_amount(amount: str, outcome: Outcome) -> str:
     if not outcome.partial:
         return amount
-    return str((Decimal(amount) / 2).quantize(Decimal('0.01'), ROUND_DOWN))
+    return str((Decimal(amount) / 2).quantize(Decimal("0.01"), ROUND_DOWN))
 
 
 def new_format_preserving_token(card: Card) -> str:
     """A token of 16 digits that ends with the card's last four and passes the Luhn check."""
-    head, last_four = str(10 ** 10 + secrets.randbelow(9 * 10 ** 10)), card.number[-4:]
-    for check_digit in '0123456789':
+    head, last_four = str(10**10 + secrets.randbelow(9 * 10**10)), card.number[-4:]
+    for check_digit in "0123456789":
         token = head + check_digit + last_four
         if _passes_luhn(token):
             return token
-    raise AssertionError('one of ten check digits always fits')
+    raise AssertionError("one of ten check digits always fits")
 
 
 def _passes_luhn(number: str) -> bool:

@@ -5,6 +5,7 @@ commas with nothing escaped, in UTF-8. The signature is base64 of its HMAC-SHA25
 used as text, not decoded (CyberSource's guide; cybersource.md §2.1). Requests and responses are
 signed alike.
 """
+
 from __future__ import annotations
 
 import base64
@@ -15,20 +16,20 @@ from collections.abc import Mapping
 
 def data_to_sign(fields: Mapping[str, str]) -> str:
     """The text that is signed. Raises KeyError where a listed field, or the list, is missing."""
-    return ','.join(f'{name}={fields[name]}' for name in fields['signed_field_names'].split(','))
+    return ",".join(f"{name}={fields[name]}" for name in fields["signed_field_names"].split(","))
 
 
 def sign(fields: Mapping[str, str], secret: str) -> str:
     """Sign `fields`: 44 characters of base64. Raises KeyError like `data_to_sign`."""
-    mac = hmac.new(secret.encode('utf-8'), data_to_sign(fields).encode('utf-8'), hashlib.sha256)
-    return base64.b64encode(mac.digest()).decode('ascii')
+    mac = hmac.new(secret.encode("utf-8"), data_to_sign(fields).encode("utf-8"), hashlib.sha256)
+    return base64.b64encode(mac.digest()).decode("ascii")
 
 
 def is_signed(fields: Mapping[str, str], secret: str) -> bool:
     """Whether `fields['signature']` is right. False, too, where a listed field is missing."""
     try:
-        expected, given = sign(fields, secret), fields['signature']
+        expected, given = sign(fields, secret), fields["signature"]
     except KeyError:
         return False
     # As bytes: compare_digest raises for text outside ASCII, which anyone may post.
-    return hmac.compare_digest(expected.encode('ascii'), given.encode('utf-8', 'surrogatepass'))
+    return hmac.compare_digest(expected.encode("ascii"), given.encode("utf-8", "surrogatepass"))

@@ -1,5 +1,6 @@
 """CyberSource's pages: the four addresses that forms are posted to, the checkout, its result, and
 the Business Center's list of the subscriptions that came of it."""
+
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
@@ -18,62 +19,78 @@ from .form import TYPES_BY_PATH, UPDATES, Order, Refusal, Rules, check_form, rea
 from .merchant import DeliveryOptions, Merchant
 from .outcomes import ACCEPT, CANCEL, Outcome, pickable_for
 from .page_form import (
-    BILLING, BILLING_LABELS, MAX_DELAY_SECONDS, prefilled, read_entered, read_options,
-    read_outcome)
+    BILLING,
+    BILLING_LABELS,
+    MAX_DELAY_SECONDS,
+    prefilled,
+    read_entered,
+    read_options,
+    read_outcome,
+)
 from .register import STATUSES, Register
 from .response import Entered
 
 TYPE_WORDS = {
-    'sale': 'A single payment',
-    'sale,create_payment_token': 'A first payment, and a card to keep for later ones',
-    'update_payment_token': 'Another card or billing address',
-    'sale,update_payment_token': 'A payment with a stored card, which may be changed',
+    "sale": "A single payment",
+    "sale,create_payment_token": "A first payment, and a card to keep for later ones",
+    "update_payment_token": "Another card or billing address",
+    "sale,update_payment_token": "A payment with a stored card, which may be changed",
 }
 
 RETURN_SECONDS = 2
 
 
-def create_blueprint(config: Config, traffic: TrafficLog,
-                     clock: Callable[[], datetime]) -> Blueprint:
+def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], datetime]) -> Blueprint:
     """CyberSource's half of the sandbox. `clock` gives the time in UTC."""
-    pages = Blueprint('cybersource', __name__)
+    pages = Blueprint("cybersource", __name__)
     checkouts = Checkouts(clock)
     register = Register()
     merchant = Merchant(config, traffic, register, clock)
     rules = Rules(
-        profile_id=config.cs_profile_id, keys=config.cs_keys, strict_clock=config.cs_strict_clock,
-        token_update_on_pay=config.cs_token_update_on_pay)
+        profile_id=config.cs_profile_id,
+        keys=config.cs_keys,
+        strict_clock=config.cs_strict_clock,
+        token_update_on_pay=config.cs_token_update_on_pay,
+    )
 
     def checkout_or_404(checkout_id: str) -> Checkout:
         checkout = checkouts.find(checkout_id)
         if checkout is None:
-            abort(404, 'There is no such checkout. The sandbox forgets all when it is restarted.')
+            abort(404, "There is no such checkout. The sandbox forgets all when it is restarted.")
         return checkout
 
-    def show_checkout(checkout: Checkout, values: Mapping[str, str],
-                      problems: list[str] | None = None) -> str:
+    def show_checkout(checkout: Checkout, values: Mapping[str, str], problems: list[str] | None = None) -> str:
         order = checkout.order
         return render_template(
-            'cybersource/checkout.html', checkout=checkout, order=order, values=values,
-            problems=problems or [], labels=BILLING_LABELS, cards=TEST_CARDS.values(),
-            type_words=TYPE_WORDS[order.transaction_type], max_delay=MAX_DELAY_SECONDS,
+            "cybersource/checkout.html",
+            checkout=checkout,
+            order=order,
+            values=values,
+            problems=problems or [],
+            labels=BILLING_LABELS,
+            cards=TEST_CARDS.values(),
+            type_words=TYPE_WORDS[order.transaction_type],
+            max_delay=MAX_DELAY_SECONDS,
             is_update=order.transaction_type in UPDATES,
-            others=[outcome for outcome in pickable_for(order.transaction_type)
-                    if outcome not in (ACCEPT, CANCEL)])
+            others=[
+                outcome for outcome in pickable_for(order.transaction_type) if outcome not in (ACCEPT, CANCEL)
+            ],
+        )
 
-    def conclude(checkout: Checkout, wanted: Outcome, entered: Entered | None,
-                 options: DeliveryOptions) -> Response:
+    def conclude(
+        checkout: Checkout, wanted: Outcome, entered: Entered | None, options: DeliveryOptions
+    ) -> Response:
         result = checkouts.finish(checkout, wanted)
         merchant.report(checkout.order, result, entered, options)
-        return redirect(url_for('.show_result', checkout_id=checkout.id), 303)
+        return redirect(url_for(".show_result", checkout_id=checkout.id), 303)
 
     def receive_form() -> Any:
         """Check a signed form; show the checkout page, or the one generic page with 403."""
         path = request.path
         posted: list[tuple[str, str]] = []
         verdict: Order | Refusal
-        if request.mimetype != 'application/x-www-form-urlencoded':
-            verdict = Refusal('the body is not application/x-www-form-urlencoded')
+        if request.mimetype != "application/x-www-form-urlencoded":
+            verdict = Refusal("the body is not application/x-www-form-urlencoded")
         else:
             body = read_body(request.get_data(cache=False))
             if isinstance(body, Refusal):
@@ -84,13 +101,16 @@ def create_blueprint(config: Config, traffic: TrafficLog,
         refused = isinstance(verdict, Refusal)
         traffic.add(
             FORM,
-            f'CyberSource was posted a form at {path}: '
-            + (f'refused 403: {verdict.reason}' if isinstance(verdict, Refusal) else 'accepted'),
-            path=path, fields=[list(pair) for pair in posted], accepted=not refused,
+            f"CyberSource was posted a form at {path}: "
+            + (f"refused 403: {verdict.reason}" if isinstance(verdict, Refusal) else "accepted"),
+            path=path,
+            fields=[list(pair) for pair in posted],
+            accepted=not refused,
             reason=verdict.reason if isinstance(verdict, Refusal) else None,
-            notes=[] if isinstance(verdict, Refusal) else list(verdict.notes))
+            notes=[] if isinstance(verdict, Refusal) else list(verdict.notes),
+        )
         if isinstance(verdict, Refusal):
-            return render_template('cybersource/refused.html'), 403
+            return render_template("cybersource/refused.html"), 403
         checkout, known_outcome = checkouts.open(verdict)
         if known_outcome is not None:
             return conclude(checkout, known_outcome, None, DeliveryOptions())
@@ -98,17 +118,17 @@ def create_blueprint(config: Config, traffic: TrafficLog,
 
     for path in TYPES_BY_PATH:
         pages.add_url_rule(
-            path, endpoint='receive' + path.replace('/', '_'), view_func=receive_form,
-            methods=['POST'])
+            path, endpoint="receive" + path.replace("/", "_"), view_func=receive_form, methods=["POST"]
+        )
 
-    @pages.get('/checkout/<checkout_id>')
+    @pages.get("/checkout/<checkout_id>")
     def show(checkout_id: str) -> Any:
         checkout = checkout_or_404(checkout_id)
         if checkout.results:
-            return redirect(url_for('.show_result', checkout_id=checkout.id), 303)
+            return redirect(url_for(".show_result", checkout_id=checkout.id), 303)
         return show_checkout(checkout, prefilled(checkout.order, clock()))
 
-    @pages.post('/checkout/<checkout_id>')
+    @pages.post("/checkout/<checkout_id>")
     def finish(checkout_id: str) -> Any:
         checkout = checkout_or_404(checkout_id)
         outcome = read_outcome(request.form, checkout.order.transaction_type)
@@ -120,52 +140,64 @@ def create_blueprint(config: Config, traffic: TrafficLog,
         entered, problems = read_entered(values, clock())
         if entered is None:
             # What was typed into the card fields is not shown again: it may be a real card.
-            kept = {name: value for name, value in values.items()
-                    if name in BILLING or name == 'token'}
+            kept = {name: value for name, value in values.items() if name in BILLING or name == "token"}
             return show_checkout(checkout, {**start, **kept}, problems), 400
         return conclude(checkout, outcome, entered, options)
 
-    @pages.get('/checkout/<checkout_id>/result')
+    @pages.get("/checkout/<checkout_id>/result")
     def show_result(checkout_id: str) -> Any:
         checkout = checkout_or_404(checkout_id)
         if not checkout.results:
-            return redirect(url_for('.show', checkout_id=checkout.id), 303)
+            return redirect(url_for(".show", checkout_id=checkout.id), 303)
         result = checkout.results[-1]
         answers = list(result.answers)
         # A developer has to see an answer that is off, so the page then stays; and it is for the
         # developer to say whether a response that the server does not send comes by the browser.
-        moves_on = result.outcome in (ACCEPT, CANCEL) and result.expected > 0 and all(
-            answer.is_success for _, answer in answers)
+        moves_on = (
+            result.outcome in (ACCEPT, CANCEL)
+            and result.expected > 0
+            and all(answer.is_success for _, answer in answers)
+        )
         return render_template(
-            'cybersource/result.html', checkout=checkout, order=checkout.order, result=result,
-            answers=answers, return_url=merchant.return_url,
-            return_seconds=RETURN_SECONDS if moves_on else None)
+            "cybersource/result.html",
+            checkout=checkout,
+            order=checkout.order,
+            result=result,
+            answers=answers,
+            return_url=merchant.return_url,
+            return_seconds=RETURN_SECONDS if moves_on else None,
+        )
 
-    @pages.get('/subscriptions/')
+    @pages.get("/subscriptions/")
     def show_subscriptions() -> Any:
         return render_template(
-            'cybersource/subscriptions.html', subscriptions=register.entries()[::-1],
-            statuses=STATUSES, cases=CASES, max_extra=MAX_EXTRA)
+            "cybersource/subscriptions.html",
+            subscriptions=register.entries()[::-1],
+            statuses=STATUSES,
+            cases=CASES,
+            max_extra=MAX_EXTRA,
+        )
 
-    @pages.post('/subscriptions/status')
+    @pages.post("/subscriptions/status")
     def set_status() -> Any:
         by_word = {status.upper(): status for status in STATUSES}
-        status = by_word.get(request.form.get('status', ''))
+        status = by_word.get(request.form.get("status", ""))
         if status is None:
-            abort(400, f'status must be one of {", ".join(by_word)}.')
-        if not register.set_status(request.form.get('token', ''), status):
-            abort(404, 'There is no such subscription. The sandbox forgets all when it is '
-                       'restarted.')
-        return redirect(url_for('.show_subscriptions'), 303)
+            abort(400, f"status must be one of {', '.join(by_word)}.")
+        if not register.set_status(request.form.get("token", ""), status):
+            abort(404, "There is no such subscription. The sandbox forgets all when it is restarted.")
+        return redirect(url_for(".show_subscriptions"), 303)
 
-    @pages.get('/subscriptions/export.csv')
+    @pages.get("/subscriptions/export.csv")
     def export_csv() -> Any:
         try:
             shape = Shape.from_query(request.args)
         except BadChoice as error:
             abort(400, str(error))
         return Response(
-            export(register.entries(), shape, clock()), content_type='text/csv; charset=utf-8',
-            headers={'Content-Disposition': 'attachment; filename="subscriptions.csv"'})
+            export(register.entries(), shape, clock()),
+            content_type="text/csv; charset=utf-8",
+            headers={"Content-Disposition": 'attachment; filename="subscriptions.csv"'},
+        )
 
     return pages

@@ -1,4 +1,5 @@
 """The mail that came, in memory, and what is to become of mail that comes."""
+
 from __future__ import annotations
 
 import threading
@@ -18,13 +19,13 @@ MAX_MAILS = 300
 class Mode(Enum):
     """What becomes of mail: the values are those of the mailbox page's form."""
 
-    TAKES = 'takes'
-    REFUSES = 'refuses'
-    REFUSES_SOME = 'refuses some'
-    SLOW = 'slow'
-    SILENT = 'silent'
-    HANGS_AT_QUIT = 'hangs at quit'
-    HANGS = 'hangs'
+    TAKES = "takes"
+    REFUSES = "refuses"
+    REFUSES_SOME = "refuses some"
+    SLOW = "slow"
+    SILENT = "silent"
+    HANGS_AT_QUIT = "hangs at quit"
+    HANGS = "hangs"
 
     @property
     def keeps(self) -> bool:
@@ -51,14 +52,14 @@ class Mail:
     def as_json(self) -> dict[str, Any]:
         """The mail as a JSON object, with the names that the headers have."""
         return {
-            'id': self.id,
-            'at': self.received_at.strftime('%Y-%m-%dT%H:%M:%S.%fZ'),
-            'recipients': list(self.recipients),
-            'from': self.sender,
-            'reply_to': self.reply_to,
-            'to': self.to,
-            'subject': self.subject,
-            'body': self.body,
+            "id": self.id,
+            "at": self.received_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
+            "recipients": list(self.recipients),
+            "from": self.sender,
+            "reply_to": self.reply_to,
+            "to": self.to,
+            "subject": self.subject,
+            "body": self.body,
         }
 
 
@@ -85,11 +86,12 @@ class Mailbox:
                 id=self._last_id,
                 received_at=datetime.now(timezone.utc),
                 recipients=tuple(_clean(recipient) for recipient in recipients),
-                sender=_header(message, 'From'),
-                reply_to=_header(message, 'Reply-To'),
-                to=_header(message, 'To'),
-                subject=_header(message, 'Subject'),
-                body=_plain_text(message, content))
+                sender=_header(message, "From"),
+                reply_to=_header(message, "Reply-To"),
+                to=_header(message, "To"),
+                subject=_header(message, "Subject"),
+                body=_plain_text(message, content),
+            )
             self._mails.append(mail)
             return mail
 
@@ -102,22 +104,23 @@ class Mailbox:
 # What comes may be anything, and Python's reader of mail raises all kinds of errors at mail that is
 # not written as it must be. Such a mail is shown as it came.
 
+
 def _header(message: EmailMessage, name: str) -> str:
     try:
-        return _clean(', '.join(str(value) for value in message.get_all(name, [])))
+        return _clean(", ".join(str(value) for value in message.get_all(name, [])))
     except Exception:
-        return ''
+        return ""
 
 
 def _plain_text(message: EmailMessage, content: bytes) -> str:
     try:
-        part = message.get_body(('plain',))
+        part = message.get_body(("plain",))
         text = None if part is None else part.get_content()
     except Exception:
         text = None
-    return _clean(text if isinstance(text, str) else content.decode('utf-8', 'replace'))
+    return _clean(text if isinstance(text, str) else content.decode("utf-8", "replace"))
 
 
 def _clean(text: str) -> str:
     """Text that can be shown, and passed on as JSON."""
-    return text.encode('utf-8', 'replace').decode('utf-8').replace('\r\n', '\n')
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")

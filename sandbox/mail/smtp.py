@@ -1,4 +1,5 @@
 """Takes mail over SMTP, in a thread of its own, for as long as a block runs."""
+
 from __future__ import annotations
 
 import asyncio
@@ -23,33 +24,34 @@ class _Handler:
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
 
-    async def handle_RCPT(self, server: SMTP, session: Session, envelope: Envelope, address: str,
-                          options: list[str]) -> str:
+    async def handle_RCPT(
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
         """Answer to a recipient."""
         if self._mailbox.mode is Mode.REFUSES_SOME and envelope.rcpt_tos:
-            return '550 5.1.1 Only the first recipient is taken, as was asked for'
+            return "550 5.1.1 Only the first recipient is taken, as was asked for"
         envelope.rcpt_tos.append(address)
-        return '250 2.1.5 OK'
+        return "250 2.1.5 OK"
 
     async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Answer to the end of a conversation."""
         if self._mailbox.mode is Mode.HANGS_AT_QUIT:
             await asyncio.sleep(TIMEOUT_SECONDS)
-        return '221 2.0.0 Bye'
+        return "221 2.0.0 Bye"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         """Answer to a mail that was handed over in full."""
         if self._mailbox.mode is Mode.REFUSES:
-            return '451 4.3.0 No mail is taken now, as was asked for; try again later'
-        content = envelope.content or b''
+            return "451 4.3.0 No mail is taken now, as was asked for; try again later"
+        content = envelope.content or b""
         self._mailbox.put(
-            content if isinstance(content, bytes) else content.encode('utf-8', 'replace'),
-            envelope.rcpt_tos)
+            content if isinstance(content, bytes) else content.encode("utf-8", "replace"), envelope.rcpt_tos
+        )
         if self._mailbox.mode is Mode.SLOW:
             await asyncio.sleep(SLOW_SECONDS)
         if self._mailbox.mode is Mode.SILENT:
             await asyncio.sleep(2 * TIMEOUT_SECONDS)
-        return '250 2.0.0 Taken'
+        return "250 2.0.0 Taken"
 
 
 class _Silent(asyncio.Protocol):
@@ -71,16 +73,26 @@ def receiving(mailbox: Mailbox, listener: socket.socket) -> Iterator[None]:
 
     def protocol() -> SMTP | _Silent:
         """Who speaks with a new connection."""
-        new = _Silent() if mailbox.mode is Mode.HANGS else SMTP(
-            handler, hostname='sandbox', ident='the sandbox', loop=loop, enable_SMTPUTF8=True,
-            data_size_limit=MAX_MAIL_BYTES, timeout=TIMEOUT_SECONDS)
+        new = (
+            _Silent()
+            if mailbox.mode is Mode.HANGS
+            else SMTP(
+                handler,
+                hostname="sandbox",
+                ident="the sandbox",
+                loop=loop,
+                enable_SMTPUTF8=True,
+                data_size_limit=MAX_MAIL_BYTES,
+                timeout=TIMEOUT_SECONDS,
+            )
+        )
         protocols.add(new)
         return new
 
     server = loop.run_until_complete(loop.create_server(protocol, sock=listener))
     host, port = listener.getsockname()[:2]
-    mailbox.address = f'[{host}]:{port}' if ':' in host else f'{host}:{port}'
-    thread = threading.Thread(target=loop.run_forever, name='mail', daemon=True)
+    mailbox.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    thread = threading.Thread(target=loop.run_forever, name="mail", daemon=True)
     thread.start()
     try:
         yield

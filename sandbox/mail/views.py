@@ -1,4 +1,5 @@
 """The mailbox's pages."""
+
 from __future__ import annotations
 
 from typing import Any
@@ -8,41 +9,47 @@ from flask import Blueprint, abort, jsonify, redirect, render_template, request,
 from .mailbox import Mailbox, Mode
 
 MODE_WORDS = {
-    Mode.TAKES: 'Takes mail',
-    Mode.REFUSES: 'Refuses mail (451)',
-    Mode.REFUSES_SOME: 'Refuses every recipient but the first (550)',
-    Mode.SLOW: 'Slow: needs 12 seconds to say that it has taken a mail',
-    Mode.SILENT: 'Silent: takes a mail, never says so',
-    Mode.HANGS_AT_QUIT: 'Hangs at QUIT: takes mail, never ends the conversation',
-    Mode.HANGS: 'Hangs: takes the connection, never answers',
+    Mode.TAKES: "Takes mail",
+    Mode.REFUSES: "Refuses mail (451)",
+    Mode.REFUSES_SOME: "Refuses every recipient but the first (550)",
+    Mode.SLOW: "Slow: needs 12 seconds to say that it has taken a mail",
+    Mode.SILENT: "Silent: takes a mail, never says so",
+    Mode.HANGS_AT_QUIT: "Hangs at QUIT: takes mail, never ends the conversation",
+    Mode.HANGS: "Hangs: takes the connection, never answers",
 }
 
 
 def create_blueprint(mailbox: Mailbox) -> Blueprint:
     """The pages of a mailbox."""
-    pages = Blueprint('mail', __name__)
+    pages = Blueprint("mail", __name__)
 
-    @pages.get('/mailbox/')
+    @pages.get("/mailbox/")
     def show_mailbox() -> Any:
         return render_template(
-            'mailbox.html', mails=mailbox.mails()[::-1], address=mailbox.address,
-            mode=mailbox.mode, mode_words=MODE_WORDS)
+            "mailbox.html",
+            mails=mailbox.mails()[::-1],
+            address=mailbox.address,
+            mode=mailbox.mode,
+            mode_words=MODE_WORDS,
+        )
 
-    @pages.get('/mailbox.json')
+    @pages.get("/mailbox.json")
     def mailbox_json() -> Any:
         """All there is, the oldest mail first."""
-        return jsonify({
-            'address': mailbox.address,
-            'mode': mailbox.mode.value,
-            'mails': [mail.as_json() for mail in mailbox.mails()],
-        })
+        return jsonify(
+            {
+                "address": mailbox.address,
+                "mode": mailbox.mode.value,
+                "mails": [mail.as_json() for mail in mailbox.mails()],
+            }
+        )
 
-    @pages.post('/mailbox/mode')
+    @pages.post("/mailbox/mode")
     def set_mode() -> Any:
         try:
-            mailbox.mode = Mode(request.form.get('mode', ''))
+            mailbox.mode = Mode(request.form.get("mode", ""))
         except ValueError:
-            abort(400, f'mode must be one of {", ".join(mode.value for mode in Mode)}.')
-        return redirect(url_for('.show_mailbox'), 303)
+            abort(400, f"mode must be one of {', '.join(mode.value for mode in Mode)}.")
+        return redirect(url_for(".show_mailbox"), 303)
 
     return pages

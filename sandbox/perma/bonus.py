@@ -5,6 +5,7 @@ and rolls back unless the answer is a 2xx. Of several pages that load at once, a
 same purchase, Perma Payments lets exactly one succeed. So nothing here looks for double credits: a
 Perma Payments that lets two succeed has them credited twice, as it would in production.
 """
+
 from __future__ import annotations
 
 import threading
@@ -47,8 +48,7 @@ class Crediting:
     problem: str | None
 
 
-def credit(customer: Customer, purchase: Purchase, bonus_links: BonusLinks,
-           client: PaymentsClient) -> Crediting:
+def credit(customer: Customer, purchase: Purchase, bonus_links: BonusLinks, client: PaymentsClient) -> Crediting:
     """Credit a purchase, unless Perma Payments does not take the acknowledgement."""
     try:
         with bonus_links.crediting(customer, purchase.link_quantity):

@@ -3,6 +3,7 @@
 A message is one JSON object. Sealed it is base64(nonce + ciphertext), where the nonce has 24 bytes
 and the ciphertext is PyNaCl's Box over the JSON in UTF-8 (perma.md §1).
 """
+
 from __future__ import annotations
 
 import base64
@@ -25,17 +26,18 @@ def strict_json(text: str | bytes) -> Any:
     Raises ValueError for what Python's reader lets through beyond the standard: NaN and infinite
     numbers, halves of surrogate pairs, nesting too deep to read.
     """
+
     def finite(literal: str) -> float:
         number = float(literal)
         if not math.isfinite(number):
-            raise ValueError(f'{literal} is not a finite number')
+            raise ValueError(f"{literal} is not a finite number")
         return number
 
     try:
         value = json.loads(text, parse_constant=finite, parse_float=finite)
-        json.dumps(value, ensure_ascii=False).encode('utf-8')
+        json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
-        raise ValueError('nested too deeply') from None
+        raise ValueError("nested too deeply") from None
     return value
 
 
@@ -50,24 +52,24 @@ class PermaBox:
 
     def seal(self, message: dict[str, Any]) -> str:
         """Seal a message under a new nonce."""
-        sealed = self._box.encrypt(json.dumps(message).encode('utf-8'))
-        return base64.b64encode(sealed).decode('ascii')
+        sealed = self._box.encrypt(json.dumps(message).encode("utf-8"))
+        return base64.b64encode(sealed).decode("ascii")
 
     def open(self, text: str) -> dict[str, Any]:
         """Open a message sealed at the other end. Raises BoxError."""
         try:
             raw = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):
-            raise BoxError('it is not base64') from None
+            raise BoxError("it is not base64") from None
         try:
             plain = self._box.decrypt(raw)
         except (CryptoError, ValueError):
             # ValueError: too short to hold a nonce.
-            raise BoxError('it does not open with the keys of this sandbox') from None
+            raise BoxError("it does not open with the keys of this sandbox") from None
         try:
             message = strict_json(plain)
         except ValueError as error:
-            raise BoxError(f'what is inside is not JSON ({error})') from None
+            raise BoxError(f"what is inside is not JSON ({error})") from None
         if not isinstance(message, dict):
-            raise BoxError('what is inside is not a JSON object')
+            raise BoxError("what is inside is not a JSON object")
         return message

@@ -4,6 +4,7 @@ An answer is read as the real client reads it (perma.md §1 and §3.1). The clie
 answers that are off; here each of them becomes an Unavailable with the reason, so that a developer
 sees what is wrong.
 """
+
 from __future__ import annotations
 
 import http.client
@@ -22,7 +23,7 @@ from .messages import acknowledge_message, customer_message
 from .replies import HistoricPurchase, StatusReply, read_history_reply, read_status_reply
 from .store import Customer
 
-Reply = TypeVar('Reply')
+Reply = TypeVar("Reply")
 
 TIMEOUT_SECONDS = 2
 MAX_REPLY_BYTES = 1_000_000
@@ -34,8 +35,7 @@ class Unavailable(Exception):
     `status` is the answer's HTTP status and `opened` what was in its box, as far as they are known.
     """
 
-    def __init__(self, reason: str, *, status: int | None = None,
-                 opened: dict[str, Any] | None = None) -> None:
+    def __init__(self, reason: str, *, status: int | None = None, opened: dict[str, Any] | None = None) -> None:
         super().__init__(reason)
         self.status = status
         self.opened = opened
@@ -47,8 +47,9 @@ class PaymentsClient:
     Each call raises Unavailable for what the client cannot use, and is noted in the traffic.
     """
 
-    def __init__(self, *, payments_url: str, box: PermaBox, traffic: TrafficLog,
-                 clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, *, payments_url: str, box: PermaBox, traffic: TrafficLog, clock: Callable[[], datetime]
+    ) -> None:
         self._url = payments_url
         self._box = box
         self._clock = clock
@@ -56,43 +57,46 @@ class PaymentsClient:
 
     def status_of(self, customer: Customer) -> StatusReply:
         """Ask for a customer's status, now."""
-        return self._ask(
-            STATUS_CALL, '/subscription/', customer, 'the status', read_status_reply)
+        return self._ask(STATUS_CALL, "/subscription/", customer, "the status", read_status_reply)
 
     def history_of(self, customer: Customer) -> list[HistoricPurchase]:
         """Ask for all that a customer has bought, now."""
-        return self._ask(
-            HISTORY_CALL, '/purchase-history/', customer, 'the purchases', read_history_reply)
+        return self._ask(HISTORY_CALL, "/purchase-history/", customer, "the purchases", read_history_reply)
 
     def acknowledge(self, purchase_id: int) -> None:
         """Say that a purchase is being credited. Of the answer only the status counts: any 2xx."""
         message = acknowledge_message(purchase_id, self._clock())
         with self._noted(
-                ACKNOWLEDGE_CALL, '/acknowledge-purchase/', message,
-                f'Perma.cc acknowledged purchase {purchase_id}') as call:
+            ACKNOWLEDGE_CALL, "/acknowledge-purchase/", message, f"Perma.cc acknowledged purchase {purchase_id}"
+        ) as call:
             status, body = self._post(call)
             call.reply = _json_or_none(body)
             if not 200 <= status < 300:
-                raise Unavailable(f'it answered {status}', status=status)
+                raise Unavailable(f"it answered {status}", status=status)
 
-    def _ask(self, kind: str, path: str, customer: Customer, what: str,
-             read: Callable[[dict[str, Any], Customer, datetime], Reply]) -> Reply:
+    def _ask(
+        self,
+        kind: str,
+        path: str,
+        customer: Customer,
+        what: str,
+        read: Callable[[dict[str, Any], Customer, datetime], Reply],
+    ) -> Reply:
         """Make a call about a customer, whose answer is sealed and read by `read`."""
         message = customer_message(customer, self._clock())
         with self._noted(
-                kind, path, message,
-                f'Perma.cc asked for {what} of {customer.customer_type} {customer.pk}') as call:
+            kind, path, message, f"Perma.cc asked for {what} of {customer.customer_type} {customer.pk}"
+        ) as call:
             opened = call.reply = self._open(*self._post(call))
             try:
                 return read(opened, customer, self._clock())
             except ValueError as error:
                 raise Unavailable(
-                    f'its reply cannot be read: {error}', status=call.status,
-                    opened=opened) from None
+                    f"its reply cannot be read: {error}", status=call.status, opened=opened
+                ) from None
 
     @contextmanager
-    def _noted(self, kind: str, path: str, message: dict[str, Any],
-               summary: str) -> Iterator[_Call]:
+    def _noted(self, kind: str, path: str, message: dict[str, Any], summary: str) -> Iterator[_Call]:
         """Note a call in the traffic, however it ends."""
         call = _Call(self._url + path, message)
         problem = None
@@ -103,8 +107,14 @@ class PaymentsClient:
             raise
         finally:
             self._traffic.add(
-                kind, f'{summary}: {problem or "answered"}', url=call.url, sent=message,
-                status=call.status, reply=call.reply, problem=problem)
+                kind,
+                f"{summary}: {problem or 'answered'}",
+                url=call.url,
+                sent=message,
+                status=call.status,
+                reply=call.reply,
+                problem=problem,
+            )
 
     def _post(self, call: _Call) -> tuple[int, bytes]:
         """POST a call's message, sealed; the status and the body of the answer."""
@@ -114,40 +124,43 @@ class PaymentsClient:
                 # Proxies named by the environment are not for a service on the same machine.
                 session.trust_env = False
                 response = session.post(
-                    call.url, data={'encrypted_data': sealed}, timeout=TIMEOUT_SECONDS,
-                    allow_redirects=False, stream=True)
+                    call.url,
+                    data={"encrypted_data": sealed},
+                    timeout=TIMEOUT_SECONDS,
+                    allow_redirects=False,
+                    stream=True,
+                )
                 call.status = response.status_code
                 body = bytearray()
                 for chunk in response.iter_content(65536):
                     body += chunk
                     if len(body) > MAX_REPLY_BYTES:
-                        raise Unavailable('its answer is too long', status=call.status)
+                        raise Unavailable("its answer is too long", status=call.status)
         except requests.Timeout:
-            raise Unavailable(f'no answer within {TIMEOUT_SECONDS} seconds') from None
+            raise Unavailable(f"no answer within {TIMEOUT_SECONDS} seconds") from None
         except (OSError, http.client.HTTPException, urllib3.exceptions.HTTPError) as error:
-            raise Unavailable(f'it could not be reached ({type(error).__name__})') from None
+            raise Unavailable(f"it could not be reached ({type(error).__name__})") from None
         return call.status, bytes(body)
 
     def _open(self, status: int, body: bytes) -> dict[str, Any]:
         """What is in the box of an answer."""
         if status >= 400:
-            raise Unavailable(f'it answered {status}', status=status)
+            raise Unavailable(f"it answered {status}", status=status)
         if status != 200:
             raise Unavailable(
-                f'it answered {status}; the client would follow a redirect with a GET, or not '
-                f'know what to do', status=status)
+                f"it answered {status}; the client would follow a redirect with a GET, or not know what to do",
+                status=status,
+            )
         try:
             answer = strict_json(body)
         except ValueError:
-            raise Unavailable('it answered 200 with something that is not JSON',
-                              status=status) from None
-        if not isinstance(answer, dict) or not isinstance(answer.get('encrypted_data'), str):
-            raise Unavailable('it answered 200 with JSON that has no encrypted_data',
-                              status=status)
+            raise Unavailable("it answered 200 with something that is not JSON", status=status) from None
+        if not isinstance(answer, dict) or not isinstance(answer.get("encrypted_data"), str):
+            raise Unavailable("it answered 200 with JSON that has no encrypted_data", status=status)
         try:
-            return self._box.open(answer['encrypted_data'])
+            return self._box.open(answer["encrypted_data"])
         except BoxError as error:
-            raise Unavailable(f'its reply cannot be opened: {error}', status=status) from None
+            raise Unavailable(f"its reply cannot be opened: {error}", status=status) from None
 
 
 @dataclass

@@ -2,6 +2,7 @@
 
 Amounts are strings with two decimals, timestamps floats in Unix seconds, `customer_pk` an integer.
 """
+
 from __future__ import annotations
 
 from calendar import monthrange
@@ -14,8 +15,8 @@ from .replies import Subscription
 from .store import Customer, Package, Plan
 
 
-CENT = Decimal('0.01')
-MONTHS = {'monthly': 1, 'annually': 12}
+CENT = Decimal("0.01")
+MONTHS = {"monthly": 1, "annually": 12}
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,8 @@ def change_to(plan: Plan, subscription: Subscription, now: datetime) -> Change:
     """
     end = subscription.paid_through
     if plan.price <= subscription.rate:
-        return Change(Decimal('0.00'), end, end.date())
-    days = monthrange(now.year, now.month)[1] if plan.frequency == 'monthly' else 365
+        return Change(Decimal("0.00"), end, end.date())
+    days = monthrange(now.year, now.month)[1] if plan.frequency == "monthly" else 365
     share = (plan.price - subscription.rate) * (end - now).days / days
     return Change(share.quantize(CENT, ROUND_HALF_UP), now, end.date())
 
@@ -68,11 +69,7 @@ def customer_message(customer: Customer, now: datetime) -> dict[str, Any]:
 
     It is all that `/subscription/`, `/purchase-history/`, `/update/` and `/cancel-request/` get.
     """
-    return {
-        'timestamp': now.timestamp(),
-        'customer_pk': customer.pk,
-        'customer_type': customer.customer_type,
-    }
+    return {"timestamp": now.timestamp(), "customer_pk": customer.pk, "customer_type": customer.customer_type}
 
 
 def subscribe_message(customer: Customer, plan: Plan, now: datetime) -> dict[str, Any]:
@@ -80,26 +77,25 @@ def subscribe_message(customer: Customer, plan: Plan, now: datetime) -> dict[str
     payment = first_payment(plan, now.date())
     return {
         **customer_message(customer, now),
-        'amount': f'{payment.amount:.2f}',
-        'recurring_amount': f'{plan.price:.2f}',
-        'recurring_frequency': plan.frequency,
-        'recurring_start_date': payment.recurring_start_date.isoformat(),
-        'link_limit': plan.link_limit,
-        'link_limit_effective_timestamp': now.timestamp(),
+        "amount": f"{payment.amount:.2f}",
+        "recurring_amount": f"{plan.price:.2f}",
+        "recurring_frequency": plan.frequency,
+        "recurring_start_date": payment.recurring_start_date.isoformat(),
+        "link_limit": plan.link_limit,
+        "link_limit_effective_timestamp": now.timestamp(),
     }
 
 
-def change_message(customer: Customer, plan: Plan, change: Change,
-                   now: datetime) -> dict[str, Any]:
+def change_message(customer: Customer, plan: Plan, change: Change, now: datetime) -> dict[str, Any]:
     """The message for `/change/`; frequency and start date are sent but mean nothing there."""
     return {
         **customer_message(customer, now),
-        'amount': f'{change.amount:.2f}',
-        'recurring_amount': f'{plan.price:.2f}',
-        'recurring_frequency': plan.frequency,
-        'recurring_start_date': change.next_payment.isoformat(),
-        'link_limit': plan.link_limit,
-        'link_limit_effective_timestamp': change.effective.timestamp(),
+        "amount": f"{change.amount:.2f}",
+        "recurring_amount": f"{plan.price:.2f}",
+        "recurring_frequency": plan.frequency,
+        "recurring_start_date": change.next_payment.isoformat(),
+        "link_limit": plan.link_limit,
+        "link_limit_effective_timestamp": change.effective.timestamp(),
     }
 
 
@@ -107,11 +103,11 @@ def purchase_message(customer: Customer, package: Package, now: datetime) -> dic
     """The message for `/purchase/`."""
     return {
         **customer_message(customer, now),
-        'amount': f'{package.price:.2f}',
-        'link_quantity': package.link_quantity,
+        "amount": f"{package.price:.2f}",
+        "link_quantity": package.link_quantity,
     }
 
 
 def acknowledge_message(purchase_id: int, now: datetime) -> dict[str, Any]:
     """The message for `/acknowledge-purchase/`, which does not name the customer."""
-    return {'timestamp': now.timestamp(), 'purchase_pk': purchase_id}
+    return {"timestamp": now.timestamp(), "purchase_pk": purchase_id}

@@ -4,6 +4,7 @@ Each has a message of its own, sealed when the page is rendered (perma.md §1). 
 for every page, those too that Perma.cc would not offer: the page shows the latter apart, so that a
 tester can see what Perma Payments says to them.
 """
+
 from __future__ import annotations
 
 from collections.abc import Iterator
@@ -13,8 +14,14 @@ from typing import Any
 
 from .box import PermaBox
 from .messages import (
-    Change, change_message, change_to, customer_message, first_payment, purchase_message,
-    subscribe_message)
+    Change,
+    change_message,
+    change_to,
+    customer_message,
+    first_payment,
+    purchase_message,
+    subscribe_message,
+)
 from .replies import Subscription
 from .store import PACKAGES, Customer, Package, Plan, plans_for
 
@@ -32,7 +39,7 @@ class SealedForm:
     @property
     def name(self) -> str:
         """The route without slashes, such as `cancel-request`."""
-        return self.route.strip('/')
+        return self.route.strip("/")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,36 +60,39 @@ class PageForms:
         yield from self.purchase
 
 
-def seal_forms(customer: Customer, subscription: Subscription | None, box: PermaBox,
-               now: datetime) -> PageForms:
+def seal_forms(customer: Customer, subscription: Subscription | None, box: PermaBox, now: datetime) -> PageForms:
     """Make the forms for a customer, with the subscription that there is now, if any."""
+
     def sealed(route: str, message: dict[str, Any], **about: Any) -> SealedForm:
-        return SealedForm(
-            route=route, message=message, encrypted_data=box.seal(message), **about)
+        return SealedForm(route=route, message=message, encrypted_data=box.seal(message), **about)
 
     return PageForms(
         subscribe=[
-            sealed('/subscribe/', subscribe_message(customer, plan, now), plan=plan)
-            for plan in plans_for(customer)],
+            sealed("/subscribe/", subscribe_message(customer, plan, now), plan=plan)
+            for plan in plans_for(customer)
+        ],
         change=[
-            sealed('/change/', change_message(customer, plan, change, now), plan=plan)
-            for plan, change in _changes(customer, subscription, now)],
-        update=sealed('/update/', customer_message(customer, now)),
-        cancel=sealed('/cancel-request/', customer_message(customer, now)),
+            sealed("/change/", change_message(customer, plan, change, now), plan=plan)
+            for plan, change in _changes(customer, subscription, now)
+        ],
+        update=sealed("/update/", customer_message(customer, now)),
+        cancel=sealed("/cancel-request/", customer_message(customer, now)),
         purchase=[
-            sealed('/purchase/', purchase_message(customer, package, now), package=package)
-            for package in PACKAGES])
+            sealed("/purchase/", purchase_message(customer, package, now), package=package) for package in PACKAGES
+        ],
+    )
 
 
-def _changes(customer: Customer, subscription: Subscription | None,
-             now: datetime) -> list[tuple[Plan, Change]]:
+def _changes(customer: Customer, subscription: Subscription | None, now: datetime) -> list[tuple[Plan, Change]]:
     plans = plans_for(customer)
     if subscription is None:
         # Perma.cc has nothing to change then. One form, to be tried all the same.
         payment = first_payment(plans[0], now.date())
         return [(plans[0], Change(payment.amount, now, payment.recurring_start_date))]
     return [
-        (plan, change_to(plan, subscription, now)) for plan in plans
+        (plan, change_to(plan, subscription, now))
+        for plan in plans
         # CyberSource cannot change the schedule of a subscription.
         if plan.frequency == subscription.frequency
-        and (plan.link_limit, plan.price) != (subscription.link_limit, subscription.rate)]
+        and (plan.link_limit, plan.price) != (subscription.link_limit, subscription.rate)
+    ]

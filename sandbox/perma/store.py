@@ -1,12 +1,13 @@
 """Perma.cc's customers and what it sells them. All names and prices are invented."""
+
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from decimal import Decimal
 
-REGISTRAR = 'Registrar'
-INDIVIDUAL = 'Individual'
+REGISTRAR = "Registrar"
+INDIVIDUAL = "Individual"
 
 
 @dataclass(frozen=True)
@@ -20,12 +21,12 @@ class Customer:
     @property
     def key(self) -> str:
         """How the customer is named in a query string, such as `Registrar-7`."""
-        return f'{self.customer_type}-{self.pk}'
+        return f"{self.customer_type}-{self.pk}"
 
     @property
     def label(self) -> str:
         """How the customer is shown to people."""
-        return f'{self.customer_type} {self.pk}: {self.name}'
+        return f"{self.customer_type} {self.pk}: {self.name}"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Package:
     @property
     def label(self) -> str:
         """How the package is shown to people."""
-        return f'{self.link_quantity} bonus links'
+        return f"{self.link_quantity} bonus links"
 
 
 @dataclass(frozen=True)
@@ -52,18 +53,29 @@ class Plan:
     @property
     def label(self) -> str:
         """How the plan is shown to people."""
-        links = 'Unlimited links' if self.link_limit == 'unlimited' else f'{self.link_limit} links'
-        return f'{links}, {self.frequency}'
+        links = "Unlimited links" if self.link_limit == "unlimited" else f"{self.link_limit} links"
+        return f"{links}, {self.frequency}"
 
 
 _REGISTRARS = [
-    'Sample County Courthouse', 'Invented University Law School', 'Placeholder Law Review',
-    'Specimen State Archive', 'Imaginary Bar Association', 'Made-up Municipal Library',
-    'Example Law Library', 'Fictional Supreme Court',
+    "Sample County Courthouse",
+    "Invented University Law School",
+    "Placeholder Law Review",
+    "Specimen State Archive",
+    "Imaginary Bar Association",
+    "Made-up Municipal Library",
+    "Example Law Library",
+    "Fictional Supreme Court",
 ]
 _INDIVIDUALS = [
-    'Avery Example', 'Blake Sample', 'Casey Specimen', 'Drew Placeholder', 'Ellis Invented',
-    'Frankie Madeup', 'Gray Imaginary', 'Harper Fictional',
+    "Avery Example",
+    "Blake Sample",
+    "Casey Specimen",
+    "Drew Placeholder",
+    "Ellis Invented",
+    "Frankie Madeup",
+    "Gray Imaginary",
+    "Harper Fictional",
 ]
 
 CUSTOMERS = [
@@ -80,24 +92,22 @@ def find_customer(key: str) -> Customer | None:
     Customers beyond the list exist as well, up to nine digits, so that whoever needs a customer
     that Perma Payments has not seen yet can always have one.
     """
-    match = re.fullmatch(r'(Registrar|Individual)-([1-9][0-9]{0,8})', key)
+    match = re.fullmatch(r"(Registrar|Individual)-([1-9][0-9]{0,8})", key)
     if not match:
         return None
     for customer in CUSTOMERS:
         if customer.key == key:
             return customer
     customer_type, pk = match[1], int(match[2])
-    name = f'Branch Library No. {pk}' if customer_type == REGISTRAR else f'Reader No. {pk}'
+    name = f"Branch Library No. {pk}" if customer_type == REGISTRAR else f"Reader No. {pk}"
     return Customer(customer_type, pk, name)
 
 
-PACKAGES = [
-    Package(10, Decimal('15.00')), Package(100, Decimal('100.00')), Package(500, Decimal('400.00')),
-]
+PACKAGES = [Package(10, Decimal("15.00")), Package(100, Decimal("100.00")), Package(500, Decimal("400.00"))]
 
 _MONTHLY_PRICES = {
-    REGISTRAR: {'10': '20.00', '100': '45.00', '500': '120.00', 'unlimited': '300.00'},
-    INDIVIDUAL: {'10': '10.00', '100': '25.00', '500': '100.00', 'unlimited': '250.00'},
+    REGISTRAR: {"10": "20.00", "100": "45.00", "500": "120.00", "unlimited": "300.00"},
+    INDIVIDUAL: {"10": "10.00", "100": "25.00", "500": "100.00", "unlimited": "250.00"},
 }
 
 
@@ -105,6 +115,6 @@ def plans_for(customer: Customer) -> list[Plan]:
     """What this customer can subscribe to. A year costs as much as ten months."""
     prices = _MONTHLY_PRICES[customer.customer_type]
     return [
-        *(Plan(limit, 'monthly', Decimal(price)) for limit, price in prices.items()),
-        *(Plan(limit, 'annually', Decimal(price) * 10) for limit, price in prices.items()),
+        *(Plan(limit, "monthly", Decimal(price)) for limit, price in prices.items()),
+        *(Plan(limit, "annually", Decimal(price) * 10) for limit, price in prices.items()),
     ]

@@ -1,4 +1,5 @@
 """Perma.cc's pages: the subscription settings of a customer."""
+
 from __future__ import annotations
 
 import json
@@ -15,73 +16,70 @@ from .box import PermaBox
 from .client import PaymentsClient, Unavailable
 from .page_forms import PageForms, seal_forms
 from .replies import HistoricPurchase, Purchase, StatusReply, Subscription
-from .store import (
-    CUSTOMERS, DEFAULT_CUSTOMER, INDIVIDUAL, REGISTRAR, Customer, find_customer)
+from .store import CUSTOMERS, DEFAULT_CUSTOMER, INDIVIDUAL, REGISTRAR, Customer, find_customer
 
-CUSTOMER_COOKIE = 'sandbox_customer'
+CUSTOMER_COOKIE = "sandbox_customer"
 
 # What the page says to who comes back with a parameter; any other is ignored (perma-2026.md §7).
 RETURN_WORDS = {
-    ('subscription', 'success'): 'Your subscription has been created.',
-    ('subscription', 'canceled'): 'You left the checkout. You were not charged.',
-    ('purchase', 'success'): 'Your links have been bought.',
-    ('purchase', 'canceled'): 'You left the checkout. You were not charged.',
-    ('change', 'success'): 'Your change was submitted. More links are charged for at once, fewer '
-                           'begin with the next period.',
-    ('change', 'canceled'): 'The change that was to come was taken back. Your plan stays as it is.',
-    ('update', 'success'): 'Your subscription settings have been updated.',
+    ("subscription", "success"): "Your subscription has been created.",
+    ("subscription", "canceled"): "You left the checkout. You were not charged.",
+    ("purchase", "success"): "Your links have been bought.",
+    ("purchase", "canceled"): "You left the checkout. You were not charged.",
+    ("change", "success"): "Your change was submitted. More links are charged for at once, fewer "
+    "begin with the next period.",
+    ("change", "canceled"): "The change that was to come was taken back. Your plan stays as it is.",
+    ("update", "success"): "Your subscription settings have been updated.",
 }
 
 STATUS_WORDS = {
-    'Current': 'Active.',
-    'Hold': 'On hold: the last payment failed, there is a problem with the card. Update the card '
-            'to go on.',
-    'Canceled': 'Canceled. It can be used to the end of the time that is paid for.',
-    'Cancellation Requested': 'Active. A cancellation has been requested.',
+    "Current": "Active.",
+    "Hold": "On hold: the last payment failed, there is a problem with the card. Update the card to go on.",
+    "Canceled": "Canceled. It can be used to the end of the time that is paid for.",
+    "Cancellation Requested": "Active. A cancellation has been requested.",
 }
 
 
-def create_blueprint(config: Config, traffic: TrafficLog,
-                     clock: Callable[[], datetime]) -> Blueprint:
+def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], datetime]) -> Blueprint:
     """Perma.cc's half of the sandbox. `clock` gives the time in UTC."""
-    pages = Blueprint('perma', __name__)
+    pages = Blueprint("perma", __name__)
     box = PermaBox(secret_key=config.perma_secret_key, public_key=config.payments_public_key)
-    client = PaymentsClient(
-        payments_url=config.payments_url, box=box, traffic=traffic, clock=clock)
+    client = PaymentsClient(payments_url=config.payments_url, box=box, traffic=traffic, clock=clock)
     bonus_links = BonusLinks()
 
     def named_customer(key: str) -> Customer:
         customer = find_customer(key)
         if customer is None:
-            abort(404, 'There is no such customer. Customers are named like Registrar-7 or '
-                       'Individual-7.')
+            abort(404, "There is no such customer. Customers are named like Registrar-7 or Individual-7.")
         return customer
 
     def chosen_customer() -> Customer:
         """The customer of the query string, else the one chosen last, else the first."""
-        if 'customer' in request.args:
-            return named_customer(request.args['customer'])
-        return find_customer(request.cookies.get(CUSTOMER_COOKIE, '')) or DEFAULT_CUSTOMER
+        if "customer" in request.args:
+            return named_customer(request.args["customer"])
+        return find_customer(request.cookies.get(CUSTOMER_COOKIE, "")) or DEFAULT_CUSTOMER
 
     def forms_for(customer: Customer, subscription: Subscription | None) -> PageForms:
         """The forms of a page that is rendered now."""
         forms = seal_forms(customer, subscription, box, clock())
         messages = [
-            {'route': form.route, 'encrypted_data': form.encrypted_data, 'message': form.message}
-            for form in forms]
+            {"route": form.route, "encrypted_data": form.encrypted_data, "message": form.message} for form in forms
+        ]
         traffic.add(
             PAGE_MESSAGES,
-            f'Perma.cc sealed {len(messages)} messages into the settings page of '
-            f'{customer.customer_type} {customer.pk}',
-            customer=customer.key, messages=messages)
+            f"Perma.cc sealed {len(messages)} messages into the settings page of "
+            f"{customer.customer_type} {customer.pk}",
+            customer=customer.key,
+            messages=messages,
+        )
         return forms
 
-    @pages.get('/settings/subscription/')
+    @pages.get("/settings/subscription/")
     def old_address() -> Any:
         """The page's older address: it leads to the newer and drops the query, as the client's does."""
-        return redirect(url_for('.subscription_settings'))
+        return redirect(url_for(".subscription_settings"))
 
-    @pages.get('/settings/usage-plan/')
+    @pages.get("/settings/usage-plan/")
     def subscription_settings() -> Any:
         customer = chosen_customer()
         reply: StatusReply | None = None
@@ -94,8 +92,7 @@ def create_blueprint(config: Config, traffic: TrafficLog,
         except Unavailable as error:
             unavailable = error
         if reply is not None:
-            creditings = [credit(customer, purchase, bonus_links, client)
-                          for purchase in reply.purchases]
+            creditings = [credit(customer, purchase, bonus_links, client) for purchase in reply.purchases]
             try:
                 history = client.history_of(customer)
             except Unavailable as error:
@@ -103,53 +100,60 @@ def create_blueprint(config: Config, traffic: TrafficLog,
         opened = reply.opened if reply else unavailable.opened if unavailable else None
         subscription = reply.subscription if reply else None
         is_pending = subscription is not None and subscription.is_change_pending(clock())
-        page = make_response(render_template(
-            'perma/subscription.html',
-            customer=customer,
-            customers=CUSTOMERS if customer in CUSTOMERS else [*CUSTOMERS, customer],
-            reply=reply,
-            unavailable=unavailable,
-            subscription=subscription,
-            is_pending=is_pending,
-            is_alterable=subscription is not None and subscription.is_alterable,
-            opened=None if opened is None else json.dumps(opened, indent=2),
-            status_words=STATUS_WORDS,
-            returned=next(((f'{name}={value}', RETURN_WORDS[name, value])
-                           for name, value in request.args.items()
-                           if (name, value) in RETURN_WORDS), None),
-            bonus_links=bonus_links.of(customer),
-            creditings=creditings,
-            history=history,
-            history_unavailable=history_unavailable,
-            forms=forms_for(customer, subscription),
-            payments_url=config.payments_url,
-        ))
-        page.set_cookie(CUSTOMER_COOKIE, customer.key, httponly=True, samesite='Lax')
+        page = make_response(
+            render_template(
+                "perma/subscription.html",
+                customer=customer,
+                customers=CUSTOMERS if customer in CUSTOMERS else [*CUSTOMERS, customer],
+                reply=reply,
+                unavailable=unavailable,
+                subscription=subscription,
+                is_pending=is_pending,
+                is_alterable=subscription is not None and subscription.is_alterable,
+                opened=None if opened is None else json.dumps(opened, indent=2),
+                status_words=STATUS_WORDS,
+                returned=next(
+                    (
+                        (f"{name}={value}", RETURN_WORDS[name, value])
+                        for name, value in request.args.items()
+                        if (name, value) in RETURN_WORDS
+                    ),
+                    None,
+                ),
+                bonus_links=bonus_links.of(customer),
+                creditings=creditings,
+                history=history,
+                history_unavailable=history_unavailable,
+                forms=forms_for(customer, subscription),
+                payments_url=config.payments_url,
+            )
+        )
+        page.set_cookie(CUSTOMER_COOKIE, customer.key, httponly=True, samesite="Lax")
         return page
 
-    @pages.get('/admin/perma/registrar/<int:pk>/change/', defaults={'customer_type': REGISTRAR})
-    @pages.get('/admin/perma/linkuser/<int:pk>/change/', defaults={'customer_type': INDIVIDUAL})
+    @pages.get("/admin/perma/registrar/<int:pk>/change/", defaults={"customer_type": REGISTRAR})
+    @pages.get("/admin/perma/linkuser/<int:pk>/change/", defaults={"customer_type": INDIVIDUAL})
     def customer_for_staff(customer_type: str, pk: int) -> Any:
         """Where mails to staff lead: Perma.cc's admin. Here the settings page has to do for it."""
-        customer = named_customer(f'{customer_type}-{pk}')
-        return redirect(url_for('.subscription_settings', customer=customer.key))
+        customer = named_customer(f"{customer_type}-{pk}")
+        return redirect(url_for(".subscription_settings", customer=customer.key))
 
-    @pages.post('/settings/subscription/acknowledge')
+    @pages.post("/settings/subscription/acknowledge")
     def acknowledge_again() -> Any:
         """Acknowledge a purchase of the history once more, as a second server of Perma.cc might."""
-        customer = named_customer(request.form.get('customer', ''))
-        purchase = Purchase(_number('purchase_pk'), _number('link_quantity'))
+        customer = named_customer(request.form.get("customer", ""))
+        purchase = Purchase(_number("purchase_pk"), _number("link_quantity"))
         crediting = credit(customer, purchase, bonus_links, client)
         return render_template(
-            'perma/acknowledged.html', customer=customer, crediting=crediting,
-            bonus_links=bonus_links.of(customer))
+            "perma/acknowledged.html", customer=customer, crediting=crediting, bonus_links=bonus_links.of(customer)
+        )
 
     return pages
 
 
 def _number(name: str) -> int:
     """A whole number of the form that was posted. Aborts with 400 where it is none."""
-    value = request.form.get(name, '')
+    value = request.form.get(name, "")
     if not (value.isascii() and value.isdigit() and len(value) <= 18):
-        abort(400, f'{name} must be a whole number.')
+        abort(400, f"{name} must be a whole number.")
     return int(value)

@@ -1,4 +1,5 @@
 """Fixtures of the sandbox's tests."""
+
 from __future__ import annotations
 
 import pytest
@@ -39,18 +40,18 @@ class CompiledTemplates(BytecodeCache):
         self.kept[bucket.key] = bucket.bytecode_to_string()
 
 
-@pytest.fixture(autouse=True, scope='session')
+@pytest.fixture(autouse=True, scope="session")
 def compiled_templates():
     """Compile each template once: nearly each test has a sandbox of its own."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Flask, 'jinja_options', {'bytecode_cache': CompiledTemplates()})
+        patch.setattr(Flask, "jinja_options", {"bytecode_cache": CompiledTemplates()})
         yield
 
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
     """Perma.cc waits long for its answers: the machine that runs the tests may be busy."""
-    monkeypatch.setattr('sandbox.perma.client.TIMEOUT_SECONDS', 30)
+    monkeypatch.setattr("sandbox.perma.client.TIMEOUT_SECONDS", 30)
 
 
 @pytest.fixture

@@ -1,4 +1,5 @@
 """A merchant that takes what CyberSource delivers, at a real address, and answers as told."""
+
 from __future__ import annotations
 
 import threading
@@ -12,7 +13,7 @@ class FakeMerchant:
     `answer` what it answers with. It answers no status call."""
 
     def __init__(self):
-        self.answer = Response('OK')
+        self.answer = Response("OK")
         self.paths = []
         self.content_types = []
         self.bodies = []
@@ -21,8 +22,10 @@ class FakeMerchant:
     @property
     def responses(self):
         """The fields of each delivery, oldest first."""
-        return [dict(parse_qsl(body.decode('ascii'), keep_blank_values=True, strict_parsing=True))
-                for body in self.bodies]
+        return [
+            dict(parse_qsl(body.decode("ascii"), keep_blank_values=True, strict_parsing=True))
+            for body in self.bodies
+        ]
 
     def wait_for(self, count):
         """Wait until so many deliveries have come."""
@@ -33,7 +36,7 @@ class FakeMerchant:
         """Take a delivery."""
         request = Request(environ)
         with self.arrived:
-            self.paths.append(f'{request.method} {request.path}')
+            self.paths.append(f"{request.method} {request.path}")
             self.content_types.append(request.content_type)
             self.bodies.append(request.get_data())
             self.arrived.notify_all()

@@ -1,4 +1,5 @@
 """What Perma Payments answers to Perma.cc's servers, and the page that comes of it."""
+
 from __future__ import annotations
 
 import json
@@ -10,53 +11,58 @@ from .builders import NOW
 from .fake_payments import payments_box
 
 SUBSCRIPTION = {
-    'status': 'Current',
-    'rate': '45.00',
-    'frequency': 'monthly',
-    'link_limit': '100',
-    'link_limit_effective_timestamp': '2026-03-10T09:30:00.000000Z',
-    'paid_through': '2026-04-10T00:00:00.000000Z',
-    'reference_number': 'PERMA-1234-5678',
+    "status": "Current",
+    "rate": "45.00",
+    "frequency": "monthly",
+    "link_limit": "100",
+    "link_limit_effective_timestamp": "2026-03-10T09:30:00.000000Z",
+    "paid_through": "2026-04-10T00:00:00.000000Z",
+    "reference_number": "PERMA-1234-5678",
 }
 
 
 def reply(**changes):
     """What is inside a valid reply about registrar 1; an ellipsis takes a field away."""
     fields = {
-        'timestamp': NOW.timestamp(), 'customer_pk': 1, 'customer_type': 'Registrar',
-        'subscription': None, 'purchases': [], **changes}
+        "timestamp": NOW.timestamp(),
+        "customer_pk": 1,
+        "customer_type": "Registrar",
+        "subscription": None,
+        "purchases": [],
+        **changes,
+    }
     return {name: value for name, value in fields.items() if value is not ...}
 
 
 def sealed(opened):
     """The answer with a reply in its box."""
-    return Response(json.dumps({'encrypted_data': payments_box().seal(opened)}),
-                    mimetype='application/json')
+    return Response(json.dumps({"encrypted_data": payments_box().seal(opened)}), mimetype="application/json")
 
 
-def show(client, path='/settings/usage-plan/?customer=Registrar-1'):
+def show(client, path="/settings/usage-plan/?customer=Registrar-1"):
     """The settings page."""
     page = client.get(path)
     assert page.status_code == 200
-    return BeautifulSoup(page.text, 'html.parser')
+    return BeautifulSoup(page.text, "html.parser")
 
 
-HISTORY = [{'id': 5, 'link_quantity': 10, 'date': '2026-03-09T08:00:00.000000Z',
-            'reference_number': 'PERMA-0000-0005'}]
+HISTORY = [
+    {"id": 5, "link_quantity": 10, "date": "2026-03-09T08:00:00.000000Z", "reference_number": "PERMA-0000-0005"}
+]
 
 
 def history_reply(purchase_history=(), **changes):
     """What is inside a valid reply with a purchase history."""
     fields = reply(purchase_history=list(purchase_history), **changes)
-    del fields['subscription'], fields['purchases']
+    del fields["subscription"], fields["purchases"]
     return fields
 
 
 def answers(*, status=None, history=None, acknowledge=None):
     """What a merchant answers to each of the server-to-server calls."""
     by_path = {
-        '/subscription/': status or sealed(reply()),
-        '/purchase-history/': history or sealed(history_reply()),
-        '/acknowledge-purchase/': acknowledge or Response('{"status": "ok"}'),
+        "/subscription/": status or sealed(reply()),
+        "/purchase-history/": history or sealed(history_reply()),
+        "/acknowledge-purchase/": acknowledge or Response('{"status": "ok"}'),
     }
     return lambda request: by_path[request.path]

@@ -1,4 +1,5 @@
 """Real servers for tests: any WSGI application on a free port, for as long as a block runs."""
+
 from __future__ import annotations
 
 import socket
@@ -19,11 +20,11 @@ class SilentHandler(WSGIRequestHandler):
 @contextmanager
 def serving(app) -> Iterator[str]:
     """Serve a WSGI application; the value is its address, without a slash at the end."""
-    server = make_server('127.0.0.1', 0, app, threaded=True, request_handler=SilentHandler)
+    server = make_server("127.0.0.1", 0, app, threaded=True, request_handler=SilentHandler)
     thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
     thread.start()
     try:
-        yield f'http://127.0.0.1:{server.server_port}'
+        yield f"http://127.0.0.1:{server.server_port}"
     finally:
         server.shutdown()
         thread.join()
@@ -32,10 +33,10 @@ def serving(app) -> Iterator[str]:
 
 def closed_port() -> int:
     """A port at which nobody listens."""
-    with socket.create_server(('127.0.0.1', 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         return listener.getsockname()[1]
 
 
 def any_listener() -> socket.socket:
     """A socket that listens at a free port, for who takes it over."""
-    return socket.create_server(('127.0.0.1', 0))
+    return socket.create_server(("127.0.0.1", 0))

@@ -1,4 +1,5 @@
 """Bonus links: crediting purchases once, and the purchase history."""
+
 from __future__ import annotations
 
 import threading
@@ -17,76 +18,82 @@ from .builders import NOW
 from .fake_payments import payments_box
 from .replies import HISTORY, answers, history_reply, reply, sealed, show
 
-PURCHASES = [{'id': 5, 'link_quantity': 10}, {'id': 6, 'link_quantity': 100}]
+PURCHASES = [{"id": 5, "link_quantity": 10}, {"id": 6, "link_quantity": 100}]
 OFFERED = sealed(reply(purchases=PURCHASES))
 
 
 def credited(soup):
     """How many bonus links the page says were credited."""
-    return int(soup.find(id='bonus-links')['data-links'])
+    return int(soup.find(id="bonus-links")["data-links"])
 
 
 def calls(client, kind):
     """The calls of a kind in the traffic."""
-    return [entry for entry in client.get('/traffic.json').json if entry['kind'] == kind]
+    return [entry for entry in client.get("/traffic.json").json if entry["kind"] == kind]
 
 
 # Crediting
+
 
 def test_what_is_acknowledged_is_credited(client, merchant):
     merchant.answer = answers(status=OFFERED)
     soup = show(client)
     assert credited(soup) == 110
-    assert [tag.text.strip() for tag in soup.select('.crediting')] == [
-        'Credited just now: 10 links of purchase 5.',
-        'Credited just now: 100 links of purchase 6.']
+    assert [tag.text.strip() for tag in soup.select(".crediting")] == [
+        "Credited just now: 10 links of purchase 5.",
+        "Credited just now: 100 links of purchase 6.",
+    ]
 
 
-def test_a_purchase_is_acknowledged_by_a_sealed_post_that_does_not_name_the_customer(
-        client, merchant):
+def test_a_purchase_is_acknowledged_by_a_sealed_post_that_does_not_name_the_customer(client, merchant):
     merchant.answer = answers(status=OFFERED)
     show(client)
-    first, second = calls(client, 'acknowledge-call')
-    assert first['sent'] == {'timestamp': NOW.timestamp(), 'purchase_pk': 5}
-    assert second['sent']['purchase_pk'] == 6
-    assert (first['status'], first['reply'], first['problem']) == (200, {'status': 'ok'}, None)
+    first, second = calls(client, "acknowledge-call")
+    assert first["sent"] == {"timestamp": NOW.timestamp(), "purchase_pk": 5}
+    assert second["sent"]["purchase_pk"] == 6
+    assert (first["status"], first["reply"], first["problem"]) == (200, {"status": "ok"}, None)
     path, body = next(
-        pair for pair in zip(merchant.paths, merchant.responses, strict=True)
-        if pair[0] == 'POST /acknowledge-purchase/')
-    assert payments_box().open(body['encrypted_data']) == first['sent']
+        pair
+        for pair in zip(merchant.paths, merchant.responses, strict=True)
+        if pair[0] == "POST /acknowledge-purchase/"
+    )
+    assert payments_box().open(body["encrypted_data"]) == first["sent"]
 
 
-@pytest.mark.parametrize('answer, words', [
-    (Response('{"status": "refused"}', 400), 'it answered 400'),
-    (Response('', 302, {'Location': '/'}), 'it answered 302'),
-    (Response('', 500), 'it answered 500')])
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (Response('{"status": "refused"}', 400), "it answered 400"),
+        (Response("", 302, {"Location": "/"}), "it answered 302"),
+        (Response("", 500), "it answered 500"),
+    ],
+)
 def test_what_is_not_acknowledged_is_not_credited(client, merchant, answer, words):
     merchant.answer = answers(status=OFFERED, acknowledge=answer)
     soup = show(client)
     assert credited(soup) == 0
-    assert words in soup.select_one('.crediting.note').text
-    assert 'Not credited: 10 links of purchase 5' in soup.select_one('.crediting').text
+    assert words in soup.select_one(".crediting.note").text
+    assert "Not credited: 10 links of purchase 5" in soup.select_one(".crediting").text
 
 
 def test_any_2xx_counts_whatever_it_says(client, merchant):
-    merchant.answer = answers(status=OFFERED, acknowledge=Response('', 204))
+    merchant.answer = answers(status=OFFERED, acknowledge=Response("", 204))
     assert credited(show(client)) == 110
 
 
-def test_an_acknowledgement_that_is_not_answered_in_time_does_not_count(
-        client, merchant, monkeypatch):
+def test_an_acknowledgement_that_is_not_answered_in_time_does_not_count(client, merchant, monkeypatch):
     merchant.answer = answers(status=OFFERED)
     post = requests.Session.post
 
     def impatient_post(session, url, **options):
-        if url.endswith('/acknowledge-purchase/'):
+        if url.endswith("/acknowledge-purchase/"):
             raise requests.Timeout
         return post(session, url, **options)
 
-    monkeypatch.setattr('requests.Session.post', impatient_post)
+    monkeypatch.setattr("requests.Session.post", impatient_post)
     soup = show(client)
     assert credited(soup) == 0
-    assert 'no answer within' in soup.select_one('.crediting').text
+    assert "no answer within" in soup.select_one(".crediting").text
 
 
 def test_each_customer_has_a_counter_of_its_own(client, merchant):
@@ -94,7 +101,7 @@ def test_each_customer_has_a_counter_of_its_own(client, merchant):
     show(client)
     merchant.answer = answers()
     assert credited(show(client)) == 110
-    assert credited(show(client, '/settings/usage-plan/?customer=Individual-1')) == 0
+    assert credited(show(client, "/settings/usage-plan/?customer=Individual-1")) == 0
 
 
 def test_pages_that_load_at_once_credit_once(app, merchant):
@@ -104,10 +111,10 @@ def test_pages_that_load_at_once_credit_once(app, merchant):
         both_have_it.wait()
         with lock:
             taken.append(request.path)
-            return Response('', 200 if len(taken) == 1 else 400)
+            return Response("", 200 if len(taken) == 1 else 400)
 
     def answer(request):
-        if request.path == '/acknowledge-purchase/':
+        if request.path == "/acknowledge-purchase/":
             return acknowledge(request)
         return answers(status=sealed(reply(purchases=PURCHASES[:1])))(request)
 
@@ -130,95 +137,106 @@ def test_a_perma_payments_that_takes_two_acknowledgements_makes_a_double_credit(
 
 # The history
 
+
 def test_the_history_lists_what_was_bought(client, merchant):
     merchant.answer = answers(history=sealed(history_reply(HISTORY)))
-    line, = show(client).select('#history li')
-    assert [span.text for span in line.select('span')] == [
-        '2026-03-09 08:00 UTC', '10 links', 'PERMA-0000-0005']
-    call, = calls(client, 'history-call')
-    assert call['sent'] == {
-        'timestamp': NOW.timestamp(), 'customer_pk': 1, 'customer_type': 'Registrar'}
-    assert call['reply']['purchase_history'] == HISTORY
+    (line,) = show(client).select("#history li")
+    assert [span.text for span in line.select("span")] == ["2026-03-09 08:00 UTC", "10 links", "PERMA-0000-0005"]
+    (call,) = calls(client, "history-call")
+    assert call["sent"] == {"timestamp": NOW.timestamp(), "customer_pk": 1, "customer_type": "Registrar"}
+    assert call["reply"]["purchase_history"] == HISTORY
 
 
 def test_an_empty_history_is_said(client, merchant):
     merchant.answer = answers()
-    assert 'Nothing was bought yet.' in show(client).text
+    assert "Nothing was bought yet." in show(client).text
 
 
-@pytest.mark.parametrize('answer, words', [
-    (Response('', 500), 'it answered 500'),
-    (sealed(history_reply([{**HISTORY[0], 'date': '2026-03-09T08:00:00Z'}])), 'its date'),
-    (sealed(reply()), 'its purchase_history is not a list')])
-def test_a_history_that_cannot_be_read_is_said_and_the_rest_is_shown(
-        client, merchant, answer, words):
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (Response("", 500), "it answered 500"),
+        (sealed(history_reply([{**HISTORY[0], "date": "2026-03-09T08:00:00Z"}])), "its date"),
+        (sealed(reply()), "its purchase_history is not a list"),
+    ],
+)
+def test_a_history_that_cannot_be_read_is_said_and_the_rest_is_shown(client, merchant, answer, words):
     merchant.answer = answers(history=answer)
     soup = show(client)
-    assert words in soup.find(id='history-unavailable').text
-    assert soup.find(id='status')
+    assert words in soup.find(id="history-unavailable").text
+    assert soup.find(id="status")
 
 
 def test_without_a_status_no_history_is_asked_for(client, merchant):
-    merchant.answer = answers(status=Response('', 500), history=Response('', 500))
-    assert show(client).find(id='history-unavailable') is None
-    assert calls(client, 'history-call') == []
+    merchant.answer = answers(status=Response("", 500), history=Response("", 500))
+    assert show(client).find(id="history-unavailable") is None
+    assert calls(client, "history-call") == []
 
 
-@pytest.mark.parametrize('name', list(HISTORY[0]))
+@pytest.mark.parametrize("name", list(HISTORY[0]))
 def test_a_purchase_lacking_any_field_is_not_read(name):
     purchase = {n: v for n, v in HISTORY[0].items() if n != name}
     with pytest.raises(ValueError, match=name):
         read_history_reply(history_reply([purchase]), DEFAULT_CUSTOMER, NOW)
 
 
-@pytest.mark.parametrize('changes', [
-    {'timestamp': NOW.timestamp() - 121}, {'customer_pk': 2}, {'customer_type': 'Individual'}])
+@pytest.mark.parametrize(
+    "changes", [{"timestamp": NOW.timestamp() - 121}, {"customer_pk": 2}, {"customer_type": "Individual"}]
+)
 def test_a_history_that_is_old_or_about_another_customer_is_not_read(changes):
     with pytest.raises(ValueError):
         read_history_reply(history_reply(HISTORY, **changes), DEFAULT_CUSTOMER, NOW)
 
 
 @settings(deadline=None, max_examples=50)
-@given(name=st.sampled_from(list(HISTORY[0])), value=st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just([])))
+@given(
+    name=st.sampled_from(list(HISTORY[0])),
+    value=st.one_of(st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=20), st.just([])),
+)
 def test_whatever_is_in_a_history_is_read_or_a_value_error(name, value):
     try:
-        read_history_reply(
-            history_reply([{**HISTORY[0], name: value}]), DEFAULT_CUSTOMER, NOW)
+        read_history_reply(history_reply([{**HISTORY[0], name: value}]), DEFAULT_CUSTOMER, NOW)
     except ValueError as error:
         assert str(error)
 
 
 # Acknowledging once more
 
+
 def acknowledge_again(client, **changes):
     """Press the button beside the purchase of the history."""
-    form = Form(show(client).select_one('form.acknowledge'), 'http://localhost/')
-    path = form.action.removeprefix('http://localhost')
+    form = Form(show(client).select_one("form.acknowledge"), "http://localhost/")
+    path = form.action.removeprefix("http://localhost")
     return client.post(path, data={**form.fields, **changes})
 
 
 def test_a_purchase_can_be_acknowledged_once_more_and_a_refusal_is_said(client, merchant):
-    merchant.answer = answers(
-        history=sealed(history_reply(HISTORY)), acknowledge=Response('', 400))
+    merchant.answer = answers(history=sealed(history_reply(HISTORY)), acknowledge=Response("", 400))
     page = acknowledge_again(client)
     assert page.status_code == 200
-    assert 'Nothing was credited: it answered 400.' in page.text
+    assert "Nothing was credited: it answered 400." in page.text
     assert 'data-links="0"' in page.text
-    assert calls(client, 'acknowledge-call')[0]['sent']['purchase_pk'] == 5
+    assert calls(client, "acknowledge-call")[0]["sent"]["purchase_pk"] == 5
 
 
 def test_a_second_acknowledgement_that_is_taken_credits_and_is_called_a_mistake(client, merchant):
     merchant.answer = answers(history=sealed(history_reply(HISTORY)))
     page = acknowledge_again(client)
     assert 'data-links="10"' in page.text
-    assert 'this is a mistake' in page.text
+    assert "this is a mistake" in page.text
 
 
-@pytest.mark.parametrize('changes, status', [
-    ({'customer': 'nobody'}, 404), ({'purchase_pk': 'x'}, 400), ({'purchase_pk': '²'}, 400),
-    ({'link_quantity': '-1'}, 400), ({'link_quantity': '9' * 19}, 400)])
+@pytest.mark.parametrize(
+    "changes, status",
+    [
+        ({"customer": "nobody"}, 404),
+        ({"purchase_pk": "x"}, 400),
+        ({"purchase_pk": "²"}, 400),
+        ({"link_quantity": "-1"}, 400),
+        ({"link_quantity": "9" * 19}, 400),
+    ],
+)
 def test_an_acknowledgement_that_makes_no_sense_is_refused(client, merchant, changes, status):
     merchant.answer = answers(history=sealed(history_reply(HISTORY)))
     assert acknowledge_again(client, **changes).status_code == status
-    assert calls(client, 'acknowledge-call') == []
+    assert calls(client, "acknowledge-call") == []

@@ -1,4 +1,5 @@
 """CyberSource's pages, and the responses that they make the merchant receive."""
+
 from __future__ import annotations
 
 import re
@@ -15,14 +16,13 @@ from sandbox.config import DEFAULT_CS_SECRET, Config
 from sandbox.cybersource.form import TYPES_BY_PATH
 from sandbox.cybersource.signature import is_signed
 
-from .builders import (
-    PATH_BY_TYPE, TYPES, encoded, signed_form, unsigned_form, with_lists, with_signature)
+from .builders import PATH_BY_TYPE, TYPES, encoded, signed_form, unsigned_form, with_lists, with_signature
 from .servers import closed_port
 
-FORM_DATA = 'application/x-www-form-urlencoded'
+FORM_DATA = "application/x-www-form-urlencoded"
 
 
-def submit(client, fields=None, path='/pay', **options):
+def submit(client, fields=None, path="/pay", **options):
     """POST a signed form, as a browser would."""
     body = encoded(signed_form() if fields is None else fields)
     return client.post(path, data=body, content_type=FORM_DATA, **options)
@@ -30,91 +30,91 @@ def submit(client, fields=None, path='/pay', **options):
 
 def checkout_form(page):
     """The form on a checkout page."""
-    forms = BeautifulSoup(page.text, 'html.parser').select('form')
+    forms = BeautifulSoup(page.text, "html.parser").select("form")
     assert len(forms) == 1, page.text
-    return Form(forms[0], 'http://localhost/pay')
+    return Form(forms[0], "http://localhost/pay")
 
 
-def finish(client, page, outcome='accept', **changes):
+def finish(client, page, outcome="accept", **changes):
     """Finish the checkout on a page; the result page."""
     form = checkout_form(page)
-    path = form.action.removeprefix('http://localhost')
-    return client.post(path, data={**form.fields, 'outcome': outcome, **changes},
-                       follow_redirects=True)
+    path = form.action.removeprefix("http://localhost")
+    return client.post(path, data={**form.fields, "outcome": outcome, **changes}, follow_redirects=True)
 
 
 def return_form(page):
     """The form of a result page, with what the customer's browser carries."""
-    form, = BeautifulSoup(page.text, 'html.parser').select('form')
-    return Form(form, 'http://localhost/')
+    (form,) = BeautifulSoup(page.text, "html.parser").select("form")
+    return Form(form, "http://localhost/")
 
 
 def last_entry(client, kind):
     """The newest traffic entry of a kind."""
-    return [entry for entry in client.get('/traffic.json').json if entry['kind'] == kind][-1]
+    return [entry for entry in client.get("/traffic.json").json if entry["kind"] == kind][-1]
 
 
 # Receiving forms
 
-@pytest.mark.parametrize('transaction_type', TYPES)
-def test_a_good_form_shows_the_checkout_and_pay_reports_it_accepted(
-        client, merchant, transaction_type):
+
+@pytest.mark.parametrize("transaction_type", TYPES)
+def test_a_good_form_shows_the_checkout_and_pay_reports_it_accepted(client, merchant, transaction_type):
     page = submit(client, signed_form(transaction_type), PATH_BY_TYPE[transaction_type])
     assert page.status_code == 200
     assert merchant.bodies == []
     result = finish(client, page)
     assert result.status_code == 200
-    response, = merchant.responses
-    assert response['decision'] == 'ACCEPT'
-    assert response['req_transaction_type'] == transaction_type
+    (response,) = merchant.responses
+    assert response["decision"] == "ACCEPT"
+    assert response["req_transaction_type"] == transaction_type
     assert is_signed(response, DEFAULT_CS_SECRET)
 
 
 def test_the_checkout_shows_the_order_with_buttons(client):
-    page = submit(client, signed_form('sale,create_payment_token'))
-    text = BeautifulSoup(page.text, 'html.parser').get_text(' ', strip=True)
-    for words in ('PERMA-1234-5678', '12.50 USD', '45.00 USD', 'monthly', '20260401'):
+    page = submit(client, signed_form("sale,create_payment_token"))
+    text = BeautifulSoup(page.text, "html.parser").get_text(" ", strip=True)
+    for words in ("PERMA-1234-5678", "12.50 USD", "45.00 USD", "monthly", "20260401"):
         assert words in text
-    assert {'Pay', 'Decline', 'Cancel'} <= {button.text for button in checkout_form(page).buttons}
+    assert {"Pay", "Decline", "Cancel"} <= {button.text for button in checkout_form(page).buttons}
 
 
 def test_every_refusal_is_the_same_page_with_403_and_no_callback(client, merchant):
     good = signed_form()
     bodies = [
-        encoded({**good, 'amount': '0.01'}),
-        encoded({**good, 'extra': ''}),
-        encoded(signed_form(access_key='a' * 32)),
-        encoded(signed_form(signed_date_time='2026-03-10T09:00:00Z')),
-        encoded(signed_form(transaction_type='refund')),
-        encoded([*good.items(), ('amount', good['amount'])]),
-        b'', b'%', b'\xff\xfe',
+        encoded({**good, "amount": "0.01"}),
+        encoded({**good, "extra": ""}),
+        encoded(signed_form(access_key="a" * 32)),
+        encoded(signed_form(signed_date_time="2026-03-10T09:00:00Z")),
+        encoded(signed_form(transaction_type="refund")),
+        encoded([*good.items(), ("amount", good["amount"])]),
+        b"",
+        b"%",
+        b"\xff\xfe",
     ]
-    pages = [client.post(path, data=body, content_type=FORM_DATA)
-             for body in bodies for path in TYPES_BY_PATH]
-    pages.append(client.post('/pay', data=good, content_type='multipart/form-data'))
-    pages.append(client.post('/pay', json=good))
+    pages = [client.post(path, data=body, content_type=FORM_DATA) for body in bodies for path in TYPES_BY_PATH]
+    pages.append(client.post("/pay", data=good, content_type="multipart/form-data"))
+    pages.append(client.post("/pay", json=good))
     assert {page.status_code for page in pages} == {403}
     assert len({page.text for page in pages}) == 1
     assert merchant.bodies == []
 
 
 def test_the_reason_of_a_refusal_is_in_the_traffic_only(client):
-    page = submit(client, {**signed_form(), 'amount': '0.01'})
-    assert 'signature' not in page.text
-    entry = last_entry(client, 'form')
-    assert entry['accepted'] is False
-    assert entry['reason'] == 'the signature does not match the fields'
-    assert ['amount', '0.01'] in entry['fields']
+    page = submit(client, {**signed_form(), "amount": "0.01"})
+    assert "signature" not in page.text
+    entry = last_entry(client, "form")
+    assert entry["accepted"] is False
+    assert entry["reason"] == "the signature does not match the fields"
+    assert ["amount", "0.01"] in entry["fields"]
 
 
-@pytest.mark.parametrize('path', TYPES_BY_PATH)
+@pytest.mark.parametrize("path", TYPES_BY_PATH)
 def test_signed_fields_in_the_query_are_not_read(client, path):
     assert client.post(path, query_string=signed_form()).status_code == 403
     assert client.get(path, query_string=signed_form()).status_code == 405
 
 
 def test_a_body_that_is_too_long_is_refused(client):
-    assert submit(client, {'a': 'x' * 300_000}).status_code == 413
+    assert submit(client, {"a": "x" * 300_000}).status_code == 413
 
 
 def test_an_old_form_is_taken_if_the_clock_is_not_strict(merchant, clock):
@@ -125,139 +125,179 @@ def test_an_old_form_is_taken_if_the_clock_is_not_strict(merchant, clock):
 
 def test_what_is_in_a_form_cannot_write_html(client):
     page = submit(client, signed_form(merchant_defined_data1='"><script>alert(1)</script>'))
-    assert '<script>alert' not in page.text
-    assert '<script>alert' not in client.get('/traffic/').text
+    assert "<script>alert" not in page.text
+    assert "<script>alert" not in client.get("/traffic/").text
 
 
 # Outcomes
 
-@pytest.mark.parametrize('outcome, decision, reason', [
-    ('accept', 'ACCEPT', '100'), ('partial', 'ACCEPT', '110'), ('review-480', 'REVIEW', '480'),
-    ('decline-203', 'DECLINE', '203'), ('decline-204', 'DECLINE', '204'),
-    ('error-150', 'ERROR', '150'), ('error-bare', 'ERROR', None), ('cancel', 'CANCEL', None)])
+
+@pytest.mark.parametrize(
+    "outcome, decision, reason",
+    [
+        ("accept", "ACCEPT", "100"),
+        ("partial", "ACCEPT", "110"),
+        ("review-480", "REVIEW", "480"),
+        ("decline-203", "DECLINE", "203"),
+        ("decline-204", "DECLINE", "204"),
+        ("error-150", "ERROR", "150"),
+        ("error-bare", "ERROR", None),
+        ("cancel", "CANCEL", None),
+    ],
+)
 def test_an_outcome_is_reported_and_shown(client, merchant, outcome, decision, reason):
     result = finish(client, submit(client), outcome)
-    response, = merchant.responses
-    assert response['decision'] == decision
-    assert response.get('reason_code') == reason
-    shown = BeautifulSoup(result.text, 'html.parser').find(id='outcome')
-    assert shown['data-decision'] == decision
-    assert shown['data-reason-code'] == (reason or '')
+    (response,) = merchant.responses
+    assert response["decision"] == decision
+    assert response.get("reason_code") == reason
+    shown = BeautifulSoup(result.text, "html.parser").find(id="outcome")
+    assert shown["data-decision"] == decision
+    assert shown["data-reason-code"] == (reason or "")
 
 
 def test_every_outcome_on_the_page_can_be_picked_there(client, merchant):
-    options = BeautifulSoup(submit(client).text, 'html.parser').select('#other_outcome option')
+    options = BeautifulSoup(submit(client).text, "html.parser").select("#other_outcome option")
     assert len(options) > 20
     for number, option in enumerate(options):
-        page = submit(client, signed_form(transaction_uuid=f'uuid-{number}'))
-        result = finish(client, page, 'other', other_outcome=option['value'])
+        page = submit(client, signed_form(transaction_uuid=f"uuid-{number}"))
+        result = finish(client, page, "other", other_outcome=option["value"])
         assert result.status_code == 200
-        assert option.text.startswith(merchant.responses[-1]['decision'])
+        assert option.text.startswith(merchant.responses[-1]["decision"])
 
 
-@pytest.mark.parametrize('changes', [
-    {'outcome': ''}, {'outcome': 'win'}, {'outcome': 'other', 'other_outcome': 'x'},
-    {'outcome': 'review-480-no-token'}, {'outcome': 'error-104'}, {'token': 'lost'},
-    {'times': '3'}, {'times': '-1'},
-    {'times': '²'}, {'delay': '61'}, {'delay': 'soon'}, {'delay': ''}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"outcome": ""},
+        {"outcome": "win"},
+        {"outcome": "other", "other_outcome": "x"},
+        {"outcome": "review-480-no-token"},
+        {"outcome": "error-104"},
+        {"token": "lost"},
+        {"times": "3"},
+        {"times": "-1"},
+        {"times": "²"},
+        {"delay": "61"},
+        {"delay": "soon"},
+        {"delay": ""},
+    ],
+)
 def test_a_choice_that_makes_no_sense_is_a_400_and_finishes_nothing(client, merchant, changes):
     page = submit(client)
     assert finish(client, page, **changes).status_code == 400
     assert merchant.bodies == []
     finish(client, page)
-    assert merchant.responses[0]['decision'] == 'ACCEPT'
+    assert merchant.responses[0]["decision"] == "ACCEPT"
 
 
-@pytest.mark.parametrize('changes', [
-    {'card_number': '4929000000006'}, {'card_number': ''}, {'card_expiry_date': '01-2020'},
-    {'card_expiry_date': 'x'}, {'card_cvn': '12'}, {'card_cvn': 'abc'},
-    {'bill_to_email': 'nobody'}, {'bill_to_surname': '<b>'}])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"card_number": "4929000000006"},
+        {"card_number": ""},
+        {"card_expiry_date": "01-2020"},
+        {"card_expiry_date": "x"},
+        {"card_cvn": "12"},
+        {"card_cvn": "abc"},
+        {"bill_to_email": "nobody"},
+        {"bill_to_surname": "<b>"},
+    ],
+)
 def test_what_the_customer_types_wrong_is_said_on_the_page(client, merchant, changes):
     page = submit(client)
     again = finish(client, page, **changes)
     assert again.status_code == 400
     assert 'role="alert"' in again.text
     assert merchant.bodies == []
-    assert finish(client, again, **{name: value for name, value in {
-        'bill_to_email': 'a@example.com', 'bill_to_surname': 'B'}.items()}).status_code == 200
+    assert (
+        finish(
+            client,
+            again,
+            **{name: value for name, value in {"bill_to_email": "a@example.com", "bill_to_surname": "B"}.items()},
+        ).status_code
+        == 200
+    )
 
 
 def test_a_number_that_is_no_test_card_is_neither_shown_again_nor_kept(client):
-    again = finish(client, submit(client), card_number='4929 1234 1234 1234', card_cvn='987')
-    assert '4929' not in again.text
+    again = finish(client, submit(client), card_number="4929 1234 1234 1234", card_cvn="987")
+    assert "4929" not in again.text
     # As a word of its own: the address of the checkout is random.
-    assert not re.search(r'(?<![\w-])987(?![\w-])', again.text)
-    assert '4929' not in client.get('/traffic.json').text
+    assert not re.search(r"(?<![\w-])987(?![\w-])", again.text)
+    assert "4929" not in client.get("/traffic.json").text
 
 
 def test_what_the_customer_typed_comes_back(client, merchant):
-    finish(client, submit(client), bill_to_surname='Müller, Jr.', bill_to_address_state='',
-           card_number='378282246310005', card_expiry_date='11-2031')
-    response, = merchant.responses
-    assert response['req_bill_to_surname'] == 'Müller, Jr.'
-    assert 'req_bill_to_address_state' not in response
-    assert response['req_card_type'] == '003'
-    assert response['req_card_expiry_date'] == '11-2031'
+    finish(
+        client,
+        submit(client),
+        bill_to_surname="Müller, Jr.",
+        bill_to_address_state="",
+        card_number="378282246310005",
+        card_expiry_date="11-2031",
+    )
+    (response,) = merchant.responses
+    assert response["req_bill_to_surname"] == "Müller, Jr."
+    assert "req_bill_to_address_state" not in response
+    assert response["req_card_type"] == "003"
+    assert response["req_card_expiry_date"] == "11-2031"
 
 
-@pytest.mark.parametrize('transaction_type', TYPES)
+@pytest.mark.parametrize("transaction_type", TYPES)
 def test_an_invalid_value_ends_the_checkout_with_error_102(client, merchant, transaction_type):
-    page = submit(
-        client, signed_form(transaction_type, locale='xx'), PATH_BY_TYPE[transaction_type])
+    page = submit(client, signed_form(transaction_type, locale="xx"), PATH_BY_TYPE[transaction_type])
     assert page.status_code == 303
-    response, = merchant.responses
-    assert (response['decision'], response['reason_code']) == ('ERROR', '102')
-    assert response['invalid_fields'] == 'locale'
+    (response,) = merchant.responses
+    assert (response["decision"], response["reason_code"]) == ("ERROR", "102")
+    assert response["invalid_fields"] == "locale"
     assert is_signed(response, DEFAULT_CS_SECRET)
-    assert 'locale' in client.get(page.location).text
+    assert "locale" in client.get(page.location).text
 
 
 def test_a_response_is_signed_with_the_key_of_its_request(merchant, config, clock):
-    second = 'b' * 32
-    keys = {**config.cs_keys, second: 'the second secret'}
-    client = create_app(
-        Config(payments_url=config.payments_url, cs_keys=keys), clock).test_client()
-    fields = with_signature(with_lists(unsigned_form(access_key=second)), 'the second secret')
+    second = "b" * 32
+    keys = {**config.cs_keys, second: "the second secret"}
+    client = create_app(Config(payments_url=config.payments_url, cs_keys=keys), clock).test_client()
+    fields = with_signature(with_lists(unsigned_form(access_key=second)), "the second secret")
     finish(client, submit(client, fields))
-    response, = merchant.responses
-    assert response['req_access_key'] == second
-    assert is_signed(response, 'the second secret')
+    (response,) = merchant.responses
+    assert response["req_access_key"] == second
+    assert is_signed(response, "the second secret")
 
 
 def test_the_token_of_an_update_stays_unless_the_tester_says_otherwise(client, merchant):
     def update(number, **changes):
-        page = submit(client, signed_form('update_payment_token', transaction_uuid=str(number)),
-                      '/token/update')
-        assert checkout_form(page).fields['token'] == 'stays'
+        page = submit(client, signed_form("update_payment_token", transaction_uuid=str(number)), "/token/update")
+        assert checkout_form(page).fields["token"] == "stays"
         finish(client, page, **changes)
-        return merchant.responses[-1].get('payment_token')
+        return merchant.responses[-1].get("payment_token")
 
     assert update(1) is None
-    assert re.fullmatch('[0-9]{12}4444', update(2, token='replaced'))
+    assert re.fullmatch("[0-9]{12}4444", update(2, token="replaced"))
 
 
 def test_only_an_update_lets_the_tester_choose_about_the_token(client):
-    assert 'token' not in checkout_form(submit(client)).fields
+    assert "token" not in checkout_form(submit(client)).fields
 
 
 def test_the_choice_about_the_token_is_kept_where_something_else_was_wrong(client, merchant):
-    page = submit(client, signed_form('update_payment_token'), '/token/update')
-    again = finish(client, page, card_cvn='x', token='replaced')
-    assert checkout_form(again).fields['token'] == 'replaced'
+    page = submit(client, signed_form("update_payment_token"), "/token/update")
+    again = finish(client, page, card_cvn="x", token="replaced")
+    assert checkout_form(again).fields["token"] == "replaced"
 
 
 # Duplicates
 
+
 def decisions(merchant):
     """Decision and reason of each delivery."""
-    return [(response['decision'], response.get('reason_code'))
-            for response in merchant.responses]
+    return [(response["decision"], response.get("reason_code")) for response in merchant.responses]
 
 
 def test_a_finished_transaction_submitted_again_is_error_104(client, merchant):
     finish(client, submit(client))
     assert submit(client).status_code == 303
-    assert decisions(merchant) == [('ACCEPT', '100'), ('ERROR', '104')]
+    assert decisions(merchant) == [("ACCEPT", "100"), ("ERROR", "104")]
 
 
 def test_after_fifteen_minutes_it_is_a_new_transaction(client, merchant, clock):
@@ -265,24 +305,24 @@ def test_after_fifteen_minutes_it_is_a_new_transaction(client, merchant, clock):
     clock.now += timedelta(minutes=14, seconds=59)
     assert submit(client).status_code == 303
     clock.now += timedelta(seconds=1)
-    signed_date_time = clock.now.strftime('%Y-%m-%dT%H:%M:%SZ')
+    signed_date_time = clock.now.strftime("%Y-%m-%dT%H:%M:%SZ")
     finish(client, submit(client, signed_form(signed_date_time=signed_date_time)))
-    assert decisions(merchant) == [('ACCEPT', '100'), ('ERROR', '104'), ('ACCEPT', '100')]
-    assert merchant.responses[0]['transaction_id'] != merchant.responses[2]['transaction_id']
+    assert decisions(merchant) == [("ACCEPT", "100"), ("ERROR", "104"), ("ACCEPT", "100")]
+    assert merchant.responses[0]["transaction_id"] != merchant.responses[2]["transaction_id"]
 
 
 def test_two_open_checkouts_of_one_transaction_are_paid_once(client, merchant):
     first, second = submit(client), submit(client)
     finish(client, first)
     finish(client, second)
-    assert decisions(merchant) == [('ACCEPT', '100'), ('ERROR', '104')]
+    assert decisions(merchant) == [("ACCEPT", "100"), ("ERROR", "104")]
 
 
 def test_pay_pressed_twice_is_paid_once(client, merchant):
     page = submit(client)
     finish(client, page)
-    finish(client, page, declined_first='on')
-    assert decisions(merchant) == [('ACCEPT', '100'), ('ERROR', '104')]
+    finish(client, page, declined_first="on")
+    assert decisions(merchant) == [("ACCEPT", "100"), ("ERROR", "104")]
 
 
 def test_pay_pressed_many_times_at_once_is_paid_once(app, merchant):
@@ -292,56 +332,56 @@ def test_pay_pressed_many_times_at_once_is_paid_once(app, merchant):
         thread.start()
     for thread in threads:
         thread.join()
-    assert sorted(decisions(merchant)) == [('ACCEPT', '100')] + [('ERROR', '104')] * 7
+    assert sorted(decisions(merchant)) == [("ACCEPT", "100")] + [("ERROR", "104")] * 7
 
 
 def test_an_open_checkout_can_be_cancelled_after_the_other_one_was_paid(client, merchant):
     first, second = submit(client), submit(client)
     finish(client, first)
-    finish(client, second, 'cancel')
-    assert decisions(merchant) == [('ACCEPT', '100'), ('CANCEL', None)]
+    finish(client, second, "cancel")
+    assert decisions(merchant) == [("ACCEPT", "100"), ("CANCEL", None)]
 
 
 def test_a_finished_checkout_cannot_be_cancelled_or_paid_ever_again(client, merchant, clock):
     page = submit(client)
     finish(client, page)
-    finish(client, page, 'cancel')
+    finish(client, page, "cancel")
     clock.now += timedelta(hours=1)
     finish(client, page)
-    assert decisions(merchant) == [('ACCEPT', '100'), ('ERROR', '104'), ('ERROR', '104')]
+    assert decisions(merchant) == [("ACCEPT", "100"), ("ERROR", "104"), ("ERROR", "104")]
 
 
 def test_another_transaction_is_no_duplicate(client, merchant):
     finish(client, submit(client))
-    finish(client, submit(client, signed_form(transaction_uuid='another')))
-    assert decisions(merchant) == [('ACCEPT', '100'), ('ACCEPT', '100')]
+    finish(client, submit(client, signed_form(transaction_uuid="another")))
+    assert decisions(merchant) == [("ACCEPT", "100"), ("ACCEPT", "100")]
 
 
 # Delivery
 
+
 def test_a_response_is_posted_as_form_data_to_the_callback(client, merchant):
     finish(client, submit(client))
-    assert merchant.paths == ['POST /cybersource-callback/']
-    assert merchant.content_types == ['application/x-www-form-urlencoded']
-    assert re.search(rb'(^|&)signature=[^&]*%3D(&|$)', merchant.bodies[0])
+    assert merchant.paths == ["POST /cybersource-callback/"]
+    assert merchant.content_types == ["application/x-www-form-urlencoded"]
+    assert re.search(rb"(^|&)signature=[^&]*%3D(&|$)", merchant.bodies[0])
 
 
 def test_the_merchant_is_told_before_the_browser_goes_on(client, merchant):
     form = checkout_form(submit(client))
-    page = client.post(form.action.removeprefix('http://localhost'),
-                       data={**form.fields, 'outcome': 'accept'})
+    page = client.post(form.action.removeprefix("http://localhost"), data={**form.fields, "outcome": "accept"})
     assert page.status_code == 303
     assert len(merchant.bodies) == 1
 
 
 def test_a_response_can_be_lost(client, merchant):
-    result = finish(client, submit(client), times='0')
+    result = finish(client, submit(client), times="0")
     assert merchant.bodies == []
-    assert 'lost' in result.text
+    assert "lost" in result.text
 
 
 def test_a_response_can_come_twice_and_is_the_same_both_times(client, merchant):
-    finish(client, submit(client), times='2')
+    finish(client, submit(client), times="2")
     first, second = merchant.bodies
     assert first == second
 
@@ -353,129 +393,141 @@ def test_a_response_can_come_later_than_the_customer(client, merchant, monkeypat
         asleep.append(seconds)
         assert awake.wait(30)
 
-    monkeypatch.setattr('sandbox.cybersource.merchant.sleep', sleep)
-    result = finish(client, submit(client), delay='7')
-    assert '1 to be sent, 7 seconds after the checkout' in result.text
+    monkeypatch.setattr("sandbox.cybersource.merchant.sleep", sleep)
+    result = finish(client, submit(client), delay="7")
+    assert "1 to be sent, 7 seconds after the checkout" in result.text
     assert merchant.bodies == []
     awake.set()
     merchant.wait_for(1)
     assert asleep == [7]
-    assert decisions(merchant) == [('ACCEPT', '100')]
+    assert decisions(merchant) == [("ACCEPT", "100")]
 
 
 def test_a_declined_attempt_can_come_first_with_another_transaction_id(client, merchant):
-    finish(client, submit(client), declined_first='on')
-    assert decisions(merchant) == [('DECLINE', '203'), ('ACCEPT', '100')]
+    finish(client, submit(client), declined_first="on")
+    assert decisions(merchant) == [("DECLINE", "203"), ("ACCEPT", "100")]
     first, second = merchant.responses
-    assert first['req_transaction_uuid'] == second['req_transaction_uuid']
-    assert first['transaction_id'] != second['transaction_id']
+    assert first["req_transaction_uuid"] == second["req_transaction_uuid"]
+    assert first["transaction_id"] != second["transaction_id"]
 
 
 def test_the_result_shows_what_perma_payments_answered(client, merchant):
-    merchant.answer = Response('no, <b>thanks</b>', 400)
+    merchant.answer = Response("no, <b>thanks</b>", 400)
     result = finish(client, submit(client))
-    assert '<strong>400</strong>' in result.text
-    assert 'no, &lt;b&gt;thanks&lt;/b&gt;' in result.text
+    assert "<strong>400</strong>" in result.text
+    assert "no, &lt;b&gt;thanks&lt;/b&gt;" in result.text
 
 
 def test_a_redirect_is_not_followed(client, merchant):
-    merchant.answer = Response('', 302, {'Location': '/elsewhere/'})
+    merchant.answer = Response("", 302, {"Location": "/elsewhere/"})
     finish(client, submit(client))
-    assert merchant.paths == ['POST /cybersource-callback/']
-    assert last_entry(client, 'callback')['status'] == 302
+    assert merchant.paths == ["POST /cybersource-callback/"]
+    assert last_entry(client, "callback")["status"] == 302
 
 
-@pytest.mark.parametrize('body, shown', [
-    (b'x' * 100_000, 'x' * 200), (b'\xff\xfe', '\ufffd\ufffd'), (b'', '')])
+@pytest.mark.parametrize("body, shown", [(b"x" * 100_000, "x" * 200), (b"\xff\xfe", "\ufffd\ufffd"), (b"", "")])
 def test_of_an_answer_the_first_200_characters_are_kept(client, merchant, body, shown):
     merchant.answer = Response(body)
     finish(client, submit(client))
-    assert last_entry(client, 'callback')['body'] == shown
+    assert last_entry(client, "callback")["body"] == shown
 
 
 def test_a_merchant_that_is_not_there_is_said_and_no_error(clock):
-    config = Config(payments_url=f'http://127.0.0.1:{closed_port()}')
+    config = Config(payments_url=f"http://127.0.0.1:{closed_port()}")
     client = create_app(config, clock).test_client()
     result = finish(client, submit(client))
     assert result.status_code == 200
-    assert 'could not be reached' in result.text
-    assert last_entry(client, 'callback')['status'] is None
+    assert "could not be reached" in result.text
+    assert last_entry(client, "callback")["status"] is None
 
 
 def test_a_merchant_that_answers_too_late_is_said(client, merchant, monkeypatch):
-    monkeypatch.setattr('sandbox.cybersource.delivery.TIMEOUT_SECONDS', 0.05)
+    monkeypatch.setattr("sandbox.cybersource.delivery.TIMEOUT_SECONDS", 0.05)
     gone = threading.Event()
 
     def answer(request):
         assert gone.wait(30)
-        return Response('OK')
+        return Response("OK")
 
     merchant.answer = answer
     try:
-        assert 'no answer within' in finish(client, submit(client)).text
+        assert "no answer within" in finish(client, submit(client)).text
     finally:
         gone.set()
 
 
-@pytest.mark.parametrize('outcome, status, changes, moves_on', [
-    ('accept', 200, {}, True), ('cancel', 200, {}, True), ('decline-203', 200, {}, False),
-    ('accept', 400, {}, False), ('accept', 200, {'times': '0'}, False)])
+@pytest.mark.parametrize(
+    "outcome, status, changes, moves_on",
+    [
+        ("accept", 200, {}, True),
+        ("cancel", 200, {}, True),
+        ("decline-203", 200, {}, False),
+        ("accept", 400, {}, False),
+        ("accept", 200, {"times": "0"}, False),
+    ],
+)
 def test_the_customer_is_taken_back_after_pay_and_cancel_if_all_went_well(
-        client, merchant, config, outcome, status, changes, moves_on):
-    merchant.answer = Response('', status)
+    client, merchant, config, outcome, status, changes, moves_on
+):
+    merchant.answer = Response("", status)
     result = finish(client, submit(client), outcome, **changes)
     form = return_form(result)
-    assert (form.method, form.action) == ('post', f'{config.payments_url}/return/')
-    assert form.tag.get('data-seconds') == ('2' if moves_on else None)
-    assert ('return.js' in result.text) is moves_on
+    assert (form.method, form.action) == ("post", f"{config.payments_url}/return/")
+    assert form.tag.get("data-seconds") == ("2" if moves_on else None)
+    assert ("return.js" in result.text) is moves_on
 
 
-@pytest.mark.parametrize('outcome', ['accept', 'review-480', 'decline-203', 'error-150', 'cancel'])
+@pytest.mark.parametrize("outcome", ["accept", "review-480", "decline-203", "error-150", "cancel"])
 def test_the_browser_is_given_the_same_response_signed_by_itself(client, merchant, outcome):
     fields = return_form(finish(client, submit(client), outcome)).fields
     (server,) = merchant.responses
     assert is_signed(fields, DEFAULT_CS_SECRET)
-    assert fields.pop('utf8') == '✓'
-    of_its_own = {'signature', 'signed_field_names'}
-    for name in ('card_type_name', 'merchant_id'):
+    assert fields.pop("utf8") == "✓"
+    of_its_own = {"signature", "signed_field_names"}
+    for name in ("card_type_name", "merchant_id"):
         server.pop(name, None)
-    assert 'card_type_name' not in fields['signed_field_names'] and 'merchant_id' not in fields
+    assert "card_type_name" not in fields["signed_field_names"] and "merchant_id" not in fields
     assert {name: value for name, value in fields.items() if name not in of_its_own} == {
-        name: value for name, value in server.items() if name not in of_its_own}
+        name: value for name, value in server.items() if name not in of_its_own
+    }
 
 
 def test_what_the_browser_is_given_is_in_the_traffic(client, config):
     fields = return_form(finish(client, submit(client))).fields
-    entry = last_entry(client, 'return')
-    assert dict(entry['fields']) == fields
-    assert entry['url'] == f'{config.payments_url}/return/'
+    entry = last_entry(client, "return")
+    assert dict(entry["fields"]) == fields
+    assert entry["url"] == f"{config.payments_url}/return/"
 
 
 # Addresses of a checkout
 
+
 def test_an_open_checkout_can_be_opened_again_and_has_no_result_yet(client):
     form = checkout_form(submit(client))
-    path = form.action.removeprefix('http://localhost')
+    path = form.action.removeprefix("http://localhost")
     assert checkout_form(client.get(path)).action == form.action
-    assert client.get(path + '/result').location == path
+    assert client.get(path + "/result").location == path
 
 
 def test_a_finished_checkout_leads_to_its_result(client):
     page = submit(client)
-    path = checkout_form(page).action.removeprefix('http://localhost')
+    path = checkout_form(page).action.removeprefix("http://localhost")
     finish(client, page)
-    assert client.get(path).location == path + '/result'
+    assert client.get(path).location == path + "/result"
 
 
 def test_an_unknown_checkout_is_a_404(client):
-    for answer in (client.get('/checkout/x'), client.get('/checkout/x/result'),
-                   client.post('/checkout/x', data={'outcome': 'accept'})):
+    for answer in (
+        client.get("/checkout/x"),
+        client.get("/checkout/x/result"),
+        client.post("/checkout/x", data={"outcome": "accept"}),
+    ):
         assert answer.status_code == 404
-        assert 'There is no such checkout' in answer.text
+        assert "There is no such checkout" in answer.text
 
 
 def test_a_callback_has_left_its_fields_in_the_traffic(client, merchant):
     finish(client, submit(client))
-    entry = last_entry(client, 'callback')
-    assert dict(entry['fields']) == merchant.responses[0]
-    assert (entry['status'], entry['body'], entry['problem']) == (200, 'OK', None)
+    entry = last_entry(client, "callback")
+    assert dict(entry["fields"]) == merchant.responses[0]
+    assert (entry["status"], entry["body"], entry["problem"]) == (200, "OK", None)

@@ -1,4 +1,5 @@
 """Mail: taking it over SMTP, reading and showing it, and failing on demand."""
+
 from __future__ import annotations
 
 import smtplib
@@ -33,13 +34,16 @@ def browser(config, clock, mailbox):
     return create_app(config, clock, mailbox).test_client()
 
 
-def mail(body='Cancel PERMA-1234-5678.\n', **headers):
+def mail(body="Cancel PERMA-1234-5678.\n", **headers):
     """A mail as Perma Payments would send it."""
     message = EmailMessage()
     for name, value in {
-            'From': 'payments@example.com', 'Reply-To': 'help@example.com',
-            'To': 'staff@example.com', 'Subject': 'Cancel a subscription',
-            **{name.replace('_', '-'): value for name, value in headers.items()}}.items():
+        "From": "payments@example.com",
+        "Reply-To": "help@example.com",
+        "To": "staff@example.com",
+        "Subject": "Cancel a subscription",
+        **{name.replace("_", "-"): value for name, value in headers.items()},
+    }.items():
         message[name] = value
     message.set_content(body)
     return message
@@ -47,7 +51,7 @@ def mail(body='Cancel PERMA-1234-5678.\n', **headers):
 
 def connected(mailbox):
     """An SMTP client at the mailbox."""
-    host, _, port = mailbox.address.rpartition(':')
+    host, _, port = mailbox.address.rpartition(":")
     return smtplib.SMTP(host, int(port), timeout=30)
 
 
@@ -59,13 +63,18 @@ def send(mailbox, message=None):
 
 # Taking mail
 
+
 def test_mail_that_is_sent_is_kept_with_what_people_read_of_it(mailbox):
-    send(mailbox, mail('Grüße\n', Subject='Für Sie', To='Staff <staff@example.com>'))
-    kept, = mailbox.mails()
+    send(mailbox, mail("Grüße\n", Subject="Für Sie", To="Staff <staff@example.com>"))
+    (kept,) = mailbox.mails()
     assert (kept.sender, kept.reply_to, kept.to, kept.subject, kept.body) == (
-        'payments@example.com', 'help@example.com', 'Staff <staff@example.com>', 'Für Sie',
-        'Grüße\n')
-    assert kept.recipients == ('staff@example.com',)
+        "payments@example.com",
+        "help@example.com",
+        "Staff <staff@example.com>",
+        "Für Sie",
+        "Grüße\n",
+    )
+    assert kept.recipients == ("staff@example.com",)
 
 
 def test_mail_can_be_refused_for_now_and_is_not_kept(mailbox):
@@ -82,13 +91,13 @@ def test_mail_can_be_refused_for_now_and_is_not_kept(mailbox):
 def test_every_recipient_but_the_first_can_be_refused(mailbox):
     mailbox.mode = Mode.REFUSES_SOME
     with connected(mailbox) as server:
-        refused = server.send_message(mail(To='a@example.com, b@example.com'))
-    assert {address: code for address, (code, _) in refused.items()} == {'b@example.com': 550}
-    assert mailbox.mails()[0].recipients == ('a@example.com',)
+        refused = server.send_message(mail(To="a@example.com, b@example.com"))
+    assert {address: code for address, (code, _) in refused.items()} == {"b@example.com": 550}
+    assert mailbox.mails()[0].recipients == ("a@example.com",)
 
 
 def test_mail_can_be_taken_slowly(mailbox, monkeypatch):
-    monkeypatch.setattr(smtp, 'SLOW_SECONDS', 0.5)
+    monkeypatch.setattr(smtp, "SLOW_SECONDS", 0.5)
     mailbox.mode = Mode.SLOW
     began = monotonic()
     send(mailbox)
@@ -116,9 +125,9 @@ def test_the_server_can_hang_at_the_end_of_a_conversation(mailbox):
 
 def test_the_server_can_hang_and_come_back(mailbox):
     mailbox.mode = Mode.HANGS
-    host, _, port = mailbox.address.rpartition(':')
+    host, _, port = mailbox.address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=0.2) as connection:
-        connection.sendall(b'EHLO test\r\n')
+        connection.sendall(b"EHLO test\r\n")
         with pytest.raises(TimeoutError):
             connection.recv(1)
     mailbox.mode = Mode.TAKES
@@ -128,120 +137,144 @@ def test_the_server_can_hang_and_come_back(mailbox):
 
 def test_mail_that_is_too_long_is_refused(mailbox):
     with pytest.raises(smtplib.SMTPException):
-        send(mailbox, mail(('x' * 70 + '\n') * 20_000))
+        send(mailbox, mail(("x" * 70 + "\n") * 20_000))
     assert mailbox.mails() == []
 
 
-@pytest.mark.parametrize('mode', Mode)
+@pytest.mark.parametrize("mode", Mode)
 def test_it_stops_though_somebody_is_connected(mode):
     mailbox = Mailbox()
     mailbox.mode = mode
     with receiving(mailbox, any_listener()):
-        host, _, port = mailbox.address.rpartition(':')
+        host, _, port = mailbox.address.rpartition(":")
         connection = socket.create_connection((host, int(port)), timeout=30)
         if mode is not Mode.HANGS:
-            assert connection.recv(4) == b'220 '
+            assert connection.recv(4) == b"220 "
     with connection, pytest.raises(OSError):
         socket.create_connection((host, int(port)), timeout=30)
 
 
 def test_garbage_does_no_harm(mailbox, capfd):
-    host, _, port = mailbox.address.rpartition(':')
+    host, _, port = mailbox.address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
-        connection.sendall(b'\xff\x00' * 5000 + b'\r\nGET / HTTP/1.1\r\n\r\nQUIT\r\n')
-        assert connection.makefile('rb').read().startswith(b'220 ')
+        connection.sendall(b"\xff\x00" * 5000 + b"\r\nGET / HTTP/1.1\r\n\r\nQUIT\r\n")
+        assert connection.makefile("rb").read().startswith(b"220 ")
     send(mailbox)
     assert len(mailbox.mails()) == 1
-    assert 'Traceback' not in capfd.readouterr().err
+    assert "Traceback" not in capfd.readouterr().err
 
 
 # Keeping mail
 
+
 def test_only_the_newest_mails_are_kept_and_ids_go_on():
     mailbox = Mailbox(limit=2)
     for _ in range(5):
-        mailbox.put(b'', [])
+        mailbox.put(b"", [])
     assert [kept.id for kept in mailbox.mails()] == [4, 5]
 
 
 def test_of_a_mail_in_two_forms_the_plain_text_is_kept():
-    message = mail('plain\n')
-    message.add_alternative('<p>rich</p>', subtype='html')
-    assert Mailbox().put(message.as_bytes(), []).body == 'plain\n'
+    message = mail("plain\n")
+    message.add_alternative("<p>rich</p>", subtype="html")
+    assert Mailbox().put(message.as_bytes(), []).body == "plain\n"
 
 
-@pytest.mark.parametrize('content, body', [
-    (b'', ''),
-    (b'Content-Type: text/html\r\n\r\n<p>', 'Content-Type: text/html\n\n<p>'),
-    (b'Content-Type: text/plain; charset=nonsense\r\n\r\nx',
-     'Content-Type: text/plain; charset=nonsense\n\nx'),
-    (b'Subject: x\r\n\r\n\xff', '\ufffd'),
-])
+@pytest.mark.parametrize(
+    "content, body",
+    [
+        (b"", ""),
+        (b"Content-Type: text/html\r\n\r\n<p>", "Content-Type: text/html\n\n<p>"),
+        (
+            b"Content-Type: text/plain; charset=nonsense\r\n\r\nx",
+            "Content-Type: text/plain; charset=nonsense\n\nx",
+        ),
+        (b"Subject: x\r\n\r\n\xff", "\ufffd"),
+    ],
+)
 def test_a_mail_that_cannot_be_read_is_shown_as_it_came(content, body):
     assert Mailbox().put(content, []).body == body
 
 
 @settings(deadline=None, max_examples=100)
-@given(st.one_of(
-    st.binary(max_size=200),
-    st.builds(
-        lambda name, value, body: name + b': ' + value + b'\r\n\r\n' + body,
-        st.sampled_from([b'From', b'To', b'Subject', b'Content-Type', b'Reply-To',
-                         b'Content-Transfer-Encoding', b'MIME-Version']),
-        st.binary(max_size=60), st.binary(max_size=60))))
+@given(
+    st.one_of(
+        st.binary(max_size=200),
+        st.builds(
+            lambda name, value, body: name + b": " + value + b"\r\n\r\n" + body,
+            st.sampled_from(
+                [
+                    b"From",
+                    b"To",
+                    b"Subject",
+                    b"Content-Type",
+                    b"Reply-To",
+                    b"Content-Transfer-Encoding",
+                    b"MIME-Version",
+                ]
+            ),
+            st.binary(max_size=60),
+            st.binary(max_size=60),
+        ),
+    )
+)
 @example(b'From: \xff <@,;:"\r\n\r\n')
-@example(b'Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n')
+@example(b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n")
 def test_whatever_comes_is_kept_as_text(content):
-    kept = Mailbox().put(content, ['\udcff@example.com'])
+    kept = Mailbox().put(content, ["\udcff@example.com"])
     for text in (*kept.recipients, kept.sender, kept.reply_to, kept.to, kept.subject, kept.body):
-        text.encode('utf-8')
+        text.encode("utf-8")
 
 
 # The pages
 
+
 def test_the_page_shows_the_newest_mail_first(browser, mailbox):
     send(mailbox)
-    send(mailbox, mail('<b>Ä</b>\n', Subject='Second'))
-    soup = BeautifulSoup(browser.get('/mailbox/').text, 'html.parser')
-    second, first = soup.select('li.mail')
-    assert 'Second' in second.summary.text and '<b>Ä</b>' in second.pre.text
-    assert [value.text for value in first.select('dd')] == [
-        'payments@example.com', 'help@example.com', 'staff@example.com']
+    send(mailbox, mail("<b>Ä</b>\n", Subject="Second"))
+    soup = BeautifulSoup(browser.get("/mailbox/").text, "html.parser")
+    second, first = soup.select("li.mail")
+    assert "Second" in second.summary.text and "<b>Ä</b>" in second.pre.text
+    assert [value.text for value in first.select("dd")] == [
+        "payments@example.com",
+        "help@example.com",
+        "staff@example.com",
+    ]
     assert mailbox.address in soup.text
 
 
 def test_a_recipient_that_the_mail_does_not_name_is_shown_too(browser, mailbox):
-    mailbox.put(mail().as_bytes(), ['hidden@example.com'])
-    assert 'handed over for hidden@example.com' in browser.get('/mailbox/').text
+    mailbox.put(mail().as_bytes(), ["hidden@example.com"])
+    assert "handed over for hidden@example.com" in browser.get("/mailbox/").text
 
 
 def test_programs_can_read_the_mail_oldest_first(browser, mailbox):
     send(mailbox)
-    send(mailbox, mail(Subject='Second'))
-    answer = browser.get('/mailbox.json').json
-    assert (answer['address'], answer['mode']) == (mailbox.address, 'takes')
-    first, second = answer['mails']
-    assert list(first) == ['id', 'at', 'recipients', 'from', 'reply_to', 'to', 'subject', 'body']
-    assert (first['id'], first['body']) == (1, 'Cancel PERMA-1234-5678.\n')
-    assert second['subject'] == 'Second'
+    send(mailbox, mail(Subject="Second"))
+    answer = browser.get("/mailbox.json").json
+    assert (answer["address"], answer["mode"]) == (mailbox.address, "takes")
+    first, second = answer["mails"]
+    assert list(first) == ["id", "at", "recipients", "from", "reply_to", "to", "subject", "body"]
+    assert (first["id"], first["body"]) == (1, "Cancel PERMA-1234-5678.\n")
+    assert second["subject"] == "Second"
 
 
-@pytest.mark.parametrize('mode', [mode.value for mode in Mode])
+@pytest.mark.parametrize("mode", [mode.value for mode in Mode])
 def test_the_mode_is_set_on_the_page_and_shown_there(browser, mailbox, mode):
-    answer = browser.post('/mailbox/mode', data={'mode': mode})
-    assert (answer.status_code, answer.location) == (303, '/mailbox/')
+    answer = browser.post("/mailbox/mode", data={"mode": mode})
+    assert (answer.status_code, answer.location) == (303, "/mailbox/")
     assert mailbox.mode is Mode(mode)
-    soup = BeautifulSoup(browser.get('/mailbox/').text, 'html.parser')
-    assert soup.select_one('#mode option[selected]')['value'] == mode
-    assert (soup.find(id='mode-note') is None) is (mode == 'takes')
+    soup = BeautifulSoup(browser.get("/mailbox/").text, "html.parser")
+    assert soup.select_one("#mode option[selected]")["value"] == mode
+    assert (soup.find(id="mode-note") is None) is (mode == "takes")
 
 
-@pytest.mark.parametrize('data', [{}, {'mode': ''}, {'mode': 'TAKES'}])
+@pytest.mark.parametrize("data", [{}, {"mode": ""}, {"mode": "TAKES"}])
 def test_a_mode_that_there_is_not_is_refused(browser, mailbox, data):
-    assert browser.post('/mailbox/mode', data=data).status_code == 400
+    assert browser.post("/mailbox/mode", data=data).status_code == 400
     assert mailbox.mode is Mode.TAKES
 
 
 def test_where_no_mail_is_taken_the_page_says_so(client):
-    assert 'No mail is taken' in client.get('/mailbox/').text
-    assert client.get('/mailbox.json').json == {'address': None, 'mode': 'takes', 'mails': []}
+    assert "No mail is taken" in client.get("/mailbox/").text
+    assert client.get("/mailbox.json").json == {"address": None, "mode": "takes", "mails": []}

@@ -1,4 +1,5 @@
 """Perma.cc's messages, customers and plans, and the box they travel in."""
+
 from __future__ import annotations
 
 import base64
@@ -14,16 +15,22 @@ from hypothesis import strategies as st
 from sandbox.config import Config
 from sandbox.perma.box import BoxError, PermaBox, strict_json
 from sandbox.perma.messages import (
-    acknowledge_message, change_message, change_to, customer_message, first_payment,
-    purchase_message, subscribe_message)
+    acknowledge_message,
+    change_message,
+    change_to,
+    customer_message,
+    first_payment,
+    purchase_message,
+    subscribe_message,
+)
 from sandbox.perma.replies import Subscription
 from sandbox.perma.store import CUSTOMERS, Package, Plan, find_customer, plans_for
 
 from .fake_payments import payments_box
 
 NOW = datetime(2026, 3, 10, 9, 30, 0, 250000, tzinfo=timezone.utc)
-MONTHLY = Plan('100', 'monthly', Decimal('45.00'))
-ANNUAL = Plan('unlimited', 'annually', Decimal('2500.00'))
+MONTHLY = Plan("100", "monthly", Decimal("45.00"))
+ANNUAL = Plan("unlimited", "annually", Decimal("2500.00"))
 
 
 def perma_box():
@@ -34,125 +41,150 @@ def perma_box():
 
 # Messages
 
+
 def test_a_subscribe_message_has_exactly_the_fields_and_types_of_the_contract():
-    assert subscribe_message(find_customer('Registrar-7'), MONTHLY, NOW) == {
-        'timestamp': 1773135000.25,
-        'customer_pk': 7,
-        'customer_type': 'Registrar',
-        'amount': '45.00',
-        'recurring_amount': '45.00',
-        'recurring_frequency': 'monthly',
-        'recurring_start_date': '2026-04-10',
-        'link_limit': '100',
-        'link_limit_effective_timestamp': 1773135000.25,
+    assert subscribe_message(find_customer("Registrar-7"), MONTHLY, NOW) == {
+        "timestamp": 1773135000.25,
+        "customer_pk": 7,
+        "customer_type": "Registrar",
+        "amount": "45.00",
+        "recurring_amount": "45.00",
+        "recurring_frequency": "monthly",
+        "recurring_start_date": "2026-04-10",
+        "link_limit": "100",
+        "link_limit_effective_timestamp": 1773135000.25,
     }
 
 
 def test_a_timestamp_is_a_float_on_the_full_second_too():
-    message = subscribe_message(find_customer('Individual-1'), ANNUAL, NOW.replace(microsecond=0))
-    assert isinstance(message['timestamp'], float)
+    message = subscribe_message(find_customer("Individual-1"), ANNUAL, NOW.replace(microsecond=0))
+    assert isinstance(message["timestamp"], float)
     assert '"timestamp": 1773135000.0' in json.dumps(message)
 
 
-@pytest.mark.parametrize('plan, today, amount, start', [
-    (MONTHLY, date(2026, 5, 13), '45.00', date(2026, 6, 13)),
-    (MONTHLY, date(2026, 1, 31), '45.00', date(2026, 2, 28)),
-    (MONTHLY, date(2028, 1, 31), '45.00', date(2028, 2, 29)),
-    (MONTHLY, date(2026, 11, 30), '45.00', date(2026, 12, 30)),
-    (MONTHLY, date(2026, 12, 31), '45.00', date(2027, 1, 31)),
-    (ANNUAL, date(2026, 3, 10), '2500.00', date(2027, 3, 10)),
-    (ANNUAL, date(2028, 2, 29), '2500.00', date(2029, 2, 28)),
-])
+@pytest.mark.parametrize(
+    "plan, today, amount, start",
+    [
+        (MONTHLY, date(2026, 5, 13), "45.00", date(2026, 6, 13)),
+        (MONTHLY, date(2026, 1, 31), "45.00", date(2026, 2, 28)),
+        (MONTHLY, date(2028, 1, 31), "45.00", date(2028, 2, 29)),
+        (MONTHLY, date(2026, 11, 30), "45.00", date(2026, 12, 30)),
+        (MONTHLY, date(2026, 12, 31), "45.00", date(2027, 1, 31)),
+        (ANNUAL, date(2026, 3, 10), "2500.00", date(2027, 3, 10)),
+        (ANNUAL, date(2028, 2, 29), "2500.00", date(2029, 2, 28)),
+    ],
+)
 def test_the_first_payment_is_a_whole_one_and_the_next_is_on_the_same_day(plan, today, amount, start):
     payment = first_payment(plan, today)
-    assert (f'{payment.amount:.2f}', payment.recurring_start_date) == (amount, start)
+    assert (f"{payment.amount:.2f}", payment.recurring_start_date) == (amount, start)
 
 
 @settings(deadline=None)
-@given(st.dates(date(2020, 1, 1), date(2050, 12, 31)),
-       st.sampled_from(plans_for(CUSTOMERS[0]) + plans_for(CUSTOMERS[-1])))
+@given(
+    st.dates(date(2020, 1, 1), date(2050, 12, 31)),
+    st.sampled_from(plans_for(CUSTOMERS[0]) + plans_for(CUSTOMERS[-1])),
+)
 def test_the_first_payment_is_the_price_and_the_next_is_not_before_tomorrow(today, plan):
     payment = first_payment(plan, today)
     assert payment.amount == plan.price
-    assert re.fullmatch(r'[0-9]+\.[0-9]{2}', f'{payment.amount}')
+    assert re.fullmatch(r"[0-9]+\.[0-9]{2}", f"{payment.amount}")
     assert payment.recurring_start_date > today
 
 
 # Changes
 
-def subscription(plan=MONTHLY, paid_through='2026-04-01', **changes):
+
+def subscription(plan=MONTHLY, paid_through="2026-04-01", **changes):
     """A standing subscription to a plan."""
-    return Subscription(**{
-        'status': 'Current', 'rate': plan.price, 'frequency': plan.frequency,
-        'link_limit': plan.link_limit, 'link_limit_effective': NOW,
-        'paid_through': datetime.fromisoformat(f'{paid_through}T00:00:00+00:00'),
-        'reference_number': 'PERMA-1234-5678', **changes})
+    return Subscription(
+        **{
+            "status": "Current",
+            "rate": plan.price,
+            "frequency": plan.frequency,
+            "link_limit": plan.link_limit,
+            "link_limit_effective": NOW,
+            "paid_through": datetime.fromisoformat(f"{paid_through}T00:00:00+00:00"),
+            "reference_number": "PERMA-1234-5678",
+            **changes,
+        }
+    )
 
 
-YEARLY = Plan('100', 'annually', Decimal('450.00'))
-DEARER = {'monthly': Plan('500', 'monthly', Decimal('120.00')),
-          'annually': Plan('500', 'annually', Decimal('1200.00'))}
-CHEAPER = {'monthly': Plan('10', 'monthly', Decimal('20.00')),
-           'annually': Plan('10', 'annually', Decimal('200.00'))}
+YEARLY = Plan("100", "annually", Decimal("450.00"))
+DEARER = {
+    "monthly": Plan("500", "monthly", Decimal("120.00")),
+    "annually": Plan("500", "annually", Decimal("1200.00")),
+}
+CHEAPER = {
+    "monthly": Plan("10", "monthly", Decimal("20.00")),
+    "annually": Plan("10", "annually", Decimal("200.00")),
+}
 
 
 def at(day):
     """Some time of a day."""
-    return datetime.fromisoformat(f'{day}T12:30:00+00:00')
+    return datetime.fromisoformat(f"{day}T12:30:00+00:00")
 
 
-@pytest.mark.parametrize('plan, paid_through, day, amount', [
-    (MONTHLY, '2026-04-01', '2026-03-01', '72.58'),
-    (MONTHLY, '2026-04-13', '2026-03-30', '31.45'),
-    (MONTHLY, '2026-03-10', '2026-03-09', '0.00'),
-    (YEARLY, '2027-03-10', '2026-03-10', '747.95'),
-    (YEARLY, '2027-03-10', '2026-09-10', '369.86'),
-    (YEARLY, '2027-03-10', '2027-03-08', '2.05'),
-])
-def test_a_dearer_plan_begins_now_and_costs_the_difference_for_the_days_left(
-        plan, paid_through, day, amount):
+@pytest.mark.parametrize(
+    "plan, paid_through, day, amount",
+    [
+        (MONTHLY, "2026-04-01", "2026-03-01", "72.58"),
+        (MONTHLY, "2026-04-13", "2026-03-30", "31.45"),
+        (MONTHLY, "2026-03-10", "2026-03-09", "0.00"),
+        (YEARLY, "2027-03-10", "2026-03-10", "747.95"),
+        (YEARLY, "2027-03-10", "2026-09-10", "369.86"),
+        (YEARLY, "2027-03-10", "2027-03-08", "2.05"),
+    ],
+)
+def test_a_dearer_plan_begins_now_and_costs_the_difference_for_the_days_left(plan, paid_through, day, amount):
     change = change_to(DEARER[plan.frequency], subscription(plan, paid_through), at(day))
-    assert f'{change.amount:.2f}' == amount
+    assert f"{change.amount:.2f}" == amount
     assert change.effective == at(day)
 
 
-@pytest.mark.parametrize('plan, paid_through, day, beginning', [
-    (MONTHLY, '2026-04-13', '2026-03-20', '2026-04-13'),
-    (MONTHLY, '2027-01-01', '2026-12-31', '2027-01-01'),
-    (YEARLY, '2027-03-10', '2026-09-10', '2027-03-10'),
-])
-def test_a_cheaper_plan_begins_with_the_next_period_and_costs_nothing_today(
-        plan, paid_through, day, beginning):
+@pytest.mark.parametrize(
+    "plan, paid_through, day, beginning",
+    [
+        (MONTHLY, "2026-04-13", "2026-03-20", "2026-04-13"),
+        (MONTHLY, "2027-01-01", "2026-12-31", "2027-01-01"),
+        (YEARLY, "2027-03-10", "2026-09-10", "2027-03-10"),
+    ],
+)
+def test_a_cheaper_plan_begins_with_the_next_period_and_costs_nothing_today(plan, paid_through, day, beginning):
     change = change_to(CHEAPER[plan.frequency], subscription(plan, paid_through), at(day))
     assert change.amount == 0
-    assert change.effective == datetime.fromisoformat(f'{beginning}T00:00:00+00:00')
+    assert change.effective == datetime.fromisoformat(f"{beginning}T00:00:00+00:00")
     assert change.next_payment.isoformat() == beginning
 
 
 def test_a_change_message_has_the_fields_and_types_of_a_subscribe_message():
-    customer = find_customer('Registrar-7')
-    change = change_to(CHEAPER['monthly'], subscription(), NOW)
-    message = change_message(customer, CHEAPER['monthly'], change, NOW)
+    customer = find_customer("Registrar-7")
+    change = change_to(CHEAPER["monthly"], subscription(), NOW)
+    message = change_message(customer, CHEAPER["monthly"], change, NOW)
     like = subscribe_message(customer, MONTHLY, NOW)
     assert {name: type(value) for name, value in message.items()} == {
-        name: type(value) for name, value in like.items()}
-    assert (message['amount'], message['recurring_amount'], message['link_limit']) == (
-        '0.00', '20.00', '10')
-    assert (message['recurring_frequency'], message['recurring_start_date']) == (
-        'monthly', '2026-04-01')
-    assert message['link_limit_effective_timestamp'] == 1775001600.0
+        name: type(value) for name, value in like.items()
+    }
+    assert (message["amount"], message["recurring_amount"], message["link_limit"]) == ("0.00", "20.00", "10")
+    assert (message["recurring_frequency"], message["recurring_start_date"]) == ("monthly", "2026-04-01")
+    assert message["link_limit_effective_timestamp"] == 1775001600.0
 
 
 def test_the_other_messages_have_exactly_their_fields():
-    customer = find_customer('Individual-7')
-    about = {'timestamp': 1773135000.25, 'customer_pk': 7, 'customer_type': 'Individual'}
+    customer = find_customer("Individual-7")
+    about = {"timestamp": 1773135000.25, "customer_pk": 7, "customer_type": "Individual"}
     assert customer_message(customer, NOW) == about
-    assert purchase_message(customer, Package(10, Decimal('15.00')), NOW) == {
-        **about, 'amount': '15.00', 'link_quantity': 10}
-    assert acknowledge_message(5, NOW) == {'timestamp': 1773135000.25, 'purchase_pk': 5}
+    assert purchase_message(customer, Package(10, Decimal("15.00")), NOW) == {
+        **about,
+        "amount": "15.00",
+        "link_quantity": 10,
+    }
+    assert acknowledge_message(5, NOW) == {"timestamp": 1773135000.25, "purchase_pk": 5}
 
 
 # Customers
+
 
 def test_the_listed_customers_are_found_by_their_keys():
     assert all(find_customer(customer.key) is customer for customer in CUSTOMERS)
@@ -160,29 +192,43 @@ def test_the_listed_customers_are_found_by_their_keys():
 
 
 def test_a_registrar_and_an_individual_of_one_number_are_two_customers():
-    registrar, individual = find_customer('Registrar-7'), find_customer('Individual-7')
+    registrar, individual = find_customer("Registrar-7"), find_customer("Individual-7")
     assert registrar.pk == individual.pk
-    assert registrar.label == 'Registrar 7: Example Law Library'
+    assert registrar.label == "Registrar 7: Example Law Library"
     assert registrar.label != individual.label
 
 
 def test_customers_beyond_the_list_exist_too():
-    customer = find_customer('Individual-123456789')
-    assert (customer.customer_type, customer.pk) == ('Individual', 123456789)
+    customer = find_customer("Individual-123456789")
+    assert (customer.customer_type, customer.pk) == ("Individual", 123456789)
     assert customer not in CUSTOMERS
 
 
-@pytest.mark.parametrize('key', [
-    '', 'Registrar', 'Registrar-', 'Registrar-0', 'Registrar-07', 'Registrar--1', 'registrar-1',
-    'Registrar-1234567890', 'Registrar-７', 'Registrar-7\n', 'Court-1'])
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "Registrar",
+        "Registrar-",
+        "Registrar-0",
+        "Registrar-07",
+        "Registrar--1",
+        "registrar-1",
+        "Registrar-1234567890",
+        "Registrar-７",
+        "Registrar-7\n",
+        "Court-1",
+    ],
+)
 def test_other_names_name_nobody(key):
     assert find_customer(key) is None
 
 
 # The box
 
+
 def test_what_perma_seals_perma_payments_opens_and_the_other_way_round():
-    message = {'timestamp': 1.5, 'name': 'Müller'}
+    message = {"timestamp": 1.5, "name": "Müller"}
     assert payments_box().open(perma_box().seal(message)) == message
     assert perma_box().open(payments_box().seal(message)) == message
 
@@ -190,7 +236,7 @@ def test_what_perma_seals_perma_payments_opens_and_the_other_way_round():
 def test_a_sealed_message_is_base64_of_a_new_nonce_and_the_ciphertext():
     raws = [base64.b64decode(perma_box().seal({}), validate=True) for _ in range(2)]
     assert raws[0][:24] != raws[1][:24]
-    assert len(raws[0]) == 24 + 16 + len('{}')
+    assert len(raws[0]) == 24 + 16 + len("{}")
 
 
 @settings(deadline=None)
@@ -209,11 +255,24 @@ def test_what_is_no_base64_does_not_open(text):
 
 def sealed_text(text):
     """Any text, sealed by Perma Payments."""
-    return base64.b64encode(payments_box()._box.encrypt(text.encode('utf-8'))).decode()
+    return base64.b64encode(payments_box()._box.encrypt(text.encode("utf-8"))).decode()
 
 
-@pytest.mark.parametrize('text', ['', 'null', '[]', '7', '{"a": NaN}', '{"a": 1e999}', '{',
-                                  '{"a": "\\ud800"}', '[' * 100_000, '{"a": 1' + '0' * 5000 + '}'])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "null",
+        "[]",
+        "7",
+        '{"a": NaN}',
+        '{"a": 1e999}',
+        "{",
+        '{"a": "\\ud800"}',
+        "[" * 100_000,
+        '{"a": 1' + "0" * 5000 + "}",
+    ],
+)
 def test_a_box_with_something_else_than_a_json_object_is_an_error(text):
     with pytest.raises(BoxError):
         perma_box().open(sealed_text(text))
@@ -221,4 +280,5 @@ def test_a_box_with_something_else_than_a_json_object_is_an_error(text):
 
 def test_strict_json_reads_what_the_standard_knows():
     assert strict_json('{"a": [1, 2.5, "\\ud83d\\ude00", null, true]}') == {
-        'a': [1, 2.5, '\U0001f600', None, True]}
+        "a": [1, 2.5, "\U0001f600", None, True]
+    }

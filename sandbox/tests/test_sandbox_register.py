@@ -1,4 +1,5 @@
 """What CyberSource knows of its subscriptions."""
+
 from __future__ import annotations
 
 import pytest
@@ -8,72 +9,84 @@ from .builders import PATH_BY_TYPE, signed_form
 from .test_sandbox_checkout import finish, submit
 
 CREATE, UPDATE, SALE_AND_UPDATE = (
-    'sale,create_payment_token', 'update_payment_token', 'sale,update_payment_token')
+    "sale,create_payment_token",
+    "update_payment_token",
+    "sale,update_payment_token",
+)
 
 
-def transact(client, transaction_type, outcome='accept', finishing=None, **fields):
+def transact(client, transaction_type, outcome="accept", finishing=None, **fields):
     """Go through a checkout; the result page. Each has a transaction_uuid of its own."""
-    number = len(client.get('/traffic.json').json)
-    fields = {'transaction_uuid': f'uuid-{number}', **fields}
+    number = len(client.get("/traffic.json").json)
+    fields = {"transaction_uuid": f"uuid-{number}", **fields}
     page = submit(client, signed_form(transaction_type, **fields), PATH_BY_TYPE[transaction_type])
     return finish(client, page, outcome, **(finishing or {}))
 
 
 def registered(client):
     """Reference number, status, rate and token of each subscription, newest first."""
-    soup = BeautifulSoup(client.get('/subscriptions/').text, 'html.parser')
-    return [(card.h2.text, *(value.text.strip() for value in card.select('dd')))
-            for card in soup.select('#subscriptions li')]
+    soup = BeautifulSoup(client.get("/subscriptions/").text, "html.parser")
+    return [
+        (card.h2.text, *(value.text.strip() for value in card.select("dd")))
+        for card in soup.select("#subscriptions li")
+    ]
 
 
 def test_there_are_none_at_first(client):
     assert registered(client) == []
-    assert 'There are none yet.' in client.get('/subscriptions/').text
+    assert "There are none yet." in client.get("/subscriptions/").text
 
 
-@pytest.mark.parametrize('outcome', ['accept', 'review-480'])
+@pytest.mark.parametrize("outcome", ["accept", "review-480"])
 def test_an_approved_create_makes_a_subscription(client, merchant, outcome):
     transact(client, CREATE, outcome)
-    token = merchant.responses[0]['payment_token']
-    assert registered(client) == [('PERMA-1234-5678', 'Current', '45.00 monthly', token)]
+    token = merchant.responses[0]["payment_token"]
+    assert registered(client) == [("PERMA-1234-5678", "Current", "45.00 monthly", token)]
 
 
-@pytest.mark.parametrize('transaction_type, outcome', [
-    (CREATE, 'decline-203'), (CREATE, 'cancel'), (CREATE, 'error-150'),
-    (CREATE, 'review-480-no-token'), ('sale', 'accept')])
+@pytest.mark.parametrize(
+    "transaction_type, outcome",
+    [
+        (CREATE, "decline-203"),
+        (CREATE, "cancel"),
+        (CREATE, "error-150"),
+        (CREATE, "review-480-no-token"),
+        ("sale", "accept"),
+    ],
+)
 def test_nothing_else_makes_one(client, transaction_type, outcome):
     transact(client, transaction_type, outcome)
     assert registered(client) == []
 
 
 def test_it_is_made_even_if_perma_payments_never_hears_of_it(client, merchant):
-    transact(client, CREATE, finishing={'times': '0'})
+    transact(client, CREATE, finishing={"times": "0"})
     assert merchant.bodies == []
     assert len(registered(client)) == 1
 
 
 def test_an_update_changes_the_rate_if_it_has_one(client, merchant):
     transact(client, CREATE)
-    token = merchant.responses[0]['payment_token']
-    transact(client, SALE_AND_UPDATE, 'decline-203', payment_token=token)
-    assert registered(client)[0][2] == '45.00 monthly'
+    token = merchant.responses[0]["payment_token"]
+    transact(client, SALE_AND_UPDATE, "decline-203", payment_token=token)
+    assert registered(client)[0][2] == "45.00 monthly"
     transact(client, SALE_AND_UPDATE, payment_token=token)
-    assert registered(client) == [('PERMA-1234-5678', 'Current', '120.00 monthly', token)]
+    assert registered(client) == [("PERMA-1234-5678", "Current", "120.00 monthly", token)]
     transact(client, UPDATE, payment_token=token)
-    assert registered(client) == [('PERMA-1234-5678', 'Current', '120.00 monthly', token)]
+    assert registered(client) == [("PERMA-1234-5678", "Current", "120.00 monthly", token)]
 
 
 def test_a_new_token_supersedes_the_old_subscription(client, merchant):
     transact(client, CREATE)
-    old = merchant.responses[0]['payment_token']
-    transact(client, SALE_AND_UPDATE, payment_token=old, finishing={'token': 'replaced'})
-    new = merchant.responses[1]['payment_token']
+    old = merchant.responses[0]["payment_token"]
+    transact(client, SALE_AND_UPDATE, payment_token=old, finishing={"token": "replaced"})
+    new = merchant.responses[1]["payment_token"]
     assert registered(client) == [
-        ('PERMA-1234-5678', 'Current', '120.00 monthly', new),
-        ('PERMA-1234-5678', 'Superseded', '45.00 monthly', old)]
+        ("PERMA-1234-5678", "Current", "120.00 monthly", new),
+        ("PERMA-1234-5678", "Superseded", "45.00 monthly", old),
+    ]
 
 
 def test_a_token_from_before_the_sandbox_was_started_is_taken_as_it_comes(client):
     transact(client, UPDATE)
-    assert registered(client) == [
-        ('PERMA-1234-5678', 'Current', 'unknown', '7408214003316000001234')]
+    assert registered(client) == [("PERMA-1234-5678", "Current", "unknown", "7408214003316000001234")]

@@ -1,4 +1,5 @@
 """Perma.cc's settings page, and how it reads the answers of Perma Payments."""
+
 from __future__ import annotations
 
 import json
@@ -23,13 +24,14 @@ from .servers import closed_port
 
 def assert_unavailable(soup, *words):
     """Assert that the page says that Perma Payments is not available, and why."""
-    text = soup.find(id='unavailable').get_text(' ', strip=True)
-    assert text.startswith('Perma Payments is not available.')
+    text = soup.find(id="unavailable").get_text(" ", strip=True)
+    assert text.startswith("Perma Payments is not available.")
     for word in words:
         assert word in text
 
 
 # The call
+
 
 def test_the_status_is_asked_for_by_a_sealed_post(client, merchant):
     asked = []
@@ -41,113 +43,149 @@ def test_the_status_is_asked_for_by_a_sealed_post(client, merchant):
     merchant.answer = answer
     show(client)
     method, path, form = asked[0]
-    assert (method, path, set(form)) == ('POST', '/subscription/', {'encrypted_data'})
-    assert payments_box().open(form['encrypted_data']) == {
-        'timestamp': NOW.timestamp(), 'customer_pk': 1, 'customer_type': 'Registrar'}
+    assert (method, path, set(form)) == ("POST", "/subscription/", {"encrypted_data"})
+    assert payments_box().open(form["encrypted_data"]) == {
+        "timestamp": NOW.timestamp(),
+        "customer_pk": 1,
+        "customer_type": "Registrar",
+    }
 
 
 def test_the_call_is_in_the_traffic_with_status_and_reply(client, merchant):
     merchant.answer = sealed(reply(subscription=SUBSCRIPTION))
     show(client)
-    entry, = [e for e in client.get('/traffic.json').json if e['kind'] == 'status-call']
-    assert entry['status'] == 200
-    assert entry['sent']['customer_pk'] == 1
-    assert entry['reply']['subscription'] == SUBSCRIPTION
-    assert entry['problem'] is None
+    (entry,) = [e for e in client.get("/traffic.json").json if e["kind"] == "status-call"]
+    assert entry["status"] == 200
+    assert entry["sent"]["customer_pk"] == 1
+    assert entry["reply"]["subscription"] == SUBSCRIPTION
+    assert entry["problem"] is None
 
 
 # Showing a good reply
 
+
 def test_no_subscription_is_said_and_the_plans_are_offered(client, merchant):
     merchant.answer = sealed(reply())
     soup = show(client)
-    assert soup.find(id='status').get_text(strip=True) == 'No subscription.'
-    assert len(soup.select('form.subscribe')) == 8
-    assert not soup.select('details form.subscribe')
+    assert soup.find(id="status").get_text(strip=True) == "No subscription."
+    assert len(soup.select("form.subscribe")) == 8
+    assert not soup.select("details form.subscribe")
 
 
-@pytest.mark.parametrize('status', ['Current', 'Hold', 'Canceled', 'Cancellation Requested'])
+@pytest.mark.parametrize("status", ["Current", "Hold", "Canceled", "Cancellation Requested"])
 def test_a_standing_subscription_is_shown_and_the_plans_are_folded_away(client, merchant, status):
-    merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, 'status': status}))
+    merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, "status": status}))
     soup = show(client)
-    assert soup.find(id='status')['data-status'] == status
-    assert 'does not know' not in soup.text
-    for words in ('$45.00 monthly', '2026-04-10 00:00 UTC', 'PERMA-1234-5678'):
+    assert soup.find(id="status")["data-status"] == status
+    assert "does not know" not in soup.text
+    for words in ("$45.00 monthly", "2026-04-10 00:00 UTC", "PERMA-1234-5678"):
         assert words in soup.text
-    assert len(soup.select('form.subscribe')) == len(soup.select('details form.subscribe')) == 8
+    assert len(soup.select("form.subscribe")) == len(soup.select("details form.subscribe")) == 8
 
 
 def test_an_unknown_status_is_shown_as_such(client, merchant):
-    merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, 'status': '<i>Odd'}))
+    merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, "status": "<i>Odd"}))
     soup = show(client)
-    assert soup.find(id='status')['data-status'] == '<i>Odd'
-    assert 'does not know' in soup.text
+    assert soup.find(id="status")["data-status"] == "<i>Odd"
+    assert "does not know" in soup.text
 
 
 def test_the_opened_reply_is_shown(client, merchant):
-    merchant.answer = sealed(reply(subscription=SUBSCRIPTION, extra='ü'))
-    assert json.loads(show(client).find(id='opened-reply').text)['extra'] == 'ü'
+    merchant.answer = sealed(reply(subscription=SUBSCRIPTION, extra="ü"))
+    assert json.loads(show(client).find(id="opened-reply").text)["extra"] == "ü"
 
 
 # Answers that are off
 
-@pytest.mark.parametrize('answer, words', [
-    (Response('oops', 400), 'answered 400'),
-    (Response('oops', 404), 'answered 404'),
-    (Response('oops', 500), 'answered 500'),
-    (Response('', 301, {'Location': '/'}), 'answered 301'),
-    (Response('', 204), 'answered 204'),
-    (Response(''), 'not JSON'),
-    (Response('<html>'), 'not JSON'),
-    (Response(b'\xff\xfe\xff'), 'not JSON'),
-    (Response('[' * 100_000), 'not JSON'),
-    (Response('x' * 2_000_000), 'too long'),
-    (Response('[]'), 'no encrypted_data'),
-    (Response('{}'), 'no encrypted_data'),
-    (Response('{"encrypted_data": 7}'), 'no encrypted_data'),
-    (Response('{"encrypted_data": "x"}'), 'cannot be opened'),
-    (Response('{"encrypted_data": "eHh4"}'), 'cannot be opened'),
-    (Response('{}', headers={'Content-Encoding': 'gzip'}), 'could not be reached'),
-])
-def test_an_answer_that_is_none_is_not_available_with_the_reason(
-        client, merchant, answer, words):
+
+@pytest.mark.parametrize(
+    "answer, words",
+    [
+        (Response("oops", 400), "answered 400"),
+        (Response("oops", 404), "answered 404"),
+        (Response("oops", 500), "answered 500"),
+        (Response("", 301, {"Location": "/"}), "answered 301"),
+        (Response("", 204), "answered 204"),
+        (Response(""), "not JSON"),
+        (Response("<html>"), "not JSON"),
+        (Response(b"\xff\xfe\xff"), "not JSON"),
+        (Response("[" * 100_000), "not JSON"),
+        (Response("x" * 2_000_000), "too long"),
+        (Response("[]"), "no encrypted_data"),
+        (Response("{}"), "no encrypted_data"),
+        (Response('{"encrypted_data": 7}'), "no encrypted_data"),
+        (Response('{"encrypted_data": "x"}'), "cannot be opened"),
+        (Response('{"encrypted_data": "eHh4"}'), "cannot be opened"),
+        (Response("{}", headers={"Content-Encoding": "gzip"}), "could not be reached"),
+    ],
+)
+def test_an_answer_that_is_none_is_not_available_with_the_reason(client, merchant, answer, words):
     merchant.answer = answer
     soup = show(client)
     assert_unavailable(soup, words)
-    assert soup.find(id='status') is None
-    assert len(soup.select('details form.subscribe')) == 8
+    assert soup.find(id="status") is None
+    assert len(soup.select("details form.subscribe")) == 8
 
 
-@pytest.mark.parametrize('changes', [
-    {'timestamp': ...}, {'timestamp': NOW.timestamp() - 121}, {'timestamp': '1773135000'},
-    {'timestamp': NOW.timestamp() + 121}, {'timestamp': True}, {'timestamp': 10 ** 400},
-    {'customer_pk': '1'}, {'customer_pk': 2}, {'customer_pk': True}, {'customer_pk': 1.0},
-    {'customer_type': 'Individual'}, {'customer_type': ...},
-    {'subscription': ...}, {'subscription': []}, {'subscription': 'Current'},
-    {'purchases': ...}, {'purchases': None}, {'purchases': {}}, {'purchases': [{}]},
-    {'purchases': [{'id': 1, 'link_quantity': '10'}]},
-    {'purchases': [{'id': None, 'link_quantity': 10}]},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"timestamp": ...},
+        {"timestamp": NOW.timestamp() - 121},
+        {"timestamp": "1773135000"},
+        {"timestamp": NOW.timestamp() + 121},
+        {"timestamp": True},
+        {"timestamp": 10**400},
+        {"customer_pk": "1"},
+        {"customer_pk": 2},
+        {"customer_pk": True},
+        {"customer_pk": 1.0},
+        {"customer_type": "Individual"},
+        {"customer_type": ...},
+        {"subscription": ...},
+        {"subscription": []},
+        {"subscription": "Current"},
+        {"purchases": ...},
+        {"purchases": None},
+        {"purchases": {}},
+        {"purchases": [{}]},
+        {"purchases": [{"id": 1, "link_quantity": "10"}]},
+        {"purchases": [{"id": None, "link_quantity": 10}]},
+    ],
+)
 def test_a_reply_that_the_client_cannot_read_is_not_available(client, merchant, changes):
     merchant.answer = sealed(reply(**changes))
     soup = show(client)
-    assert_unavailable(soup, 'cannot be read')
-    assert soup.find(id='opened-reply') is not None
+    assert_unavailable(soup, "cannot be read")
+    assert soup.find(id="opened-reply") is not None
 
 
-@pytest.mark.parametrize('name, value', [
-    ('status', None), ('status', ''), ('status', 7),
-    ('rate', None), ('rate', 45.0), ('rate', '45'), ('rate', 'NaN'), ('rate', '1e999999999'),
-    ('frequency', None), ('frequency', 'semi-annually'),
-    ('link_limit', None), ('link_limit', 100), ('link_limit', 'many'),
-    ('link_limit_effective_timestamp', None),
-    ('link_limit_effective_timestamp', '2026-03-10T09:30:00Z'),
-    ('link_limit_effective_timestamp', '2026-03-10T09:30:00.000000+00:00'),
-    ('paid_through', None), ('paid_through', '2026-03-31'), ('paid_through', 1773135000.0),
-    ('reference_number', None),
-])
-def test_a_subscription_that_the_client_cannot_read_is_not_available(
-        client, merchant, name, value):
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("status", None),
+        ("status", ""),
+        ("status", 7),
+        ("rate", None),
+        ("rate", 45.0),
+        ("rate", "45"),
+        ("rate", "NaN"),
+        ("rate", "1e999999999"),
+        ("frequency", None),
+        ("frequency", "semi-annually"),
+        ("link_limit", None),
+        ("link_limit", 100),
+        ("link_limit", "many"),
+        ("link_limit_effective_timestamp", None),
+        ("link_limit_effective_timestamp", "2026-03-10T09:30:00Z"),
+        ("link_limit_effective_timestamp", "2026-03-10T09:30:00.000000+00:00"),
+        ("paid_through", None),
+        ("paid_through", "2026-03-31"),
+        ("paid_through", 1773135000.0),
+        ("reference_number", None),
+    ],
+)
+def test_a_subscription_that_the_client_cannot_read_is_not_available(client, merchant, name, value):
     merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, name: value}))
     assert_unavailable(show(client), name)
 
@@ -162,7 +200,8 @@ def test_a_reply_lacking_any_field_of_its_subscription_is_not_read():
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner),
-    max_leaves=8)
+    max_leaves=8,
+)
 
 
 @settings(deadline=None)
@@ -178,14 +217,16 @@ def test_whatever_is_in_a_reply_is_read_or_a_value_error(name, value):
 @given(name=st.sampled_from(sorted(SUBSCRIPTION)), value=json_values)
 def test_whatever_is_in_a_subscription_is_read_or_a_value_error(name, value):
     try:
-        read_status_reply(
-            reply(subscription={**SUBSCRIPTION, name: value}), DEFAULT_CUSTOMER, NOW)
+        read_status_reply(reply(subscription={**SUBSCRIPTION, name: value}), DEFAULT_CUSTOMER, NOW)
     except ValueError as error:
         assert str(error)
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-          deadline=None)
+@settings(
+    max_examples=30,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    deadline=None,
+)
 @given(body=st.binary(max_size=200), status=st.integers(200, 599))
 def test_whatever_is_answered_there_is_a_page(client, merchant, body, status):
     merchant.answer = Response(body, status)
@@ -193,7 +234,7 @@ def test_whatever_is_answered_there_is_a_page(client, merchant, body, status):
 
 
 def test_nobody_answering_in_time_is_not_available(client, merchant, monkeypatch):
-    monkeypatch.setattr('sandbox.perma.client.TIMEOUT_SECONDS', 0.05)
+    monkeypatch.setattr("sandbox.perma.client.TIMEOUT_SECONDS", 0.05)
     gone = threading.Event()
 
     def answer(request):
@@ -202,105 +243,119 @@ def test_nobody_answering_in_time_is_not_available(client, merchant, monkeypatch
 
     merchant.answer = answer
     try:
-        assert_unavailable(show(client), 'no answer within')
+        assert_unavailable(show(client), "no answer within")
     finally:
         gone.set()
 
 
 def test_nobody_there_is_not_available(clock):
-    config = Config(payments_url=f'http://127.0.0.1:{closed_port()}')
-    assert_unavailable(show(create_app(config, clock).test_client()), 'could not be reached')
+    config = Config(payments_url=f"http://127.0.0.1:{closed_port()}")
+    assert_unavailable(show(create_app(config, clock).test_client()), "could not be reached")
 
 
 # Choosing a customer
 
+
 def test_all_customers_are_in_the_list_and_the_one_asked_for_is_chosen(client, merchant):
-    soup = show(client, '/settings/usage-plan/?customer=Individual-7')
-    options = soup.select('#customer option')
-    assert [option['value'] for option in options] == [customer.key for customer in CUSTOMERS]
-    assert [o['value'] for o in options if o.has_attr('selected')] == ['Individual-7']
+    soup = show(client, "/settings/usage-plan/?customer=Individual-7")
+    options = soup.select("#customer option")
+    assert [option["value"] for option in options] == [customer.key for customer in CUSTOMERS]
+    assert [o["value"] for o in options if o.has_attr("selected")] == ["Individual-7"]
 
 
 def test_a_customer_beyond_the_list_can_be_asked_for(client):
-    soup = show(client, '/settings/usage-plan/?customer=Registrar-4711')
-    assert soup.select_one('#customer option[selected]')['value'] == 'Registrar-4711'
+    soup = show(client, "/settings/usage-plan/?customer=Registrar-4711")
+    assert soup.select_one("#customer option[selected]")["value"] == "Registrar-4711"
 
 
 def test_registrar_1_is_the_first_and_then_the_one_chosen_last(client):
     def chosen():
-        soup = show(client, '/settings/usage-plan/')
-        return soup.select_one('#customer option[selected]')['value']
+        soup = show(client, "/settings/usage-plan/")
+        return soup.select_one("#customer option[selected]")["value"]
 
-    assert chosen() == 'Registrar-1'
-    show(client, '/settings/usage-plan/?customer=Individual-3')
-    assert chosen() == 'Individual-3'
+    assert chosen() == "Registrar-1"
+    show(client, "/settings/usage-plan/?customer=Individual-3")
+    assert chosen() == "Individual-3"
 
 
 def test_a_spoiled_cookie_is_as_good_as_none(client):
-    client.set_cookie('sandbox_customer', 'Registrar-x')
-    soup = show(client, '/settings/usage-plan/')
-    assert soup.select_one('#customer option[selected]')['value'] == 'Registrar-1'
+    client.set_cookie("sandbox_customer", "Registrar-x")
+    soup = show(client, "/settings/usage-plan/")
+    assert soup.select_one("#customer option[selected]")["value"] == "Registrar-1"
 
 
-@pytest.mark.parametrize('key', ['', 'Registrar-0', 'nobody', '%FF', "'%22><script>"])
+@pytest.mark.parametrize("key", ["", "Registrar-0", "nobody", "%FF", "'%22><script>"])
 def test_an_unknown_customer_is_a_404_with_a_sentence(client, key):
-    page = client.get(f'/settings/usage-plan/?customer={key}')
+    page = client.get(f"/settings/usage-plan/?customer={key}")
     assert page.status_code == 404
-    assert 'There is no such customer.' in page.text
+    assert "There is no such customer." in page.text
 
 
 # Coming back
 
-@pytest.mark.parametrize('query, parameter', [
-    ('subscription=success', 'subscription=success'), ('subscription=canceled', 'subscription=canceled'),
-    ('purchase=success', 'purchase=success'), ('purchase=canceled', 'purchase=canceled'),
-    ('change=success', 'change=success'), ('change=canceled', 'change=canceled'),
-    ('update=success', 'update=success'), ('customer=Registrar-1&update=success', 'update=success'),
-    ('update=canceled', None), ('subscription=bogus&foo=success', None), ('Subscription=success', None),
-    ('subscription=', None), ('', None)])
+
+@pytest.mark.parametrize(
+    "query, parameter",
+    [
+        ("subscription=success", "subscription=success"),
+        ("subscription=canceled", "subscription=canceled"),
+        ("purchase=success", "purchase=success"),
+        ("purchase=canceled", "purchase=canceled"),
+        ("change=success", "change=success"),
+        ("change=canceled", "change=canceled"),
+        ("update=success", "update=success"),
+        ("customer=Registrar-1&update=success", "update=success"),
+        ("update=canceled", None),
+        ("subscription=bogus&foo=success", None),
+        ("Subscription=success", None),
+        ("subscription=", None),
+        ("", None),
+    ],
+)
 def test_who_comes_back_is_told_of_what_the_page_knows_and_of_nothing_else(client, query, parameter):
-    told = show(client, f'/settings/usage-plan/?{query}').select_one('#returned')
-    assert (told and told['data-parameter']) == parameter
+    told = show(client, f"/settings/usage-plan/?{query}").select_one("#returned")
+    assert (told and told["data-parameter"]) == parameter
     assert told is None or told.text.strip()
 
 
 def test_the_older_address_leads_to_the_page_and_drops_the_query(client):
-    answer = client.get('/settings/subscription/?subscription=success')
-    assert (answer.status_code, answer.location) == (302, '/settings/usage-plan/')
+    answer = client.get("/settings/subscription/?subscription=success")
+    assert (answer.status_code, answer.location) == (302, "/settings/usage-plan/")
 
 
 # The forms
 
+
 def test_each_plan_is_a_form_with_a_message_of_its_own(client, merchant, config):
     merchant.answer = sealed(reply())
-    forms = [Form(tag, 'http://localhost/') for tag in show(client).select('form.subscribe')]
-    assert {form.action for form in forms} == {f'{config.payments_url}/subscribe/'}
-    assert {form.method for form in forms} == {'post'}
-    assert all(form.control_names == ['encrypted_data'] for form in forms)
-    values = [form.fields['encrypted_data'] for form in forms]
+    forms = [Form(tag, "http://localhost/") for tag in show(client).select("form.subscribe")]
+    assert {form.action for form in forms} == {f"{config.payments_url}/subscribe/"}
+    assert {form.method for form in forms} == {"post"}
+    assert all(form.control_names == ["encrypted_data"] for form in forms)
+    values = [form.fields["encrypted_data"] for form in forms]
     assert len({value[:32] for value in values}) == 8
     messages = [payments_box().open(value) for value in values]
-    assert len({(m['recurring_frequency'], m['link_limit']) for m in messages}) == 8
-    assert {(m['customer_pk'], m['customer_type']) for m in messages} == {(1, 'Registrar')}
-    assert {m['timestamp'] for m in messages} == {NOW.timestamp()}
+    assert len({(m["recurring_frequency"], m["link_limit"]) for m in messages}) == 8
+    assert {(m["customer_pk"], m["customer_type"]) for m in messages} == {(1, "Registrar")}
+    assert {m["timestamp"] for m in messages} == {NOW.timestamp()}
 
 
 def test_a_page_shown_again_has_new_messages(client, merchant):
     merchant.answer = sealed(reply())
-    pages = [{tag['value'] for tag in show(client).select('input[name=encrypted_data]')}
-             for _ in range(2)]
+    pages = [{tag["value"] for tag in show(client).select("input[name=encrypted_data]")} for _ in range(2)]
     assert not pages[0] & pages[1]
 
 
 def test_the_messages_of_a_page_are_in_the_traffic_opened(client, merchant):
     merchant.answer = sealed(reply())
-    values = {tag['value'] for tag in show(client).select('input[name=encrypted_data]')}
-    entry = client.get('/traffic.json').json[-1]
-    assert (entry['kind'], entry['customer']) == ('page-messages', 'Registrar-1')
-    assert {message['encrypted_data'] for message in entry['messages']} == values
-    assert all(payments_box().open(message['encrypted_data']) == message['message']
-               for message in entry['messages'])
+    values = {tag["value"] for tag in show(client).select("input[name=encrypted_data]")}
+    entry = client.get("/traffic.json").json[-1]
+    assert (entry["kind"], entry["customer"]) == ("page-messages", "Registrar-1")
+    assert {message["encrypted_data"] for message in entry["messages"]} == values
+    assert all(
+        payments_box().open(message["encrypted_data"]) == message["message"] for message in entry["messages"]
+    )
 
 
 def test_the_page_is_not_to_be_kept(client):
-    assert client.get('/settings/usage-plan/').headers['Cache-Control'] == 'no-store'
+    assert client.get("/settings/usage-plan/").headers["Cache-Control"] == "no-store"

@@ -1,4 +1,5 @@
 """Starting and stopping the sandbox as a process of its own."""
+
 from __future__ import annotations
 
 import os
@@ -22,11 +23,15 @@ ROOT = Path(__file__).resolve().parents[2]
 @contextmanager
 def started(*arguments, **environ):
     """A sandbox process with its output piped. It takes no mail unless told to."""
-    environ = {'SANDBOX_SMTP_PORT': '0', **environ}
+    environ = {"SANDBOX_SMTP_PORT": "0", **environ}
     process = subprocess.Popen(
-        [sys.executable, '-m', 'sandbox', *arguments], cwd=ROOT, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        env={**{n: v for n, v in os.environ.items() if not n.startswith('SANDBOX_')}, **environ})
+        [sys.executable, "-m", "sandbox", *arguments],
+        cwd=ROOT,
+        text=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**{n: v for n, v in os.environ.items() if not n.startswith("SANDBOX_")}, **environ},
+    )
     try:
         yield process
     finally:
@@ -34,86 +39,89 @@ def started(*arguments, **environ):
         process.communicate()
 
 
-@pytest.mark.parametrize('stop', [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("stop", [signal.SIGTERM, signal.SIGINT])
 def test_it_serves_until_it_is_stopped_and_then_ends_cleanly(stop):
-    with started('--port', '0') as process:
-        url = re.search(r'http://127\.0\.0\.1:[0-9]+/', process.stdout.readline())[0]
-        assert process.stdout.readline() == 'It takes no mail.\n'
+    with started("--port", "0") as process:
+        url = re.search(r"http://127\.0\.0\.1:[0-9]+/", process.stdout.readline())[0]
+        assert process.stdout.readline() == "It takes no mail.\n"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        assert opener.open(url + '?not=logged', timeout=30).status == 200
+        assert opener.open(url + "?not=logged", timeout=30).status == 200
         process.send_signal(stop)
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert output == 'The sandbox has stopped.\n'
-    assert re.fullmatch(r'.* GET / 200\n', errors)
+    assert output == "The sandbox has stopped.\n"
+    assert re.fullmatch(r".* GET / 200\n", errors)
 
 
 def test_a_request_line_that_makes_no_sense_is_a_400_without_a_stack_trace():
-    with started('--port', '0') as process:
-        port = int(re.search(r':([0-9]+)/', process.stdout.readline())[1])
-        for line in (b'GET http://[::1 HTTP/1.1', b'GARBAGE'):
-            with socket.create_connection(('127.0.0.1', port), timeout=30) as connection:
-                connection.sendall(line + b'\r\nHost: localhost\r\n\r\n')
-                assert b'400' in connection.makefile('rb').read()
+    with started("--port", "0") as process:
+        port = int(re.search(r":([0-9]+)/", process.stdout.readline())[1])
+        for line in (b"GET http://[::1 HTTP/1.1", b"GARBAGE"):
+            with socket.create_connection(("127.0.0.1", port), timeout=30) as connection:
+                connection.sendall(line + b"\r\nHost: localhost\r\n\r\n")
+                assert b"400" in connection.makefile("rb").read()
         process.terminate()
         output, errors = process.communicate(timeout=30)
-    assert 'Traceback' not in errors
+    assert "Traceback" not in errors
 
 
 def test_a_port_that_is_taken_is_said_in_one_sentence():
-    with socket.create_server(('127.0.0.1', 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
-        with started('--port', port) as process:
+        with started("--port", port) as process:
             output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert output == ''
+    assert output == ""
     assert errors == (
-        f'The sandbox cannot listen at 127.0.0.1, port {port} (Address already in use); '
-        'choose another with --host and --port.\n')
+        f"The sandbox cannot listen at 127.0.0.1, port {port} (Address already in use); "
+        "choose another with --host and --port.\n"
+    )
 
 
 def test_it_takes_mail_at_the_port_that_was_named():
     port = str(closed_port())
-    with started('--port', '0', '--smtp-port', port, SANDBOX_SMTP_PORT='1') as process:
-        url = re.search(r'http://127\.0\.0\.1:[0-9]+/', process.stdout.readline())[0]
-        assert process.stdout.readline() == f'It takes mail at 127.0.0.1:{port}.\n'
-        with smtplib.SMTP('127.0.0.1', int(port), timeout=30) as server:
-            server.sendmail('a@example.com', ['b@example.com'], 'Subject: Hello\r\n\r\nHi')
+    with started("--port", "0", "--smtp-port", port, SANDBOX_SMTP_PORT="1") as process:
+        url = re.search(r"http://127\.0\.0\.1:[0-9]+/", process.stdout.readline())[0]
+        assert process.stdout.readline() == f"It takes mail at 127.0.0.1:{port}.\n"
+        with smtplib.SMTP("127.0.0.1", int(port), timeout=30) as server:
+            server.sendmail("a@example.com", ["b@example.com"], "Subject: Hello\r\n\r\nHi")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-        assert b'Hello' in opener.open(url + 'mailbox.json', timeout=30).read()
+        assert b"Hello" in opener.open(url + "mailbox.json", timeout=30).read()
         process.terminate()
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 0
-    assert 'Traceback' not in errors
+    assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize('way', ['argument', 'variable'])
+@pytest.mark.parametrize("way", ["argument", "variable"])
 def test_a_port_for_mail_that_is_taken_is_said_in_one_sentence(way):
-    with socket.create_server(('127.0.0.1', 0)) as listener:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
         port = str(listener.getsockname()[1])
-        arguments = ['--smtp-port', port] if way == 'argument' else []
-        environ = {'SANDBOX_SMTP_PORT': port} if way == 'variable' else {}
-        with started('--port', '0', *arguments, **environ) as process:
+        arguments = ["--smtp-port", port] if way == "argument" else []
+        environ = {"SANDBOX_SMTP_PORT": port} if way == "variable" else {}
+        with started("--port", "0", *arguments, **environ) as process:
             output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
-    assert output == ''
+    assert output == ""
     assert errors == (
-        f'The sandbox cannot take mail at 127.0.0.1, port {port} (Address already in use); '
-        'choose another port with --smtp-port, or 0 to take none.\n')
+        f"The sandbox cannot take mail at 127.0.0.1, port {port} (Address already in use); "
+        "choose another port with --smtp-port, or 0 to take none.\n"
+    )
 
 
-@pytest.mark.parametrize('arguments', [('--port', '70000'), ('--host', 'no.such.host.invalid')])
+@pytest.mark.parametrize("arguments", [("--port", "70000"), ("--host", "no.such.host.invalid")])
 def test_an_address_that_is_none_is_said_in_one_sentence(arguments):
     with started(*arguments) as process:
         output, errors = process.communicate(timeout=60)
     assert process.returncode == 1
-    assert errors.startswith('The sandbox cannot listen at ') and errors.count('\n') == 1
+    assert errors.startswith("The sandbox cannot listen at ") and errors.count("\n") == 1
 
 
 def test_a_bad_setting_stops_it_with_one_sentence():
-    with started(SANDBOX_CS_STRICT_CLOCK='maybe') as process:
+    with started(SANDBOX_CS_STRICT_CLOCK="maybe") as process:
         output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert errors == (
-        'SANDBOX_CS_STRICT_CLOCK must be on or off (also true/false, yes/no, 1/0), for example '
-        "on; it is 'maybe'.\n")
+        "SANDBOX_CS_STRICT_CLOCK must be on or off (also true/false, yes/no, 1/0), for example "
+        "on; it is 'maybe'.\n"
+    )

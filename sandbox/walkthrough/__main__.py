@@ -1,4 +1,5 @@
 """Walk: see the package."""
+
 from __future__ import annotations
 
 import argparse
@@ -61,26 +62,26 @@ def walk(visit: Visit, steps: Iterable[Callable[[Visit], None]] = STEPS) -> Repo
 def main(arguments: Sequence[str] | None = None) -> int:
     """Walk and print; the result is the exit status."""
     parser = argparse.ArgumentParser(
-        prog='python -m sandbox.walkthrough', description='A customer\'s visit from end to end.')
-    parser.add_argument('--sandbox', default='http://127.0.0.1:8001', help='address of the sandbox')
-    parser.add_argument(
-        '--payments', help='address of Perma Payments; else the one that the sandbox sends to')
-    parser.add_argument('--number', type=int, help='number of the customers; else a random one')
+        prog="python -m sandbox.walkthrough", description="A customer's visit from end to end."
+    )
+    parser.add_argument("--sandbox", default="http://127.0.0.1:8001", help="address of the sandbox")
+    parser.add_argument("--payments", help="address of Perma Payments; else the one that the sandbox sends to")
+    parser.add_argument("--number", type=int, help="number of the customers; else a random one")
     options = parser.parse_args(arguments)
     visit = Visit(
-        sandbox=options.sandbox.rstrip('/'),
-        payments=options.payments and options.payments.rstrip('/'),
-        number=options.number or random.randrange(1000, 900_000_000))
+        sandbox=options.sandbox.rstrip("/"),
+        payments=options.payments and options.payments.rstrip("/"),
+        number=options.number or random.randrange(1000, 900_000_000),
+    )
     try:
         report = walk(visit)
     except requests.RequestException as error:
         url = error.request.url if error.request is not None else options.sandbox
-        print(f'The walkthrough stopped: no usable answer from {url} ({type(error).__name__}).',
-              file=sys.stderr)
+        print(f"The walkthrough stopped: no usable answer from {url} ({type(error).__name__}).", file=sys.stderr)
         return 1
-    print(f'The walkthrough is over: {report.passed} checks passed, {report.failed} failed.')
+    print(f"The walkthrough is over: {report.passed} checks passed, {report.failed} failed.")
     return 1 if report.failed else 0
 
 
-if __name__ == '__main__':
+if __name__ == "__main__":
     sys.exit(main())

@@ -1,4 +1,5 @@
 """What the steps of a walkthrough share."""
+
 from __future__ import annotations
 
 from dataclasses import dataclass, field
@@ -22,17 +23,17 @@ class Report:
     def step(self, sentence: str) -> None:
         """Begin a step."""
         self._step += 1
-        print(f'{self._step:2}. {sentence}')
+        print(f"{self._step:2}. {sentence}")
 
     def note(self, text: str) -> None:
         """Print something that was sent or seen."""
-        print(f'    {text}')
+        print(f"    {text}")
 
     def fields(self, title: str, fields: dict[str, Any]) -> None:
         """Print fields, one a line."""
-        self.note(f'{title}:')
+        self.note(f"{title}:")
         for name, value in fields.items():
-            self.note(f'  {name} = {value}')
+            self.note(f"  {name} = {value}")
 
     def check(self, is_so: bool, sentence: str) -> None:
         """Count a check; `sentence` says what should be so, and is printed where it is not."""
@@ -40,7 +41,7 @@ class Report:
             self.passed += 1
         else:
             self.failed += 1
-            print(f'    OFF: {sentence}')
+            print(f"    OFF: {sentence}")
 
 
 @dataclass
@@ -75,36 +76,36 @@ class Visit:
     @property
     def registrar(self) -> str:
         """The customer who takes a monthly plan."""
-        return f'Registrar-{self.number}'
+        return f"Registrar-{self.number}"
 
     @property
     def individual(self) -> str:
         """The customer of the same number who takes an annual plan."""
-        return f'Individual-{self.number}'
+        return f"Individual-{self.number}"
 
     @property
     def decliner(self) -> str:
         """The customer whose card is declined, and who has no subscription."""
-        return f'Registrar-{self.number + 1}'
+        return f"Registrar-{self.number + 1}"
 
     @property
     def member(self) -> str:
         """The customer whose whole life is played, with an annual plan."""
-        return f'Registrar-{self.number + 2}'
+        return f"Registrar-{self.number + 2}"
 
     @property
     def returner(self) -> str:
         """The customer who comes back from CyberSource in all ways."""
-        return f'Registrar-{self.number + 3}'
+        return f"Registrar-{self.number + 3}"
 
     def way_of(self, customer: str) -> Way:
         """How far this customer has come. Raises StepFailed where it did not begin."""
         if customer not in self.ways:
-            raise StepFailed(f'{customer} has no signed form from an earlier step')
+            raise StepFailed(f"{customer} has no signed form from an earlier step")
         return self.ways[customer]
 
     def payments_url(self, path: str) -> str:
         """An address of Perma Payments."""
         if self.payments is None:
-            raise StepFailed('where Perma Payments is was not said and could not be seen')
+            raise StepFailed("where Perma Payments is was not said and could not be seen")
         return self.payments + path

@@ -1,4 +1,5 @@
 """What commands share that need the archive's secret key: it comes from a file or a prompt, and nowhere else."""
+
 import getpass
 from argparse import ArgumentParser
 from pathlib import Path

@@ -1,4 +1,5 @@
 """What the commands of the daily jobs share."""
+
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError

@@ -1,4 +1,5 @@
 """``manage.py add_second_factor``: what a staff member needs, besides a password, to log in."""
+
 from argparse import ArgumentParser
 from typing import Any
 
@@ -20,7 +21,8 @@ class Command(BaseCommand):
         """See Django's BaseCommand."""
         parser.add_argument("username", help="the user name of a staff account")
         parser.add_argument(
-            "--replace", action="store_true",
+            "--replace",
+            action="store_true",
             help="end the account's app and recovery codes, and whatever they are logged in to, and make new ones",
         )
 

@@ -1,4 +1,5 @@
 """``manage.py apply_responses``: try again what could not be applied at once."""
+
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError

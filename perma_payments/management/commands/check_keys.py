@@ -1,4 +1,5 @@
 """``manage.py check_keys``: prove that the offline key in hand opens what is sealed today."""
+
 import base64
 import secrets
 from argparse import ArgumentParser

@@ -1,4 +1,5 @@
 """``manage.py generate_keys``: make the keys that staging and production need."""
+
 import base64
 import secrets
 from argparse import ArgumentParser

@@ -1,4 +1,5 @@
 """``manage.py open_response``: open a sealed response with the offline key in hand."""
+
 from argparse import ArgumentParser
 from typing import Any
 from urllib.parse import parse_qsl

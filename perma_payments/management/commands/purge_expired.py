@@ -1,4 +1,5 @@
 """``manage.py purge_expired``: purge what is kept for a while only."""
+
 from typing import Any
 
 from django.core.management.base import BaseCommand

@@ -1,4 +1,5 @@
 """``manage.py remind_of_overdue``: mail what has waited for too long, if anything has."""
+
 from ._daily_job import DailyJobCommand
 
 

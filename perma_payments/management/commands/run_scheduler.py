@@ -1,4 +1,5 @@
 """``manage.py run_scheduler``: the one long-running process beside the web server."""
+
 import logging
 import signal
 import threading
@@ -73,6 +74,7 @@ def _keep_mailing(stopping: threading.Event) -> None:
 
 def _job(job: Callable[..., object]) -> Callable[[], None]:
     """A job that is told the time, and leaves no database connection to grow old until the next one."""
+
     @wraps(job)
     def run() -> None:
         close_old_connections()

@@ -1,4 +1,5 @@
 """``manage.py send_daily_report``: mail what is still to do, or that nothing is."""
+
 from ._daily_job import DailyJobCommand
 
 

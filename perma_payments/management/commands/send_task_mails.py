@@ -1,4 +1,5 @@
 """``manage.py send_task_mails``: tell staff of the tasks that nobody was told of yet."""
+
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError

@@ -1,4 +1,5 @@
 """Fixtures for tests of what happens when somebody else is at it."""
+
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -19,6 +20,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def held_elsewhere() -> Callable[[SubscriptionAgreement], AbstractContextManager[None]]:
     """Hold an agreement in another connection's transaction."""
+
     @contextmanager
     def held(agreement: SubscriptionAgreement) -> Iterator[None]:
         is_held, is_over = threading.Event(), threading.Event()

@@ -1,4 +1,5 @@
 """Staff correct by hand, in the admin."""
+
 from collections.abc import Callable
 from uuid import uuid4
 
@@ -24,6 +25,7 @@ LogIn = Callable[..., Client]
 @pytest.fixture
 def log_in(client: Client) -> LogIn:
     """Log in as someone with some permissions."""
+
     def log_in(*permissions: str) -> Client:
         user = User.objects.create_user("staff", is_staff=True)
         user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
@@ -138,13 +140,16 @@ def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_
     assert agreement.status == "Current"
 
 
-@pytest.mark.parametrize(("change", "sentence"), [
-    ({"reason": ""}, "This field is required."),
-    ({"status": "Active"}, "Select a valid choice."),
-    ({"covered_until": "soon"}, "Enter a valid date."),
-    ({"seen": "never"}, "Please open this page anew."),
-    ({"seen": ""}, "This field is required."),
-])
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"reason": ""}, "This field is required."),
+        ({"status": "Active"}, "Select a valid choice."),
+        ({"covered_until": "soon"}, "Enter a valid date."),
+        ({"seen": "never"}, "Please open this page anew."),
+        ({"seen": ""}, "This field is required."),
+    ],
+)
 def test_a_correction_that_makes_no_sense_gets_a_sentence_and_changes_nothing(log_in, change, sentence):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = ledger.standing_agreement()

@@ -1,4 +1,5 @@
 """The ledger's tables: found by what people have at hand, filtered, and only looked at."""
+
 import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -22,12 +23,20 @@ SECRETS = ["payment_token", "message_nonce", "sealed", "fingerprint"]
 
 
 def response(outgoing: OutgoingTransaction | None, **changes: Any) -> Response:
-    return Response.objects.create(**{
-        "outgoing": outgoing, "fingerprint": secrets.token_bytes(32), "decision": "ACCEPT", "reason_code": "100",
-        "transaction_uuid": str(outgoing.transaction_uuid) if outgoing else "x", "transaction_type": "sale",
-        "reference_number": outgoing.reference_number if outgoing else "?", "sealed": b"x", "vault_key_id": "k",
-        **changes,
-    })
+    return Response.objects.create(
+        **{
+            "outgoing": outgoing,
+            "fingerprint": secrets.token_bytes(32),
+            "decision": "ACCEPT",
+            "reason_code": "100",
+            "transaction_uuid": str(outgoing.transaction_uuid) if outgoing else "x",
+            "transaction_type": "sale",
+            "reference_number": outgoing.reference_number if outgoing else "?",
+            "sealed": b"x",
+            "vault_key_id": "k",
+            **changes,
+        }
+    )
 
 
 def found(client: Client, table: str, **query: str) -> set[int]:
@@ -51,23 +60,37 @@ def rows() -> dict[str, tuple[Any, Any]]:
     )
     for number, checkout in [(3, bought[0]), (4, bought[1])]:
         response(checkout, transaction_id=f"{number}" * 22)
-    return {"subscriptionagreement": agreements, "purchase": purchases, "outgoingtransaction": outgoing,
-            "response": responses}
+    return {
+        "subscriptionagreement": agreements,
+        "purchase": purchases,
+        "outgoingtransaction": outgoing,
+        "response": responses,
+    }
 
 
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_is_searched_by_what_people_have_at_hand(admin_client, rows, table):
     row, other = rows[table]
     outgoing = {
-        "subscriptionagreement": lambda: row.transactions.get(), "purchase": lambda: row.transaction,
-        "outgoingtransaction": lambda: row, "response": lambda: row.outgoing,
+        "subscriptionagreement": lambda: row.transactions.get(),
+        "purchase": lambda: row.transaction,
+        "outgoingtransaction": lambda: row,
+        "response": lambda: row.outgoing,
     }[table]()
     transaction_id = ("3" if table == "purchase" else "1") * 22
     uuid = str(outgoing.transaction_uuid)
     terms = [
-        outgoing.reference_number, outgoing.reference_number.lower(), f" {outgoing.reference_number[6:]} ",
-        uuid, uuid.upper(), uuid.replace("-", ""), transaction_id,
-        "7", "Registrar 7", "registrar-7", "REGISTRAR7",
+        outgoing.reference_number,
+        outgoing.reference_number.lower(),
+        f" {outgoing.reference_number[6:]} ",
+        uuid,
+        uuid.upper(),
+        uuid.replace("-", ""),
+        transaction_id,
+        "7",
+        "Registrar 7",
+        "registrar-7",
+        "REGISTRAR7",
     ]
     for term in terms:
         hits = found(admin_client, table, q=term)
@@ -77,18 +100,21 @@ def test_a_table_is_searched_by_what_people_have_at_hand(admin_client, rows, tab
     assert {row.pk, other.pk} <= found(admin_client, table, q="PERMA-")
 
 
-@pytest.mark.parametrize(("table", "query", "which"), [
-    ("subscriptionagreement", {"status__exact": "Hold"}, {1}),
-    ("subscriptionagreement", {"customer_type__exact": "Registrar"}, {0}),
-    ("subscriptionagreement", {"cancelling": "no"}, {0, 1}),
-    ("subscriptionagreement", {"cancelling": "yes"}, set()),
-    ("subscriptionagreement", {"cancelling": "nonsense"}, {0, 1}),
-    ("purchase", {"status__exact": "Paid", "acknowledged": "no"}, {1}),
-    ("outgoingtransaction", {"customer_type": "Individual", "kind__exact": "update"}, {1}),
-    ("response", {"customer_type": "Registrar", "decision": "ACCEPT"}, {0}),
-    ("response", {"applied": "no", "decision": "DECLINE"}, {1}),
-    ("response", {"applied": "yes"}, set()),
-])
+@pytest.mark.parametrize(
+    ("table", "query", "which"),
+    [
+        ("subscriptionagreement", {"status__exact": "Hold"}, {1}),
+        ("subscriptionagreement", {"customer_type__exact": "Registrar"}, {0}),
+        ("subscriptionagreement", {"cancelling": "no"}, {0, 1}),
+        ("subscriptionagreement", {"cancelling": "yes"}, set()),
+        ("subscriptionagreement", {"cancelling": "nonsense"}, {0, 1}),
+        ("purchase", {"status__exact": "Paid", "acknowledged": "no"}, {1}),
+        ("outgoingtransaction", {"customer_type": "Individual", "kind__exact": "update"}, {1}),
+        ("response", {"customer_type": "Registrar", "decision": "ACCEPT"}, {0}),
+        ("response", {"applied": "no", "decision": "DECLINE"}, {1}),
+        ("response", {"applied": "yes"}, set()),
+    ],
+)
 def test_a_table_is_filtered(admin_client, rows, table, query, which):
     hits = found(admin_client, table, **query)
 
@@ -107,9 +133,15 @@ def test_a_table_goes_by_dates(admin_client, rows, table):
     column = "received_at" if table == "response" else "created_at"
 
     def found_on(day: datetime) -> set[int]:
-        return found(admin_client, table, **{
-            f"{column}__year": str(day.year), f"{column}__month": str(day.month), f"{column}__day": str(day.day),
-        })
+        return found(
+            admin_client,
+            table,
+            **{
+                f"{column}__year": str(day.year),
+                f"{column}__month": str(day.month),
+                f"{column}__day": str(day.day),
+            },
+        )
 
     row, _ = rows[table]
     made_at = getattr(row, column)
@@ -118,9 +150,7 @@ def test_a_table_goes_by_dates(admin_client, rows, table):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_list_takes_few_statements_however_long_it_is(
-    admin_client, rows, table, django_assert_max_num_queries
-):
+def test_a_list_takes_few_statements_however_long_it_is(admin_client, rows, table, django_assert_max_num_queries):
     for pk in range(20, 30):
         agreement = ledger.standing_agreement(Customer(REGISTRAR.type, pk))
         response(ledger.outgoing(Kind.UPDATE, agreement))
@@ -175,15 +205,31 @@ def test_a_response_to_nothing_of_ours_is_listed_and_shown(admin_client):
     assert admin_client.get(f"/admin/perma_payments/response/{unplaced.pk}/change/").status_code == 200
 
 
-@pytest.mark.parametrize("query", [
-    "{status}__exact=%00", "{status}__in=a%00b", "{day}__year=99999999999999999999", "{day}__year=0",
-    "e=1&{status}__exact=%00", "nothing__exact=1", "q=%00", "p=99999999999999999999", "o=x",
-])
-@pytest.mark.parametrize(("table", "status", "day"), [
-    ("subscriptionagreement", "status", "created_at"), ("purchase", "status", "created_at"),
-    ("outgoingtransaction", "kind", "created_at"), ("response", "outcome", "received_at"),
-    ("stafftask", "kind", "opened_at"), ("statusupload", "state", "uploaded_at"),
-])
+@pytest.mark.parametrize(
+    "query",
+    [
+        "{status}__exact=%00",
+        "{status}__in=a%00b",
+        "{day}__year=99999999999999999999",
+        "{day}__year=0",
+        "e=1&{status}__exact=%00",
+        "nothing__exact=1",
+        "q=%00",
+        "p=99999999999999999999",
+        "o=x",
+    ],
+)
+@pytest.mark.parametrize(
+    ("table", "status", "day"),
+    [
+        ("subscriptionagreement", "status", "created_at"),
+        ("purchase", "status", "created_at"),
+        ("outgoingtransaction", "kind", "created_at"),
+        ("response", "outcome", "received_at"),
+        ("stafftask", "kind", "opened_at"),
+        ("statusupload", "state", "uploaded_at"),
+    ],
+)
 def test_nonsense_in_the_address_of_a_list_leads_to_a_page(admin_client, table, status, day, query):
     url = f"/admin/perma_payments/{table}/?{query.format(status=status, day=day)}"
 

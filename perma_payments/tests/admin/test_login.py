@@ -1,4 +1,5 @@
 """Staff log in with a password and, where it is required, a code; and cannot be guessed."""
+
 import base64
 import io
 import logging
@@ -85,6 +86,7 @@ def text(page):
 
 # --- With a password --------------------------------------------------------------------------------
 
+
 def test_in_development_a_password_is_enough(client, user):
     page = client.get(LOGIN)
     assert page.status_code == 200 and b'name="code"' not in page.content
@@ -110,9 +112,12 @@ def test_who_is_not_active_staff_cannot_log_in(client, user, change):
 
 def test_the_page_leads_back_to_where_someone_wanted_to_go(client, user):
     wanted = client.get("/admin/perma_payments/stafftask/?q=x")["Location"]
-    assert client.post(wanted, {"username": "someone", "password": PASSWORD, "next": "/admin/perma_payments/"})[
-        "Location"
-    ] == "/admin/perma_payments/"
+    assert (
+        client.post(wanted, {"username": "someone", "password": PASSWORD, "next": "/admin/perma_payments/"})[
+            "Location"
+        ]
+        == "/admin/perma_payments/"
+    )
 
 
 def test_a_password_has_twelve_characters_at_least():
@@ -122,6 +127,7 @@ def test_a_password_has_twelve_characters_at_least():
 
 
 # --- With a code ------------------------------------------------------------------------------------
+
 
 def test_with_password_and_code_someone_is_in(client, user, factor):
     assert log_in(client, code=current_code(user)).status_code == 302
@@ -217,6 +223,7 @@ def test_a_second_factor_that_is_replaced_ends_what_was_logged_in_with_it(client
 
 # --- The command that gives someone a second factor -------------------------------------------------
 
+
 def add_second_factor(*arguments):
     out = io.StringIO()
     call_command("add_second_factor", *arguments, stdout=out)
@@ -269,6 +276,7 @@ def test_the_admin_shows_no_secret_even_to_a_superuser(admin_client, user):
 
 
 # --- Too many tries ---------------------------------------------------------------------------------
+
 
 def fail(client, times, **fields):
     for _ in range(times):
@@ -361,25 +369,28 @@ def test_many_tries_at_once_are_not_more_tries():
         assert sum(pool.map(begin, range(24))) <= login_tries.MOST
 
 
-@pytest.mark.parametrize("proxies, headers, address", [
-    (0, {"REMOTE_ADDR": "192.0.2.1"}, "192.0.2.1"),
-    (0, {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1"}, "192.0.2.1"),
-    (0, {"REMOTE_ADDR": ""}, None),
-    (1, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1, 192.0.2.1"}, "192.0.2.1"),
-    (1, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1, nonsense"}, None),
-    (2, {"REMOTE_ADDR": "10.0.0.2", "HTTP_X_FORWARDED_FOR": "192.0.2.1, 10.0.0.1"}, "192.0.2.1"),
-    (2, {"REMOTE_ADDR": "10.0.0.2", "HTTP_X_FORWARDED_FOR": "198.51.100.1, 192.0.2.1,10.0.0.1"}, "192.0.2.1"),
-    (3, {"HTTP_X_FORWARDED_FOR": "x, 192.0.2.1, 10.0.0.1, 10.0.0.2"}, "192.0.2.1"),
-    # The proxies' own addresses would be everybody's.
-    (1, {"REMOTE_ADDR": "10.0.0.1"}, None),
-    (2, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "10.0.0.1"}, None),
-    (2, {"HTTP_X_FORWARDED_FOR": "unknown, 10.0.0.1"}, None),
-    (1, {"HTTP_X_FORWARDED_FOR": "192.0.2.1:5678"}, "192.0.2.1"),
-    (1, {"HTTP_X_FORWARDED_FOR": "[2001:db8:1:2:3:4:5:6]:5678"}, "2001:db8:1:2::/64"),
-    (1, {"HTTP_X_FORWARDED_FOR": "198.51.100.1,"}, None),
-    (0, {"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}, "2001:db8:1:2::/64"),
-    (0, {"REMOTE_ADDR": "::ffff:192.0.2.1"}, "192.0.2.1"),
-])
+@pytest.mark.parametrize(
+    "proxies, headers, address",
+    [
+        (0, {"REMOTE_ADDR": "192.0.2.1"}, "192.0.2.1"),
+        (0, {"REMOTE_ADDR": "192.0.2.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1"}, "192.0.2.1"),
+        (0, {"REMOTE_ADDR": ""}, None),
+        (1, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1, 192.0.2.1"}, "192.0.2.1"),
+        (1, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "198.51.100.1, nonsense"}, None),
+        (2, {"REMOTE_ADDR": "10.0.0.2", "HTTP_X_FORWARDED_FOR": "192.0.2.1, 10.0.0.1"}, "192.0.2.1"),
+        (2, {"REMOTE_ADDR": "10.0.0.2", "HTTP_X_FORWARDED_FOR": "198.51.100.1, 192.0.2.1,10.0.0.1"}, "192.0.2.1"),
+        (3, {"HTTP_X_FORWARDED_FOR": "x, 192.0.2.1, 10.0.0.1, 10.0.0.2"}, "192.0.2.1"),
+        # The proxies' own addresses would be everybody's.
+        (1, {"REMOTE_ADDR": "10.0.0.1"}, None),
+        (2, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "10.0.0.1"}, None),
+        (2, {"HTTP_X_FORWARDED_FOR": "unknown, 10.0.0.1"}, None),
+        (1, {"HTTP_X_FORWARDED_FOR": "192.0.2.1:5678"}, "192.0.2.1"),
+        (1, {"HTTP_X_FORWARDED_FOR": "[2001:db8:1:2:3:4:5:6]:5678"}, "2001:db8:1:2::/64"),
+        (1, {"HTTP_X_FORWARDED_FOR": "198.51.100.1,"}, None),
+        (0, {"REMOTE_ADDR": "2001:db8:1:2:3:4:5:6"}, "2001:db8:1:2::/64"),
+        (0, {"REMOTE_ADDR": "::ffff:192.0.2.1"}, "192.0.2.1"),
+    ],
+)
 def test_nobody_chooses_the_address_that_counts(settings, proxies, headers, address):
     settings.TRUSTED_PROXIES = proxies
     assert address_of(RequestFactory().get("/", **headers)) == address
@@ -411,6 +422,7 @@ def test_without_an_address_the_account_alone_counts(client, user):
 
 # --- Sessions and the site --------------------------------------------------------------------------
 
+
 def test_a_session_ends_a_day_after_the_login_whatever_is_done_meanwhile(client, user):
     log_in(client)
     end = Session.objects.get().expire_date
@@ -421,9 +433,10 @@ def test_a_session_ends_a_day_after_the_login_whatever_is_done_meanwhile(client,
         session["something"] = "new"
         session.save()
         assert Session.objects.get().expire_date == end
-        client.post("/admin/password_change/", {
-            "old_password": PASSWORD, "new_password1": "another long one", "new_password2": "another long one",
-        })
+        client.post(
+            "/admin/password_change/",
+            {"old_password": PASSWORD, "new_password1": "another long one", "new_password2": "another long one"},
+        )
         assert Session.objects.get().expire_date == end
         assert is_in(client)
     with mock.patch("django.utils.timezone.now", return_value=end + timedelta(seconds=1)):
@@ -452,6 +465,7 @@ def test_the_page_has_nothing_that_its_policy_forbids(client, factor):
 
 # --- Forms that may be forged -----------------------------------------------------------------------
 
+
 @pytest.fixture
 def suspicious():
     """A browser at a service that looks for forgery, as it does outside of tests."""
@@ -469,23 +483,29 @@ def log_in_as_posted(client, token, **extra):
     return client.post(LOGIN, fields, **extra)
 
 
-@pytest.mark.parametrize("host, origin", [
-    ("perma-payments", "https://payments.example.org"),  # nginx's default Host: the name of its upstream
-    ("localhost", "https://payments.example.org"),
-    ("localhost:8000", "http://localhost:8000"),
-])
+@pytest.mark.parametrize(
+    "host, origin",
+    [
+        ("perma-payments", "https://payments.example.org"),  # nginx's default Host: the name of its upstream
+        ("localhost", "https://payments.example.org"),
+        ("localhost:8000", "http://localhost:8000"),
+    ],
+)
 def test_staff_log_in_whatever_host_a_proxy_passes_on(suspicious, user, settings, host, origin):
     settings.CSRF_TRUSTED_ORIGINS = ["https://payments.example.org"]
     assert log_in_with_token(suspicious, HTTP_HOST=host, HTTP_ORIGIN=origin).status_code == 302
 
 
-@pytest.mark.parametrize("url, origin", [
-    ("https://Payments.Example.org", "https://payments.example.org"),
-    ("https://payments.example.org:443", "https://payments.example.org"),
-    ("https://localhost:8443", "https://localhost:8443"),
-    ("http://localhost:80", "http://localhost"),
-    ("https://[::1]:8443", "https://[::1]:8443"),
-])
+@pytest.mark.parametrize(
+    "url, origin",
+    [
+        ("https://Payments.Example.org", "https://payments.example.org"),
+        ("https://payments.example.org:443", "https://payments.example.org"),
+        ("https://localhost:8443", "https://localhost:8443"),
+        ("http://localhost:80", "http://localhost"),
+        ("https://[::1]:8443", "https://[::1]:8443"),
+    ],
+)
 def test_an_origin_is_written_as_browsers_write_it(url, origin):
     assert origin_of(url) == origin
 
@@ -495,11 +515,18 @@ def test_the_origin_of_payments_url_is_trusted():
     assert settings.CSRF_TRUSTED_ORIGINS == ["https://payments.example.org:8443"]
 
 
-@pytest.mark.parametrize("extra, cookie, words", [
-    ({}, True, "The page it came from was out of date"),
-    ({}, False, "Your browser sent no cookie along with the form."),
-    ({"HTTP_ORIGIN": "https://elsewhere.example"}, True, "Open it at http://localhost:8000/admin/ and try again"),
-])
+@pytest.mark.parametrize(
+    "extra, cookie, words",
+    [
+        ({}, True, "The page it came from was out of date"),
+        ({}, False, "Your browser sent no cookie along with the form."),
+        (
+            {"HTTP_ORIGIN": "https://elsewhere.example"},
+            True,
+            "Open it at http://localhost:8000/admin/ and try again",
+        ),
+    ],
+)
 def test_a_form_that_may_be_forged_gets_a_page_in_plain_words(suspicious, user, caplog, extra, cookie, words):
     if cookie:
         suspicious.get(LOGIN)

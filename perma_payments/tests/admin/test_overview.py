@@ -1,4 +1,5 @@
 """The admin's front page: what is to do, the numbers that matter, a year of subscriptions."""
+
 import secrets
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -28,7 +29,11 @@ pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 EVERYTHING = [
-    "view_stafftask", "view_subscriptionagreement", "view_purchase", "view_response", "view_statusupload",
+    "view_stafftask",
+    "view_subscriptionagreement",
+    "view_purchase",
+    "view_response",
+    "view_statusupload",
 ]
 
 
@@ -41,25 +46,36 @@ def nothing_kept():
 def task(days_ago: float = 0, **changes: Any) -> StaffTask:
     if not {"agreement", "purchase"} & set(changes):
         changes["agreement"] = ledger.standing_agreement()
-    return StaffTask.objects.create(**{
-        "kind": "token missing", "opened_at": timezone.now() - timedelta(days=days_ago), **changes,
-    })
+    return StaffTask.objects.create(
+        **{"kind": "token missing", "opened_at": timezone.now() - timedelta(days=days_ago), **changes}
+    )
 
 
 def response(**changes: Any) -> Response:
-    return Response.objects.create(**{
-        "fingerprint": secrets.token_bytes(32), "transaction_uuid": "x", "decision": "ACCEPT",
-        "transaction_type": "sale", "reference_number": "PERMA-0000-0001", "sealed": b"x", "vault_key_id": "k",
-        **changes,
-    })
+    return Response.objects.create(
+        **{
+            "fingerprint": secrets.token_bytes(32),
+            "transaction_uuid": "x",
+            "decision": "ACCEPT",
+            "transaction_type": "sale",
+            "reference_number": "PERMA-0000-0001",
+            "sealed": b"x",
+            "vault_key_id": "k",
+            **changes,
+        }
+    )
 
 
 def upload(confirmed_at: datetime | None) -> StatusUpload:
     user, _ = User.objects.get_or_create(username="uploader")
     return StatusUpload.objects.create(
-        digest="0" * 64, row_count=1, matched_count=1, uploaded_by=user,
+        digest="0" * 64,
+        row_count=1,
+        matched_count=1,
+        uploaded_by=user,
         confirmed_by=user if confirmed_at else None,
-        state="confirmed" if confirmed_at else "previewed", confirmed_at=confirmed_at,
+        state="confirmed" if confirmed_at else "previewed",
+        confirmed_at=confirmed_at,
     )
 
 
@@ -126,17 +142,20 @@ def test_subscriptions_are_counted_by_status_and_type_if_they_stand():
     assert counted.total == 4
 
 
-@pytest.mark.parametrize(("frequency", "rate", "per_month"), [
-    ("weekly", "12.00", "52.00"),
-    ("bi-weekly", "12.00", "26.00"),
-    ("quad-weekly", "12.00", "13.00"),
-    ("semi-monthly", "12.00", "24.00"),
-    ("monthly", "12.00", "12.00"),
-    ("quarterly", "12.00", "4.00"),
-    ("semi-annually", "12.00", "2.00"),
-    ("annually", "100.00", "8.33"),
-    ("annually", "0.06", "0.01"),
-])
+@pytest.mark.parametrize(
+    ("frequency", "rate", "per_month"),
+    [
+        ("weekly", "12.00", "52.00"),
+        ("bi-weekly", "12.00", "26.00"),
+        ("quad-weekly", "12.00", "13.00"),
+        ("semi-monthly", "12.00", "24.00"),
+        ("monthly", "12.00", "12.00"),
+        ("quarterly", "12.00", "4.00"),
+        ("semi-annually", "12.00", "2.00"),
+        ("annually", "100.00", "8.33"),
+        ("annually", "0.06", "0.01"),
+    ],
+)
 def test_every_frequency_is_converted_to_a_month(frequency, rate, per_month):
     value = overview.monthly_value({frequency: Decimal(rate)})
 
@@ -182,15 +201,18 @@ def test_what_has_waited_for_more_than_a_day_is_counted(client):
         assert client.get(link["href"]).status_code == 200, link
 
 
-@pytest.mark.parametrize(("today", "confirmed", "is_missing"), [
-    (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC), False),
-    (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), False),
-    (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 10, 31, 23, 59, tzinfo=UTC), True),
-    (datetime(2026, 11, 3, 23, tzinfo=UTC), datetime(2026, 10, 2, tzinfo=UTC), False),
-    (datetime(2026, 11, 4, tzinfo=UTC), datetime(2026, 10, 2, tzinfo=UTC), True),
-    (datetime(2026, 11, 4, tzinfo=UTC), None, True),
-    (datetime(2026, 11, 1, tzinfo=UTC), None, False),
-])
+@pytest.mark.parametrize(
+    ("today", "confirmed", "is_missing"),
+    [
+        (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC), False),
+        (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), False),
+        (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 10, 31, 23, 59, tzinfo=UTC), True),
+        (datetime(2026, 11, 3, 23, tzinfo=UTC), datetime(2026, 10, 2, tzinfo=UTC), False),
+        (datetime(2026, 11, 4, tzinfo=UTC), datetime(2026, 10, 2, tzinfo=UTC), True),
+        (datetime(2026, 11, 4, tzinfo=UTC), None, True),
+        (datetime(2026, 11, 1, tzinfo=UTC), None, False),
+    ],
+)
 def test_a_report_is_missed_once_the_third_is_over(today, confirmed, is_missing):
     upload(None)
     if confirmed:
@@ -213,8 +235,14 @@ def history(agreement: SubscriptionAgreement, *spans: tuple[datetime, str, datet
         events.objects.filter(pgh_obj=agreement).delete()
         for since, status, paid_through in spans:
             event = events.objects.create(
-                pgh_obj=agreement, pgh_label="update", id=agreement.pk, customer_type="Registrar", customer_pk=7,
-                status=status, reference_number=agreement.reference_number, covered_until=paid_through,
+                pgh_obj=agreement,
+                pgh_label="update",
+                id=agreement.pk,
+                customer_type="Registrar",
+                customer_pk=7,
+                status=status,
+                reference_number=agreement.reference_number,
+                covered_until=paid_through,
             )
             events.objects.filter(pk=event.pk).update(pgh_created_at=since)
         cursor.execute("ALTER TABLE perma_payments_subscriptionagreementevent ENABLE TRIGGER USER")
@@ -234,25 +262,31 @@ def test_the_year_is_that_of_the_last_twelve_months_that_have_ended():
     assert (months[0], months[-1], len(months)) == (date(2025, 11, 1), date(2026, 10, 1), 12)
 
 
-@pytest.mark.parametrize(("spans", "months"), [
-    ([(at(3, 10), "Pending", None), (at(5, 10), "Current", None)], {5, 6, 7, 8, 9, 10}),
-    ([(at(3, 10), "Current", None), (at(5, 10), "Hold", None), (at(7, 1), "Superseded", None)], {3, 4, 5, 6}),
-    ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(7, 31, 23, 59, 59))], {3, 4, 5, 6, 7}),
-    ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(7, 31, 23, 59, 58))], {3, 4, 5, 6}),
-    ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", None)], {3, 4}),
-    ([(at(3, 10), "Canceled", at(6, 1)), (at(4, 10), "Completed", at(6, 1))], {3}),
-    # It was Canceled after what was paid for had run out.
-    ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(1, 1))], {3, 4}),
-    # Long ago, and as it was then ever since.
-    ([(at(1, 1, year=2020), "Current", None)], set(range(1, 13))),
-    # Twice in one month: the last one counts.
-    ([(at(9, 1), "Current", None), (at(9, 2), "Canceled", None), (at(9, 3), "Current", None)], {9, 10}),
-    # What happens as the next month begins belongs to that.
-    ([(at(9, 1), "Current", None), (at(10, 1), "Superseded", None)], {9}),
-    ([(at(10, 1), "Current", None)], {10}),
-    # It began earlier, but waited for what is before it.
-    ([(at(3, 10), "Pending", None), (at(5, 10), "Hold", None), (at(4, 20), "Current", None)], {5, 6, 7, 8, 9, 10}),
-])
+@pytest.mark.parametrize(
+    ("spans", "months"),
+    [
+        ([(at(3, 10), "Pending", None), (at(5, 10), "Current", None)], {5, 6, 7, 8, 9, 10}),
+        ([(at(3, 10), "Current", None), (at(5, 10), "Hold", None), (at(7, 1), "Superseded", None)], {3, 4, 5, 6}),
+        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(7, 31, 23, 59, 59))], {3, 4, 5, 6, 7}),
+        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(7, 31, 23, 59, 58))], {3, 4, 5, 6}),
+        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", None)], {3, 4}),
+        ([(at(3, 10), "Canceled", at(6, 1)), (at(4, 10), "Completed", at(6, 1))], {3}),
+        # It was Canceled after what was paid for had run out.
+        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(1, 1))], {3, 4}),
+        # Long ago, and as it was then ever since.
+        ([(at(1, 1, year=2020), "Current", None)], set(range(1, 13))),
+        # Twice in one month: the last one counts.
+        ([(at(9, 1), "Current", None), (at(9, 2), "Canceled", None), (at(9, 3), "Current", None)], {9, 10}),
+        # What happens as the next month begins belongs to that.
+        ([(at(9, 1), "Current", None), (at(10, 1), "Superseded", None)], {9}),
+        ([(at(10, 1), "Current", None)], {10}),
+        # It began earlier, but waited for what is before it.
+        (
+            [(at(3, 10), "Pending", None), (at(5, 10), "Hold", None), (at(4, 20), "Current", None)],
+            {5, 6, 7, 8, 9, 10},
+        ),
+    ],
+)
 def test_a_month_counts_what_stood_at_its_end(spans, months):
     history(ledger.agreement(), *spans)
 

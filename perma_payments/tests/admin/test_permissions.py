@@ -2,6 +2,7 @@
 
 The addresses are taken from the admin itself, so that a new one is asked, too.
 """
+
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -19,7 +20,12 @@ from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import (
-    OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement,
+    OutgoingTransaction,
+    Purchase,
+    Response,
+    StaffTask,
+    StatusUpload,
+    SubscriptionAgreement,
 )
 from perma_payments.services import groups, upload_statuses
 
@@ -190,6 +196,7 @@ def test_accounts_are_not_theirs_to_see(client, everything, group, table):
 
 
 # --- The groups -------------------------------------------------------------------------------------
+
 
 def codenames(group: str) -> set[str]:
     found = Permission.objects.filter(group__name=group)

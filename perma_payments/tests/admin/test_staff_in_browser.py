@@ -1,4 +1,5 @@
 """What staff do each month, in a real browser, with the sandbox's Business Center."""
+
 from pathlib import Path
 
 import pytest
@@ -121,11 +122,18 @@ def test_a_row_with_an_unknown_status_is_named_and_left_out_only_by_a_tick(visit
     expect(visit.page.get_by_text("Confirmed. Subscriptions changed: 1.")).to_be_visible()
 
 
-@pytest.mark.parametrize("path", [
-    "", "perma_payments/statusupload/", "perma_payments/statusupload/upload/",
-    "perma_payments/subscriptionagreement/", "perma_payments/subscriptionagreement/{pk}/change/",
-    "perma_payments/subscriptionagreement/{pk}/correct/", "perma_payments/stafftask/",
-])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "",
+        "perma_payments/statusupload/",
+        "perma_payments/statusupload/upload/",
+        "perma_payments/subscriptionagreement/",
+        "perma_payments/subscriptionagreement/{pk}/change/",
+        "perma_payments/subscriptionagreement/{pk}/correct/",
+        "perma_payments/stafftask/",
+    ],
+)
 def test_a_page_of_the_staffs_side_fits_a_phone_and_breaks_none_of_its_own_rules(visitor, staff, path):
     agreement = ledger.standing_agreement()
     visit = visitor(viewport={"width": 390, "height": 844})

@@ -1,4 +1,5 @@
 """Staff end their tasks in the admin."""
+
 import pytest
 from django.db import OperationalError
 
@@ -63,6 +64,7 @@ def test_a_task_that_someone_else_has_ended_stays_as_it_is(client, task):
 
 def test_who_meets_a_broken_database_is_not_told_that_someone_else_is_busy(client, task, monkeypatch):
     """They would try again and again, and the log would not say why."""
+
     def fail(_: object) -> None:
         raise OperationalError
 
@@ -98,9 +100,9 @@ def test_who_is_not_logged_in_gets_the_login_page(client, task):
     assert (response.status_code, response["Location"].split("?")[0]) == (302, "/admin/login/")
 
 
-@pytest.mark.parametrize("table", [
-    "subscriptionagreement", "purchase", "outgoingtransaction", "response", "stafftask",
-])
+@pytest.mark.parametrize(
+    "table", ["subscriptionagreement", "purchase", "outgoingtransaction", "response", "stafftask"]
+)
 def test_nothing_in_the_ledger_can_be_added_or_deleted_even_by_a_superuser(admin_client, table, task):
     assert admin_client.get(f"/admin/perma_payments/{table}/").status_code == 200
     assert admin_client.get(f"/admin/perma_payments/{table}/add/").status_code == 403

@@ -1,4 +1,5 @@
 """Staff upload a status report in the admin."""
+
 from collections.abc import Callable
 from datetime import date, timedelta
 from typing import Any
@@ -37,6 +38,7 @@ def staff(client: Client) -> Client:
 @pytest.fixture
 def upload(staff: Client) -> Callable[[bytes], HttpResponse]:
     """Upload a file, and follow to the page that it leads to."""
+
     def upload(data: bytes) -> HttpResponse:
         return staff.post(f"{LIST}upload/", {"report": SimpleUploadedFile("report.csv", data)}, follow=True)
 
@@ -88,18 +90,17 @@ def test_an_unknown_status_among_good_rows_is_named_and_must_be_left_out(staff, 
     assert "Line 7:" in said and "SLEEPING" in said
 
     pk = StatusUpload.objects.get().pk
-    assert "Some rows could not be read, so nothing was applied." in words(
-        press_confirm(staff, pk)
-    )
-    assert "Subscriptions changed: 2." in words(
-        press_confirm(staff, pk, leave_out="on")
-    )
+    assert "Some rows could not be read, so nothing was applied." in words(press_confirm(staff, pk))
+    assert "Subscriptions changed: 2." in words(press_confirm(staff, pk, leave_out="on"))
 
 
-@pytest.mark.parametrize(("change", "warning"), [
-    ({"status": "Canceled"}, "1 subscription would come back from an ending"),
-    ({"status": "Hold"}, "more than a tenth"),
-])
+@pytest.mark.parametrize(
+    ("change", "warning"),
+    [
+        ({"status": "Canceled"}, "1 subscription would come back from an ending"),
+        ({"status": "Hold"}, "more than a tenth"),
+    ],
+)
 def test_what_is_suspicious_is_said_in_words(upload, change, warning):
     agreements = standing(2)
     SubscriptionAgreement.objects.filter(pk=agreements[0].pk).update(**change)
@@ -134,9 +135,9 @@ def test_only_standing_subscriptions_count_for_the_tenth(upload):
     assert "more than a tenth" not in words(upload(report(*[(agreement, "COMPLETED") for agreement in ended])))
 
 
-@pytest.mark.parametrize(("days", "sentence"), [
-    (-1, ""), (1, ""), (2, "which is yet to come"), (-4, "This report is old"),
-])
+@pytest.mark.parametrize(
+    ("days", "sentence"), [(-1, ""), (1, ""), (2, "which is yet to come"), (-4, "This report is old")]
+)
 def test_when_a_report_says_that_it_was_made_must_make_sense(upload, days, sentence):
     made_on = timezone.now().date() + timedelta(days=days)
     data = report((standing(1)[0], "HOLD")).replace(b"Dec 02 2026", f"{made_on:%b %d %Y}".encode())
@@ -170,8 +171,14 @@ def test_a_confirmation_without_its_revision_confirms_nothing(staff, upload, rev
 def test_a_report_that_was_made_before_the_last_one_is_said_to_be_so(staff, upload):
     agreements = standing(1)
     StatusUpload.objects.create(
-        digest="0" * 64, row_count=1, matched_count=1, made_on=date(2030, 1, 1), state="confirmed",
-        uploaded_by=User.objects.get(), confirmed_by=User.objects.get(), confirmed_at=timezone.now(),
+        digest="0" * 64,
+        row_count=1,
+        matched_count=1,
+        made_on=date(2030, 1, 1),
+        state="confirmed",
+        uploaded_by=User.objects.get(),
+        confirmed_by=User.objects.get(),
+        confirmed_at=timezone.now(),
     )
 
     said = words(upload(report((agreements[0], "HOLD"))))
@@ -237,10 +244,16 @@ def test_a_cancellation_that_is_marked_as_done_but_still_charged_is_said_to_be_s
     assert f"The cancellation of {done.reference_number} is marked as done, but CyberSource still charges" in said
 
 
-@pytest.mark.parametrize(("data", "sentence"), [
-    (b"", "The file is empty."), (b"%PDF-1.7", "PDF"), (b"PK\x03\x04", ""), (b"a,b\n1,2\n", ""),
-    (b"x" * (23 * 1024 * 1024), "The file has 23 MB; a status report of up to 20 MB was expected."),
-])
+@pytest.mark.parametrize(
+    ("data", "sentence"),
+    [
+        (b"", "The file is empty."),
+        (b"%PDF-1.7", "PDF"),
+        (b"PK\x03\x04", ""),
+        (b"a,b\n1,2\n", ""),
+        (b"x" * (23 * 1024 * 1024), "The file has 23 MB; a status report of up to 20 MB was expected."),
+    ],
+)
 def test_a_file_that_is_no_report_gets_a_sentence_and_leaves_nothing(upload, data, sentence):
     response = upload(data)
 

@@ -1,4 +1,5 @@
 """The whole story of a subscription or a purchase, and the pages that tell it."""
+
 import secrets
 import threading
 from datetime import timedelta
@@ -25,7 +26,11 @@ from ..pages import words
 from ..services.test_upload_statuses import report
 
 EVERYTHING = [
-    "view_stafftask", "view_subscriptionagreement", "view_purchase", "view_response", "view_statusupload",
+    "view_stafftask",
+    "view_subscriptionagreement",
+    "view_purchase",
+    "view_response",
+    "view_statusupload",
     "view_outgoingtransaction",
 ]
 
@@ -35,11 +40,20 @@ def page_of(subject: SubscriptionAgreement | Purchase) -> str:
 
 
 def response(outgoing: OutgoingTransaction | None, **changes: Any) -> Response:
-    return Response.objects.create(**{
-        "outgoing": outgoing, "fingerprint": secrets.token_bytes(32), "transaction_uuid": "x",
-        "decision": "ACCEPT", "reason_code": "100", "transaction_type": "sale",
-        "reference_number": "PERMA-0000-0001", "sealed": b"x", "vault_key_id": "k", **changes,
-    })
+    return Response.objects.create(
+        **{
+            "outgoing": outgoing,
+            "fingerprint": secrets.token_bytes(32),
+            "transaction_uuid": "x",
+            "decision": "ACCEPT",
+            "reason_code": "100",
+            "transaction_type": "sale",
+            "reference_number": "PERMA-0000-0001",
+            "sealed": b"x",
+            "vault_key_id": "k",
+            **changes,
+        }
+    )
 
 
 def told(subject: SubscriptionAgreement | Purchase) -> list[str]:
@@ -65,9 +79,7 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
     post("cancel-request")
     send_task_mails(now=timezone.now())
     user = User.objects.create_user("jane")
-    staff_tasks.withdraw(
-        StaffTask.objects.get().pk, by=user, note="They have called.", now=timezone.now()
-    )
+    staff_tasks.withdraw(StaffTask.objects.get().pk, by=user, note="They have called.", now=timezone.now())
     upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=timezone.now())
     upload_statuses.confirm(upload.pk, revision=upload.revision, by=user, leave_out=False, now=timezone.now())
     upload_statuses.undo(upload.pk, by=user, now=timezone.now())
@@ -77,8 +89,11 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
     entries = story_of(agreement)
     assert [(entry.kind.value, entry.words) for entry in entries] == [
         ("change", "Put on record as Pending."),
-        ("request", "The customer went to CyberSource to subscribe: $12.50 at once, then $45.00 monthly from "
-                    f"{checkout.recurring_start_date} on, for a link limit of 100."),
+        (
+            "request",
+            "The customer went to CyberSource to subscribe: $12.50 at once, then $45.00 monthly from "
+            f"{checkout.recurring_start_date} on, for a link limit of 100.",
+        ),
         ("response", "CyberSource declined: the bank declined without saying why (reason code 203)."),
         ("change", "Changed by CyberSource's response."),
         ("response", "CyberSource accepted: successful (reason code 100)."),
@@ -143,15 +158,24 @@ def test_a_change_by_a_response_that_staff_have_placed_says_so():
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("context", "sentence", "first_detail"), [
-    ({"source": "staff", "user": 0, "reason": "They called."}, "Changed by someone.",
-     "Reason given: They called."),
-    ({"source": "staff", "user": None}, "Changed by someone.", "status: Current → Hold"),
-    ({"source": "status report", "upload": 0}, "Changed by the status report, confirmed by someone.",
-     "status: Current → Hold"),
-    ({"source": "a source to come"}, "Changed by a source to come.", "status: Current → Hold"),
-    ({"url": "/x"}, "Changed outside the service (SQL).", "status: Current → Hold"),
-])
+@pytest.mark.parametrize(
+    ("context", "sentence", "first_detail"),
+    [
+        (
+            {"source": "staff", "user": 0, "reason": "They called."},
+            "Changed by someone.",
+            "Reason given: They called.",
+        ),
+        ({"source": "staff", "user": None}, "Changed by someone.", "status: Current → Hold"),
+        (
+            {"source": "status report", "upload": 0},
+            "Changed by the status report, confirmed by someone.",
+            "status: Current → Hold",
+        ),
+        ({"source": "a source to come"}, "Changed by a source to come.", "status: Current → Hold"),
+        ({"url": "/x"}, "Changed outside the service (SQL).", "status: Current → Hold"),
+    ],
+)
 def test_whatever_the_history_says_of_a_change_becomes_a_sentence(context, sentence, first_detail):
     agreement = ledger.standing_agreement()
     with pghistory.context(**context):
@@ -176,20 +200,38 @@ def test_every_kind_of_request_is_told():
 
 
 @pytest.mark.django_db
-@pytest.mark.parametrize(("changes", "sentence", "details"), [
-    ({"decision": "CANCEL", "reason_code": ""}, "The customer gave up at CyberSource.", ()),
-    ({"decision": "REVIEW", "reason_code": "480"},
-     "CyberSource accepted, but holds the payment for review: held for review by CyberSource's Decision Manager "
-     "(reason code 480).", ()),
-    ({"decision": "ERROR", "reason_code": "999"},
-     "CyberSource could not process it: a reason that we have no words for (999) (reason code 999).", ()),
-    ({"decision": "PERHAPS", "reason_code": ""}, "CyberSource gave an answer that we do not know, PERHAPS.", ()),
-    ({"auth_amount": "45.00", "currency": "USD", "transaction_id": "123"},
-     "CyberSource accepted: successful (reason code 100).",
-     ("Authorized: 45.00 USD", "CyberSource's transaction id: 123")),
-    ({"applied_at": timezone.now(), "outcome": "no effect"},
-     "CyberSource accepted: successful (reason code 100).", ("Result: no effect",)),
-])
+@pytest.mark.parametrize(
+    ("changes", "sentence", "details"),
+    [
+        ({"decision": "CANCEL", "reason_code": ""}, "The customer gave up at CyberSource.", ()),
+        (
+            {"decision": "REVIEW", "reason_code": "480"},
+            "CyberSource accepted, but holds the payment for review: held for review by CyberSource's Decision Manager "
+            "(reason code 480).",
+            (),
+        ),
+        (
+            {"decision": "ERROR", "reason_code": "999"},
+            "CyberSource could not process it: a reason that we have no words for (999) (reason code 999).",
+            (),
+        ),
+        (
+            {"decision": "PERHAPS", "reason_code": ""},
+            "CyberSource gave an answer that we do not know, PERHAPS.",
+            (),
+        ),
+        (
+            {"auth_amount": "45.00", "currency": "USD", "transaction_id": "123"},
+            "CyberSource accepted: successful (reason code 100).",
+            ("Authorized: 45.00 USD", "CyberSource's transaction id: 123"),
+        ),
+        (
+            {"applied_at": timezone.now(), "outcome": "no effect"},
+            "CyberSource accepted: successful (reason code 100).",
+            ("Result: no effect",),
+        ),
+    ],
+)
 def test_every_kind_of_response_is_told(changes, sentence, details):
     outgoing = ledger.outgoing(Kind.UPDATE)
     response(outgoing, **changes)

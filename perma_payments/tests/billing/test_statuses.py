@@ -1,4 +1,5 @@
 """Which subscriptions are shown to Perma.cc, and as what."""
+
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -18,24 +19,50 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 LATER, EARLIER = NOW + timedelta(seconds=1), NOW - timedelta(seconds=1)
 
 
-@pytest.mark.parametrize("status, spelling", [
-    (Status.PENDING, "Pending"), (Status.REJECTED, "Rejected"), (Status.ABORTED, "Aborted"),
-    (Status.CURRENT, "Current"), (Status.HOLD, "Hold"), (Status.CANCELED, "Canceled"),
-    (Status.COMPLETED, "Completed"), (Status.SUPERSEDED, "Superseded"),
-    (PurchaseStatus.PENDING, "Pending"), (PurchaseStatus.PAID, "Paid"), (PurchaseStatus.REFUSED, "Refused"),
-    (PurchaseStatus.ABORTED, "Aborted"), (CANCELLATION_REQUESTED, "Cancellation Requested"),
-])
+@pytest.mark.parametrize(
+    "status, spelling",
+    [
+        (Status.PENDING, "Pending"),
+        (Status.REJECTED, "Rejected"),
+        (Status.ABORTED, "Aborted"),
+        (Status.CURRENT, "Current"),
+        (Status.HOLD, "Hold"),
+        (Status.CANCELED, "Canceled"),
+        (Status.COMPLETED, "Completed"),
+        (Status.SUPERSEDED, "Superseded"),
+        (PurchaseStatus.PENDING, "Pending"),
+        (PurchaseStatus.PAID, "Paid"),
+        (PurchaseStatus.REFUSED, "Refused"),
+        (PurchaseStatus.ABORTED, "Aborted"),
+        (CANCELLATION_REQUESTED, "Cancellation Requested"),
+    ],
+)
 def test_statuses_are_spelt_as_cybersource_and_perma_spell_them(status, spelling):
     assert f"{status}" == spelling
 
 
-@pytest.mark.parametrize("status, paid_through, standing", [
-    ("Current", LATER, True), ("Current", EARLIER, True), ("Current", None, True),
-    ("Hold", LATER, True), ("Hold", EARLIER, True), ("Hold", None, True),
-    ("Canceled", LATER, True), ("Canceled", NOW, True), ("Canceled", EARLIER, False), ("Canceled", None, False),
-    ("Pending", LATER, False), ("Rejected", LATER, False), ("Aborted", LATER, False), ("Completed", LATER, False),
-    ("Superseded", LATER, False), ("Cancelled", LATER, False), ("", LATER, False),
-])
+@pytest.mark.parametrize(
+    "status, paid_through, standing",
+    [
+        ("Current", LATER, True),
+        ("Current", EARLIER, True),
+        ("Current", None, True),
+        ("Hold", LATER, True),
+        ("Hold", EARLIER, True),
+        ("Hold", None, True),
+        ("Canceled", LATER, True),
+        ("Canceled", NOW, True),
+        ("Canceled", EARLIER, False),
+        ("Canceled", None, False),
+        ("Pending", LATER, False),
+        ("Rejected", LATER, False),
+        ("Aborted", LATER, False),
+        ("Completed", LATER, False),
+        ("Superseded", LATER, False),
+        ("Cancelled", LATER, False),
+        ("", LATER, False),
+    ],
+)
 def test_a_subscription_stands_while_it_is_current_or_on_hold_or_canceled_but_paid_for(
     status, paid_through, standing
 ):
@@ -48,20 +75,37 @@ def test_a_status_and_its_spelling_stand_alike(status, paid_through):
     assert is_standing(status, paid_through, NOW) is is_standing(str(status), paid_through, NOW)
 
 
-@pytest.mark.parametrize("status, requested, reported", [
-    ("Current", True, "Cancellation Requested"), ("Current", False, "Current"),
-    ("Hold", True, "Hold"), ("Hold", False, "Hold"),
-    ("Canceled", True, "Canceled"), ("Canceled", False, "Canceled"),
-])
+@pytest.mark.parametrize(
+    "status, requested, reported",
+    [
+        ("Current", True, "Cancellation Requested"),
+        ("Current", False, "Current"),
+        ("Hold", True, "Hold"),
+        ("Hold", False, "Hold"),
+        ("Canceled", True, "Canceled"),
+        ("Canceled", False, "Canceled"),
+    ],
+)
 def test_a_requested_cancellation_stands_in_for_current_alone(status, requested, reported):
     assert reported_status(status, cancellation_requested=requested) == reported
 
 
-@pytest.mark.parametrize("status, requested, alterable", [
-    ("Current", False, True), ("Hold", False, True), ("Canceled", False, False), ("Pending", False, False),
-    ("Rejected", False, False), ("Aborted", False, False), ("Completed", False, False),
-    ("Superseded", False, False), ("Current", True, False), ("Hold", True, False), ("Canceled", True, False),
-])
+@pytest.mark.parametrize(
+    "status, requested, alterable",
+    [
+        ("Current", False, True),
+        ("Hold", False, True),
+        ("Canceled", False, False),
+        ("Pending", False, False),
+        ("Rejected", False, False),
+        ("Aborted", False, False),
+        ("Completed", False, False),
+        ("Superseded", False, False),
+        ("Current", True, False),
+        ("Hold", True, False),
+        ("Canceled", True, False),
+    ],
+)
 def test_a_subscription_can_be_altered_while_it_is_charged_and_not_asked_to_end(status, requested, alterable):
     assert is_alterable(status, cancellation_requested=requested) is alterable
 

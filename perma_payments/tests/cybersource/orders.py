@@ -1,4 +1,5 @@
 """Builders: a valid order of each kind, and its signed form."""
+
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -19,8 +20,10 @@ KEYS = SigningKeys(KEY)
 
 _OF_KIND: dict[Kind, dict[str, Any]] = {
     Kind.SUBSCRIBE: {
-        "amount": Decimal("12.50"), "recurring_amount": Decimal("45.00"),
-        "recurring_frequency": Frequency.MONTHLY, "recurring_start_date": date(2026, 12, 1),
+        "amount": Decimal("12.50"),
+        "recurring_amount": Decimal("45.00"),
+        "recurring_frequency": Frequency.MONTHLY,
+        "recurring_start_date": date(2026, 12, 1),
     },
     Kind.CHANGE: {"amount": Decimal("12.50"), "recurring_amount": Decimal("45.00"), "payment_token": TOKEN},
     Kind.UPDATE: {"payment_token": TOKEN},
@@ -30,25 +33,29 @@ _OF_KIND: dict[Kind, dict[str, Any]] = {
 
 def merchant(**changes: Any) -> Merchant:
     """Our profile at CyberSource, which is the stand-in's."""
-    return Merchant(**{
-        "profile_id": cyber_source.PROFILE_ID,
-        "keys": KEYS,
-        "base_url": "https://cybersource.example",
-        "paths": DEFAULT_PATHS,
-        **changes,
-    })
+    return Merchant(
+        **{
+            "profile_id": cyber_source.PROFILE_ID,
+            "keys": KEYS,
+            "base_url": "https://cybersource.example",
+            "paths": DEFAULT_PATHS,
+            **changes,
+        }
+    )
 
 
 def order(kind: Kind, **changes: Any) -> Order:
     """A valid order."""
     values = {**_OF_KIND[kind], **changes}
-    return Order(**{
-        "kind": kind,
-        "transaction_type": transaction_type(kind, values.get("amount")),
-        "transaction_uuid": UUID_OF_ORDER,
-        "reference_number": "PERMA-1234-5678",
-        **values,
-    })
+    return Order(
+        **{
+            "kind": kind,
+            "transaction_type": transaction_type(kind, values.get("amount")),
+            "transaction_uuid": UUID_OF_ORDER,
+            "reference_number": "PERMA-1234-5678",
+            **values,
+        }
+    )
 
 
 def form(kind: Kind, **changes: Any) -> SignedForm:

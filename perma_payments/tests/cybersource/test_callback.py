@@ -1,4 +1,5 @@
 """A POST is a response of CyberSource's to us, signed in all that is read of it, or it is refused."""
+
 import random
 
 import pytest
@@ -16,8 +17,14 @@ from .orders import KEY, KEYS, TOKEN, form
 
 DECISIONS = ["ACCEPT", "REVIEW", "DECLINE", "ERROR", "CANCEL"]
 REQUIRED = [
-    "decision", "req_transaction_uuid", "req_access_key", "req_profile_id", "req_transaction_type",
-    "req_reference_number", "message", "signed_date_time",
+    "decision",
+    "req_transaction_uuid",
+    "req_access_key",
+    "req_profile_id",
+    "req_transaction_type",
+    "req_reference_number",
+    "message",
+    "signed_date_time",
 ]
 SUBSCRIBE_FORM = form(Kind.SUBSCRIBE).fields
 
@@ -54,6 +61,7 @@ def without_signing(name, fields):
 
 # --- What is valid ----------------------------------------------------------------------------------
 
+
 @every_kind
 @pytest.mark.parametrize("decision", [*DECISIONS, "OTHER"])
 def test_every_response_is_verified_and_all_its_signed_fields_are_read(kind, decision):
@@ -62,9 +70,7 @@ def test_every_response_is_verified_and_all_its_signed_fields_are_read(kind, dec
 
 
 def test_what_a_response_says_is_read_by_name():
-    verified = verify(response(
-        transaction_id="7408214003316000009999", payment_token="7408214003316000005678"
-    ))
+    verified = verify(response(transaction_id="7408214003316000009999", payment_token="7408214003316000005678"))
 
     assert verified.decision == "ACCEPT"
     assert verified.reason_code == "100"
@@ -128,12 +134,15 @@ def test_a_key_does_not_verify_what_another_of_the_ring_signed():
     refuse(response(req_access_key="new"), "signature is wrong", keys=ring)
 
 
-@pytest.mark.parametrize("fields, token", [
-    ({"payment_token": "111"}, "111"),
-    ({"payment_token": ..., "req_payment_token": "222"}, "222"),  # as the guide spells it
-    ({"payment_token": "111", "req_payment_token": "222"}, "111"),
-    ({"payment_token": ...}, ""),
-])
+@pytest.mark.parametrize(
+    "fields, token",
+    [
+        ({"payment_token": "111"}, "111"),
+        ({"payment_token": ..., "req_payment_token": "222"}, "222"),  # as the guide spells it
+        ({"payment_token": "111", "req_payment_token": "222"}, "111"),
+        ({"payment_token": ...}, ""),
+    ],
+)
 def test_a_new_token_is_read_in_either_spelling(fields, token):
     assert verify(response(**fields)).payment_token == token
 
@@ -148,21 +157,31 @@ def test_the_token_that_we_sent_is_not_taken_for_a_new_one(kind):
 
 # --- Our own form, sent back ------------------------------------------------------------------------
 
+
 def echo(form):
     return {f"req_{name}": value for name, value in form.items()}
 
 
 @every_kind
-@pytest.mark.parametrize("added", [
-    lambda form: {},
-    lambda form: {"decision": "ACCEPT"},
-    lambda form: {"decision": "ACCEPT", "message": "Request was processed successfully.", **echo(form)},
-    lambda form: {
-        "decision": "ACCEPT", "message": "", "reason_code": "100", "transaction_id": "7", "auth_amount": "12.50",
-        "payment_token": TOKEN, **echo(form),
-    },
-    lambda form: {"decision": "CANCEL", "message": "", **echo(form)},
-], ids=["nothing", "a decision", "and all req_ fields", "and all else", "a CANCEL"])
+@pytest.mark.parametrize(
+    "added",
+    [
+        lambda form: {},
+        lambda form: {"decision": "ACCEPT"},
+        lambda form: {"decision": "ACCEPT", "message": "Request was processed successfully.", **echo(form)},
+        lambda form: {
+            "decision": "ACCEPT",
+            "message": "",
+            "reason_code": "100",
+            "transaction_id": "7",
+            "auth_amount": "12.50",
+            "payment_token": TOKEN,
+            **echo(form),
+        },
+        lambda form: {"decision": "CANCEL", "message": "", **echo(form)},
+    ],
+    ids=["nothing", "a decision", "and all req_ fields", "and all else", "a CANCEL"],
+)
 def test_our_own_form_sent_back_is_refused(kind, added):
     fields = form(kind).fields
     refuse({**fields, **added(fields)}, "not covered by the signature: decision")
@@ -177,6 +196,7 @@ def test_our_own_form_sent_back_with_its_list_made_to_cover_what_was_added_is_re
 
 
 # --- One thing wrong --------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("name", ["decision", "signature", "signed_field_names", "message", "utf8"])
 @pytest.mark.parametrize("value", [None, "", "another"])
@@ -215,10 +235,26 @@ def test_a_repeated_name_in_the_list_is_refused(name):
     refuse(signed_in_order(fields, [*names_of(fields), name]), "repeats a name")
 
 
-@pytest.mark.parametrize("name", [
-    "", " ", "a b", " decision", "decision ", "decision\n", "a=b", "a.b", "ä", "ａ", "décision", "a\x00b", "\u200b",
-    "a&b", "[bill_country]",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "",
+        " ",
+        "a b",
+        " decision",
+        "decision ",
+        "decision\n",
+        "a=b",
+        "a.b",
+        "ä",
+        "ａ",
+        "décision",
+        "a\x00b",
+        "\u200b",
+        "a&b",
+        "[bill_country]",
+    ],
+)
 def test_an_odd_name_in_the_list_is_refused_though_it_is_signed(name):
     refuse(response(**{name: "x"}), "holds what is no name")
 
@@ -247,16 +283,20 @@ def test_a_list_that_names_the_signature_is_refused():
     refuse(signed_in_order(fields, [*names_of(fields), "signature"]), "lists what was not posted")
 
 
-@pytest.mark.parametrize("change", [
-    lambda signature: "A" + signature[1:] if signature[0] != "A" else "B" + signature[1:],
-    lambda signature: signature[:-1],
-    lambda signature: signature + "=",
-    lambda signature: " " + signature,
-    lambda signature: "é" * 44,
-    lambda signature: "＝" + signature,
-    lambda signature: "\ud800",
-    lambda signature: "=",
-], ids=["changed", "cut", "padded", "blank", "not ASCII", "wide", "half a pair", "short"])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda signature: "A" + signature[1:] if signature[0] != "A" else "B" + signature[1:],
+        lambda signature: signature[:-1],
+        lambda signature: signature + "=",
+        lambda signature: " " + signature,
+        lambda signature: "é" * 44,
+        lambda signature: "＝" + signature,
+        lambda signature: "\ud800",
+        lambda signature: "=",
+    ],
+    ids=["changed", "cut", "padded", "blank", "not ASCII", "wide", "half a pair", "short"],
+)
 def test_a_wrong_signature_is_refused(change):
     fields = response()
     refuse({**fields, "signature": change(fields["signature"])}, "signature is wrong")
@@ -283,6 +323,7 @@ def test_what_is_not_text_is_refused():
 
 
 # --- What must be covered ---------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("decision", DECISIONS)
 @pytest.mark.parametrize("name", [*REQUIRED, "signed_field_names"])
@@ -312,8 +353,14 @@ def test_a_cancel_may_have_a_reason_or_an_id_unsigned_but_they_are_not_read(name
 def test_fields_behind_the_signature_are_not_read():
     fields = response("CANCEL", req_amount=..., req_currency=...)
     evil = {
-        "reason_code": "100", "transaction_id": "7", "req_amount": "0.01", "req_currency": "XXX",
-        "auth_amount": "0.01", "payment_token": "1", "req_payment_token": "1", "utf8": "✓",
+        "reason_code": "100",
+        "transaction_id": "7",
+        "req_amount": "0.01",
+        "req_currency": "XXX",
+        "auth_amount": "0.01",
+        "payment_token": "1",
+        "req_payment_token": "1",
+        "utf8": "✓",
         "merchant_id": "example",
     }
     assert verify({**fields, **evil}) == verify(fields)
@@ -326,6 +373,7 @@ def test_what_was_verified_cannot_be_changed():
 
 
 # --- The same signed text, cut up in another way ----------------------------------------------------
+
 
 def cut_again(names, typed, fields, forged):
     """What a customer could post who typed ``typed`` as an address: the same text under the same signature.
@@ -343,22 +391,25 @@ def cut_again(names, typed, fields, forged):
     return honest, dishonest
 
 
-@pytest.mark.parametrize("name, value", [
-    ("decision", "ACCEPT"),
-    ("message", "Request was processed successfully."),
-    ("reason_code", "100"),
-    ("transaction_id", "7408214003316000009999"),
-    ("req_transaction_uuid", "00000000-0000-4000-8000-000000000000"),
-    ("req_transaction_type", "sale"),
-    ("req_reference_number", "PERMA-0000-0001"),
-    ("req_profile_id", cyber_source.PROFILE_ID),
-    ("signed_date_time", "2026-11-21T12:00:00Z"),
-    ("req_amount", "0.01"),
-    ("req_currency", "XXX"),
-    ("auth_amount", "12.50"),
-    ("payment_token", "1"),
-    ("req_payment_token", "1"),
-])
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("decision", "ACCEPT"),
+        ("message", "Request was processed successfully."),
+        ("reason_code", "100"),
+        ("transaction_id", "7408214003316000009999"),
+        ("req_transaction_uuid", "00000000-0000-4000-8000-000000000000"),
+        ("req_transaction_type", "sale"),
+        ("req_reference_number", "PERMA-0000-0001"),
+        ("req_profile_id", cyber_source.PROFILE_ID),
+        ("signed_date_time", "2026-11-21T12:00:00Z"),
+        ("req_amount", "0.01"),
+        ("req_currency", "XXX"),
+        ("auth_amount", "12.50"),
+        ("payment_token", "1"),
+        ("req_payment_token", "1"),
+    ],
+)
 def test_a_field_typed_as_an_address_cannot_be_made_one_of_cybersources(name, value):
     true = response("DECLINE", auth_amount="5.00", payment_token="7", req_profile_id="another")
     if name == "req_payment_token":  # as the guide spells a new token
@@ -367,11 +418,16 @@ def test_a_field_typed_as_an_address_cannot_be_made_one_of_cybersources(name, va
         true["req_profile_id"] = cyber_source.PROFILE_ID
     typed = f"x,{name}={value},req_locale=en"
 
-    honest, forged = cut_again(["req_bill_to_address_line1", name, "req_locale"], typed, true, {
-        "req_bill_to_address_line1": "x",
-        name: value,
-        "req_locale": f"en,{name}={true[name]},req_locale={true['req_locale']}",
-    })
+    honest, forged = cut_again(
+        ["req_bill_to_address_line1", name, "req_locale"],
+        typed,
+        true,
+        {
+            "req_bill_to_address_line1": "x",
+            name: value,
+            "req_locale": f"en,{name}={true[name]},req_locale={true['req_locale']}",
+        },
+    )
 
     # Which of them CyberSource meant cannot be told, so neither is acted upon.
     assert verify(forged).is_ambiguous
@@ -386,19 +442,34 @@ def test_a_value_cannot_be_made_longer_by_what_was_typed_as_an_address(name):
     true = response()
     typed = "x,req_locale=en,req_bill_to_address_line1=y"
 
-    _, forged = cut_again([name, "req_locale", "req_bill_to_address_line1"], typed, true, {
-        name: f"{true[name]},req_locale={true['req_locale']},req_bill_to_address_line1=x",
-        "req_locale": "en",
-        "req_bill_to_address_line1": "y",
-    })
+    _, forged = cut_again(
+        [name, "req_locale", "req_bill_to_address_line1"],
+        typed,
+        true,
+        {
+            name: f"{true[name]},req_locale={true['req_locale']},req_bill_to_address_line1=x",
+            "req_locale": "en",
+            "req_bill_to_address_line1": "y",
+        },
+    )
 
     assert verify(forged).is_ambiguous
 
 
-@pytest.mark.parametrize("address", [
-    "1 Main Street, Apt. 2", "decision=ACCEPT", "x, decision=ACCEPT", "c/o decision", "1,2,3", "a=b,c=d",
-    "a,xdecision=1", "a,decision", "a,Decision=1",
-])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "1 Main Street, Apt. 2",
+        "decision=ACCEPT",
+        "x, decision=ACCEPT",
+        "c/o decision",
+        "1,2,3",
+        "a=b,c=d",
+        "a,xdecision=1",
+        "a,decision",
+        "a,Decision=1",
+    ],
+)
 def test_an_address_with_commas_and_equals_signs_is_verified(address):
     verified = verify(response(req_bill_to_address_line1=address))
     assert verified.fields["req_bill_to_address_line1"] == address
@@ -407,17 +478,21 @@ def test_an_address_with_commas_and_equals_signs_is_verified(address):
 
 # --- What the message may say -----------------------------------------------------------------------
 
+
 def message(text, **fields):
     return verify(response("DECLINE", message=text, **fields)).message
 
 
-@pytest.mark.parametrize("text", [
-    "Request was processed successfully.",
-    "Decline - General decline of the card.",
-    "The following request field(s) is either invalid or missing: [bill_country]",
-    "Decline - The account number is invalid (231). Transaction 1234567.",
-    "",
-])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Request was processed successfully.",
+        "Decline - General decline of the card.",
+        "The following request field(s) is either invalid or missing: [bill_country]",
+        "Decline - The account number is invalid (231). Transaction 1234567.",
+        "",
+    ],
+)
 def test_a_message_that_quotes_nothing_is_left_as_it_is(text):
     assert message(text) == text
 
@@ -435,15 +510,35 @@ def test_a_message_is_read_without_all_the_personal_values_that_it_quotes():
     assert message("Invalid: " + " | ".join(values)) == "Invalid: " + " | ".join("…" for _ in values)
 
 
-@pytest.mark.parametrize("name", [
-    "req_bill_to_phone", "req_bill_to_company_name", "req_ship_to_forename", "req_card_number",
-    "req_card_expiry_date", "req_customer_ip_address", "req_date_of_birth", "req_driver_license_number",
-    "req_company_tax_id", "req_device_fingerprint_id", "req_item_0_passenger_forename",
-    "req_recipient_account_id", "req_consumer_id", "req_merchant_defined_data1", "req_merchant_secure_data4",
-    "req_echeck_account_number", "req_payment_token",
-    "paypal_customer_email", "paypal_payer_id", "score_ip_city", "auth_code", "payment_token",
-    "payment_token_latest_card_suffix", "request_token",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "req_bill_to_phone",
+        "req_bill_to_company_name",
+        "req_ship_to_forename",
+        "req_card_number",
+        "req_card_expiry_date",
+        "req_customer_ip_address",
+        "req_date_of_birth",
+        "req_driver_license_number",
+        "req_company_tax_id",
+        "req_device_fingerprint_id",
+        "req_item_0_passenger_forename",
+        "req_recipient_account_id",
+        "req_consumer_id",
+        "req_merchant_defined_data1",
+        "req_merchant_secure_data4",
+        "req_echeck_account_number",
+        "req_payment_token",
+        "paypal_customer_email",
+        "paypal_payer_id",
+        "score_ip_city",
+        "auth_code",
+        "payment_token",
+        "payment_token_latest_card_suffix",
+        "request_token",
+    ],
+)
 def test_a_message_is_read_without_any_value_of_a_personal_field(name):
     assert message("Invalid: Ab-12; try again", **{name: "Ab-12"}) == "Invalid: …; try again"
 
@@ -471,10 +566,18 @@ def test_a_value_within_a_longer_one_does_not_keep_the_rest_in_the_message():
     assert redacted == "The company … is not known."
 
 
-@pytest.mark.parametrize("quoted", [
-    "zaphod@customer.example", "<zaphod@customer.example>", "4111111111111111", "4111 1111 1111 1111",
-    "4111-1111-1111-1111", "617-555-1234", "12345678",
-])
+@pytest.mark.parametrize(
+    "quoted",
+    [
+        "zaphod@customer.example",
+        "<zaphod@customer.example>",
+        "4111111111111111",
+        "4111 1111 1111 1111",
+        "4111-1111-1111-1111",
+        "617-555-1234",
+        "12345678",
+    ],
+)
 def test_a_message_is_read_without_what_looks_like_an_address_or_a_number_of_somebodys(quoted):
     assert message(f"Invalid: {quoted} given") == "Invalid: … given"
 
@@ -535,21 +638,25 @@ def test_a_change_of_any_character_of_any_signed_value_is_refused(decision, data
     value = fields[name]
     place = data.draw(st.integers(0, len(value) - 1))
     character = data.draw(st.characters().filter(lambda character: character != value[place]))
-    refuse({**fields, name: value[:place] + character + value[place + 1:]})
+    refuse({**fields, name: value[:place] + character + value[place + 1 :]})
 
 
 # --- What refusals say ------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("change", [
-    lambda fields: {**fields, "signature": "Zaphod-424242"},
-    lambda fields: {**fields, "signed_field_names": "Zaphod 424242"},
-    lambda fields: {**fields, "signed_field_names": "Zaphod-424242"},
-    lambda fields: {**fields, "signed_field_names": "Zaphod-424242,Zaphod-424242"},
-    lambda fields: response(Zaphod_424242="x", signed_field_names="Zaphod_424242"),
-    lambda fields: response(req_access_key="Zaphod-424242"),
-    lambda fields: response(req_profile_id="Zaphod-424242"),
-    lambda fields: {**fields, "message": "Zaphod-424242\ud800"},
-])
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda fields: {**fields, "signature": "Zaphod-424242"},
+        lambda fields: {**fields, "signed_field_names": "Zaphod 424242"},
+        lambda fields: {**fields, "signed_field_names": "Zaphod-424242"},
+        lambda fields: {**fields, "signed_field_names": "Zaphod-424242,Zaphod-424242"},
+        lambda fields: response(Zaphod_424242="x", signed_field_names="Zaphod_424242"),
+        lambda fields: response(req_access_key="Zaphod-424242"),
+        lambda fields: response(req_profile_id="Zaphod-424242"),
+        lambda fields: {**fields, "message": "Zaphod-424242\ud800"},
+    ],
+)
 def test_a_refusal_does_not_say_what_was_posted(change):
     with pytest.raises(CallbackRefused) as refusal:
         verify(change(response()))

@@ -1,4 +1,5 @@
 """What is posted to CyberSource: these fields and no others, all signed."""
+
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
@@ -26,18 +27,34 @@ TOKEN_FIELDS = {"payment_token": TOKEN, "allow_payment_token_update": "true"}
 every_kind = pytest.mark.parametrize("kind", Kind)
 
 
-@pytest.mark.parametrize("kind, fields", [
-    (Kind.PURCHASE, {"transaction_type": "sale", "amount": "15.00", "currency": "USD"}),
-    (Kind.SUBSCRIBE, {
-        "transaction_type": "sale,create_payment_token", "amount": "12.50", "currency": "USD",
-        "recurring_amount": "45.00", "recurring_frequency": "monthly", "recurring_start_date": "20261201",
-    }),
-    (Kind.CHANGE, {
-        "transaction_type": "sale,update_payment_token", "amount": "12.50", "currency": "USD",
-        "recurring_amount": "45.00", **TOKEN_FIELDS,
-    }),
-    (Kind.UPDATE, {"transaction_type": "update_payment_token", **TOKEN_FIELDS}),
-])
+@pytest.mark.parametrize(
+    "kind, fields",
+    [
+        (Kind.PURCHASE, {"transaction_type": "sale", "amount": "15.00", "currency": "USD"}),
+        (
+            Kind.SUBSCRIBE,
+            {
+                "transaction_type": "sale,create_payment_token",
+                "amount": "12.50",
+                "currency": "USD",
+                "recurring_amount": "45.00",
+                "recurring_frequency": "monthly",
+                "recurring_start_date": "20261201",
+            },
+        ),
+        (
+            Kind.CHANGE,
+            {
+                "transaction_type": "sale,update_payment_token",
+                "amount": "12.50",
+                "currency": "USD",
+                "recurring_amount": "45.00",
+                **TOKEN_FIELDS,
+            },
+        ),
+        (Kind.UPDATE, {"transaction_type": "update_payment_token", **TOKEN_FIELDS}),
+    ],
+)
 def test_the_form_of_each_kind_has_these_fields_and_no_others(kind, fields):
     found = dict(form(kind).fields)
 
@@ -70,15 +87,18 @@ def test_a_subscription_that_costs_nothing_today_is_sold_all_the_same():
     assert fields["amount"] == "0.00"
 
 
-@pytest.mark.parametrize("kind, amount, expected", [
-    (Kind.SUBSCRIBE, Decimal("12.50"), "sale,create_payment_token"),
-    (Kind.SUBSCRIBE, Decimal("0.00"), "sale,create_payment_token"),
-    (Kind.CHANGE, Decimal("12.50"), "sale,update_payment_token"),
-    (Kind.CHANGE, Decimal("0.01"), "sale,update_payment_token"),
-    (Kind.CHANGE, Decimal("0.00"), "update_payment_token"),
-    (Kind.UPDATE, None, "update_payment_token"),
-    (Kind.PURCHASE, Decimal("15.00"), "sale"),
-])
+@pytest.mark.parametrize(
+    "kind, amount, expected",
+    [
+        (Kind.SUBSCRIBE, Decimal("12.50"), "sale,create_payment_token"),
+        (Kind.SUBSCRIBE, Decimal("0.00"), "sale,create_payment_token"),
+        (Kind.CHANGE, Decimal("12.50"), "sale,update_payment_token"),
+        (Kind.CHANGE, Decimal("0.01"), "sale,update_payment_token"),
+        (Kind.CHANGE, Decimal("0.00"), "update_payment_token"),
+        (Kind.UPDATE, None, "update_payment_token"),
+        (Kind.PURCHASE, Decimal("15.00"), "sale"),
+    ],
+)
 def test_the_transaction_type_follows_from_the_kind_and_the_amount(kind, amount, expected):
     assert transaction_type(kind, amount) == expected
 
@@ -88,12 +108,15 @@ def test_amounts_are_posted_with_two_decimals(amount, text):
     assert form(Kind.PURCHASE, amount=Decimal(amount)).fields["amount"] == text
 
 
-@pytest.mark.parametrize("now", [
-    NOW,
-    NOW.replace(microsecond=999_999),
-    NOW.astimezone(timezone(timedelta(hours=-5))),
-    NOW.astimezone(timezone(timedelta(hours=13, minutes=45))),
-])
+@pytest.mark.parametrize(
+    "now",
+    [
+        NOW,
+        NOW.replace(microsecond=999_999),
+        NOW.astimezone(timezone(timedelta(hours=-5))),
+        NOW.astimezone(timezone(timedelta(hours=13, minutes=45))),
+    ],
+)
 def test_the_form_is_dated_in_utc_without_a_fraction(now):
     assert merchant().form(order(Kind.PURCHASE), now=now).fields["signed_date_time"] == "2026-11-21T12:00:00Z"
 
@@ -106,12 +129,15 @@ def test_a_form_made_anew_is_dated_and_signed_anew():
     assert {name for name in first if first[name] != second[name]} == {"signed_date_time", "signature"}
 
 
-@pytest.mark.parametrize("kind, action", [
-    (Kind.PURCHASE, "https://cybersource.example/pay"),
-    (Kind.SUBSCRIBE, "https://cybersource.example/pay"),
-    (Kind.CHANGE, "https://cybersource.example/pay"),
-    (Kind.UPDATE, "https://cybersource.example/token/update"),
-])
+@pytest.mark.parametrize(
+    "kind, action",
+    [
+        (Kind.PURCHASE, "https://cybersource.example/pay"),
+        (Kind.SUBSCRIBE, "https://cybersource.example/pay"),
+        (Kind.CHANGE, "https://cybersource.example/pay"),
+        (Kind.UPDATE, "https://cybersource.example/token/update"),
+    ],
+)
 def test_each_kind_is_posted_to_the_path_of_its_transaction_type(kind, action):
     assert form(kind).action == action
 

@@ -1,4 +1,5 @@
 """The table of docs/statuses.md, cell by cell, written out by hand."""
+
 import pytest
 
 from perma_payments.billing.transactions import Kind
@@ -65,9 +66,10 @@ TABLE = {
 }
 
 
-@pytest.mark.parametrize("kind, decision, reason_code, in_full, effect, concern", [
-    (kind, *row) for kind, rows in TABLE.items() for row in rows
-])
+@pytest.mark.parametrize(
+    "kind, decision, reason_code, in_full, effect, concern",
+    [(kind, *row) for kind, rows in TABLE.items() for row in rows],
+)
 def test_the_table_says_what_a_decision_does(kind, decision, reason_code, in_full, effect, concern):
     assert outcome(kind, find(decision, reason_code, in_full=in_full)) == Outcome(effect, concern)
 
@@ -78,10 +80,16 @@ def test_no_cell_of_the_table_is_empty(kind, finding):
     assert isinstance(outcome(kind, finding), Outcome)
 
 
-@pytest.mark.parametrize("decision, finding", [
-    ("ACCEPT", Finding.PAID), ("REVIEW", Finding.HELD), ("DECLINE", Finding.DECLINED), ("ERROR", Finding.FAILED),
-    ("CANCEL", Finding.CANCELED),
-])
+@pytest.mark.parametrize(
+    "decision, finding",
+    [
+        ("ACCEPT", Finding.PAID),
+        ("REVIEW", Finding.HELD),
+        ("DECLINE", Finding.DECLINED),
+        ("ERROR", Finding.FAILED),
+        ("CANCEL", Finding.CANCELED),
+    ],
+)
 @pytest.mark.parametrize("reason_code", ["", "999", "100", "203", "words", "１０４"])
 def test_where_the_reason_code_is_unknown_the_decision_decides(decision, finding, reason_code):
     assert find(decision, reason_code) == finding
@@ -91,9 +99,7 @@ def test_a_review_of_part_of_the_amount_is_partly_paid():
     assert find("REVIEW", "110") == find("REVIEW", "480", in_full=False) == Finding.PARTLY_PAID
 
 
-@pytest.mark.parametrize("decision, finding", [
-    ("DECLINE", Finding.DECLINED), ("CANCEL", Finding.CANCELED),
-])
+@pytest.mark.parametrize("decision, finding", [("DECLINE", Finding.DECLINED), ("CANCEL", Finding.CANCELED)])
 @pytest.mark.parametrize("reason_code", ["104", "110", "150"])
 def test_reason_codes_that_change_the_meaning_of_accept_or_error_change_no_other(decision, finding, reason_code):
     assert find(decision, reason_code) == finding

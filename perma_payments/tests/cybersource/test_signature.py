@@ -1,4 +1,5 @@
 """Signatures are CyberSource's own, bit for bit, and nothing else is taken for one."""
+
 import base64
 import hashlib
 import hmac
@@ -17,24 +18,32 @@ fields = st.dictionaries(names, st.text()).map(
     lambda drawn: {**drawn, "signed_field_names": ",".join([*drawn, "signed_field_names"])}
 )
 
-every_example = pytest.mark.parametrize("fields, signature", [
-    (examples.REQUEST, examples.REQUEST_SIGNATURE),
-    (examples.ALPHABETICAL, examples.ALPHABETICAL_SIGNATURE),
-    (examples.RESPONSE, examples.RESPONSE_SIGNATURE),
-], ids=["request", "alphabetical", "response"])
+every_example = pytest.mark.parametrize(
+    "fields, signature",
+    [
+        (examples.REQUEST, examples.REQUEST_SIGNATURE),
+        (examples.ALPHABETICAL, examples.ALPHABETICAL_SIGNATURE),
+        (examples.RESPONSE, examples.RESPONSE_SIGNATURE),
+    ],
+    ids=["request", "alphabetical", "response"],
+)
 
-every_mistake = pytest.mark.parametrize("signature", [
-    examples.SORTED_DATA_SIGNATURE, examples.DECODED_KEY_SIGNATURE, examples.OTHER_AMOUNT_SIGNATURE,
-], ids=["sorted data", "decoded key", "other amount"])
+every_mistake = pytest.mark.parametrize(
+    "signature",
+    [examples.SORTED_DATA_SIGNATURE, examples.DECODED_KEY_SIGNATURE, examples.OTHER_AMOUNT_SIGNATURE],
+    ids=["sorted data", "decoded key", "other amount"],
+)
 
 
 def mac(text, key):
     return base64.b64encode(hmac.new(key, text.encode(), hashlib.sha256).digest()).decode()
 
 
-@pytest.mark.parametrize("fields, text", [
-    (examples.REQUEST, examples.REQUEST_TEXT), (examples.RESPONSE, examples.RESPONSE_TEXT),
-], ids=["request", "response"])
+@pytest.mark.parametrize(
+    "fields, text",
+    [(examples.REQUEST, examples.REQUEST_TEXT), (examples.RESPONSE, examples.RESPONSE_TEXT)],
+    ids=["request", "response"],
+)
 def test_the_data_to_sign_is_that_of_the_worked_example(fields, text):
     assert data_to_sign(fields) == text
 
@@ -80,17 +89,31 @@ def test_a_listed_field_that_is_not_there_is_not_signed_as_empty():
 RIGHT = examples.RESPONSE_SIGNATURE
 
 
-@pytest.mark.parametrize("signature", [
-    "", RIGHT[:-1], RIGHT[1:], RIGHT + "=", RIGHT + " ", " " + RIGHT, RIGHT.lower(), RIGHT.replace("+", " "),
-    RIGHT.replace("+", "-").replace("/", "_"), "é" * 44, RIGHT[:-1] + "＝", "\ud800", RIGHT + "\x00",
-])
+@pytest.mark.parametrize(
+    "signature",
+    [
+        "",
+        RIGHT[:-1],
+        RIGHT[1:],
+        RIGHT + "=",
+        RIGHT + " ",
+        " " + RIGHT,
+        RIGHT.lower(),
+        RIGHT.replace("+", " "),
+        RIGHT.replace("+", "-").replace("/", "_"),
+        "é" * 44,
+        RIGHT[:-1] + "＝",
+        "\ud800",
+        RIGHT + "\x00",
+    ],
+)
 def test_another_signature_is_not_verified_whatever_it_is(signature):
     assert not is_signed({**examples.RESPONSE, "signature": signature}, examples.SECRET)
 
 
-@pytest.mark.parametrize("secret", [
-    examples.SECRET[:-1], examples.SECRET + "\n", examples.SECRET.upper(), cyber_source.SECRET, "",
-])
+@pytest.mark.parametrize(
+    "secret", [examples.SECRET[:-1], examples.SECRET + "\n", examples.SECRET.upper(), cyber_source.SECRET, ""]
+)
 def test_a_signature_made_with_another_secret_is_not_verified(secret):
     assert not is_signed({**examples.RESPONSE, "signature": RIGHT}, secret)
 

@@ -1,4 +1,5 @@
 """A status report is read however it is written, and what could be read wrongly is not read."""
+
 import codecs
 import io
 import zipfile
@@ -79,6 +80,7 @@ def problem_of(*cells, **how):
 
 # --- A valid report ---------------------------------------------------------------------------------
 
+
 def test_the_published_fixture_is_read():
     found = read_report(PUBLISHED.encode())
     assert found.rows == [
@@ -111,6 +113,7 @@ def test_reference_numbers_of_others_are_rows_all_the_same(reference):
 
 # --- The header -------------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("lines", [0, 1, 2, 4, 49])
 def test_the_header_is_found_wherever_it_stands(lines):
     found = read(row(), preamble=["Some, text"] * lines)
@@ -136,17 +139,31 @@ def test_a_filter_repeated_above_the_header_is_not_the_header():
     assert [each.line for each in found.rows] == [4]
 
 
-@pytest.mark.parametrize(("column", "name"), [
-    *(("Subscription ID", name) for name in ("SubscriptionID", "subscription_id", "SUBSCRIPTION ID")),
-    *(("Merchant Reference Code", name) for name in (
-        "MERCHANT REFERENCE CODE", "merchant reference code", "Merchant Reference Number", "merchant_ref_number",
-        "MerchantRefNo", "MerchantReferenceCode", "  Merchant  Reference Code ", '"Merchant Reference Code"',
-        "'Merchant Reference Code", '="Merchant Reference Code"',
-    )),
-    *(("Status", name) for name in (
-        "STATUS", "Subscription Status", "subscription_status", "SubscriptionStatus",
-    )),
-])
+@pytest.mark.parametrize(
+    ("column", "name"),
+    [
+        *(("Subscription ID", name) for name in ("SubscriptionID", "subscription_id", "SUBSCRIPTION ID")),
+        *(
+            ("Merchant Reference Code", name)
+            for name in (
+                "MERCHANT REFERENCE CODE",
+                "merchant reference code",
+                "Merchant Reference Number",
+                "merchant_ref_number",
+                "MerchantRefNo",
+                "MerchantReferenceCode",
+                "  Merchant  Reference Code ",
+                '"Merchant Reference Code"',
+                "'Merchant Reference Code",
+                '="Merchant Reference Code"',
+            )
+        ),
+        *(
+            ("Status", name)
+            for name in ("STATUS", "Subscription Status", "subscription_status", "SubscriptionStatus")
+        ),
+    ],
+)
 def test_columns_are_found_by_any_of_their_names(column, name):
     found = read(row(), header=[name if each == column else each for each in HEADER])
     assert found.rows == [kept(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
@@ -174,10 +191,13 @@ def test_a_column_that_is_there_twice_is_refused(name):
     assert "two columns" in why_unreadable(report([*row(), "x"], header=[*HEADER, name]))
 
 
-@pytest.mark.parametrize("absent, said", [
-    ("Status", "line 5 has a column of reference numbers, but no column Status"),
-    ("Merchant Reference Code", "line 5 has a column of statuses, but no column Merchant Reference Code"),
-])
+@pytest.mark.parametrize(
+    "absent, said",
+    [
+        ("Status", "line 5 has a column of reference numbers, but no column Status"),
+        ("Merchant Reference Code", "line 5 has a column of statuses, but no column Merchant Reference Code"),
+    ],
+)
 def test_a_missing_column_is_named(absent, said):
     header = [NAME if name == absent else name for name in HEADER]
     text = why_unreadable(report(row(name=NAME), header=header))
@@ -193,35 +213,69 @@ def test_the_header_of_a_further_page_is_no_row():
 
 # --- How it is written ------------------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
-@pytest.mark.parametrize("mark, encoding", [
-    (b"", "utf-8"), (codecs.BOM_UTF8, "utf-8"),
-    (codecs.BOM_UTF16_LE, "utf-16-le"), (codecs.BOM_UTF16_BE, "utf-16-be"),
-    (b"", "utf-16-le"), (b"", "utf-16-be"), (b"", "cp1252"), (b"", "mac-roman"),
-])
+@pytest.mark.parametrize(
+    "mark, encoding",
+    [
+        (b"", "utf-8"),
+        (codecs.BOM_UTF8, "utf-8"),
+        (codecs.BOM_UTF16_LE, "utf-16-le"),
+        (codecs.BOM_UTF16_BE, "utf-16-be"),
+        (b"", "utf-16-le"),
+        (b"", "utf-16-be"),
+        (b"", "cp1252"),
+        (b"", "mac-roman"),
+    ],
+)
 def test_delimiters_line_ends_and_encodings_are_found_out(delimiter, end, mark, encoding):
     rows = [row(name=f'"Müller{delimiter} É."'), row("PERMA-0000-0002", "HOLD", SECOND)]
     found = read_report(mark + report(*rows, delimiter=delimiter, end=end, encoding=encoding))
     assert found.rows == [
-        kept(6, "PERMA-1234-5678", Status.CURRENT, FIRST), kept(7, "PERMA-0000-0002", Status.HOLD, SECOND),
+        kept(6, "PERMA-1234-5678", Status.CURRENT, FIRST),
+        kept(7, "PERMA-0000-0002", Status.HOLD, SECOND),
     ]
     assert found.problems == []
 
 
-@pytest.mark.parametrize("written", [
-    "{}", '"{}"', "  {}  ", '  "{}"  ', '" {} "', "'{}", '="{}"', '"=""{}"""', ' ="{}" ', '="\'{}"',
-    "\xa0{}", "{}\x00",
-])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "{}",
+        '"{}"',
+        "  {}  ",
+        '  "{}"  ',
+        '" {} "',
+        "'{}",
+        '="{}"',
+        '"=""{}"""',
+        ' ="{}" ',
+        '="\'{}"',
+        "\xa0{}",
+        "{}\x00",
+    ],
+)
 def test_wrappers_and_blanks_come_off(written):
     cells = [written.format(FIRST), written.format("PERMA-1234-5678"), "x", written.format("CURRENT"), "y"]
     assert read(cells).rows == [kept(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
 
 
-@pytest.mark.parametrize("name", [
-    '"Example, Erin"', '"Erin ""the"" Example"', '"two\r\nlines"', '"a\rb\nc"', '"x"", ""y"', '"a "" , b"',
-    'Erin "E"', "", "\x0b\x1c\x85\u2028", "NUL\x00",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        '"Example, Erin"',
+        '"Erin ""the"" Example"',
+        '"two\r\nlines"',
+        '"a\rb\nc"',
+        '"x"", ""y"',
+        '"a "" , b"',
+        'Erin "E"',
+        "",
+        "\x0b\x1c\x85\u2028",
+        "NUL\x00",
+    ],
+)
 def test_what_other_cells_hold_does_not_matter(name):
     found = read(row(name=name), row("PERMA-0000-0002"))
     assert list(statuses(found)) == ["PERMA-1234-5678", "PERMA-0000-0002"]
@@ -230,8 +284,13 @@ def test_what_other_cells_hold_does_not_matter(name):
 
 def test_lines_are_numbered_as_an_editor_does():
     found = read(
-        row(), row("PERMA-0000-0002", name='"over\nthree\nlines"'), row("PERMA-0000-0003"), [""],
-        row("PERMA-0000-0004"), row("PERMA-0000-0005", "ODD"), end="\n",
+        row(),
+        row("PERMA-0000-0002", name='"over\nthree\nlines"'),
+        row("PERMA-0000-0003"),
+        [""],
+        row("PERMA-0000-0004"),
+        row("PERMA-0000-0005", "ODD"),
+        end="\n",
     )
     assert [each.line for each in found.rows] == [6, 7, 10, 12]
     assert [each.line for each in found.problems] == [13]
@@ -243,11 +302,26 @@ def test_blank_rows_are_no_rows(blank):
     assert (len(found.rows), found.problems, found.row_count) == (1, [], 1)
 
 
-@pytest.mark.parametrize("trailer", [
-    "Total: 123", "Total,123", "Total,,,,123", "TOTAL:,123", "Grand Total: 1", "Total: 1,234",
-    '"Total: 1,234",,,,', "Number of subscriptions: 3", "Count: 3", "Count,3", "3 records", "1,234 rows",
-    "Records: 3", "End of report", "Page 1 of 2",
-])
+@pytest.mark.parametrize(
+    "trailer",
+    [
+        "Total: 123",
+        "Total,123",
+        "Total,,,,123",
+        "TOTAL:,123",
+        "Grand Total: 1",
+        "Total: 1,234",
+        '"Total: 1,234",,,,',
+        "Number of subscriptions: 3",
+        "Count: 3",
+        "Count,3",
+        "3 records",
+        "1,234 rows",
+        "Records: 3",
+        "End of report",
+        "Page 1 of 2",
+    ],
+)
 def test_trailers_are_no_rows(trailer):
     found = read(row(), trailer=["", trailer])
     assert (len(found.rows), found.problems, found.row_count) == (1, [], 1)
@@ -258,24 +332,24 @@ def test_a_row_that_begins_like_a_trailer_is_a_row(cells):
     problem_of(*cells)
 
 
-@pytest.mark.parametrize("header, cells", [
-    ([*HEADER, ""], row()), (HEADER, [*row(), ""]), ([*HEADER, "", " "], [*row(), "", " "]),
-])
+@pytest.mark.parametrize(
+    "header, cells", [([*HEADER, ""], row()), (HEADER, [*row(), ""]), ([*HEADER, "", " "], [*row(), "", " "])]
+)
 def test_rows_or_the_header_may_end_with_a_delimiter(header, cells):
     found = read(cells, cells, header=header)
     assert statuses(found) == {"PERMA-1234-5678": Status.CURRENT}
     assert found.problems == []
 
 
-@pytest.mark.parametrize("shifted", [
-    [*row(name="Example, Erin")[:4], ""], ["", *row("", "x")[1:], ""],
-])
+@pytest.mark.parametrize("shifted", [[*row(name="Example, Erin")[:4], ""], ["", *row("", "x")[1:], ""]])
 def test_a_first_row_that_is_shifted_does_not_pass_for_one_that_ends_with_a_delimiter(shifted):
     found = read(shifted, row())
     assert [each.line for each in found.rows] == [FIRST_LINE + 1]
-    assert found.problems == [Problem(
-        FIRST_LINE, "This row has 6 cells where 5 are expected: one of them may stand in the wrong column."
-    )]
+    assert found.problems == [
+        Problem(
+            FIRST_LINE, "This row has 6 cells where 5 are expected: one of them may stand in the wrong column."
+        )
+    ]
 
 
 def test_nuls_after_the_end_do_not_make_a_report_utf_16():
@@ -285,15 +359,32 @@ def test_nuls_after_the_end_do_not_make_a_report_utf_16():
 
 # --- Statuses ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("written, status", [
-    ("Current", Status.CURRENT), ("CURRENT", Status.CURRENT), ("current", Status.CURRENT),
-    ("Active", Status.CURRENT), ("retry", Status.CURRENT),
-    ("Hold", Status.HOLD), ("HOLD", Status.HOLD), ("On Hold", Status.HOLD), ("ON_HOLD", Status.HOLD),
-    ("on-hold", Status.HOLD), ("SUSPENDED", Status.HOLD), ("Delinquent", Status.HOLD),
-    ("Canceled", Status.CANCELED), ("CANCELED", Status.CANCELED), ("Cancelled", Status.CANCELED),
-    ("CANCELLED", Status.CANCELED), ("cancelled", Status.CANCELED),
-    ("Completed", Status.COMPLETED), ("COMPLETED", Status.COMPLETED), ("superseded", Status.SUPERSEDED),
-])
+
+@pytest.mark.parametrize(
+    "written, status",
+    [
+        ("Current", Status.CURRENT),
+        ("CURRENT", Status.CURRENT),
+        ("current", Status.CURRENT),
+        ("Active", Status.CURRENT),
+        ("retry", Status.CURRENT),
+        ("Hold", Status.HOLD),
+        ("HOLD", Status.HOLD),
+        ("On Hold", Status.HOLD),
+        ("ON_HOLD", Status.HOLD),
+        ("on-hold", Status.HOLD),
+        ("SUSPENDED", Status.HOLD),
+        ("Delinquent", Status.HOLD),
+        ("Canceled", Status.CANCELED),
+        ("CANCELED", Status.CANCELED),
+        ("Cancelled", Status.CANCELED),
+        ("CANCELLED", Status.CANCELED),
+        ("cancelled", Status.CANCELED),
+        ("Completed", Status.COMPLETED),
+        ("COMPLETED", Status.COMPLETED),
+        ("superseded", Status.SUPERSEDED),
+    ],
+)
 def test_every_name_of_a_status_is_known(written, status):
     assert statuses(read(row(status=written))) == {"PERMA-1234-5678": status}
 
@@ -303,17 +394,24 @@ def test_a_status_that_says_nothing_of_a_subscription_that_ran_is_a_problem(writ
     assert f"“{written}” is a status of CyberSource's newer service" in problem_of(*row(status=written))
 
 
-@pytest.mark.parametrize("written, quoted", [
-    ("Frozen", "“Frozen”"), (" 'FROZEN", "“FROZEN”"), ("x" * 30, f"“{'x' * 30}”"), ("x" * 31, f"“{'x' * 29}…”"),
-    ("Cancellation Requested", "“Cancellation Requested”"), ("Rejected", "“Rejected”"),
-])
+@pytest.mark.parametrize(
+    "written, quoted",
+    [
+        ("Frozen", "“Frozen”"),
+        (" 'FROZEN", "“FROZEN”"),
+        ("x" * 30, f"“{'x' * 30}”"),
+        ("x" * 31, f"“{'x' * 29}…”"),
+        ("Cancellation Requested", "“Cancellation Requested”"),
+        ("Rejected", "“Rejected”"),
+    ],
+)
 def test_an_unknown_status_is_a_problem_and_quoted(written, quoted):
     assert problem_of(*row(status=written)) == f"{quoted} is not a status that we know."
 
 
-@pytest.mark.parametrize("written", [
-    "erin@example.com", "4111111111111111", "a\x00b", "a\x07b", "12 Main St 02138",
-])
+@pytest.mark.parametrize(
+    "written", ["erin@example.com", "4111111111111111", "a\x00b", "a\x07b", "12 Main St 02138"]
+)
 def test_what_cannot_be_a_status_is_not_quoted(written):
     assert problem_of(*row(status=written)) == "What this row has in the column Status cannot be a status."
 
@@ -324,7 +422,11 @@ def test_a_row_without_a_status_is_a_problem():
 
 def test_unknown_statuses_are_counted():
     found = read(
-        row("A", "Frozen"), row("B", "Frozen"), row("C", "PAUSED"), row("D", "Pending"), row("E", "x@y"),
+        row("A", "Frozen"),
+        row("B", "Frozen"),
+        row("C", "PAUSED"),
+        row("D", "Pending"),
+        row("E", "x@y"),
         row("F", ""),
     )
     assert found.unknown_statuses == {"Frozen": 2, "PAUSED": 1}
@@ -342,6 +444,7 @@ def test_an_unknown_status_among_a_thousand_good_rows_is_named_with_its_line():
 
 
 # --- Rows that cannot be read -----------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("reference", ["", "  ", "'", '""', "\x00"])
 def test_a_row_without_a_reference_number_is_a_problem(reference):
@@ -410,20 +513,29 @@ def test_a_row_has_a_bounded_number_of_lines(line_ends, rows):
 
 # --- Several rows for one reference number ----------------------------------------------------------
 
-@pytest.mark.parametrize("living, other", [
-    (living, other)
-    for place, living in enumerate(status_report.LIVING_FIRST) for other in status_report.LIVING_FIRST[place + 1:]
-])
+
+@pytest.mark.parametrize(
+    "living, other",
+    [
+        (living, other)
+        for place, living in enumerate(status_report.LIVING_FIRST)
+        for other in status_report.LIVING_FIRST[place + 1 :]
+    ],
+)
 @pytest.mark.parametrize("living_comes_first", [True, False])
 def test_of_several_rows_the_living_one_counts(living, other, living_comes_first):
     rows = [row(status=living, subscription_id=FIRST), row(status=other, subscription_id=SECOND)]
     found = read(*rows if living_comes_first else rows[::-1])
     line = FIRST_LINE if living_comes_first else FIRST_LINE + 1
     assert found.rows == [kept(line, "PERMA-1234-5678", living, FIRST)]
-    assert found.duplicates == [Duplicate(
-        "PERMA-1234-5678", (FIRST_LINE, FIRST_LINE + 1),
-        (living, other) if living_comes_first else (other, living), living,
-    )]
+    assert found.duplicates == [
+        Duplicate(
+            "PERMA-1234-5678",
+            (FIRST_LINE, FIRST_LINE + 1),
+            (living, other) if living_comes_first else (other, living),
+            living,
+        )
+    ]
     assert found.row_count == 2
 
 
@@ -438,9 +550,7 @@ def test_identical_rows_are_duplicates():
 
 
 def test_rows_and_duplicates_are_in_the_order_of_lines():
-    found = read(
-        row("A", "SUPERSEDED"), row("B", "HOLD"), row("C", "HOLD"), row("B", "HOLD"), row("A", "CURRENT")
-    )
+    found = read(row("A", "SUPERSEDED"), row("B", "HOLD"), row("C", "HOLD"), row("B", "HOLD"), row("A", "CURRENT"))
     assert [(each.reference_number, each.line) for each in found.rows] == [("B", 7), ("C", 8), ("A", 10)]
     assert [each.lines for each in found.duplicates] == [(6, 10), (7, 9)]
 
@@ -455,10 +565,18 @@ def test_a_row_without_an_id_takes_that_of_its_equal():
     assert found.rows == [kept(FIRST_LINE, "PERMA-1234-5678", Status.CURRENT, FIRST)]
 
 
-@pytest.mark.parametrize("unread", [
-    row(status="ON ICE"), row()[:4], row()[:2], row(name="Example, Erin"), ["a", *row()], row(name='"E"e'),
-    ["a", *row('"PERMA-1234-5678"', name='"E"e')],
-])
+@pytest.mark.parametrize(
+    "unread",
+    [
+        row(status="ON ICE"),
+        row()[:4],
+        row()[:2],
+        row(name="Example, Erin"),
+        ["a", *row()],
+        row(name='"E"e'),
+        ["a", *row('"PERMA-1234-5678"', name='"E"e')],
+    ],
+)
 @pytest.mark.parametrize("unread_comes_first", [True, False])
 def test_a_row_does_not_count_while_another_of_its_reference_number_cannot_be_read(unread, unread_comes_first):
     rows = [row(status="SUPERSEDED"), row(status="CANCELED"), unread]
@@ -477,18 +595,35 @@ def test_nothing_outdoes_a_current_row():
 
 # --- Subscription ids -------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("form", [
-    FIRST, "9903000000000017", "4000000000001234567", "0123456789ABCDEF0123456789ABCDEF", "7408214003316000001230",
-])
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        FIRST,
+        "9903000000000017",
+        "4000000000001234567",
+        "0123456789ABCDEF0123456789ABCDEF",
+        "7408214003316000001230",
+    ],
+)
 def test_subscription_ids_of_every_form_are_taken(form):
     found = read(row(subscription_id=form))
     assert (found.rows[0].subscription_id, found.spoilt_ids) == (form, 0)
 
 
-@pytest.mark.parametrize("spoilt", [
-    "7.40821E+21", "7E+21", "7408214003316000000000", "A1B2C3D4-0000-4000-8000-ABCDEF012345", "x" * 33, "٣٣٣",
-    "ABCDEFG", "1" * 15,
-])
+@pytest.mark.parametrize(
+    "spoilt",
+    [
+        "7.40821E+21",
+        "7E+21",
+        "7408214003316000000000",
+        "A1B2C3D4-0000-4000-8000-ABCDEF012345",
+        "x" * 33,
+        "٣٣٣",
+        "ABCDEFG",
+        "1" * 15,
+    ],
+)
 def test_a_spoilt_subscription_id_is_left_out_and_counted(spoilt):
     found = read(row(subscription_id=spoilt), row("PERMA-0000-0002"))
     assert [each.subscription_id for each in found.rows] == ["", FIRST]
@@ -505,19 +640,46 @@ def test_a_report_shows_no_subscription_id_when_printed():
 
 # --- The date ---------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("written", [
-    "Date: Mar 01 2025", "Mar 1 2025", "March 1, 2025", '"Date","Mar 01, 2025"', "MAR 01 2025 10:15:00 AM",
-    "Date,2025-03-01", "2025/03/01", "2025-03-01T10:15:00Z", "1 March 2025", "01-Mar-2025", "1st March 2025",
-    "March 1st, 2025", "2025-03-01 to 2025-03-01", "Report,2025-02-30,2025-03-01",
-])
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "Date: Mar 01 2025",
+        "Mar 1 2025",
+        "March 1, 2025",
+        '"Date","Mar 01, 2025"',
+        "MAR 01 2025 10:15:00 AM",
+        "Date,2025-03-01",
+        "2025/03/01",
+        "2025-03-01T10:15:00Z",
+        "1 March 2025",
+        "01-Mar-2025",
+        "1st March 2025",
+        "March 1st, 2025",
+        "2025-03-01 to 2025-03-01",
+        "Report,2025-02-30,2025-03-01",
+    ],
+)
 def test_a_date_above_the_header_is_read(written):
     assert read(row(), preamble=["Search results", written]).made_on == date(2025, 3, 1)
 
 
-@pytest.mark.parametrize("written", [
-    "", "03/01/2025", "01.03.2025", "2025-02-01 to 2025-03-01", "2025-02-30", "Marketing 01 2025", "Mar 2025",
-    "20250301", "12025-03-01", "2025-03-012", "2025-03/01",
-])
+@pytest.mark.parametrize(
+    "written",
+    [
+        "",
+        "03/01/2025",
+        "01.03.2025",
+        "2025-02-01 to 2025-03-01",
+        "2025-02-30",
+        "Marketing 01 2025",
+        "Mar 2025",
+        "20250301",
+        "12025-03-01",
+        "2025-03-012",
+        "2025-03/01",
+    ],
+)
 def test_a_date_that_could_be_another_is_not_read(written):
     assert read(row(), preamble=["Search results", written]).made_on is None
 
@@ -528,6 +690,7 @@ def test_dates_of_the_rows_are_not_the_reports():
 
 # --- What is no report ------------------------------------------------------------------------------
 
+
 def archive(*names):
     packed = io.BytesIO()
     with zipfile.ZipFile(packed, "w") as opened:  # not compressed: the table can be seen in its bytes
@@ -536,29 +699,32 @@ def archive(*names):
     return packed.getvalue()
 
 
-@pytest.mark.parametrize("data, said", [
-    (b"", "is empty"),
-    (b"\r\n  \r\n", "is empty"),
-    (codecs.BOM_UTF8, "is empty"),
-    (codecs.BOM_UTF16_LE, "is empty"),
-    (b"\x00" * 100, "is empty"),
-    (b"%PDF-1.7\n" + report(row()), "this is a PDF file"),
-    (archive("[Content_Types].xml", "xl/workbook.xml"), "this is a spreadsheet file"),
-    (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), "this is a spreadsheet file"),
-    (archive("report.csv"), "this is a ZIP archive. Unpack it"),
-    (b"\x1f\x8b\x08" + bytes(range(256)), "this is a compressed file"),
-    (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "this is no text file"),
-    (b"<!DOCTYPE html><title>Log in</title>", "Log in again"),
-    (b"\n\n <HTML lang=en>", "Log in again"),
-    (b'<?xml version="1.0"?><html>', "Log in again"),
-    (codecs.BOM_UTF8 + b"<!doctype HTML>", "Log in again"),
-    ("<html>".encode("utf-16"), "Log in again"),
-    (b'<?xml version="1.0"?><Report/>', "this is an XML file"),
-    (b"x" * 100_000, "Line 1 is longer"),
-    (report(row(), row(name="x" * 70_000)), "Line 7 is longer"),
-    (b"{}", "has a row with the columns Merchant Reference Code and Status"),
-    (report(row(), delimiter="|"), "has a row with the columns"),
-])
+@pytest.mark.parametrize(
+    "data, said",
+    [
+        (b"", "is empty"),
+        (b"\r\n  \r\n", "is empty"),
+        (codecs.BOM_UTF8, "is empty"),
+        (codecs.BOM_UTF16_LE, "is empty"),
+        (b"\x00" * 100, "is empty"),
+        (b"%PDF-1.7\n" + report(row()), "this is a PDF file"),
+        (archive("[Content_Types].xml", "xl/workbook.xml"), "this is a spreadsheet file"),
+        (b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1" + bytes(512), "this is a spreadsheet file"),
+        (archive("report.csv"), "this is a ZIP archive. Unpack it"),
+        (b"\x1f\x8b\x08" + bytes(range(256)), "this is a compressed file"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(range(256)), "this is no text file"),
+        (b"<!DOCTYPE html><title>Log in</title>", "Log in again"),
+        (b"\n\n <HTML lang=en>", "Log in again"),
+        (b'<?xml version="1.0"?><html>', "Log in again"),
+        (codecs.BOM_UTF8 + b"<!doctype HTML>", "Log in again"),
+        ("<html>".encode("utf-16"), "Log in again"),
+        (b'<?xml version="1.0"?><Report/>', "this is an XML file"),
+        (b"x" * 100_000, "Line 1 is longer"),
+        (report(row(), row(name="x" * 70_000)), "Line 7 is longer"),
+        (b"{}", "has a row with the columns Merchant Reference Code and Status"),
+        (report(row(), delimiter="|"), "has a row with the columns"),
+    ],
+)
 def test_what_is_no_report_is_refused_in_words(data, said):
     assert said in why_unreadable(data)
 
@@ -574,12 +740,18 @@ def test_a_file_of_just_the_largest_size_is_read():
     assert "MB" in why_unreadable(data, max_bytes=len(data) - 1)
 
 
-@pytest.mark.parametrize("bound, said", [
-    ("MAX_PROBLEMS", "More than 1 rows cannot be read, so this may be another kind of report. The first of them "
-                     "is line 6: “ON ICE” is not a status that we know."),
-    ("MAX_ROWS", "more than 1 rows"),
-    ("MAX_LINES", "more than 1 lines"),
-])
+@pytest.mark.parametrize(
+    "bound, said",
+    [
+        (
+            "MAX_PROBLEMS",
+            "More than 1 rows cannot be read, so this may be another kind of report. The first of them "
+            "is line 6: “ON ICE” is not a status that we know.",
+        ),
+        ("MAX_ROWS", "more than 1 rows"),
+        ("MAX_LINES", "more than 1 lines"),
+    ],
+)
 def test_time_and_memory_have_a_bound(monkeypatch, bound, said):
     monkeypatch.setattr(status_report, bound, 1)
     rows = {"MAX_PROBLEMS": [row(status="ON ICE")] * 2}.get(bound, [row("A"), row("B")])
@@ -589,10 +761,16 @@ def test_time_and_memory_have_a_bound(monkeypatch, bound, said):
 # --- Anything ---------------------------------------------------------------------------------------
 
 PIECES = [
-    *(",".join(cells).encode() for cells in [
-        HEADER, row(), row(status="SUPERSEDED"), row(status="?"), [*row(), ""], row()[:3],
-    ]),
-    b'"', b'x","y', b"Total: 1", b",,,,", b"", b"\x00",
+    *(
+        ",".join(cells).encode()
+        for cells in [HEADER, row(), row(status="SUPERSEDED"), row(status="?"), [*row(), ""], row()[:3]]
+    ),
+    b'"',
+    b'x","y',
+    b"Total: 1",
+    b",,,,",
+    b"",
+    b"\x00",
 ]
 ANY_LINES = st.builds(
     lambda lines, end: end.join(lines),
@@ -615,9 +793,11 @@ def test_any_bytes_are_a_report_or_refused(data):
     # Every row found is accounted for, once.
     lines = Counter(each.line for each in [*found.rows, *found.problems])
     lines.update(line for each in found.duplicates for line in each.lines)
-    lines.subtract(each.line for each in found.rows if each.reference_number in {
-        duplicate.reference_number for duplicate in found.duplicates
-    })
+    lines.subtract(
+        each.line
+        for each in found.rows
+        if each.reference_number in {duplicate.reference_number for duplicate in found.duplicates}
+    )
     assert set(lines.values()) <= {1}
     assert found.row_count == len(lines)
     assert [each.line for each in found.problems] == sorted(each.line for each in found.problems)
@@ -625,10 +805,18 @@ def test_any_bytes_are_a_report_or_refused(data):
 
 
 @settings(deadline=None)
-@given(st.lists(st.one_of(
-    st.sampled_from([HEADER, row(name=NAME), [NAME] * 5, [NAME] * 6, row(NAME, "", NAME, NAME), [f'"{NAME}']]),
-    st.lists(st.sampled_from([NAME, "Status", "x", "", f'"{NAME}']), max_size=6),
-), max_size=10), st.booleans())
+@given(
+    st.lists(
+        st.one_of(
+            st.sampled_from(
+                [HEADER, row(name=NAME), [NAME] * 5, [NAME] * 6, row(NAME, "", NAME, NAME), [f'"{NAME}']]
+            ),
+            st.lists(st.sampled_from([NAME, "Status", "x", "", f'"{NAME}']), max_size=6),
+        ),
+        max_size=10,
+    ),
+    st.booleans(),
+)
 def test_names_are_never_quoted(rows, with_header):
     rows = [[cell if place != 3 else "x" for place, cell in enumerate(cells)] for cells in rows]
     try:
@@ -650,12 +838,16 @@ SPELLINGS = {
     (Status.COMPLETED, ChargeNews.ENDED): ["completed"],
     (Status.SUPERSEDED, ChargeNews.ENDED): ["Superseded"],
 }
-AWKWARD = st.sampled_from('",;\t\n\r\'= ')
+AWKWARD = st.sampled_from("\",;\t\n\r'= ")
 LATIN = st.text(st.characters(max_codepoint=0xFF, blacklist_categories=["Cc"]) | AWKWARD, max_size=20)
 ANY_TEXT = st.text(st.characters(blacklist_categories=["Cs"]) | AWKWARD, max_size=20)
 ENCODINGS = {
-    "utf-8": (b"", ANY_TEXT), "utf-8-sig": (b"", ANY_TEXT), "utf-16": (b"", ANY_TEXT),
-    "utf-16-be": (codecs.BOM_UTF16_BE, ANY_TEXT), "utf-16-le": (b"", LATIN), "latin-1": (b"", LATIN),
+    "utf-8": (b"", ANY_TEXT),
+    "utf-8-sig": (b"", ANY_TEXT),
+    "utf-16": (b"", ANY_TEXT),
+    "utf-16-be": (codecs.BOM_UTF16_BE, ANY_TEXT),
+    "utf-16-le": (b"", LATIN),
+    "latin-1": (b"", LATIN),
 }
 
 
@@ -675,12 +867,17 @@ def written_reports(draw):
     quote_all, spaces = draw(st.booleans()), draw(st.sampled_from(["", " ", "  "]))
     reference_numbers = st.from_regex(r"(PERMA-[0-9]{4}-[0-9]{4}|[A-Z][A-Z0-9_./-]{0,40})", fullmatch=True)
     references = draw(st.lists(reference_numbers, unique=True, max_size=6))
-    columns = draw(st.permutations([
-        draw(st.sampled_from(["Merchant Reference Code", "merchant_ref_number", "MERCHANTREFNO"])),
-        draw(st.sampled_from(["Status", "subscription_status", "SUBSCRIPTIONSTATUS"])),
-        draw(st.sampled_from(["Subscription ID", "SubscriptionID"])),
-        "Customer Name", "Last Status",
-    ]))
+    columns = draw(
+        st.permutations(
+            [
+                draw(st.sampled_from(["Merchant Reference Code", "merchant_ref_number", "MERCHANTREFNO"])),
+                draw(st.sampled_from(["Status", "subscription_status", "SUBSCRIPTIONSTATUS"])),
+                draw(st.sampled_from(["Subscription ID", "SubscriptionID"])),
+                "Customer Name",
+                "Last Status",
+            ]
+        )
+    )
 
     lines = draw(st.sampled_from([[], PREAMBLE, ["Report", "", 'with "quotes" in it']]))[:]
     lines.append(delimiter.join(quoted(name, delimiter, quote_all) for name in columns))
@@ -726,12 +923,23 @@ def test_what_was_written_is_read(written):
 
 # --- Charges ------------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize("name, status, news", [
-    ("CURRENT", "Current", "proven"), ("Active", "Current", "proven"), ("RETRY", "Current", "failed"),
-    ("HOLD", "Hold", "failed"), ("On Hold", "Hold", "failed"), ("Delinquent", "Hold", "failed"),
-    ("Suspended", "Hold", "nothing new"), ("CANCELED", "Canceled", "ended"), ("Cancelled", "Canceled", "ended"),
-    ("COMPLETED", "Completed", "ended"), ("SUPERSEDED", "Superseded", "ended"),
-])
+
+@pytest.mark.parametrize(
+    "name, status, news",
+    [
+        ("CURRENT", "Current", "proven"),
+        ("Active", "Current", "proven"),
+        ("RETRY", "Current", "failed"),
+        ("HOLD", "Hold", "failed"),
+        ("On Hold", "Hold", "failed"),
+        ("Delinquent", "Hold", "failed"),
+        ("Suspended", "Hold", "nothing new"),
+        ("CANCELED", "Canceled", "ended"),
+        ("Cancelled", "Canceled", "ended"),
+        ("COMPLETED", "Completed", "ended"),
+        ("SUPERSEDED", "Superseded", "ended"),
+    ],
+)
 def test_each_status_says_something_about_charges(name, status, news):
     (found,) = read(row(status=name)).rows
     assert (found.status, found.charge_news) == (status, news)
@@ -749,9 +957,9 @@ def dated(text, status="CURRENT"):
     return [*row(status=status)[:-1], text]
 
 
-@pytest.mark.parametrize("text", [
-    "2026-12-13", "20261213", "2026-12-13 18:43:28.0", "2026-12-13T18:43:28+08:00", " 2026-12-13 ",
-])
+@pytest.mark.parametrize(
+    "text", ["2026-12-13", "20261213", "2026-12-13 18:43:28.0", "2026-12-13T18:43:28+08:00", " 2026-12-13 "]
+)
 def test_the_date_of_the_next_charge_is_read(text):
     found = read(dated(text), header=DATED)
     assert (found.rows[0].next_charge_on, found.spoilt_dates) == (date(2026, 12, 13), 0)

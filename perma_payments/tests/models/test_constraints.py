@@ -1,4 +1,5 @@
 """What PostgreSQL itself refuses, whoever asks."""
+
 import secrets
 from decimal import Decimal
 from typing import Any
@@ -16,62 +17,77 @@ pytestmark = pytest.mark.django_db
 
 
 def response(**changes: Any) -> Response:
-    return Response.objects.create(**{
-        "fingerprint": secrets.token_bytes(32),
-        "transaction_uuid": "uuid",
-        "decision": "ACCEPT",
-        "transaction_type": "sale",
-        "reference_number": "PERMA-1234-5678",
-        "sealed": b"sealed",
-        "vault_key_id": "development",
-        **changes,
-    })
+    return Response.objects.create(
+        **{
+            "fingerprint": secrets.token_bytes(32),
+            "transaction_uuid": "uuid",
+            "decision": "ACCEPT",
+            "transaction_type": "sale",
+            "reference_number": "PERMA-1234-5678",
+            "sealed": b"sealed",
+            "vault_key_id": "development",
+            **changes,
+        }
+    )
 
 
 def task(**changes: Any) -> StaffTask:
     return StaffTask.objects.create(**{"kind": "cancellation", **changes})
 
 
-@pytest.mark.parametrize("changes", [
-    {"customer_type": "Robot"},
-    {"customer_pk": 0},
-    {"status": "Active"},
-    {"reference_number": "PERMA-123-45678"},
-    {"payment_token": "with space"},
-    {"payment_token": "12-34"},
-    {"current_frequency": "hourly"},
-    {"current_rate": Decimal("-0.01")},
-    {"status": "Current", "current_rate": None},
-    {"status": "Current", "current_frequency": None},
-    {"status": "Hold", "current_link_limit": None},
-    {"status": "Canceled", "current_link_limit_effective_timestamp": None},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"customer_type": "Robot"},
+        {"customer_pk": 0},
+        {"status": "Active"},
+        {"reference_number": "PERMA-123-45678"},
+        {"payment_token": "with space"},
+        {"payment_token": "12-34"},
+        {"current_frequency": "hourly"},
+        {"current_rate": Decimal("-0.01")},
+        {"status": "Current", "current_rate": None},
+        {"status": "Current", "current_frequency": None},
+        {"status": "Hold", "current_link_limit": None},
+        {"status": "Canceled", "current_link_limit_effective_timestamp": None},
+    ],
+)
 def test_an_agreement_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
         ledger.standing_agreement(**changes)
 
 
-@pytest.mark.parametrize("changes", [
-    {"customer_type": "Robot"},
-    {"customer_pk": -1},
-    {"status": "Current"},
-    {"reference_number": "perma-1234-5678"},
-    {"amount": Decimal("0.00")},
-    {"link_quantity": 0},
-    {"status": "Paid"},
-    {"paid_at": timezone.now()},
-    {"acknowledged_at": timezone.now()},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"customer_type": "Robot"},
+        {"customer_pk": -1},
+        {"status": "Current"},
+        {"reference_number": "perma-1234-5678"},
+        {"amount": Decimal("0.00")},
+        {"link_quantity": 0},
+        {"status": "Paid"},
+        {"paid_at": timezone.now()},
+        {"acknowledged_at": timezone.now()},
+    ],
+)
 def test_a_purchase_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
         ledger.purchase(**changes)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-@pytest.mark.parametrize("column", [
-    "amount", "recurring_amount", "recurring_frequency", "recurring_start_date", "link_limit",
-    "link_limit_effective_timestamp",
-])
+@pytest.mark.parametrize(
+    "column",
+    [
+        "amount",
+        "recurring_amount",
+        "recurring_frequency",
+        "recurring_start_date",
+        "link_limit",
+        "link_limit_effective_timestamp",
+    ],
+)
 def test_a_checkout_has_the_terms_of_its_kind_and_no_others(kind, column):
     whole = ledger.outgoing(Kind.SUBSCRIBE)
     valid = ledger.outgoing(kind)
@@ -93,9 +109,10 @@ def test_a_checkout_is_about_an_agreement_or_a_purchase_not_both_and_not_neither
         ledger.outgoing(Kind.PURCHASE, agreement=ledger.agreement())
 
 
-@pytest.mark.parametrize("changes", [
-    {"amount": Decimal("-1.00")}, {"recurring_amount": Decimal("-1.00")}, {"recurring_frequency": "hourly"},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [{"amount": Decimal("-1.00")}, {"recurring_amount": Decimal("-1.00")}, {"recurring_frequency": "hourly"}],
+)
 def test_a_checkout_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
         ledger.outgoing(Kind.SUBSCRIBE, **changes)
@@ -122,24 +139,30 @@ def test_a_purchase_has_one_checkout():
         ledger.outgoing(Kind.PURCHASE, first.purchase)
 
 
-@pytest.mark.parametrize("changes", [
-    {"payment_token": "with space"},
-    {"applied_at": timezone.now()},
-    {"outcome": "took effect"},
-    {"applied_at": timezone.now(), "outcome": "whatever"},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"payment_token": "with space"},
+        {"applied_at": timezone.now()},
+        {"outcome": "took effect"},
+        {"applied_at": timezone.now(), "outcome": "whatever"},
+    ],
+)
 def test_a_response_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
         response(**changes)
 
 
-@pytest.mark.parametrize("changes", [
-    {"kind": "dance"},
-    {"agreement": None},
-    {"done_at": timezone.now()},
-    {"resolution": "done"},
-    {"done_at": timezone.now(), "resolution": "whatever"},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"kind": "dance"},
+        {"agreement": None},
+        {"done_at": timezone.now()},
+        {"resolution": "done"},
+        {"done_at": timezone.now(), "resolution": "whatever"},
+    ],
+)
 def test_a_task_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
         task(**{"agreement": ledger.agreement(), **changes})
@@ -182,9 +205,9 @@ def test_what_was_signed_is_final():
         OutgoingTransaction.objects.update(amount=Decimal("0.01"))
 
 
-@pytest.mark.parametrize("changes", [
-    {"decision": "DECLINE"}, {"sealed": b"other"}, {"amount": "1.00"}, {"received_at": timezone.now()},
-])
+@pytest.mark.parametrize(
+    "changes", [{"decision": "DECLINE"}, {"sealed": b"other"}, {"amount": "1.00"}, {"received_at": timezone.now()}]
+)
 def test_evidence_is_final(changes):
     response()
 
@@ -223,5 +246,6 @@ def test_reference_numbers_are_drawn_again_when_they_are_taken(monkeypatch):
     monkeypatch.setattr("perma_payments.models.reference_number.secrets.randbelow", lambda most: next(drawn))
 
     assert [ledger.agreement().reference_number, ledger.purchase().reference_number] == [
-        "PERMA-1234-5678", "PERMA-8765-4321",
+        "PERMA-1234-5678",
+        "PERMA-8765-4321",
     ]

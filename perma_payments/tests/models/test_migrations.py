@@ -1,4 +1,5 @@
 """Databases that are in use are brought up to date, and lose nothing."""
+
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -27,14 +28,24 @@ def test_a_report_that_was_confirmed_before_reported_statuses_had_a_table_can_st
     staff = django_user_model.objects.create_user("staff")
     agreement = ledger.standing_agreement(status="Hold")
     change = {
-        "agreement": agreement.pk, "reference_number": agreement.reference_number, "takes_token": False,
-        "before": {"status": "Current"}, "after": {"status": "Hold"},
+        "agreement": agreement.pk,
+        "reference_number": agreement.reference_number,
+        "takes_token": False,
+        "before": {"status": "Current"},
+        "after": {"status": "Hold"},
     }
     try:
         Upload = migrate("0001_ledger").get_model("perma_payments", "StatusUpload")
         pk = Upload.objects.create(
-            digest="0" * 64, row_count=1, matched_count=1, state="confirmed", changes=[change],
-            uploaded_by_id=staff.pk, uploaded_at=NOW, confirmed_by_id=staff.pk, confirmed_at=NOW,
+            digest="0" * 64,
+            row_count=1,
+            matched_count=1,
+            state="confirmed",
+            changes=[change],
+            uploaded_by_id=staff.pk,
+            uploaded_at=NOW,
+            confirmed_by_id=staff.pk,
+            confirmed_at=NOW,
             unknown_references=["ORDER-1", "Erin Example", "erin@example.com"],
             duplicates=[[agreement.reference_number, [6, 7], ["Hold"], "Hold"], ["Erin Example", [8, 9], [], ""]],
         ).pk
@@ -54,12 +65,15 @@ def test_a_report_that_was_confirmed_before_reported_statuses_had_a_table_can_st
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize("paid_through, covered_until, proof", [
-    # Counted from the 1st of the month, although the checkout paid until the 13th of the next.
-    (datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), datetime(2026, 12, 13, tzinfo=UTC), "report"),
-    (datetime(2027, 1, 31, 23, 59, 59, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC), "report"),
-    (None, datetime(2026, 12, 13, tzinfo=UTC), "checkout"),
-])
+@pytest.mark.parametrize(
+    "paid_through, covered_until, proof",
+    [
+        # Counted from the 1st of the month, although the checkout paid until the 13th of the next.
+        (datetime(2026, 11, 30, 23, 59, 59, tzinfo=UTC), datetime(2026, 12, 13, tzinfo=UTC), "report"),
+        (datetime(2027, 1, 31, 23, 59, 59, tzinfo=UTC), datetime(2027, 2, 1, tzinfo=UTC), "report"),
+        (None, datetime(2026, 12, 13, tzinfo=UTC), "checkout"),
+    ],
+)
 def test_what_was_paid_through_becomes_what_is_covered(paid_through, covered_until, proof):
     agreement = ledger.standing_agreement(status="Hold")
     ledger.outgoing(Kind.SUBSCRIBE, agreement, recurring_start_date=date(2026, 12, 13))

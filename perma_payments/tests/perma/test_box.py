@@ -1,4 +1,5 @@
 """A message is opened with whichever key of the ring fits, or refused."""
+
 import base64
 
 import pytest
@@ -68,10 +69,22 @@ def test_a_message_sealed_for_another_receiver_is_refused():
         KEYS.open(perma_cc.seal(b"contents", box=box))
 
 
-@pytest.mark.parametrize("start, inserted, rest", [
-    (0, " ", 0), (8, "\n", 8), (64, "\n", 64), (8, "-_", 10), (8, "%2B", 8), (8, "é", 9), (8, "\ud800", 9),
-    (8, "=", 8), (63, "", 64), (64, "A", 64), (0, "{}", 64),
-])
+@pytest.mark.parametrize(
+    "start, inserted, rest",
+    [
+        (0, " ", 0),
+        (8, "\n", 8),
+        (64, "\n", 64),
+        (8, "-_", 10),
+        (8, "%2B", 8),
+        (8, "é", 9),
+        (8, "\ud800", 9),
+        (8, "=", 8),
+        (63, "", 64),
+        (64, "A", 64),
+        (0, "{}", 64),
+    ],
+)
 def test_what_is_not_base64_is_refused(start, inserted, rest):
     text = perma_cc.seal(b"contents")
     assert len(text) == 64

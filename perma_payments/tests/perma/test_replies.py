@@ -1,4 +1,5 @@
 """What the client can read: shapes, and the formats of dates and amounts."""
+
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
@@ -29,16 +30,18 @@ offsets = st.integers(-86_399, 86_399).map(lambda seconds: timezone(timedelta(se
 
 
 def subscription(**changes):
-    return Subscription(**{
-        "status": "Current",
-        "rate": Decimal("120"),
-        "frequency": "annually",
-        "link_limit": "unlimited",
-        "link_limit_effective_timestamp": datetime(2026, 11, 1, tzinfo=UTC),
-        "paid_through": datetime(2027, 11, 1, 23, 59, 59, tzinfo=UTC),
-        "reference_number": "PERMA-1234-5678",
-        **changes,
-    })
+    return Subscription(
+        **{
+            "status": "Current",
+            "rate": Decimal("120"),
+            "frequency": "annually",
+            "link_limit": "unlimited",
+            "link_limit_effective_timestamp": datetime(2026, 11, 1, tzinfo=UTC),
+            "paid_through": datetime(2027, 11, 1, 23, 59, 59, tzinfo=UTC),
+            "reference_number": "PERMA-1234-5678",
+            **changes,
+        }
+    )
 
 
 def status(*, subscription=None, purchases=(), customer=REGISTRAR):
@@ -74,7 +77,8 @@ def test_a_subscription_is_told_in_the_formats_of_the_client():
 def test_purchases_to_acknowledge_are_told_by_id_and_quantity():
     purchases = [UnacknowledgedPurchase(id=3, link_quantity=10), UnacknowledgedPurchase(id=4, link_quantity=100)]
     assert status(purchases=iter(purchases))["purchases"] == [
-        {"id": 3, "link_quantity": 10}, {"id": 4, "link_quantity": 100},
+        {"id": 3, "link_quantity": 10},
+        {"id": 4, "link_quantity": 100},
     ]
 
 
@@ -91,12 +95,14 @@ def test_a_history_is_told_with_dates_and_reference_numbers():
     purchase = HistoricPurchase(
         id=3, link_quantity=10, date=datetime(2026, 11, 21, tzinfo=UTC), reference_number="PERMA-0000-0001"
     )
-    assert history(purchase)["purchase_history"] == [{
-        "id": 3,
-        "link_quantity": 10,
-        "date": "2026-11-21T00:00:00.000000Z",
-        "reference_number": "PERMA-0000-0001",
-    }]
+    assert history(purchase)["purchase_history"] == [
+        {
+            "id": 3,
+            "link_quantity": 10,
+            "date": "2026-11-21T00:00:00.000000Z",
+            "reference_number": "PERMA-0000-0001",
+        }
+    ]
 
 
 @pytest.mark.parametrize("reply", [status, history])
@@ -118,22 +124,32 @@ def test_a_sealed_reply_is_read_by_the_client():
     assert told["customer_pk"] == 7
 
 
-@pytest.mark.parametrize("rate, told", [
-    ("120", "120.00"), ("45.0", "45.00"), ("0", "0.00"), ("12.34", "12.34"), ("9999999999.99", "9999999999.99"),
-    ("1E+2", "100.00"),
-])
+@pytest.mark.parametrize(
+    "rate, told",
+    [
+        ("120", "120.00"),
+        ("45.0", "45.00"),
+        ("0", "0.00"),
+        ("12.34", "12.34"),
+        ("9999999999.99", "9999999999.99"),
+        ("1E+2", "100.00"),
+    ],
+)
 def test_a_rate_is_a_string_with_two_decimals(rate, told):
     assert status(subscription=subscription(rate=Decimal(rate)))["subscription"]["rate"] == told
 
 
-@pytest.mark.parametrize("moment, text", [
-    (datetime(2026, 11, 21, tzinfo=UTC), "2026-11-21T00:00:00.000000Z"),
-    (datetime(2026, 11, 21, 1, 2, 3, 4, tzinfo=UTC), "2026-11-21T01:02:03.000004Z"),
-    (datetime(2026, 11, 21, 1, 2, 3, 500_000, tzinfo=UTC), "2026-11-21T01:02:03.500000Z"),
-    (datetime(2026, 11, 21, 20, tzinfo=EASTERN), "2026-11-22T01:00:00.000000Z"),
-    (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000000Z"),
-    (datetime.max.replace(tzinfo=UTC), "9999-12-31T23:59:59.999999Z"),
-])
+@pytest.mark.parametrize(
+    "moment, text",
+    [
+        (datetime(2026, 11, 21, tzinfo=UTC), "2026-11-21T00:00:00.000000Z"),
+        (datetime(2026, 11, 21, 1, 2, 3, 4, tzinfo=UTC), "2026-11-21T01:02:03.000004Z"),
+        (datetime(2026, 11, 21, 1, 2, 3, 500_000, tzinfo=UTC), "2026-11-21T01:02:03.500000Z"),
+        (datetime(2026, 11, 21, 20, tzinfo=EASTERN), "2026-11-22T01:00:00.000000Z"),
+        (datetime(1, 1, 1, tzinfo=UTC), "0001-01-01T00:00:00.000000Z"),
+        (datetime.max.replace(tzinfo=UTC), "9999-12-31T23:59:59.999999Z"),
+    ],
+)
 def test_a_date_is_written_in_utc_always_with_a_fraction(moment, text):
     assert format_datetime(moment) == text
 

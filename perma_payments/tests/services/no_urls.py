@@ -1,2 +1,3 @@
 """A URLconf without the admin."""
+
 urlpatterns: list[object] = []

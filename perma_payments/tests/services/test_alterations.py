@@ -1,4 +1,5 @@
 """A customer changes plans, or replaces the card."""
+
 import secrets
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -31,14 +32,16 @@ def begin(kind: Kind, nonce: bytes | None = None, *, now: datetime = NOW, **chan
     nonce = nonce or secrets.token_bytes(24)
     if kind == Kind.UPDATE:
         return update(UpdateMessage(**{"customer": REGISTRAR, **changes}), nonce=nonce, now=now)
-    message = ChangeMessage(**{
-        "customer": REGISTRAR,
-        "amount": Decimal("20.00"),
-        "recurring_amount": Decimal("90.00"),
-        "link_limit": "500",
-        "link_limit_effective_timestamp": NOW,
-        **changes,
-    })
+    message = ChangeMessage(
+        **{
+            "customer": REGISTRAR,
+            "amount": Decimal("20.00"),
+            "recurring_amount": Decimal("90.00"),
+            "link_limit": "500",
+            "link_limit_effective_timestamp": NOW,
+            **changes,
+        }
+    )
     return change(message, nonce=nonce, now=now)
 
 
@@ -49,8 +52,15 @@ def answer(form: SignedForm, decision: str = "ACCEPT", **changes: Any) -> None:
 def unsigned(form: SignedForm) -> dict[str, str]:
     """The fields that say what is wanted."""
     wanted = (
-        "transaction_type", "reference_number", "amount", "currency", "recurring_amount", "payment_token",
-        "allow_payment_token_update", "recurring_frequency", "recurring_start_date",
+        "transaction_type",
+        "reference_number",
+        "amount",
+        "currency",
+        "recurring_amount",
+        "payment_token",
+        "allow_payment_token_update",
+        "recurring_frequency",
+        "recurring_start_date",
     )
     return {name: form.fields[name] for name in wanted if name in form.fields}
 
@@ -102,14 +112,17 @@ def test_where_a_transaction_type_is_posted_is_a_setting(settings):
 
 
 @BOTH
-@pytest.mark.parametrize("state", [
-    {"status": "Canceled", "covered_until": NOW + timedelta(days=9)},
-    {"status": "Current", "cancellation_requested_at": NOW},
-    {"status": "Hold", "cancellation_requested_at": NOW},
-    {"status": "Pending"},
-    {"status": "Completed"},
-    {"payment_token": ""},
-])
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"status": "Canceled", "covered_until": NOW + timedelta(days=9)},
+        {"status": "Current", "cancellation_requested_at": NOW},
+        {"status": "Hold", "cancellation_requested_at": NOW},
+        {"status": "Pending"},
+        {"status": "Completed"},
+        {"payment_token": ""},
+    ],
+)
 def test_a_subscription_that_ends_or_has_no_token_cannot_be_altered(kind, state):
     ledger.standing_agreement(**state)
 
@@ -186,10 +199,16 @@ def test_a_checkout_that_fails_leaves_the_subscription_as_it_was(kind, decision)
 
 def test_a_downgrade_is_reported_with_its_future_date():
     ledger.standing_agreement()
-    answer(begin(
-        Kind.CHANGE, amount=Decimal("0.00"), recurring_amount=Decimal("20.00"), link_limit="10",
-        link_limit_effective_timestamp=NEXT_MONTH,
-    ), req_amount=...)
+    answer(
+        begin(
+            Kind.CHANGE,
+            amount=Decimal("0.00"),
+            recurring_amount=Decimal("20.00"),
+            link_limit="10",
+            link_limit_effective_timestamp=NEXT_MONTH,
+        ),
+        req_amount=...,
+    )
 
     told = standing_subscription(REGISTRAR, now=NOW)
     assert (told.rate, told.link_limit) == (Decimal("20.00"), "10")

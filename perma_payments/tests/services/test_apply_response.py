@@ -1,4 +1,5 @@
 """What CyberSource's responses do to agreements and purchases: the table of docs/statuses.md."""
+
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -43,22 +44,26 @@ def fresh(instance: Any) -> Any:
 
 # --- The table --------------------------------------------------------------------------------------
 
-@pytest.mark.parametrize(("decision", "changes", "status", "opened"), [
-    ("ACCEPT", {}, "Current", []),
-    ("REVIEW", {}, "Current", ["held for review"]),
-    ("DECLINE", {}, "Rejected", []),
-    ("ERROR", {}, "Rejected", ["checkout failed"]),
-    ("CANCEL", {}, "Aborted", []),
-    ("MAYBE", {}, "Pending", ["unknown decision"]),
-    ("ACCEPT", {"reason_code": "110", "auth_amount": "5.00"}, "Pending", ["partly paid"]),
-    ("ACCEPT", {"auth_amount": "12.49"}, "Pending", ["partly paid"]),
-    ("ACCEPT", {"reason_code": "999"}, "Current", []),
-    ("ERROR", {"reason_code": "104"}, "Pending", ["perhaps paid"]),
-    ("ERROR", {"reason_code": "150"}, "Pending", ["perhaps paid"]),
-    ("ERROR", {"reason_code": "151"}, "Pending", ["perhaps paid"]),
-    ("ERROR", {"reason_code": "152"}, "Pending", ["perhaps paid"]),
-    ("ERROR", {"reason_code": ..., "transaction_id": ...}, "Rejected", ["checkout failed"]),
-])
+
+@pytest.mark.parametrize(
+    ("decision", "changes", "status", "opened"),
+    [
+        ("ACCEPT", {}, "Current", []),
+        ("REVIEW", {}, "Current", ["held for review"]),
+        ("DECLINE", {}, "Rejected", []),
+        ("ERROR", {}, "Rejected", ["checkout failed"]),
+        ("CANCEL", {}, "Aborted", []),
+        ("MAYBE", {}, "Pending", ["unknown decision"]),
+        ("ACCEPT", {"reason_code": "110", "auth_amount": "5.00"}, "Pending", ["partly paid"]),
+        ("ACCEPT", {"auth_amount": "12.49"}, "Pending", ["partly paid"]),
+        ("ACCEPT", {"reason_code": "999"}, "Current", []),
+        ("ERROR", {"reason_code": "104"}, "Pending", ["perhaps paid"]),
+        ("ERROR", {"reason_code": "150"}, "Pending", ["perhaps paid"]),
+        ("ERROR", {"reason_code": "151"}, "Pending", ["perhaps paid"]),
+        ("ERROR", {"reason_code": "152"}, "Pending", ["perhaps paid"]),
+        ("ERROR", {"reason_code": ..., "transaction_id": ...}, "Rejected", ["checkout failed"]),
+    ],
+)
 def test_an_answer_to_subscribe(decision, changes, status, opened):
     outgoing = ledger.outgoing(Kind.SUBSCRIBE)
     answer(outgoing, decision, **changes)
@@ -69,16 +74,19 @@ def test_an_answer_to_subscribe(decision, changes, status, opened):
     assert bool(agreement.payment_token) == (status == "Current")
 
 
-@pytest.mark.parametrize(("decision", "changes", "takes", "opened"), [
-    ("ACCEPT", {}, True, []),
-    ("REVIEW", {}, True, ["held for review"]),
-    ("DECLINE", {}, False, []),
-    ("ERROR", {}, False, ["checkout failed"]),
-    ("CANCEL", {}, False, []),
-    ("MAYBE", {}, False, ["unknown decision"]),
-    ("ACCEPT", {"reason_code": "110"}, False, ["partly paid"]),
-    ("ERROR", {"reason_code": "150"}, False, ["perhaps paid"]),
-])
+@pytest.mark.parametrize(
+    ("decision", "changes", "takes", "opened"),
+    [
+        ("ACCEPT", {}, True, []),
+        ("REVIEW", {}, True, ["held for review"]),
+        ("DECLINE", {}, False, []),
+        ("ERROR", {}, False, ["checkout failed"]),
+        ("CANCEL", {}, False, []),
+        ("MAYBE", {}, False, ["unknown decision"]),
+        ("ACCEPT", {"reason_code": "110"}, False, ["partly paid"]),
+        ("ERROR", {"reason_code": "150"}, False, ["perhaps paid"]),
+    ],
+)
 def test_an_answer_to_change(decision, changes, takes, opened):
     outgoing = ledger.outgoing(Kind.CHANGE)
     before = fresh(outgoing.agreement)
@@ -92,15 +100,18 @@ def test_an_answer_to_change(decision, changes, takes, opened):
     assert [getattr(after, name) for name in unchanged] == [getattr(before, name) for name in unchanged]
 
 
-@pytest.mark.parametrize(("decision", "changes", "takes", "opened"), [
-    ("ACCEPT", {}, True, []),
-    ("REVIEW", {}, False, ["held for review"]),
-    ("DECLINE", {}, False, []),
-    ("ERROR", {}, False, ["checkout failed"]),
-    ("CANCEL", {}, False, []),
-    ("MAYBE", {}, False, ["unknown decision"]),
-    ("ERROR", {"reason_code": "152"}, False, ["perhaps paid"]),
-])
+@pytest.mark.parametrize(
+    ("decision", "changes", "takes", "opened"),
+    [
+        ("ACCEPT", {}, True, []),
+        ("REVIEW", {}, False, ["held for review"]),
+        ("DECLINE", {}, False, []),
+        ("ERROR", {}, False, ["checkout failed"]),
+        ("CANCEL", {}, False, []),
+        ("MAYBE", {}, False, ["unknown decision"]),
+        ("ERROR", {"reason_code": "152"}, False, ["perhaps paid"]),
+    ],
+)
 def test_an_answer_to_update(decision, changes, takes, opened):
     outgoing = ledger.outgoing(Kind.UPDATE)
     before = fresh(outgoing.agreement)
@@ -113,16 +124,19 @@ def test_an_answer_to_update(decision, changes, takes, opened):
     assert [getattr(after, name) for name in unchanged] == [getattr(before, name) for name in unchanged]
 
 
-@pytest.mark.parametrize(("decision", "changes", "status", "opened"), [
-    ("ACCEPT", {}, "Paid", []),
-    ("REVIEW", {}, "Paid", ["held for review"]),
-    ("DECLINE", {}, "Refused", []),
-    ("ERROR", {}, "Refused", ["checkout failed"]),
-    ("CANCEL", {}, "Aborted", []),
-    ("MAYBE", {}, "Pending", ["unknown decision"]),
-    ("ACCEPT", {"reason_code": "110"}, "Pending", ["partly paid"]),
-    ("ERROR", {"reason_code": "151"}, "Pending", ["perhaps paid"]),
-])
+@pytest.mark.parametrize(
+    ("decision", "changes", "status", "opened"),
+    [
+        ("ACCEPT", {}, "Paid", []),
+        ("REVIEW", {}, "Paid", ["held for review"]),
+        ("DECLINE", {}, "Refused", []),
+        ("ERROR", {}, "Refused", ["checkout failed"]),
+        ("CANCEL", {}, "Aborted", []),
+        ("MAYBE", {}, "Pending", ["unknown decision"]),
+        ("ACCEPT", {"reason_code": "110"}, "Pending", ["partly paid"]),
+        ("ERROR", {"reason_code": "151"}, "Pending", ["perhaps paid"]),
+    ],
+)
 def test_an_answer_to_purchase(decision, changes, status, opened):
     outgoing = ledger.outgoing(Kind.PURCHASE)
     answer(outgoing, decision, **changes)
@@ -133,6 +147,7 @@ def test_an_answer_to_purchase(decision, changes, status, opened):
 
 
 # --- What an accepted subscription takes ------------------------------------------------------------
+
 
 def test_an_accepted_subscription_has_the_terms_that_were_asked_for():
     outgoing = ledger.outgoing(Kind.SUBSCRIBE)
@@ -201,6 +216,7 @@ def test_a_purchase_of_which_only_a_part_was_authorized_is_not_granted(decision)
 
 
 # --- The order of arrival ---------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", [Kind.SUBSCRIBE, Kind.PURCHASE])
 @pytest.mark.parametrize("other", ["DECLINE", "ERROR", "CANCEL", "MAYBE"])
@@ -301,6 +317,7 @@ def test_a_token_is_not_replaced_by_an_older_one_that_comes_late():
 
 # --- Money that needs a person ----------------------------------------------------------------------
 
+
 @pytest.mark.parametrize("kind", [Kind.SUBSCRIBE, Kind.CHANGE, Kind.PURCHASE])
 def test_two_accepts_of_one_checkout_are_two_charges_with_one_effect(kind):
     outgoing = ledger.outgoing(kind)
@@ -341,11 +358,14 @@ def test_a_second_paid_subscription_is_current_and_a_person_is_told():
     assert (task.kind, task.agreement) == ("second subscription", outgoing.agreement)
 
 
-@pytest.mark.parametrize("other", [
-    {"status": "Pending"},
-    {"status": "Canceled", "covered_until": NOW - timedelta(days=1)},
-    {"customer": Customer(REGISTRAR.type, 8)},
-])
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"status": "Pending"},
+        {"status": "Canceled", "covered_until": NOW - timedelta(days=1)},
+        {"customer": Customer(REGISTRAR.type, 8)},
+    ],
+)
 def test_a_subscription_beside_one_that_does_not_stand_is_nothing_special(other):
     ledger.standing_agreement(**other)
     answer(ledger.outgoing(Kind.SUBSCRIBE))
@@ -354,12 +374,15 @@ def test_a_subscription_beside_one_that_does_not_stand_is_nothing_special(other)
 
 
 @pytest.mark.parametrize("kind", [Kind.CHANGE, Kind.UPDATE])
-@pytest.mark.parametrize("ended", [
-    {"status": "Canceled", "covered_until": NOW - timedelta(seconds=1)},
-    {"status": "Completed"},
-    {"status": "Superseded"},
-    {"status": "Rejected"},
-])
+@pytest.mark.parametrize(
+    "ended",
+    [
+        {"status": "Canceled", "covered_until": NOW - timedelta(seconds=1)},
+        {"status": "Completed"},
+        {"status": "Superseded"},
+        {"status": "Rejected"},
+    ],
+)
 def test_an_accept_for_a_subscription_that_no_longer_stands_takes_no_effect(kind, ended):
     agreement = ledger.standing_agreement(**ended)
     response = answer(ledger.outgoing(kind, agreement), payment_token="666")
@@ -368,10 +391,14 @@ def test_an_accept_for_a_subscription_that_no_longer_stands_takes_no_effect(kind
     assert fresh(agreement).updated_at == agreement.updated_at
 
 
-@pytest.mark.parametrize("standing", [
-    {"status": "Hold"}, {"status": "Current", "cancellation_requested_at": NOW},
-    {"status": "Canceled", "covered_until": NOW},
-])
+@pytest.mark.parametrize(
+    "standing",
+    [
+        {"status": "Hold"},
+        {"status": "Current", "cancellation_requested_at": NOW},
+        {"status": "Canceled", "covered_until": NOW},
+    ],
+)
 def test_a_change_of_a_subscription_that_stands_in_any_way_takes_effect(standing):
     agreement = ledger.standing_agreement(**standing)
     answer(ledger.outgoing(Kind.CHANGE, agreement))
@@ -381,10 +408,9 @@ def test_a_change_of_a_subscription_that_stands_in_any_way_takes_effect(standing
 
 @pytest.mark.parametrize("kind", list(Kind))
 @pytest.mark.parametrize("decision", DECISIONS)
-@pytest.mark.parametrize("difference", [
-    {"req_reference_number": "PERMA-0000-0000"},
-    {"req_transaction_type": "authorization"},
-])
+@pytest.mark.parametrize(
+    "difference", [{"req_reference_number": "PERMA-0000-0000"}, {"req_transaction_type": "authorization"}]
+)
 def test_an_answer_about_another_order_takes_no_effect(kind, decision, difference):
     outgoing = ledger.outgoing(kind)
     response = answer(outgoing, decision, **difference)
@@ -394,10 +420,17 @@ def test_an_answer_about_another_order_takes_no_effect(kind, decision, differenc
 
 
 @pytest.mark.parametrize("kind", [Kind.SUBSCRIBE, Kind.CHANGE, Kind.PURCHASE])
-@pytest.mark.parametrize("difference", [
-    {"req_amount": "0.01"}, {"req_amount": "1500"},
-    {"req_amount": ...}, {"req_amount": ""}, {"req_currency": "EUR"}, {"req_currency": ...},
-])
+@pytest.mark.parametrize(
+    "difference",
+    [
+        {"req_amount": "0.01"},
+        {"req_amount": "1500"},
+        {"req_amount": ...},
+        {"req_amount": ""},
+        {"req_currency": "EUR"},
+        {"req_currency": ...},
+    ],
+)
 def test_an_accept_of_another_amount_or_currency_takes_no_effect(kind, difference):
     outgoing = ledger.outgoing(kind)
     answer(outgoing, **difference)
@@ -408,10 +441,18 @@ def test_an_accept_of_another_amount_or_currency_takes_no_effect(kind, differenc
 
 @pytest.mark.parametrize("kind", [Kind.SUBSCRIBE, Kind.CHANGE, Kind.PURCHASE])
 @pytest.mark.parametrize("decision", ["ACCEPT", "REVIEW"])
-@pytest.mark.parametrize("amounts", [
-    {"auth_amount": "1,000.00"}, {"auth_amount": "15.00 "}, {"auth_amount": "-1"}, {"req_amount": "1,000.00"},
-    {"req_amount": " 15.00"}, {"req_amount": "1e2"}, {"req_amount": "9" * 40},
-])
+@pytest.mark.parametrize(
+    "amounts",
+    [
+        {"auth_amount": "1,000.00"},
+        {"auth_amount": "15.00 "},
+        {"auth_amount": "-1"},
+        {"req_amount": "1,000.00"},
+        {"req_amount": " 15.00"},
+        {"req_amount": "1e2"},
+        {"req_amount": "9" * 40},
+    ],
+)
 def test_an_amount_that_cannot_be_read_takes_no_effect_and_has_its_own_task(kind, decision, amounts):
     outgoing = ledger.outgoing(kind)
     answer(outgoing, decision, **amounts)
@@ -448,6 +489,7 @@ def test_a_change_that_costs_nothing_today_may_be_answered_without_an_amount():
 
 
 # --- The history ------------------------------------------------------------------------------------
+
 
 def test_the_history_tells_which_response_changed_an_agreement():
     outgoing = ledger.outgoing(Kind.SUBSCRIBE)

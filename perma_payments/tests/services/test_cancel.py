@@ -1,4 +1,5 @@
 """A customer wants the subscription to end."""
+
 import secrets
 from datetime import UTC, datetime, timedelta
 
@@ -26,9 +27,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def cancel(nonce: bytes | None = None, *, now: datetime = NOW) -> None:
-    request_cancellation(
-        CancelRequestMessage(customer=REGISTRAR), nonce=nonce or secrets.token_bytes(24), now=now
-    )
+    request_cancellation(CancelRequestMessage(customer=REGISTRAR), nonce=nonce or secrets.token_bytes(24), now=now)
 
 
 def test_a_request_is_recorded_and_shown_to_perma_and_its_task_is_opened():
@@ -61,10 +60,14 @@ def test_a_second_request_changes_nothing(same_message):
     assert StaffTask.objects.count() == 1
 
 
-@pytest.mark.parametrize("state", [
-    {"status": "Canceled", "covered_until": NOW + timedelta(days=9)},
-    {"status": "Pending"}, {"status": "Superseded"},
-])
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"status": "Canceled", "covered_until": NOW + timedelta(days=9)},
+        {"status": "Pending"},
+        {"status": "Superseded"},
+    ],
+)
 def test_what_has_ended_cannot_be_cancelled(state):
     ledger.standing_agreement(**state)
     ledger.standing_agreement(INDIVIDUAL)

@@ -1,4 +1,5 @@
 """Corrections by hand."""
+
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import partial
@@ -12,12 +13,7 @@ from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement
 from perma_payments.services import corrections
-from perma_payments.services.corrections import (
-    CannotCorrect,
-    place_response,
-    told_after,
-    told_of,
-)
+from perma_payments.services.corrections import CannotCorrect, place_response, told_after, told_of
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.report_status import standing_subscription, unacknowledged_purchases
 
@@ -54,7 +50,9 @@ def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
     agreement.refresh_from_db()
     assert (agreement.status, agreement.covered_until) == ("Hold", LATER)
     assert agreement.events.order_by("pgh_id").last().pgh_context == {
-        "source": "staff", "user": staff.pk, "reason": "The bank called.",
+        "source": "staff",
+        "user": staff.pk,
+        "reason": "The bank called.",
     }
 
 
@@ -78,9 +76,9 @@ def test_what_perma_would_be_told_is_what_it_is_told_and_nothing_is_left_of_the_
     assert outlook.subscription.rate == Decimal("45.00")
 
 
-@pytest.mark.parametrize(("status", "covered_until"), [
-    (Status.COMPLETED, LATER), (Status.CANCELED, NOW - timedelta(seconds=1)),
-])
+@pytest.mark.parametrize(
+    ("status", "covered_until"), [(Status.COMPLETED, LATER), (Status.CANCELED, NOW - timedelta(seconds=1))]
+)
 def test_what_would_not_stand_would_not_be_told(staff, status, covered_until):
     agreement = ledger.standing_agreement()
     correction = partial(correct_agreement, agreement.pk, status, covered_until, by=staff, reason="x", now=NOW)
@@ -139,7 +137,8 @@ def test_a_correction_that_gives_a_customer_a_second_subscription_is_told_to_sta
 
     tasks = StaffTask.objects.order_by("kind")
     assert [(task.kind, task.agreement) for task in tasks] == [
-        ("second subscription", second), ("token missing", second),
+        ("second subscription", second),
+        ("token missing", second),
     ]
 
 
@@ -203,10 +202,13 @@ def test_a_placed_response_of_another_order_takes_no_effect_and_is_told_to_staff
     assert StaffTask.objects.filter(kind="not what was signed", done_at=None).count() == 1
 
 
-@pytest.mark.parametrize(("changes", "sentence"), [
-    ({"req_reference_number": "PERMA-0000-0000"}, "the response is not: it is about PERMA-0000-0000"),
-    ({"req_transaction_type": "update_payment_token"}, "it is of the type update_payment_token"),
-])
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        ({"req_reference_number": "PERMA-0000-0000"}, "the response is not: it is about PERMA-0000-0000"),
+        ({"req_transaction_type": "update_payment_token"}, "it is of the type update_payment_token"),
+    ],
+)
 def test_a_response_about_something_else_is_not_placed(staff, changes, sentence):
     response, outgoing = unplaced(**changes)
     with pytest.raises(CannotCorrect, match=sentence):

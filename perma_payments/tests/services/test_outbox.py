@@ -1,4 +1,5 @@
 """Staff are mailed their tasks: by real SMTP, with servers that fail in all the ways they do."""
+
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from time import sleep
@@ -31,12 +32,13 @@ def two_staff(settings):
 
 def task(**changes: Any) -> StaffTask:
     """A task that nobody was told of yet."""
-    return StaffTask.objects.create(**{
-        "kind": "paid twice", "agreement": ledger.agreement(), "opened_at": NOW, **changes,
-    })
+    return StaffTask.objects.create(
+        **{"kind": "paid twice", "agreement": ledger.agreement(), "opened_at": NOW, **changes}
+    )
 
 
 # --- What is sent -----------------------------------------------------------------------------------
+
 
 def test_tasks_are_mailed_to_all_staff_oldest_first_and_once_in_one_conversation(mailbox):
     later = task(opened_at=NOW + timedelta(hours=1))
@@ -45,7 +47,8 @@ def test_tasks_are_mailed_to_all_staff_oldest_first_and_once_in_one_conversation
     assert send_task_mails(now=NOW) == Sent(2, 0)
     assert send_task_mails(now=NOW + timedelta(days=9)) == Sent(0, 0)
     assert [subject.split()[-1] for subject in mailbox.subjects] == [
-        first.agreement.reference_number, later.agreement.reference_number,
+        first.agreement.reference_number,
+        later.agreement.reference_number,
     ]
     assert mailbox.mails[0]["X-Rcpt"] == f"{ANNE}, {BEN}"
     assert mailbox.conversations == 1
@@ -93,6 +96,7 @@ def test_the_task_of_a_callback_is_mailed(mailbox):
 
 
 # --- Mails that fail --------------------------------------------------------------------------------
+
 
 def test_a_mail_that_is_refused_keeps_no_other_from_being_sent_and_is_tried_again_later(mailbox):
     mailbox.refuses = True
@@ -173,6 +177,7 @@ def test_a_round_begins_no_mail_after_its_time(mailbox, monkeypatch):
 
 # --- Mails whose fate is unknown --------------------------------------------------------------------
 
+
 def test_a_mail_that_was_handed_over_without_an_answer_is_sent_again_rarely(mailbox, monkeypatch):
     monkeypatch.setattr(emails, "LIMIT", 0.5)
     mailbox.seconds_to_answer = 30
@@ -204,6 +209,7 @@ def test_a_mail_that_was_taken_counts_though_the_server_is_slow_or_hangs_at_quit
 
 
 # --- Recipients that are refused --------------------------------------------------------------------
+
 
 def test_one_who_is_refused_for_good_is_told_of_and_the_task_counts_as_told(mailbox, settings, caplog):
     mailbox.refused[BEN] = 550
@@ -278,6 +284,7 @@ def test_developers_who_are_refused_too_are_no_obstacle(mailbox, settings, caplo
 
 # --- Several processes, and processes that end ------------------------------------------------------
 
+
 def test_what_a_killed_process_was_sending_is_sent_again_later(mailbox, monkeypatch):
     class Killed(BaseException):
         """What a process does not survive."""
@@ -312,9 +319,10 @@ def test_no_transaction_is_open_while_the_mail_server_is_spoken_to(mailbox, monk
 
 
 @pytest.mark.django_db(transaction=True)
-@pytest.mark.parametrize(("limit", "result", "due_at"), [
-    (60, Sent(1, 0), None), (1, Sent(0, 1, server_failed=True), NOW + timedelta(hours=1)),
-])
+@pytest.mark.parametrize(
+    ("limit", "result", "due_at"),
+    [(60, Sent(1, 0), None), (1, Sent(0, 1, server_failed=True), NOW + timedelta(hours=1))],
+)
 def test_a_connection_that_was_lost_during_the_mail_is_replaced(mailbox, monkeypatch, limit, result, due_at):
     monkeypatch.setattr(emails, "LIMIT", limit)
     mailbox.seconds_to_answer = 0.5 if limit == 60 else 30

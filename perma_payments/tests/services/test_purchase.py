@@ -1,4 +1,5 @@
 """Bonus links: bought, offered, credited once, listed for ever."""
+
 import secrets
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,7 +25,10 @@ def test_a_purchase_is_a_plain_sale():
 
     bought = Purchase.objects.get()
     assert (bought.customer, bought.status, bought.amount, bought.link_quantity) == (
-        REGISTRAR, "Pending", Decimal("15.00"), 10,
+        REGISTRAR,
+        "Pending",
+        Decimal("15.00"),
+        10,
     )
     assert (form.fields["transaction_type"], form.fields["amount"]) == ("sale", "15.00")
     assert form.fields["reference_number"] == bought.reference_number
@@ -83,10 +87,18 @@ def test_the_history_lists_what_was_paid_acknowledged_or_not(post):
 
     reply = perma_cc.open_reply(post("purchase-history").json())
     assert reply["purchase_history"] == [
-        {"id": first.pk, "link_quantity": 10, "date": "2026-11-19T00:00:00.000000Z",
-         "reference_number": first.reference_number},
-        {"id": second.pk, "link_quantity": 500, "date": "2026-11-20T00:00:00.000000Z",
-         "reference_number": second.reference_number},
+        {
+            "id": first.pk,
+            "link_quantity": 10,
+            "date": "2026-11-19T00:00:00.000000Z",
+            "reference_number": first.reference_number,
+        },
+        {
+            "id": second.pk,
+            "link_quantity": 500,
+            "date": "2026-11-20T00:00:00.000000Z",
+            "reference_number": second.reference_number,
+        },
     ]
     assert (reply["customer_pk"], reply["customer_type"]) == (7, "Registrar")
 

@@ -1,4 +1,5 @@
 """CyberSource's callbacks: the evidence first, then its effect, once."""
+
 import base64
 import logging
 from datetime import UTC, datetime, timedelta
@@ -74,7 +75,9 @@ def test_the_same_callback_is_kept_and_applied_once():
     first = receive(fields)
     # The browser's copy is signed anew, and lacks a field of the server's.
     again = cyber_source.response(
-        ledger.form(outgoing), transaction_id=fields["transaction_id"], signed_date_time="2026-11-21T12:00:09Z",
+        ledger.form(outgoing),
+        transaction_id=fields["transaction_id"],
+        signed_date_time="2026-11-21T12:00:09Z",
         req_card_type=...,
     )
     changed_at = ledger.SubscriptionAgreement.objects.get().updated_at
@@ -224,9 +227,17 @@ def test_an_ambiguous_callback_does_not_stand_in_the_way_of_the_one_that_it_rese
     assert outgoing.agreement.status == "Current"
 
 
-@pytest.mark.parametrize("field", [
-    "req_reference_number", "req_transaction_uuid", "transaction_id", "reason_code", "req_amount", "req_currency",
-])
+@pytest.mark.parametrize(
+    "field",
+    [
+        "req_reference_number",
+        "req_transaction_uuid",
+        "transaction_id",
+        "reason_code",
+        "req_amount",
+        "req_currency",
+    ],
+)
 def test_what_is_no_id_is_kept_in_the_sealed_post_only(field):
     form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
     response = receive(cyber_source.response(form, **{field: "John.Doe@mail.example"}))

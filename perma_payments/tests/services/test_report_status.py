@@ -1,4 +1,5 @@
 """Perma.cc asks for a customer's status."""
+
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
@@ -49,9 +50,9 @@ def test_canceled_is_shown_to_the_last_second_that_is_paid_for():
     assert status(NOW + timedelta(microseconds=1)) is None
 
 
-@pytest.mark.parametrize(("held", "shown"), [
-    ("Current", "Cancellation Requested"), ("Hold", "Hold"), ("Canceled", "Canceled"),
-])
+@pytest.mark.parametrize(
+    ("held", "shown"), [("Current", "Cancellation Requested"), ("Hold", "Hold"), ("Canceled", "Canceled")]
+)
 def test_a_requested_cancellation_stands_in_for_current_only(held, shown):
     ledger.standing_agreement(status=held, cancellation_requested_at=NOW, covered_until=NOW)
 
@@ -80,7 +81,8 @@ def test_only_paid_purchases_that_nobody_acknowledged_are_offered_oldest_first()
         ledger.purchase(status=unpaid)
 
     assert [(purchase.id, purchase.link_quantity) for purchase in unacknowledged_purchases(REGISTRAR)] == [
-        (first.pk, 10), (second.pk, 500),
+        (first.pk, 10),
+        (second.pk, 500),
     ]
 
 
@@ -99,8 +101,11 @@ def test_of_several_purchases_the_oldest_is_offered_until_it_is_acknowledged(pos
 def test_the_reply_is_what_the_client_can_read(post):
     effective = datetime(2026, 12, 1, tzinfo=UTC)
     agreement = ledger.standing_agreement(
-        current_rate=Decimal("120"), current_frequency="annually", current_link_limit="unlimited",
-        current_link_limit_effective_timestamp=effective, schedule_start=date(2028, 10, 21),
+        current_rate=Decimal("120"),
+        current_frequency="annually",
+        current_link_limit="unlimited",
+        current_link_limit_effective_timestamp=effective,
+        schedule_start=date(2028, 10, 21),
     )
     purchase = ledger.paid_purchase()
 

@@ -1,4 +1,5 @@
 """The daily mails, and the scheduler that sends them."""
+
 import threading
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
@@ -30,12 +31,19 @@ NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 def task(kind: str = "paid twice", *, days: float = 0, **changes: Any) -> StaffTask:
     """A task that has been open for some days, and that somebody was told of."""
     opened_at = NOW - timedelta(days=days)
-    return StaffTask.objects.create(**{
-        "kind": kind, "agreement": ledger.agreement(), "opened_at": opened_at, "notified_at": opened_at, **changes,
-    })
+    return StaffTask.objects.create(
+        **{
+            "kind": kind,
+            "agreement": ledger.agreement(),
+            "opened_at": opened_at,
+            "notified_at": opened_at,
+            **changes,
+        }
+    )
 
 
 # --- The daily report -------------------------------------------------------------------------------
+
 
 def test_the_report_lists_what_is_open_oldest_first_with_its_age(mailbox, settings):
     young, old, middle = task(), task("cancellation", days=2.9), task("unplaced", days=1)
@@ -73,6 +81,7 @@ def test_on_a_day_without_open_tasks_the_developers_hear_that_nothing_is_pending
 
 # --- What is overdue --------------------------------------------------------------------------------
 
+
 def test_nothing_overdue_sends_nothing(mailbox):
     task(days=2)
     ledger.paid_purchase(paid_at=NOW - timedelta(hours=23))
@@ -95,13 +104,16 @@ def test_the_reminder_names_each_thing_that_has_waited_for_too_long(mailbox, set
     assert mailbox.mails[0]["X-Rcpt"] == ", ".join([*settings.STAFF_EMAILS, *settings.DEVELOPER_EMAILS])
     body = mailbox.body()
     for named in (
-        old.agreement.reference_number, purchase.reference_number, f"response {response.pk}, ACCEPT",
+        old.agreement.reference_number,
+        purchase.reference_number,
+        f"response {response.pk}, ACCEPT",
         "NOBODY WAS TOLD OF FOR MORE THAN AN HOUR: 1",
     ):
         assert named in body
 
 
 # --- The scheduler ----------------------------------------------------------------------------------
+
 
 def test_nothing_is_sent_before_its_time(mailbox):
     assert scheduler.do_daily_jobs(now=NOW - timedelta(seconds=1)) == []
@@ -176,6 +188,7 @@ def test_the_scheduler_tries_again_to_apply_what_was_not_applied():
 
 
 # --- Mail, as soon as it is due ---------------------------------------------------------------------
+
 
 @pytest.fixture
 def mailing(transactional_db, monkeypatch) -> Iterator[Callable[[], None]]:

@@ -1,4 +1,5 @@
 """Staff tasks: opened, told of, ended."""
+
 from datetime import UTC, datetime
 from typing import Any
 
@@ -42,6 +43,7 @@ def about_a_response(
 
 
 # --- What the mails say -----------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("kind", [kind for kind in TaskKind if kind != TaskKind.CANCELLATION])
 @pytest.mark.parametrize("transaction", [Kind.SUBSCRIBE, Kind.PURCHASE])
@@ -93,13 +95,12 @@ def test_the_mail_about_a_response_to_nothing_of_ours_has_no_customer():
     assert subject.endswith("(no reference number)")
 
 
-@pytest.mark.parametrize(("token", "sentence"), [
-    ("", "upload it to Perma Payments as a status report"), (ledger.TOKEN, "give it to Perma.cc's developers"),
-])
+@pytest.mark.parametrize(
+    ("token", "sentence"),
+    [("", "upload it to Perma Payments as a status report"), (ledger.TOKEN, "give it to Perma.cc's developers")],
+)
 def test_how_to_find_a_token_depends_on_whether_there_is_an_old_one(token, sentence):
-    task = StaffTask.objects.create(
-        kind="token missing", agreement=ledger.standing_agreement(payment_token=token)
-    )
+    task = StaffTask.objects.create(kind="token missing", agreement=ledger.standing_agreement(payment_token=token))
 
     assert sentence in " ".join(compose(task)[1].split())
 
@@ -122,6 +123,7 @@ def test_the_admin_is_not_linked_to_where_it_is_off(settings):
 
 
 # --- Their end --------------------------------------------------------------------------------------
+
 
 def test_a_task_that_is_done_says_by_whom_when_and_how(staff):
     task = staff_tasks.finish(cancellation().pk, by=staff, note="Cancelled it.", now=NOW)

@@ -1,4 +1,5 @@
 """A customer chooses a plan, and is sent to CyberSource."""
+
 import secrets
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -24,16 +25,18 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def message(**changes: Any) -> SubscribeMessage:
-    return SubscribeMessage(**{
-        "customer": ledger.REGISTRAR,
-        "amount": Decimal("12.50"),
-        "recurring_amount": Decimal("45.00"),
-        "recurring_frequency": Frequency.MONTHLY,
-        "recurring_start_date": datetime(2026, 12, 1).date(),
-        "link_limit": "100",
-        "link_limit_effective_timestamp": NOW,
-        **changes,
-    })
+    return SubscribeMessage(
+        **{
+            "customer": ledger.REGISTRAR,
+            "amount": Decimal("12.50"),
+            "recurring_amount": Decimal("45.00"),
+            "recurring_frequency": Frequency.MONTHLY,
+            "recurring_start_date": datetime(2026, 12, 1).date(),
+            "link_limit": "100",
+            "link_limit_effective_timestamp": NOW,
+            **changes,
+        }
+    )
 
 
 def begin(nonce: bytes | None = None, *, now: datetime = NOW, **changes: Any) -> SignedForm:
@@ -133,13 +136,16 @@ def test_a_nonce_that_another_customer_used_begins_nothing():
     assert SubscriptionAgreement.objects.count() == 1
 
 
-@pytest.mark.parametrize("standing", [
-    {"status": "Current"},
-    {"status": "Current", "cancellation_requested_at": NOW},
-    {"status": "Current", "covered_until": NOW - timedelta(days=1)},
-    {"status": "Hold", "covered_until": NOW - timedelta(days=1)},
-    {"status": "Canceled", "covered_until": NOW + timedelta(seconds=1)},
-])
+@pytest.mark.parametrize(
+    "standing",
+    [
+        {"status": "Current"},
+        {"status": "Current", "cancellation_requested_at": NOW},
+        {"status": "Current", "covered_until": NOW - timedelta(days=1)},
+        {"status": "Hold", "covered_until": NOW - timedelta(days=1)},
+        {"status": "Canceled", "covered_until": NOW + timedelta(seconds=1)},
+    ],
+)
 def test_a_customer_with_a_standing_subscription_is_sent_nowhere(standing):
     ledger.standing_agreement(**standing)
 
@@ -148,14 +154,17 @@ def test_a_customer_with_a_standing_subscription_is_sent_nowhere(standing):
     assert not OutgoingTransaction.objects.exists()
 
 
-@pytest.mark.parametrize("ended", [
-    {"status": "Pending"},
-    {"status": "Rejected"},
-    {"status": "Aborted"},
-    {"status": "Completed"},
-    {"status": "Superseded"},
-    {"status": "Canceled", "covered_until": NOW - timedelta(seconds=1)},
-])
+@pytest.mark.parametrize(
+    "ended",
+    [
+        {"status": "Pending"},
+        {"status": "Rejected"},
+        {"status": "Aborted"},
+        {"status": "Completed"},
+        {"status": "Superseded"},
+        {"status": "Canceled", "covered_until": NOW - timedelta(seconds=1)},
+    ],
+)
 def test_a_customer_whose_subscription_has_ended_may_begin_anew(ended):
     ledger.standing_agreement(**ended)
 

@@ -1,4 +1,5 @@
 """Staff upload CyberSource's report of subscriptions: look, confirm, undo."""
+
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -10,13 +11,21 @@ from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.status_report import UnreadableReport
 from perma_payments.models import (
-    OutgoingTransaction, ReportedStatus, StaffTask, StatusUpload, SubscriptionAgreement,
+    OutgoingTransaction,
+    ReportedStatus,
+    StaffTask,
+    StatusUpload,
+    SubscriptionAgreement,
 )
 from perma_payments.services import staff_tasks, upload_statuses
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.report_status import standing_subscription
 from perma_payments.services.upload_statuses import (
-    CannotBeDone, DataHasMoved, forget_ids_of_old_previews, preview, undo,
+    CannotBeDone,
+    DataHasMoved,
+    forget_ids_of_old_previews,
+    preview,
+    undo,
 )
 
 from .. import cyber_source, ledger
@@ -43,9 +52,15 @@ def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = "7408214
 
 
 def standing(pk: int = 7, **changes: Any) -> SubscriptionAgreement:
-    return ledger.standing_agreement(Customer(REGISTRAR.type, pk), **{
-        "schedule_start": LAST_CHARGE.date(), "covered_until": NEXT_CHARGE, "coverage_proof": "report", **changes,
-    })
+    return ledger.standing_agreement(
+        Customer(REGISTRAR.type, pk),
+        **{
+            "schedule_start": LAST_CHARGE.date(),
+            "covered_until": NEXT_CHARGE,
+            "coverage_proof": "report",
+            **changes,
+        },
+    )
 
 
 def checkout(agreement: SubscriptionAgreement) -> OutgoingTransaction:
@@ -78,6 +93,7 @@ def changes(upload: StatusUpload) -> list[dict[str, Any]]:
 
 # --- Preview ----------------------------------------------------------------------------------------
 
+
 def test_a_preview_says_what_would_change_and_changes_nothing(staff):
     held, same = standing(1), standing(2, status="Hold")
     before = [state(held), state(same)]
@@ -86,9 +102,9 @@ def test_a_preview_says_what_would_change_and_changes_nothing(staff):
     assert [state(held), state(same)] == before
     assert (upload.state, upload.row_count, upload.matched_count, upload.unknown_count) == ("previewed", 3, 2, 1)
     assert upload.unknown_references == ["ORDER-1"]
-    assert changes(upload) == [{
-        "agreement": held.pk, "before": {"status": "Current"}, "after": {"status": "Hold"}, "takes_token": False,
-    }]
+    assert changes(upload) == [
+        {"agreement": held.pk, "before": {"status": "Current"}, "after": {"status": "Hold"}, "takes_token": False}
+    ]
     assert upload.change_count == 1
 
 
@@ -142,6 +158,7 @@ def test_ids_of_a_preview_that_nobody_confirmed_are_forgotten_after_a_day(staff)
 
 
 # --- Confirm ----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("reported", ["Current", "Hold", "Canceled", "Completed", "Superseded"])
 @pytest.mark.parametrize("held", ["Current", "Hold", "Canceled", "Completed", "Superseded"])
@@ -253,9 +270,9 @@ def test_an_upload_is_confirmed_once(staff):
         confirm(upload.pk, by=staff, leave_out=False, now=NOW)
 
 
-@pytest.mark.parametrize("moved", [
-    {"status": "Canceled"}, {"status": "Hold"}, {"covered_until": LAST_CHARGE, "status": "Completed"},
-])
+@pytest.mark.parametrize(
+    "moved", [{"status": "Canceled"}, {"status": "Hold"}, {"covered_until": LAST_CHARGE, "status": "Completed"}]
+)
 def test_nothing_is_applied_if_the_ledger_has_moved_since_the_preview(staff, moved):
     touched, other = standing(1), standing(2)
     upload = preview(report((touched, "HOLD"), (other, "HOLD")), by=staff, now=NOW)
@@ -294,11 +311,14 @@ def test_the_history_names_the_upload_and_who_confirmed_it(staff):
     upload = apply(report((agreement, "HOLD")), staff)
 
     assert agreement.events.order_by("pgh_id").last().pgh_context == {
-        "source": "status report", "upload": upload.pk, "user": staff.pk,
+        "source": "status report",
+        "upload": upload.pk,
+        "user": staff.pk,
     }
 
 
 # --- Rescue -----------------------------------------------------------------------------------------
+
 
 @pytest.mark.parametrize("unpaid", ["Pending", "Rejected", "Aborted"])
 def test_a_subscription_whose_response_went_astray_is_completed(staff, unpaid):
@@ -439,6 +459,7 @@ def test_a_subscription_without_a_checkout_is_named_and_left_alone(staff):
 
 
 # --- Undo -------------------------------------------------------------------------------------------
+
 
 def test_undo_puts_everything_back(staff):
     held, current, canceled = standing(1), standing(2), standing(3, cancellation_requested_at=NOW)

@@ -1,4 +1,5 @@
 """Fixtures of the tests of views."""
+
 from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qsl
@@ -61,6 +62,7 @@ def valid_form(route: Route, stock: dict[str, str]) -> dict[str, str]:
 @pytest.fixture
 def refused(client: Client, stock: dict[str, str], caplog: pytest.LogCaptureFixture) -> Refused:
     """POST what must be refused, and check that it was, with a reason in the log and no other trace."""
+
     def refused(
         route: Route, body: bytes | str, content_type: str = FORM, *, reason: str = "", **extra: Any
     ) -> HttpResponse:

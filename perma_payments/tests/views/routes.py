@@ -1,4 +1,5 @@
 """Our routes, and who asks them. A route that is added here gets the tests of bad input and of methods."""
+
 from dataclasses import dataclass
 from enum import Enum, auto
 

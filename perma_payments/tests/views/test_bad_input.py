@@ -1,4 +1,5 @@
 """Whatever arrives: no 5xx, no change, nothing of it in the log. What CyberSource signed is always kept."""
+
 import base64
 import json
 import math
@@ -49,7 +50,7 @@ STRANGER = "0b8e6d3a-5c4e-4f0d-9a51-6f1f0c3e7d21"
 
 # The fixtures hold through all examples, and the tests allow for it.
 EXAMPLES = settings(
-    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
 
 every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
@@ -86,10 +87,17 @@ def test_a_valid_form_is_read_as_utf_8_whatever_charset_it_claims(client, stock,
 
 
 @typical_message_routes
-@pytest.mark.parametrize("others", [
-    "account_type=Registrar", f"{MARKER}={MARKER}&{MARKER}={MARKER}", "%00=%00", "\xff=\xff", "%ff=%ed%a0%80",
-    "&&=&;",
-])
+@pytest.mark.parametrize(
+    "others",
+    [
+        "account_type=Registrar",
+        f"{MARKER}={MARKER}&{MARKER}={MARKER}",
+        "%00=%00",
+        "\xff=\xff",
+        "%ff=%ed%a0%80",
+        "&&=&;",
+    ],
+)
 def test_other_fields_beside_a_message_are_ignored(client, stock, route, others):
     body = f"{others}&{urlencode(perma_cc.form(route.name))}&{others}".encode("latin-1")
     response = client.generic("POST", route.path, body, FORM)
@@ -103,9 +111,19 @@ def test_other_fields_beside_a_message_are_ignored(client, stock, route, others)
 @typical_routes
 def test_a_body_that_is_no_form_of_ours_is_refused(refused, route):
     for body in [
-        b"", b"&", b"=", b"\x00", b"\xff\xfe", b"%", b"%00", b"%ff=%ff", b"encrypted_data",
+        b"",
+        b"&",
+        b"=",
+        b"\x00",
+        b"\xff\xfe",
+        b"%",
+        b"%00",
+        b"%ff=%ff",
+        b"encrypted_data",
         b"signature=&signed_field_names=",
-        MARKER.encode(), f"{MARKER}={MARKER}".encode(), b'{"encrypted_data": "' + MARKER.encode() * 9 + b'"}',
+        MARKER.encode(),
+        f"{MARKER}={MARKER}".encode(),
+        b'{"encrypted_data": "' + MARKER.encode() * 9 + b'"}',
     ]:
         refused(route, body)
 
@@ -113,8 +131,17 @@ def test_a_body_that_is_no_form_of_ours_is_refused(refused, route):
 @typical_routes
 def test_a_valid_form_under_another_content_type_is_refused(refused, stock, route):
     for content_type in [
-        "application/json", "text/plain", "text/plain; charset=utf-8", "application/octet-stream", "", "\x00", ";",
-        "multipart/form-data", "multipart/form-data; boundary=x", f"{FORM}x", "form",
+        "application/json",
+        "text/plain",
+        "text/plain; charset=utf-8",
+        "application/octet-stream",
+        "",
+        "\x00",
+        ";",
+        "multipart/form-data",
+        "multipart/form-data; boundary=x",
+        f"{FORM}x",
+        "form",
     ]:
         refused(route, urlencode(valid_form(route, stock)), content_type, reason="not a form")
 
@@ -134,18 +161,26 @@ def multipart(fields: dict[str, str], boundary: str = "boundary") -> bytes:
 
 
 @typical_routes
-@pytest.mark.parametrize("damage", [
-    lambda body: body,
-    lambda body: body[:-20],
-    lambda body: body.replace(b"\r\n\r\n", b"\r\n"),
-    lambda body: b"--" + body,
-], ids=["whole", "cut short", "no blank lines", "another boundary"])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda body: body,
+        lambda body: body[:-20],
+        lambda body: body.replace(b"\r\n\r\n", b"\r\n"),
+        lambda body: b"--" + body,
+    ],
+    ids=["whole", "cut short", "no blank lines", "another boundary"],
+)
 def test_a_multipart_form_is_refused(refused, stock, route, damage):
     body = damage(multipart(valid_form(route, stock)))
     for content_type in (
-        "multipart/form-data; boundary=boundary", "multipart/form-data; boundary=other",
-        f"multipart/form-data; boundary={'b' * 300}", "multipart/form-data; boundary=", "multipart/form-data",
-        "multipart/form-data; boundary=\x00", "multipart/mixed; boundary=boundary",
+        "multipart/form-data; boundary=boundary",
+        "multipart/form-data; boundary=other",
+        f"multipart/form-data; boundary={'b' * 300}",
+        "multipart/form-data; boundary=",
+        "multipart/form-data",
+        "multipart/form-data; boundary=\x00",
+        "multipart/mixed; boundary=boundary",
     ):
         refused(route, body, content_type, reason="not a form")
 
@@ -185,9 +220,7 @@ def test_three_megabytes_of_anything_else_are_refused(refused, route, content_ty
 @typical_routes
 def test_a_value_with_bytes_that_do_not_belong_there_is_refused(refused, stock, route):
     """The last value is the signature of a callback, and the box of a message."""
-    for junk in [
-        "%00", "\x00", "%ff", "\xff", "%ed%a0%80", "%F0%9F%92%B3", "%20", "%0A", "%0D%0A.", "+", "%",
-    ]:
+    for junk in ["%00", "\x00", "%ff", "\xff", "%ed%a0%80", "%F0%9F%92%B3", "%20", "%0A", "%0D%0A.", "+", "%"]:
         body = urlencode(valid_form(route, stock)) + junk
         refused(route, body.encode("latin-1"))
 
@@ -226,7 +259,10 @@ class BrokenOff(BytesIO):
 def test_a_body_that_breaks_off_is_refused(client, stock, caplog, route):
     before = traces.rows()
     response = client.generic(
-        "POST", route.path, b"", FORM,
+        "POST",
+        route.path,
+        b"",
+        FORM,
         **{"wsgi.input": BrokenOff(), "CONTENT_LENGTH": "1000", "CONTENT_TYPE": FORM},
     )
 
@@ -256,9 +292,26 @@ def refuse_box(refused: Refused, route: Route, encrypted_data: str, *, reason: s
 @typical_message_routes
 def test_what_is_no_box_is_refused(refused, route):
     for text in [
-        "", " ", "=", "====", "a", "AAAA=", "!!!!", f"{MARKER}!", "\x00", "AAAA\x00", "ÄÖÜß", "\U0001f4b3" * 9,
-        "\ufffd", "-_-_" * 20,
-        "AAAA" * 9 + "\n", "AAAA AAAA", "[]", "null", "x" * 16_385, "A" * 200_000,
+        "",
+        " ",
+        "=",
+        "====",
+        "a",
+        "AAAA=",
+        "!!!!",
+        f"{MARKER}!",
+        "\x00",
+        "AAAA\x00",
+        "ÄÖÜß",
+        "\U0001f4b3" * 9,
+        "\ufffd",
+        "-_-_" * 20,
+        "AAAA" * 9 + "\n",
+        "AAAA AAAA",
+        "[]",
+        "null",
+        "x" * 16_385,
+        "A" * 200_000,
     ]:
         refuse_box(refused, route, text, reason="Unreadable")
 
@@ -317,20 +370,35 @@ def refuse_contents(refused: Refused, route: Route, contents: Any, *, reason: st
 @typical_message_routes
 def test_a_box_without_a_json_object_of_the_route_is_refused(refused, route):
     for contents in [
-        b"", b" ", b"null", b"true", b"1", b"NaN", b"[]", b'"%s"' % MARKER.encode(), b"{}", b"[{}]", b"{",
+        b"",
+        b" ",
+        b"null",
+        b"true",
+        b"1",
+        b"NaN",
+        b"[]",
+        b'"%s"' % MARKER.encode(),
+        b"{}",
+        b"[{}]",
+        b"{",
         b"{'timestamp': 1}",
-        MARKER.encode(), b"\xff", b"\xed\xa0\x80", b"\x00", b'{"timestamp": 1}\x00', b"\xef\xbb\xbf{}",
+        MARKER.encode(),
+        b"\xff",
+        b"\xed\xa0\x80",
+        b"\x00",
+        b'{"timestamp": 1}\x00',
+        b"\xef\xbb\xbf{}",
         "{}".encode("utf-16"),
-        b'{"timestamp": %s}' % (b"9" * 5000), b"[" * 6000 + b"]" * 6000, b'{"a":' * 2000 + b"1" + b"}" * 2000,
+        b'{"timestamp": %s}' % (b"9" * 5000),
+        b"[" * 6000 + b"]" * 6000,
+        b'{"a":' * 2000 + b"1" + b"}" * 2000,
     ]:
         refuse_contents(refused, route, contents)
 
 
 @every_message_route
 def test_a_valid_message_with_a_deep_value_is_refused(refused, route):
-    for deep in [
-        '{"a":' * 1500 + "1" + "}" * 1500, "[" * 5000 + "]" * 5000,
-    ]:
+    for deep in ['{"a":' * 1500 + "1" + "}" * 1500, "[" * 5000 + "]" * 5000]:
         for name in perma_cc.fields(route.name):
             fields = json.dumps({**perma_cc.fields(route.name), name: "HERE"}).replace('"HERE"', deep)
             refuse_contents(refused, route, fields.encode())
@@ -347,7 +415,20 @@ def test_a_message_with_a_repeated_name_is_refused(refused, route):
 @typical_message_routes
 def test_a_timestamp_that_is_no_finite_number_is_refused(refused, route):
     for timestamp in [
-        math.nan, math.inf, -math.inf, True, False, None, "", "1", "now", [], {}, [1], "\x00", 10**400,
+        math.nan,
+        math.inf,
+        -math.inf,
+        True,
+        False,
+        None,
+        "",
+        "1",
+        "now",
+        [],
+        {},
+        [1],
+        "\x00",
+        10**400,
     ]:
         refuse_contents(refused, route, perma_cc.fields(route.name, timestamp=timestamp))
 
@@ -360,10 +441,18 @@ def test_a_timestamp_beyond_any_float_is_refused(refused, route):
 
 
 @typical_message_routes
-@pytest.mark.parametrize(("timestamp", "reason"), [
-    (0, "Stale"), (-1, "Stale"), (-1e300, "Stale"), (-(10**300), "Stale"), (1e300, "FromTheFuture"),
-    (10**300, "FromTheFuture"), (2**63, "FromTheFuture"),
-])
+@pytest.mark.parametrize(
+    ("timestamp", "reason"),
+    [
+        (0, "Stale"),
+        (-1, "Stale"),
+        (-1e300, "Stale"),
+        (-(10**300), "Stale"),
+        (1e300, "FromTheFuture"),
+        (10**300, "FromTheFuture"),
+        (2**63, "FromTheFuture"),
+    ],
+)
 def test_a_timestamp_far_from_now_is_refused(refused, route, timestamp, reason):
     refuse_contents(refused, route, perma_cc.fields(route.name, timestamp=timestamp), reason=reason)
 
@@ -384,8 +473,26 @@ def test_a_message_with_a_field_too_many_is_refused(refused, route):
 
 # For none of the fields of any message.
 SENSELESS = [
-    None, True, False, -1, -0.5, 10**30, -(10**30), 1e300, "", " ", "\x00", "7\x00", "\ud800", MARKER, "9" * 5000,
-    "١٢.٥٠", [], ["7"], {}, {"$ne": 1},
+    None,
+    True,
+    False,
+    -1,
+    -0.5,
+    10**30,
+    -(10**30),
+    1e300,
+    "",
+    " ",
+    "\x00",
+    "7\x00",
+    "\ud800",
+    MARKER,
+    "9" * 5000,
+    "١٢.٥٠",
+    [],
+    ["7"],
+    {},
+    {"$ne": 1},
 ]
 
 
@@ -407,12 +514,21 @@ def test_numbers_that_json_does_not_know_are_refused_wherever_they_are(refused, 
             refuse_contents(refused, route, fields, reason="WrongShape: not plain JSON")
 
 
-@pytest.mark.parametrize(("route", "name", "value"), [
-    (PURCHASE, "amount", "0.00"), (PURCHASE, "link_quantity", 0), (PURCHASE, "link_quantity", 2**31),
-    (PURCHASE, "link_quantity", 10.0), (PURCHASE, "link_quantity", "10"), (ACKNOWLEDGE_PURCHASE, "purchase_pk", 0),
-    (ACKNOWLEDGE_PURCHASE, "purchase_pk", 2**63), (ACKNOWLEDGE_PURCHASE, "purchase_pk", 1.0),
-    (ACKNOWLEDGE_PURCHASE, "purchase_pk", "1"),
-], ids=str)
+@pytest.mark.parametrize(
+    ("route", "name", "value"),
+    [
+        (PURCHASE, "amount", "0.00"),
+        (PURCHASE, "link_quantity", 0),
+        (PURCHASE, "link_quantity", 2**31),
+        (PURCHASE, "link_quantity", 10.0),
+        (PURCHASE, "link_quantity", "10"),
+        (ACKNOWLEDGE_PURCHASE, "purchase_pk", 0),
+        (ACKNOWLEDGE_PURCHASE, "purchase_pk", 2**63),
+        (ACKNOWLEDGE_PURCHASE, "purchase_pk", 1.0),
+        (ACKNOWLEDGE_PURCHASE, "purchase_pk", "1"),
+    ],
+    ids=str,
+)
 def test_a_purchase_with_a_value_not_quite_right_is_refused(refused, route, name, value):
     refuse_contents(refused, route, perma_cc.fields(route.name, **{name: value}), reason=f"WrongValue: {name}")
 
@@ -423,42 +539,100 @@ def test_an_acknowledgement_of_a_purchase_that_is_not_there_is_refused(refused):
         refuse_contents(refused, ACKNOWLEDGE_PURCHASE, fields, reason="unknown")
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("customer_pk", 0), ("customer_pk", 7.0), ("customer_pk", 7.5), ("customer_pk", "7"), ("customer_pk", 2**63),
-    ("customer_type", "registrar"), ("customer_type", "Organization"), ("customer_type", "Registrar "),
-    *[(name, amount) for name in ("amount", "recurring_amount") for amount in (
-        12.5, 12, "12", "12.5", "12.500", ".50", "12,50", "$12.50", "-12.50", "+12.50", " 12.50", "12.50\n",
-        "1e3", "NaN",
-        "Infinity", "012.50", "１２.５０", "12345678901.00", "1_0.00",
-    )],
-    ("recurring_frequency", "Monthly"), ("recurring_frequency", "daily"), ("recurring_frequency", "MONTHLY"),
-    ("recurring_start_date", "2020-01-01"), ("recurring_start_date", "2026-02-30"),
-    ("recurring_start_date", "20991201"),
-    ("recurring_start_date", "2099-1-1"), ("recurring_start_date", "9999-99-99"),
-    ("recurring_start_date", "0000-01-01"),
-    ("recurring_start_date", "2099-12-01T00:00:00"), ("recurring_start_date", "2099-W01-1"),
-    ("recurring_start_date", 20991201),
-    ("link_limit", 100), ("link_limit", "-1"), ("link_limit", "1.5"), ("link_limit", "Unlimited"),
-    ("link_limit", "1234567890"),
-    ("link_limit", "１００"), ("link_limit_effective_timestamp", "1700000000"),
-    ("link_limit_effective_timestamp", 253402300800),
-    ("link_limit_effective_timestamp", math.nan), ("link_limit_effective_timestamp", math.inf),
-])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("customer_pk", 0),
+        ("customer_pk", 7.0),
+        ("customer_pk", 7.5),
+        ("customer_pk", "7"),
+        ("customer_pk", 2**63),
+        ("customer_type", "registrar"),
+        ("customer_type", "Organization"),
+        ("customer_type", "Registrar "),
+        *[
+            (name, amount)
+            for name in ("amount", "recurring_amount")
+            for amount in (
+                12.5,
+                12,
+                "12",
+                "12.5",
+                "12.500",
+                ".50",
+                "12,50",
+                "$12.50",
+                "-12.50",
+                "+12.50",
+                " 12.50",
+                "12.50\n",
+                "1e3",
+                "NaN",
+                "Infinity",
+                "012.50",
+                "１２.５０",
+                "12345678901.00",
+                "1_0.00",
+            )
+        ],
+        ("recurring_frequency", "Monthly"),
+        ("recurring_frequency", "daily"),
+        ("recurring_frequency", "MONTHLY"),
+        ("recurring_start_date", "2020-01-01"),
+        ("recurring_start_date", "2026-02-30"),
+        ("recurring_start_date", "20991201"),
+        ("recurring_start_date", "2099-1-1"),
+        ("recurring_start_date", "9999-99-99"),
+        ("recurring_start_date", "0000-01-01"),
+        ("recurring_start_date", "2099-12-01T00:00:00"),
+        ("recurring_start_date", "2099-W01-1"),
+        ("recurring_start_date", 20991201),
+        ("link_limit", 100),
+        ("link_limit", "-1"),
+        ("link_limit", "1.5"),
+        ("link_limit", "Unlimited"),
+        ("link_limit", "1234567890"),
+        ("link_limit", "１００"),
+        ("link_limit_effective_timestamp", "1700000000"),
+        ("link_limit_effective_timestamp", 253402300800),
+        ("link_limit_effective_timestamp", math.nan),
+        ("link_limit_effective_timestamp", math.inf),
+    ],
+)
 def test_a_subscription_with_a_value_not_quite_right_is_refused(refused, name, value):
     # JSON has neither NaN nor infinity, so those are refused before their field is known.
     reason = "WrongShape" if value in (math.inf, math.nan) else "WrongValue"
     refuse_contents(refused, SUBSCRIBE, perma_cc.fields("subscribe", **{name: value}), reason=reason)
 
 
-@pytest.mark.parametrize("changes", [
-    {"amount": "0.00"}, {"amount": "9999999999.99"}, {"recurring_amount": "9999999999.99"},
-    {"customer_pk": 2**63 - 1},
-    {"recurring_start_date": "9999-12-31"}, {"link_limit": "unlimited"}, {"link_limit": "999999999"},
-    {"link_limit_effective_timestamp": 0}, {"link_limit_effective_timestamp": 253402300799.9999},
-    *({"recurring_frequency": frequency} for frequency in (
-        "weekly", "bi-weekly", "quad-weekly", "monthly", "semi-monthly", "quarterly", "semi-annually", "annually",
-    )),
-], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"amount": "0.00"},
+        {"amount": "9999999999.99"},
+        {"recurring_amount": "9999999999.99"},
+        {"customer_pk": 2**63 - 1},
+        {"recurring_start_date": "9999-12-31"},
+        {"link_limit": "unlimited"},
+        {"link_limit": "999999999"},
+        {"link_limit_effective_timestamp": 0},
+        {"link_limit_effective_timestamp": 253402300799.9999},
+        *(
+            {"recurring_frequency": frequency}
+            for frequency in (
+                "weekly",
+                "bi-weekly",
+                "quad-weekly",
+                "monthly",
+                "semi-monthly",
+                "quarterly",
+                "semi-annually",
+                "annually",
+            )
+        ),
+    ],
+    ids=str,
+)
 def test_values_at_the_edge_of_what_is_right_go_all_the_way(db, post, call_back, changes):
     page = post("subscribe", **changes)
     assert page.status_code == 200
@@ -471,7 +645,13 @@ def test_values_at_the_edge_of_what_is_right_go_all_the_way(db, post, call_back,
 @every_message_route
 def test_a_message_of_another_shape_is_refused(refused, route):
     for other in [
-        "subscribe", "change", "update", "cancel-request", "subscription", "purchase", "purchase-history",
+        "subscribe",
+        "change",
+        "update",
+        "cancel-request",
+        "subscription",
+        "purchase",
+        "purchase-history",
         "acknowledge-purchase",
     ]:
         # A message to change is one to subscribe, but for what it means.
@@ -508,19 +688,40 @@ def callback(form: dict[str, str], decision: str = "ACCEPT", **changes: Any) -> 
     return cyber_source.response(form, decision, **{"req_merchant_defined_data1": MARKER, **changes})
 
 
-@pytest.mark.parametrize("changes", [
-    {"signature": None}, {"signature": ""}, {"signature": MARKER}, {"signature": "\x00"}, {"signature": "ü"},
-    {"signature": "A" * 10_000}, {"signature": "A" * 43 + "="}, {"signed_field_names": None},
-    {"signed_field_names": ""},
-    {"signed_field_names": ","}, {"signed_field_names": MARKER}, {"signed_field_names": "signed_field_names"},
-    {"signed_field_names": "decision,\x00"},
-    {"signed_field_names": ",".join(f"n{index}" for index in range(10_000))},
-    {"decision": "REVIEW"}, {"decision": ""}, {"req_amount": "0.01"}, {"req_transaction_uuid": STRANGER},
-    {"req_reference_number": "PERMA-0000-0000"}, {"payment_token": "1"}, {"message": MARKER},
-    {"req_access_key": "\x00"},
-    {"req_access_key": ""}, {"req_access_key": "x" * 10_000}, {"decision": None}, {"req_transaction_uuid": None},
-    {"req_bill_to_surname": "Someone Else"}, {"signed_date_time": "2020-01-01T00:00:00Z"},
-], ids=lambda changes: str(changes)[:50])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"signature": None},
+        {"signature": ""},
+        {"signature": MARKER},
+        {"signature": "\x00"},
+        {"signature": "ü"},
+        {"signature": "A" * 10_000},
+        {"signature": "A" * 43 + "="},
+        {"signed_field_names": None},
+        {"signed_field_names": ""},
+        {"signed_field_names": ","},
+        {"signed_field_names": MARKER},
+        {"signed_field_names": "signed_field_names"},
+        {"signed_field_names": "decision,\x00"},
+        {"signed_field_names": ",".join(f"n{index}" for index in range(10_000))},
+        {"decision": "REVIEW"},
+        {"decision": ""},
+        {"req_amount": "0.01"},
+        {"req_transaction_uuid": STRANGER},
+        {"req_reference_number": "PERMA-0000-0000"},
+        {"payment_token": "1"},
+        {"message": MARKER},
+        {"req_access_key": "\x00"},
+        {"req_access_key": ""},
+        {"req_access_key": "x" * 10_000},
+        {"decision": None},
+        {"req_transaction_uuid": None},
+        {"req_bill_to_surname": "Someone Else"},
+        {"signed_date_time": "2020-01-01T00:00:00Z"},
+    ],
+    ids=lambda changes: str(changes)[:50],
+)
 def test_a_response_that_was_changed_after_it_was_signed_is_refused(refused, stock, changes):
     fields = {name: value for name, value in {**callback(stock), **changes}.items() if value is not None}
     refused(CALLBACK, urlencode(fields), reason="callback refused")
@@ -531,15 +732,28 @@ def test_a_response_signed_with_another_secret_is_refused(refused, stock, secret
     refused(CALLBACK, urlencode(callback(stock, secret=secret)), reason="the signature is wrong")
 
 
-@pytest.mark.parametrize("name", [
-    "decision", "message", "req_access_key", "req_profile_id", "req_reference_number", "req_transaction_type",
-    "req_transaction_uuid", "signed_date_time", "signed_field_names", "reason_code", "transaction_id",
-])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "decision",
+        "message",
+        "req_access_key",
+        "req_profile_id",
+        "req_reference_number",
+        "req_transaction_type",
+        "req_transaction_uuid",
+        "signed_date_time",
+        "signed_field_names",
+        "reason_code",
+        "transaction_id",
+    ],
+)
 def test_a_response_whose_signature_does_not_cover_what_matters_is_refused(refused, stock, name):
     names = ",".join(each for each in callback(stock)["signed_field_names"].split(",") if each != name)
     refused(
-        CALLBACK, urlencode(callback(stock, signed_field_names=names)),
-        reason=f"not covered by the signature: {name}"
+        CALLBACK,
+        urlencode(callback(stock, signed_field_names=names)),
+        reason=f"not covered by the signature: {name}",
     )
 
 
@@ -578,6 +792,7 @@ def the_agreement() -> SubscriptionAgreement:
 @pytest.fixture
 def kept(client: Client, caplog: pytest.LogCaptureFixture) -> Kept:
     """POST a signed response, and check that it is kept, sealed, and that nothing tells of the customer."""
+
     def kept(fields: dict[str, str]) -> Response:
         number = Response.objects.count()
         body = urlencode(fields).encode()
@@ -608,9 +823,21 @@ def test_a_valid_response_is_kept_and_gives_no_task(kept, stock):
 
 
 UUIDS_OF_NOTHING = [
-    STRANGER, STRANGER.upper(), "0" * 32, "", " ", "-", "not-a-uuid", "7", "\x00", "\x00" * 36, "é" * 36,
-    "x" * 10_000, "%s",
-    "00000000-0000-0000-0000-00000000000g", "\U0001f4b3",
+    STRANGER,
+    STRANGER.upper(),
+    "0" * 32,
+    "",
+    " ",
+    "-",
+    "not-a-uuid",
+    "7",
+    "\x00",
+    "\x00" * 36,
+    "é" * 36,
+    "x" * 10_000,
+    "%s",
+    "00000000-0000-0000-0000-00000000000g",
+    "\U0001f4b3",
 ]
 
 
@@ -623,10 +850,24 @@ def test_a_response_to_no_transaction_of_ours_is_kept_for_a_person_to_place(kept
     assert the_agreement().status == "Pending"
 
 
-@pytest.mark.parametrize("decision", [
-    "", " ", "accept", "Accept", "ACCEPT ", "ACCEPT\x00", "\x00", "PARTIAL", "ACCEPTED", "АССЕРТ", "X" * 10_000,
-    "ACCEPT" * 2000,
-], ids=lambda decision: repr(decision[:20]))
+@pytest.mark.parametrize(
+    "decision",
+    [
+        "",
+        " ",
+        "accept",
+        "Accept",
+        "ACCEPT ",
+        "ACCEPT\x00",
+        "\x00",
+        "PARTIAL",
+        "ACCEPTED",
+        "АССЕРТ",
+        "X" * 10_000,
+        "ACCEPT" * 2000,
+    ],
+    ids=lambda decision: repr(decision[:20]),
+)
 def test_an_unknown_decision_is_kept_for_a_person_to_look_at(kept, stock, decision):
     kept(callback(stock, decision))
 
@@ -634,9 +875,9 @@ def test_an_unknown_decision_is_kept_for_a_person_to_look_at(kept, stock, decisi
     assert the_agreement().status == "Pending"
 
 
-@pytest.mark.parametrize("code", [
-    "", " ", "99999", "-1", "1e2", "100.0", "abc", "\x00", "100\x00", "é", "X" * 10_000, ...,
-])
+@pytest.mark.parametrize(
+    "code", ["", " ", "99999", "-1", "1e2", "100.0", "abc", "\x00", "100\x00", "é", "X" * 10_000, ...]
+)
 def test_a_payment_counts_whatever_its_reason_code(kept, stock, code):
     kept(callback(stock, reason_code=code))
 
@@ -645,11 +886,15 @@ def test_a_payment_counts_whatever_its_reason_code(kept, stock, code):
 
 
 @pytest.mark.parametrize("code", ["", "99999", "\x00", "X" * 10_000, ...])
-@pytest.mark.parametrize(("decision", "status", "task"), [
-    ("DECLINE", "Rejected", None), ("ERROR", "Rejected", TaskKind.CHECKOUT_FAILED),
-    ("REVIEW", "Current", TaskKind.HELD_FOR_REVIEW),
-    ("CANCEL", "Aborted", None),
-])
+@pytest.mark.parametrize(
+    ("decision", "status", "task"),
+    [
+        ("DECLINE", "Rejected", None),
+        ("ERROR", "Rejected", TaskKind.CHECKOUT_FAILED),
+        ("REVIEW", "Current", TaskKind.HELD_FOR_REVIEW),
+        ("CANCEL", "Aborted", None),
+    ],
+)
 def test_the_decision_decides_where_the_reason_code_is_unknown(kept, stock, decision, status, task, code):
     kept(callback(stock, decision, reason_code=code))
 
@@ -658,29 +903,62 @@ def test_the_decision_decides_where_the_reason_code_is_unknown(kept, stock, deci
 
 
 NAMES = [
-    "message", "reason_code", "transaction_id", "signed_date_time", "req_transaction_uuid", "req_transaction_type",
-    "req_reference_number", "req_amount", "req_currency", "req_locale", "req_payment_method", "auth_amount",
+    "message",
+    "reason_code",
+    "transaction_id",
+    "signed_date_time",
+    "req_transaction_uuid",
+    "req_transaction_type",
+    "req_reference_number",
+    "req_amount",
+    "req_currency",
+    "req_locale",
+    "req_payment_method",
+    "auth_amount",
     "auth_code",
-    "payment_token", "request_token", "req_bill_to_surname", "req_bill_to_email", "req_card_number",
+    "payment_token",
+    "request_token",
+    "req_bill_to_surname",
+    "req_bill_to_email",
+    "req_card_number",
     "no_such_field",
 ]
 
 
-@pytest.mark.parametrize(("decision", "value"), [
-    ("ACCEPT", "X" * 10_000), ("CANCEL", "9" * 10_000), ("ACCEPT", "\x00" * 10_000), ("ACCEPT", "a@b " * 2500),
-    ("DECLINE", "a\x00b"), ("ACCEPT", "\U0001f4b3\r\n\u202e…é"), ("ACCEPT", ""),
-], ids=lambda value: repr(value[:6]))
+@pytest.mark.parametrize(
+    ("decision", "value"),
+    [
+        ("ACCEPT", "X" * 10_000),
+        ("CANCEL", "9" * 10_000),
+        ("ACCEPT", "\x00" * 10_000),
+        ("ACCEPT", "a@b " * 2500),
+        ("DECLINE", "a\x00b"),
+        ("ACCEPT", "\U0001f4b3\r\n\u202e…é"),
+        ("ACCEPT", ""),
+    ],
+    ids=lambda value: repr(value[:6]),
+)
 def test_a_signed_response_is_kept_whatever_is_in_any_of_its_fields(kept, db, decision, value):
     for name in NAMES:
         form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
         kept(callback(form, decision, **{name: value}))
 
 
-@pytest.mark.parametrize("unsigned", [
-    {"utf8": "✓"}, {"merchant_id": MARKER}, {"a\x00b": MARKER}, {MARKER: "\x00"}, {"": ""}, {"é": "é"},
-    {"x" * 10_000: "y" * 10_000},
-    {"payment_tokens": "1"}, {f"n{index}": "" for index in range(400)},
-], ids=lambda unsigned: repr(unsigned)[:30])
+@pytest.mark.parametrize(
+    "unsigned",
+    [
+        {"utf8": "✓"},
+        {"merchant_id": MARKER},
+        {"a\x00b": MARKER},
+        {MARKER: "\x00"},
+        {"": ""},
+        {"é": "é"},
+        {"x" * 10_000: "y" * 10_000},
+        {"payment_tokens": "1"},
+        {f"n{index}": "" for index in range(400)},
+    ],
+    ids=lambda unsigned: repr(unsigned)[:30],
+)
 def test_unsigned_fields_beside_a_signed_response_are_ignored(kept, stock, unsigned):
     kept(callback(stock, unsigned=unsigned))
 
@@ -697,12 +975,26 @@ def test_unsigned_money_and_an_unsigned_token_are_not_believed(kept, stock):
     assert tasks() == [TaskKind.TOKEN_MISSING]
 
 
-@pytest.mark.parametrize(("token", "taken"), [
-    ("1", True), ("7408214003316000001234", True), ("A" * 32, True), ("a1" * 16, True), ("A" * 33, False),
-    ("9" * 10_000, False),
-    ("", False), (..., False), ("\x00", False), ("12 34", False), ("12\n", False), ("é", False), ("١٢٣", False),
-    ("1234-5678", False),
-], ids=lambda value: repr(value)[:40])
+@pytest.mark.parametrize(
+    ("token", "taken"),
+    [
+        ("1", True),
+        ("7408214003316000001234", True),
+        ("A" * 32, True),
+        ("a1" * 16, True),
+        ("A" * 33, False),
+        ("9" * 10_000, False),
+        ("", False),
+        (..., False),
+        ("\x00", False),
+        ("12 34", False),
+        ("12\n", False),
+        ("é", False),
+        ("١٢٣", False),
+        ("1234-5678", False),
+    ],
+    ids=lambda value: repr(value)[:40],
+)
 def test_who_has_paid_is_current_whatever_the_token(kept, post, stock, token, taken):
     kept(callback(stock, payment_token=token))
 
@@ -712,13 +1004,31 @@ def test_who_has_paid_is_current_whatever_the_token(kept, post, stock, token, ta
     assert perma_cc.open_reply(post("subscription").json())["subscription"]["status"] == "Current"
 
 
-@pytest.mark.parametrize(("amount", "task"), [
-    *((amount, TaskKind.NOT_WHAT_WAS_SIGNED) for amount in ("0.01", "1250", "")),
-    *((amount, TaskKind.UNREADABLE_AMOUNT) for amount in (
-        "abc", "12,50", "-12.50", "1e1", "NaN", "Infinity", "0x0c", " 12.50", "12.50\x00", "12.50 USD", "١٢.٥٠",
-        "9" * 10_000, "\x00",
-    )),
-], ids=lambda value: repr(value[:12]))
+@pytest.mark.parametrize(
+    ("amount", "task"),
+    [
+        *((amount, TaskKind.NOT_WHAT_WAS_SIGNED) for amount in ("0.01", "1250", "")),
+        *(
+            (amount, TaskKind.UNREADABLE_AMOUNT)
+            for amount in (
+                "abc",
+                "12,50",
+                "-12.50",
+                "1e1",
+                "NaN",
+                "Infinity",
+                "0x0c",
+                " 12.50",
+                "12.50\x00",
+                "12.50 USD",
+                "١٢.٥٠",
+                "9" * 10_000,
+                "\x00",
+            )
+        ),
+    ],
+    ids=lambda value: repr(value[:12]),
+)
 def test_a_response_about_another_amount_is_kept_without_effect(kept, stock, amount, task):
     response = kept(callback(stock, req_amount=amount))
 
@@ -735,10 +1045,17 @@ def test_the_same_amount_written_otherwise_is_the_same(kept, stock, amount):
     assert tasks() == []
 
 
-@pytest.mark.parametrize(("amount", "task"), [
-    ("12.49", TaskKind.PARTLY_PAID),
-    *((amount, TaskKind.UNREADABLE_AMOUNT) for amount in ("abc", "-12.50", "NaN", "1e9", "\x00", "9" * 10_000)),
-], ids=lambda value: repr(value[:12]))
+@pytest.mark.parametrize(
+    ("amount", "task"),
+    [
+        ("12.49", TaskKind.PARTLY_PAID),
+        *(
+            (amount, TaskKind.UNREADABLE_AMOUNT)
+            for amount in ("abc", "-12.50", "NaN", "1e9", "\x00", "9" * 10_000)
+        ),
+    ],
+    ids=lambda value: repr(value[:12]),
+)
 def test_who_has_not_surely_paid_in_full_is_not_current(kept, stock, amount, task):
     kept(callback(stock, auth_amount=amount))
 
@@ -746,15 +1063,24 @@ def test_who_has_not_surely_paid_in_full_is_not_current(kept, stock, amount, tas
     assert tasks() == [task]
 
 
-@pytest.mark.parametrize(("name", "value"), [
-    ("req_reference_number", "PERMA-0000-0000"), ("req_reference_number", ""),
-    ("req_reference_number", "x" * 10_000),
-    ("req_transaction_type", "sale"), ("req_transaction_type", ""),
-    ("req_transaction_type", "create_payment_token,sale"),
-    ("req_currency", "EUR"), ("req_currency", ""), ("req_currency", "usd"), ("req_currency", "USD\x00"),
-    ("req_currency", ...),
-    ("req_amount", ...),
-], ids=lambda value: repr(value)[:30])
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("req_reference_number", "PERMA-0000-0000"),
+        ("req_reference_number", ""),
+        ("req_reference_number", "x" * 10_000),
+        ("req_transaction_type", "sale"),
+        ("req_transaction_type", ""),
+        ("req_transaction_type", "create_payment_token,sale"),
+        ("req_currency", "EUR"),
+        ("req_currency", ""),
+        ("req_currency", "usd"),
+        ("req_currency", "USD\x00"),
+        ("req_currency", ...),
+        ("req_amount", ...),
+    ],
+    ids=lambda value: repr(value)[:30],
+)
 def test_a_response_about_another_order_is_kept_without_effect(kept, stock, name, value):
     kept(callback(stock, **{name: value}))
 
@@ -769,11 +1095,14 @@ def test_a_response_with_a_decision_hidden_in_an_address_is_kept_without_effect(
     assert tasks() == [TaskKind.NOT_WHAT_WAS_SIGNED]
 
 
-@pytest.mark.parametrize("message", [
-    "Declined for Erin Exámple, Jr. of 1 Main Street, Springfield, MA SW1A 0ZZ, US.",
-    "ERIN@CUSTOMER.EXAMPLE has no account; write to other@customer.example",
-    "The card xxxxxxxxxxxx1111 of erin exámple, jr. ended 12-2031, type 001",
-])
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Declined for Erin Exámple, Jr. of 1 Main Street, Springfield, MA SW1A 0ZZ, US.",
+        "ERIN@CUSTOMER.EXAMPLE has no account; write to other@customer.example",
+        "The card xxxxxxxxxxxx1111 of erin exámple, jr. ended 12-2031, type 001",
+    ],
+)
 def test_what_a_message_tells_of_the_customer_is_taken_out_of_it(kept, stock, message):
     response = kept(callback(stock, "DECLINE", message=message))
 
@@ -802,19 +1131,22 @@ def test_an_unplaced_response_delivered_again_changes_nothing(client, kept, stoc
 # --- Random input -----------------------------------------------------------------------------------
 
 anything_in_json = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats() | st.text()
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
     | st.sampled_from(["7", "12.50", "Registrar", 7]),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
     max_leaves=8,
 )
-content_types = st.sampled_from([
-    FORM, f"{FORM}; charset=utf-16", "application/json", "multipart/form-data; boundary=x", "text/plain", "",
-])
+content_types = st.sampled_from(
+    [FORM, f"{FORM}; charset=utf-16", "application/json", "multipart/form-data; boundary=x", "text/plain", ""]
+)
 # Bytes that mean something to a parser of forms come often.
 form_bytes = st.lists(
-    st.binary(max_size=9) | st.sampled_from([
-        b"encrypted_data", b"=", b"&", b"%", b"%00", b"+", b";", b"signature", b"decision",
-    ]),
+    st.binary(max_size=9)
+    | st.sampled_from([b"encrypted_data", b"=", b"&", b"%", b"%00", b"+", b";", b"signature", b"decision"]),
     max_size=30,
 ).map(b"".join)
 

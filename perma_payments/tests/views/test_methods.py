@@ -1,4 +1,5 @@
 """Which methods each route answers (perma.md §3.2). None redirects, sets a cookie, or asks for a token."""
+
 from urllib.parse import urlencode
 
 import pytest
@@ -100,8 +101,18 @@ def test_a_method_in_a_header_or_a_field_is_not_the_method(client, stock, route)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_path_almost_like_a_routes_is_not_found_and_not_redirected(client, stock, route, method):
     for path in [
-        "/{}", "//{}/", "/{}//", "/{}/x", "/{}/../{}/", "/./{}/", "/{}\x00/", "/{}\n/", "/{}/\n", "/{} /",
-        "/{}/index.html", "/{};/",
+        "/{}",
+        "//{}/",
+        "/{}//",
+        "/{}/x",
+        "/{}/../{}/",
+        "/./{}/",
+        "/{}\x00/",
+        "/{}\n/",
+        "/{}/\n",
+        "/{} /",
+        "/{}/index.html",
+        "/{};/",
     ]:
         path = path.replace("{}", route.name)
         form = valid_form(route, stock)
@@ -128,9 +139,19 @@ def test_the_case_of_a_path_matters(client, db, route):
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_what_is_nowhere_is_answered_with_a_404_page(client, db, method):
     for path in [
-        "/favicon.ico", "/robots.txt", "/no-such-page/", "/%ff/", "/%00/", "/\u00e9/", "/static/",
+        "/favicon.ico",
+        "/robots.txt",
+        "/no-such-page/",
+        "/%ff/",
+        "/%00/",
+        "/\u00e9/",
+        "/static/",
         "/static/no-such-file.js",
-        "/static/../settings.py", "/.env", f"/{'x' * 5000}/", "/<script>/", "/%0d%0aX:%20y/",
+        "/static/../settings.py",
+        "/.env",
+        f"/{'x' * 5000}/",
+        "/<script>/",
+        "/%0d%0aX:%20y/",
     ]:
         response = client.generic(method, path)
 
@@ -160,13 +181,25 @@ def test_the_root_takes_nothing(client, method):
 
 
 @typical_routes
-@pytest.mark.parametrize("headers", [
-    {"X-Forwarded-Proto": "https"}, {"X-Forwarded-Proto": "http"}, {"X-Forwarded-Proto": "ftp, \x7f"},
-    {"X-Forwarded-Ssl": "off"}, {"X-Forwarded-Host": "evil.example"}, {"X-Forwarded-Port": "443"},
-    {"Forwarded": "proto=http;host=evil.example"}, {"Front-End-Https": "off"}, {"Upgrade-Insecure-Requests": "1"},
-    {"X-Original-URL": "/admin/"}, {"X-Rewrite-URL": "/admin/"}, {"Origin": "null"},
-    {"Origin": "https://evil.example", "Referer": "https://evil.example/"},
-], ids=str)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"X-Forwarded-Proto": "https"},
+        {"X-Forwarded-Proto": "http"},
+        {"X-Forwarded-Proto": "ftp, \x7f"},
+        {"X-Forwarded-Ssl": "off"},
+        {"X-Forwarded-Host": "evil.example"},
+        {"X-Forwarded-Port": "443"},
+        {"Forwarded": "proto=http;host=evil.example"},
+        {"Front-End-Https": "off"},
+        {"Upgrade-Insecure-Requests": "1"},
+        {"X-Original-URL": "/admin/"},
+        {"X-Rewrite-URL": "/admin/"},
+        {"Origin": "null"},
+        {"Origin": "https://evil.example", "Referer": "https://evil.example/"},
+    ],
+    ids=str,
+)
 def test_no_header_makes_a_route_redirect_or_refuse(client, stock, route, headers):
     form = valid_form(route, stock)
 
@@ -188,10 +221,10 @@ def test_no_route_redirects_behind_an_https_proxy(settings, client, stock, route
 
 
 @typical_routes
-@pytest.mark.parametrize("host", [
-    "evil.example", "", "localhost:x", "a b", "[::1", "localhost, evil.example", "\xff",
-    "<script>", "x" * 5000,
-])
+@pytest.mark.parametrize(
+    "host",
+    ["evil.example", "", "localhost:x", "a b", "[::1", "localhost, evil.example", "\xff", "<script>", "x" * 5000],
+)
 def test_a_host_that_is_not_ours_gets_a_400_page(client, stock, route, host):
     before = traces.rows()
     form = valid_form(route, stock)
@@ -208,9 +241,7 @@ def test_a_host_that_is_not_ours_gets_a_400_page(client, stock, route, host):
 
 @typical_routes
 def test_the_hosts_of_development_are_answered(client, db, route):
-    for host in [
-        "localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "perma-payments", "PERMA-PAYMENTS",
-    ]:
+    for host in ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "perma-payments", "PERMA-PAYMENTS"]:
         assert client.get(route.path, HTTP_HOST=host).status_code == route.get
 
 
@@ -232,7 +263,13 @@ def test_no_cookie_is_set_beside_the_routes_either(client, db, path):
 @typical_routes
 def test_cookies_that_come_do_not_matter(client, stock, route):
     for cookies in [
-        "sessionid=x; csrftoken=y", "=", ";;;", "\xff=\xff", "sessionid=\x00", f"a={'x' * 9000}", "a" * 9000,
+        "sessionid=x; csrftoken=y",
+        "=",
+        ";;;",
+        "\xff=\xff",
+        "sessionid=\x00",
+        f"a={'x' * 9000}",
+        "a" * 9000,
     ]:
         form = valid_form(route, stock)
 

@@ -1,4 +1,5 @@
 """The pages that people see: the checkout, and what is said where there is none."""
+
 import re
 from datetime import UTC, datetime, timedelta
 from html import unescape
@@ -32,9 +33,17 @@ def soup(response: HttpResponse) -> BeautifulSoup:
 
 
 ORDER = {
-    "access_key", "profile_id", "transaction_uuid", "signed_date_time", "locale", "transaction_type",
+    "access_key",
+    "profile_id",
+    "transaction_uuid",
+    "signed_date_time",
+    "locale",
+    "transaction_type",
     "reference_number",
-    "payment_method", "unsigned_field_names", "signed_field_names", "signature",
+    "payment_method",
+    "unsigned_field_names",
+    "signed_field_names",
+    "signature",
 }
 PRICE, RATE, CARD = {"amount", "currency"}, {"recurring_amount"}, {"payment_token", "allow_payment_token_update"}
 
@@ -94,8 +103,11 @@ def test_the_form_has_what_is_signed_and_the_signature_and_nothing_else(checkout
 
 
 def test_no_field_stands_outside_the_form(checkout):
-    outside = [tag for tag in soup(checkout).find_all(["input", "select", "textarea", "button"])
-               if tag.find_parent("form") is None]
+    outside = [
+        tag
+        for tag in soup(checkout).find_all(["input", "select", "textarea", "button"])
+        if tag.find_parent("form") is None
+    ]
 
     assert outside == []
 
@@ -165,9 +177,12 @@ def test_the_policy_lets_the_form_go_where_it_goes_and_to_cybersource_only(check
 
 def test_the_policy_allows_nothing_from_elsewhere(checkout):
     assert directives(checkout) == {
-        "default-src": ["'self'"], "img-src": ["'self'", "data:"], "object-src": ["'none'"],
+        "default-src": ["'self'"],
+        "img-src": ["'self'", "data:"],
+        "object-src": ["'none'"],
         "base-uri": ["'none'"],
-        "frame-ancestors": ["'none'"], "form-action": ["'self'", ours.CS_BASE_URL],
+        "frame-ancestors": ["'none'"],
+        "form-action": ["'self'", ours.CS_BASE_URL],
     }
 
 
@@ -176,6 +191,7 @@ def test_the_policy_allows_nothing_from_elsewhere(checkout):
 
 def send(post, client, case: str, monkeypatch) -> HttpResponse:
     """Bring about each of the pages."""
+
     def fail(error: Exception) -> HttpResponse:
         def subscribe(*args, **kwargs):
             raise error
@@ -283,9 +299,20 @@ def test_a_page_shows_nothing_of_our_insides_or_of_what_was_sent(message_page, c
     text = unescape(message_page.response.content.decode())
 
     for word in (
-        SECRET, "Traceback", "Exception", "Error", "Django", "Python", "encrypted_data", "/perma_payments/views",
+        SECRET,
+        "Traceback",
+        "Exception",
+        "Error",
+        "Django",
+        "Python",
+        "encrypted_data",
+        "/perma_payments/views",
         "DEBUG",
-        "signature", "Registrar", "None", "{{", "{%",
+        "signature",
+        "Registrar",
+        "None",
+        "{{",
+        "{%",
     ):
         assert word not in text
 

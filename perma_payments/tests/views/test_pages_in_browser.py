@@ -1,4 +1,5 @@
 """Customers' ways through our pages, clicked in a real browser, with the sandbox as Perma.cc and CyberSource."""
+
 import re
 from urllib.parse import urlencode
 
@@ -16,6 +17,7 @@ pytestmark = pytest.mark.browser
 
 def stay(visit: Visit) -> None:
     """Let CyberSource answer with nothing, so that the checkout page stays where it is."""
+
     def no_content(route: Route) -> None:
         route.fulfill(status=204)
 

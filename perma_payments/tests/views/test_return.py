@@ -1,4 +1,5 @@
 """``/return/``: the customer's browser brings CyberSource's response, and goes on to Perma.cc."""
+
 from concurrent.futures import ThreadPoolExecutor
 from urllib.parse import urlencode
 
@@ -60,9 +61,10 @@ TOLD = {
 }
 
 
-@pytest.mark.parametrize(("decision", "kind", "query"), [
-    (decision, kind, query) for decision, told in TOLD.items() for kind, query in zip(KINDS, told, strict=True)
-])
+@pytest.mark.parametrize(
+    ("decision", "kind", "query"),
+    [(decision, kind, query) for decision, told in TOLD.items() for kind, query in zip(KINDS, told, strict=True)],
+)
 @pytest.mark.parametrize("first", ["the browser", "the server"])
 def test_the_customer_lands_with_what_is_true(client, db, decision, kind, query, first):
     fields = cyber_source.response(ledger.form(ledger.outgoing(kind)), decision)
@@ -85,7 +87,9 @@ def test_a_response_that_only_the_browser_brings_is_kept_and_applied(client, for
 def test_browser_and_server_bring_one_response_though_each_is_signed_by_itself(client, form):
     server = cyber_source.response(form, card_type_name="Visa", unsigned={"merchant_id": "perma"})
     browser = cyber_source.response(
-        form, transaction_id=server["transaction_id"], payment_token=server["payment_token"],
+        form,
+        transaction_id=server["transaction_id"],
+        payment_token=server["payment_token"],
         signed_date_time="2026-11-25T12:00:01Z",
     )
     assert server["signature"] != browser["signature"]
@@ -123,14 +127,17 @@ def test_browser_and_server_at_once_are_one_response(client):
     assert Response.objects.count() == 1
 
 
-@pytest.mark.parametrize("changes", [
-    {"reason_code": "110", "auth_amount": "6.00"},  # a part
-    {"req_amount": "1.00"},  # not what was signed
-    {"req_reference_number": "PERMA-0000-0000"},
-    {"req_bill_to_address_line1": "x,decision=CANCEL"},  # ambiguous
-    {"req_transaction_uuid": "0b8e6d3a-5c4e-4f0d-9a51-6f1f0c3e7d21"},  # of no transaction of ours
-    {"req_transaction_uuid": "x"},
-])
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"reason_code": "110", "auth_amount": "6.00"},  # a part
+        {"req_amount": "1.00"},  # not what was signed
+        {"req_reference_number": "PERMA-0000-0000"},
+        {"req_bill_to_address_line1": "x,decision=CANCEL"},  # ambiguous
+        {"req_transaction_uuid": "0b8e6d3a-5c4e-4f0d-9a51-6f1f0c3e7d21"},  # of no transaction of ours
+        {"req_transaction_uuid": "x"},
+    ],
+)
 def test_what_took_no_effect_is_no_success(client, form, changes):
     assert landed(bring(client, cyber_source.response(form, **changes))) == ""
     assert Response.objects.count() == 1
@@ -143,13 +150,16 @@ def test_a_second_charge_is_no_success(client, form):
     assert Response.objects.count() == 2
 
 
-@pytest.mark.parametrize(("before", "changes", "query"), [
-    ("DECLINE", {}, "?subscription=canceled"),
-    ("ERROR", {"reason_code": "150"}, ""),  # the charge may exist
-    ("ACCEPT", {"reason_code": "110", "auth_amount": "6.00"}, ""),
-    ("ACCEPT", {}, ""),
-    ("REVIEW", {}, ""),
-])
+@pytest.mark.parametrize(
+    ("before", "changes", "query"),
+    [
+        ("DECLINE", {}, "?subscription=canceled"),
+        ("ERROR", {"reason_code": "150"}, ""),  # the charge may exist
+        ("ACCEPT", {"reason_code": "110", "auth_amount": "6.00"}, ""),
+        ("ACCEPT", {}, ""),
+        ("REVIEW", {}, ""),
+    ],
+)
 def test_who_cancels_is_told_not_charged_only_where_that_is_certain(client, form, before, changes, query):
     bring(client, cyber_source.response(form, before, **changes), CALLBACK)
 
@@ -176,8 +186,13 @@ def test_the_address_has_a_parameter_only_where_the_page_has_a_message():
 def test_it_leads_to_perma_cc_and_nowhere_else(client, form, settings):
     settings.PERMA_RETURN_PAGE = "https://perma.cc/settings/usage-plan/"
     for query in ("?next=https://evil.example/", "?subscription=success", "//evil.example/"):
-        answer = bring(client, cyber_source.response(form), f"{RETURN}{query}" if query[0] == "?" else RETURN,
-                       HTTP_REFERER="https://evil.example/", HTTP_X_FORWARDED_HOST="evil.example")
+        answer = bring(
+            client,
+            cyber_source.response(form),
+            f"{RETURN}{query}" if query[0] == "?" else RETURN,
+            HTTP_REFERER="https://evil.example/",
+            HTTP_X_FORWARDED_HOST="evil.example",
+        )
         assert answer["Location"].startswith("https://perma.cc/settings/usage-plan/")
         assert "evil" not in answer["Location"]
 
@@ -188,6 +203,7 @@ def test_it_leads_to_perma_cc_and_nowhere_else(client, form, settings):
 @pytest.fixture
 def sent_on(client, stock, caplog):
     """POST what must not be believed: it leads to the bare page, leaves no trace, and is one line in the log."""
+
     def sent_on(body, content_type=FORM, **extra):
         before = traces.rows()
         caplog.clear()
@@ -201,10 +217,19 @@ def sent_on(client, stock, caplog):
     return sent_on
 
 
-@pytest.mark.parametrize("changes", [
-    {"decision": "ACCEPT"}, {"signature": MARKER}, {"signature": ""}, {"req_transaction_uuid": MARKER},
-    {"signed_field_names": "decision"}, {"req_access_key": MARKER}, {"req_profile_id": MARKER},
-], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"decision": "ACCEPT"},
+        {"signature": MARKER},
+        {"signature": ""},
+        {"req_transaction_uuid": MARKER},
+        {"signed_field_names": "decision"},
+        {"req_access_key": MARKER},
+        {"req_profile_id": MARKER},
+    ],
+    ids=str,
+)
 def test_a_response_that_was_tampered_with_is_not_believed(sent_on, stock, changes):
     sent_on(urlencode({**cyber_source.response(stock, "DECLINE"), **changes}))
 
@@ -289,9 +314,9 @@ def test_without_a_database_the_customer_is_led_on_and_the_log_says_what_is_lost
     assert MARKER not in traces.log(caplog)
 
 
-@pytest.mark.parametrize(("decision", "query"), [
-    ("ACCEPT", "?subscription=success"), ("REVIEW", ""), ("CANCEL", ""), ("DECLINE", ""),
-])
+@pytest.mark.parametrize(
+    ("decision", "query"), [("ACCEPT", "?subscription=success"), ("REVIEW", ""), ("CANCEL", ""), ("DECLINE", "")]
+)
 def test_who_has_paid_hears_so_though_the_response_is_applied_later(client, form, monkeypatch, decision, query):
     def fail(*args, **kwargs):
         raise OperationalError
@@ -313,10 +338,17 @@ def test_a_browser_that_is_sent_to_the_callback_is_led_on_as_well(client, form):
     assert Response.objects.count() == 1
 
 
-@pytest.mark.parametrize("headers", [
-    {}, {"HTTP_ACCEPT": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"}, {"HTTP_SEC_FETCH_MODE": "cors"},
-    {"HTTP_USER_AGENT": "Mozilla/5.0"}, {"HTTP_ORIGIN": "https://secureacceptance.cybersource.com"},
-], ids=str)
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {},
+        {"HTTP_ACCEPT": "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2"},
+        {"HTTP_SEC_FETCH_MODE": "cors"},
+        {"HTTP_USER_AGENT": "Mozilla/5.0"},
+        {"HTTP_ORIGIN": "https://secureacceptance.cybersource.com"},
+    ],
+    ids=str,
+)
 def test_cybersources_server_always_gets_its_200(client, form, headers):
     answer = bring(client, cyber_source.response(form), CALLBACK, **headers)
 

@@ -1,4 +1,5 @@
 """Bodies whose length nobody says beforehand, as the application reads them (tests/test_http.py has real ones)."""
+
 from io import BytesIO
 
 import pytest
@@ -15,8 +16,12 @@ from ..conftest import FORM
 def request_of(body: bytes, **changes: object) -> Request:
     """A POST in chunks, as a server hands it on; ``changes`` replace parts of it, ``...`` takes one away."""
     environ = {
-        **RequestFactory().generic("POST", "/subscribe/", b"", FORM).environ, "CONTENT_TYPE": FORM,
-        "HTTP_TRANSFER_ENCODING": "chunked", "wsgi.input": BytesIO(body), "wsgi.input_terminated": True, **changes,
+        **RequestFactory().generic("POST", "/subscribe/", b"", FORM).environ,
+        "CONTENT_TYPE": FORM,
+        "HTTP_TRANSFER_ENCODING": "chunked",
+        "wsgi.input": BytesIO(body),
+        "wsgi.input_terminated": True,
+        **changes,
     }
     return Request({name: value for name, value in environ.items() if value is not ...})
 
@@ -26,10 +31,17 @@ def test_a_body_is_read_to_its_end():
     assert request_of(b"a=b", CONTENT_LENGTH="").POST.dict() == {"a": "b"}
 
 
-@pytest.mark.parametrize("changes", [
-    {"wsgi.input_terminated": False}, {"wsgi.input_terminated": ...}, {"HTTP_TRANSFER_ENCODING": ...},
-    {"HTTP_TRANSFER_ENCODING": "gzip, chunked"}, {"CONTENT_LENGTH": "0"},
-], ids=str)
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"wsgi.input_terminated": False},
+        {"wsgi.input_terminated": ...},
+        {"HTTP_TRANSFER_ENCODING": ...},
+        {"HTTP_TRANSFER_ENCODING": "gzip, chunked"},
+        {"CONTENT_LENGTH": "0"},
+    ],
+    ids=str,
+)
 def test_nothing_is_read_where_the_server_does_not_say_that_the_input_ends(changes):
     assert request_of(b"a=b", **changes).body == b""
 
@@ -46,9 +58,7 @@ def test_files_are_read_no_further_than_theirs(monkeypatch):
     head = b'--b\r\nContent-Disposition: form-data; name="report"; filename="x.csv"\r\n\r\n'
 
     def files(size: int) -> dict[str, object]:
-        request = request_of(
-            head + b"x" * size + b"\r\n--b--\r\n", CONTENT_TYPE="multipart/form-data; boundary=b"
-        )
+        request = request_of(head + b"x" * size + b"\r\n--b--\r\n", CONTENT_TYPE="multipart/form-data; boundary=b")
         return request.FILES.dict()
 
     assert files(190_000)["report"].size == 190_000

@@ -1,4 +1,5 @@
 """What requests leave behind: rows in the database, and lines in the log."""
+
 import logging
 import re
 from collections.abc import Iterable
@@ -22,19 +23,31 @@ _TELLING = re.compile(r"[0-9A-Za-z+/]{16,}", re.ASCII)
 def rows() -> list[tuple[str, str]]:
     """Every row of every table of ours, histories included: the table's name, and the row as text."""
     tables = {table for table, _ in _text_columns()}
-    assert {f"perma_payments_{name}" for name in (
-        "subscriptionagreement", "purchase", "outgoingtransaction", "response", "stafftask",
-        "subscriptionagreementevent", "purchaseevent", "stafftaskevent",
-    )} <= tables
+    assert {
+        f"perma_payments_{name}"
+        for name in (
+            "subscriptionagreement",
+            "purchase",
+            "outgoingtransaction",
+            "response",
+            "stafftask",
+            "subscriptionagreementevent",
+            "purchaseevent",
+            "stafftaskevent",
+        )
+    } <= tables
     return _select(f"SELECT '{table}', t::text FROM {table} t" for table in sorted(tables))
 
 
 def texts_in_database() -> list[str]:
     """What is in any column that holds text, in any table of ours."""
-    return [text for _, text in _select(
-        f"SELECT '{table}', {column}::text FROM {table} WHERE {column} IS NOT NULL"
-        for table, column in _text_columns()
-    )]
+    return [
+        text
+        for _, text in _select(
+            f"SELECT '{table}', {column}::text FROM {table} WHERE {column} IS NOT NULL"
+            for table, column in _text_columns()
+        )
+    ]
 
 
 @cache
