@@ -185,7 +185,7 @@ def apply_responses(context: Context) -> None:
 
 @task
 def purge_expired(context: Context) -> None:
-    """Purge what is kept for a while only: ids in old previews, tries to log in. For cron."""
+    """Purge what is kept for a while only: ids in old previews, login attempts. For cron."""
     manage("purge_expired")
 
 

@@ -51,11 +51,11 @@ def accepts(number: int, *, first_customer: int) -> list[str]:
     """Responses to checkouts that are in the database, unanswered."""
     from perma_payments.billing.customers import Customer, CustomerType
     from perma_payments.billing.transactions import Kind
-    from perma_payments.tests import cyber_source, ledger
+    from perma_payments.tests import cyber_source, records
 
     customers = [Customer(CustomerType.REGISTRAR, first_customer + index) for index in range(number)]
-    checkouts = [ledger.outgoing(Kind.SUBSCRIBE, ledger.agreement(customer)) for customer in customers]
-    return [urlencode(cyber_source.response(ledger.form(checkout))) for checkout in checkouts]
+    checkouts = [records.outgoing(Kind.SUBSCRIBE, records.agreement(customer)) for customer in customers]
+    return [urlencode(cyber_source.response(records.form(checkout))) for checkout in checkouts]
 
 
 def rate(call: Callable[[T], None], arguments: Iterable[T], clients: int) -> float:

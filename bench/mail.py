@@ -114,19 +114,19 @@ def prepare(database_url: str) -> tuple[list[tuple[str, str]], list[str]]:
     from perma_payments.billing.customers import Customer, CustomerType
     from perma_payments.billing.transactions import Kind
     from perma_payments.models import ReferenceNumber
-    from perma_payments.tests import cyber_source, ledger
+    from perma_payments.tests import cyber_source, records
 
     connection.close()
     connection.settings_dict["NAME"] = dj_database_url.parse(database_url)["NAME"]
     first = 2 + ReferenceNumber.objects.count()
     cancellations, callbacks = [], []
     for pk in range(first, first + CANCELLATIONS):
-        agreement = ledger.standing_agreement(Customer(CustomerType.REGISTRAR, pk))
+        agreement = records.standing_agreement(Customer(CustomerType.REGISTRAR, pk))
         body = urlencode(perma_cc.form("cancel-request", customer_pk=pk))
         cancellations.append((agreement.reference_number, body))
     for pk in range(first + CANCELLATIONS, first + CANCELLATIONS + CALLBACKS):
-        checkout = ledger.outgoing(Kind.SUBSCRIBE, ledger.agreement(Customer(CustomerType.REGISTRAR, pk)))
-        callbacks.append(urlencode(cyber_source.response(ledger.form(checkout), "REVIEW")))
+        checkout = records.outgoing(Kind.SUBSCRIBE, records.agreement(Customer(CustomerType.REGISTRAR, pk)))
+        callbacks.append(urlencode(cyber_source.response(records.form(checkout), "REVIEW")))
     connection.close()
     return cancellations, callbacks
 

@@ -98,7 +98,7 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
     someone = User.objects.create_superuser("someone")
     client = Client(HTTP_HOST="localhost")
     client.force_login(someone)
-    client.get("/admin/perma_payments/statusupload/")  # Warms up.
+    client.get("/admin/perma_payments/statusreport/")  # Warms up.
     data, now = report(rows), timezone.now()
     steps: list[Step] = []
 
@@ -115,7 +115,7 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
         return result
 
     def page() -> None:
-        response = client.get(f"/admin/perma_payments/statusupload/{upload.pk}/change/")
+        response = client.get(f"/admin/perma_payments/statusreport/{upload.pk}/change/")
         if response.status_code != 200:
             raise SystemExit(f"The page of an upload was answered with {response.status_code}.")
 

@@ -1,7 +1,7 @@
 """What development uses where nothing is set. All of it is public, and refused elsewhere (setting_rules.py).
 
 The keys between Perma.cc and Perma Payments are those of perma.md §6; the others stand for our own
-sandbox. The secret half of the vault's key is written down in docs/development.md.
+sandbox. The secret half of the archive's key is written down in docs/development.md.
 """
 
 import base64
@@ -22,7 +22,7 @@ PERMA_PUBLIC_KEYS = {"development": base64.b64decode("+Y3Kni4Pm+5kWFJgsBL28TyKcg
 CS_PROFILE_ID = "5A4DB0C5-0000-4000-8000-000000000001"
 CS_KEYS = [SigningKey(access_key="sandboxsandboxsandboxsandbox0001", secret="c0ffee00" * 32)]
 
-VAULT_PUBLIC_KEY = ("development", base64.b64decode("Ukzx+GaBsGtsRPoumeguxgcO9o1LH7csoU1s/uZCvyI="))
+ARCHIVE_PUBLIC_KEY = ("development", base64.b64decode("Ukzx+GaBsGtsRPoumeguxgcO9o1LH7csoU1s/uZCvyI="))
 
 SANDBOX_URL = "http://localhost:8001"
 
@@ -31,7 +31,7 @@ SECRET_HALVES = frozenset(
     {
         PERMA_PAYMENTS_SECRET_KEY,
         base64.b64decode("hneZHHft4QieiNmyVPfyYFJs3toRgixbiTqSQKJ1r2E="),  # Perma.cc's
-        base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="),  # the vault's
+        base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="),  # the archive's
     }
 )
 PUBLIC_HALVES = frozenset(bytes(PrivateKey(half).public_key) for half in SECRET_HALVES)

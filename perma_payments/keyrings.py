@@ -4,9 +4,9 @@ from functools import cache
 
 from django.conf import settings
 
-from .cybersource.checkout import Merchant
+from .cybersource.checkout import Profile
 from .perma.box import PermaKeys
-from .vault import Vault
+from .sealed_archive import SealedArchive
 
 
 @cache
@@ -16,9 +16,9 @@ def perma_keys() -> PermaKeys:
 
 
 @cache
-def merchant() -> Merchant:
+def profile() -> Profile:
     """Our profile at CyberSource, with the ring of its keys."""
-    return Merchant(
+    return Profile(
         profile_id=settings.CS_PROFILE_ID,
         keys=settings.CS_KEYS,
         base_url=settings.CS_BASE_URL,
@@ -27,7 +27,7 @@ def merchant() -> Merchant:
 
 
 @cache
-def vault() -> Vault:
+def sealed_archive() -> SealedArchive:
     """The public half of the offline key."""
-    key_id, public_key = settings.VAULT_PUBLIC_KEY
-    return Vault(key_id=key_id, public_key=public_key)
+    key_id, public_key = settings.ARCHIVE_PUBLIC_KEY
+    return SealedArchive(key_id=key_id, public_key=public_key)

@@ -14,7 +14,7 @@ from nacl.public import Box, PrivateKey, PublicKey
 
 from .cybersource.signature import SigningKey
 from .env import Kind, Unfit, one_of
-from .vault import SECRET_LABEL
+from .sealed_archive import SECRET_LABEL
 
 # Deliberately not a key: nobody should start with one that is printed here.
 KEY_EXAMPLE = "hV0kQ2…(44 characters)…8yY="

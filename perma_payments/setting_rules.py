@@ -79,9 +79,9 @@ def _refuse_what_is_published(env: Env, settings: Any) -> None:
         "Remove it, and set the public half of Perma.cc's own pair.",
     )
     env.refuse_if(
-        settings.VAULT_PUBLIC_KEY[1] in _PUBLISHED,
-        "VAULT_PUBLIC_KEY",
-        "VAULT_PUBLIC_KEY is one of development's, whose secret halves are public. "
+        settings.ARCHIVE_PUBLIC_KEY[1] in _PUBLISHED,
+        "ARCHIVE_PUBLIC_KEY",
+        "ARCHIVE_PUBLIC_KEY is one of development's, whose secret halves are public. "
         "Make a pair with manage.py generate_keys --archive away from this server, and set its public half here.",
     )
     env.refuse_if(
@@ -166,7 +166,7 @@ def _refuse_misplaced_keys(env: Env, settings: Any) -> None:
     # A half is compared with both halves that it could be of: as it is, and as the secret one of a pair.
     ours = {settings.PERMA_PAYMENTS_SECRET_KEY, _public(settings.PERMA_PAYMENTS_SECRET_KEY)}
     ring = set(settings.PERMA_PUBLIC_KEYS.values())
-    archive = settings.VAULT_PUBLIC_KEY[1]
+    archive = settings.ARCHIVE_PUBLIC_KEY[1]
     env.refuse_if(
         any(not ours.isdisjoint({key, _public(key)}) for key in ring),
         "PERMA_PAYMENTS_SECRET_KEY PERMA_PUBLIC_KEYS",
@@ -175,15 +175,15 @@ def _refuse_misplaced_keys(env: Env, settings: Any) -> None:
     )
     env.refuse_if(
         not ours.isdisjoint({archive, _public(archive)}),
-        "PERMA_PAYMENTS_SECRET_KEY VAULT_PUBLIC_KEY",
-        "VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY, so this server could open the "
+        "PERMA_PAYMENTS_SECRET_KEY ARCHIVE_PUBLIC_KEY",
+        "ARCHIVE_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY, so this server could open the "
         "archive. Make another pair with manage.py generate_keys --archive away from this server, and set its "
         "public half.",
     )
     env.refuse_if(
         not ring.isdisjoint({archive, _public(archive)}),
-        "PERMA_PUBLIC_KEYS VAULT_PUBLIC_KEY",
-        "VAULT_PUBLIC_KEY is a key of Perma.cc's pair, so Perma.cc's servers could open the archive. "
+        "PERMA_PUBLIC_KEYS ARCHIVE_PUBLIC_KEY",
+        "ARCHIVE_PUBLIC_KEY is a key of Perma.cc's pair, so Perma.cc's servers could open the archive. "
         "Make another pair with manage.py generate_keys --archive away from this server, and set its public half.",
     )
 

@@ -219,7 +219,7 @@ CS_KEYS = SigningKeys(*env.demand("CS_KEYS", kinds.SIGNING_KEYS, development.CS_
 
 # --- The ledger -------------------------------------------------------------------------------------
 
-VAULT_PUBLIC_KEY = env.demand("VAULT_PUBLIC_KEY", kinds.PUBLIC_KEY, development.VAULT_PUBLIC_KEY)
+ARCHIVE_PUBLIC_KEY = env.demand("ARCHIVE_PUBLIC_KEY", kinds.PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
 GRACE_PERIOD_DAYS = env.read("GRACE_PERIOD_DAYS", kinds.whole_number(0, 366, "days", 31), 31)
 
 # --- Mail -------------------------------------------------------------------------------------------

@@ -50,7 +50,7 @@ class StaffSite(AdminSite):
         response = super().login(request, context)
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             form = response.context_data["form"]
-            if form.is_bound and form.has_error(NON_FIELD_ERRORS, "too_many_tries"):
+            if form.is_bound and form.has_error(NON_FIELD_ERRORS, "too_many_attempts"):
                 response.status_code = 429
                 response["Retry-After"] = "900"
         return response

@@ -2,12 +2,12 @@
 
 from django.contrib import admin
 
-from ..models import OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement
+from ..models import OutgoingTransaction, Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement
 from . import overview
 from .corrections import CorrectableAgreement, CorrectablePurchase, CorrectableResponse
 from .ledger import OutgoingTransactionAdmin
 from .staff_tasks import StaffTaskAdmin
-from .status_uploads import StatusUploadAdmin
+from .status_uploads import StatusReportAdmin
 
 admin.site.site_header = "Perma Payments"
 admin.site.site_title = "Perma Payments"
@@ -20,4 +20,4 @@ admin.site.register(Purchase, CorrectablePurchase)
 admin.site.register(OutgoingTransaction, OutgoingTransactionAdmin)
 admin.site.register(Response, CorrectableResponse)
 admin.site.register(StaffTask, StaffTaskAdmin)
-admin.site.register(StatusUpload, StatusUploadAdmin)
+admin.site.register(StatusReport, StatusReportAdmin)

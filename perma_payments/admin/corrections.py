@@ -254,7 +254,7 @@ class CorrectableResponse(Correctable, ResponseAdmin):
 
     def can_be_corrected(self, subject: Response) -> bool:
         """See Correctable."""
-        return subject.outcome == Outcome.UNPLACED
+        return subject.outcome == Outcome.UNMATCHED
 
     def as_it_is(self, subject: Response) -> dict[str, Any]:
         """See Correctable."""
@@ -266,7 +266,7 @@ class CorrectableResponse(Correctable, ResponseAdmin):
 
     def apply(self, pk: int, data: dict[str, Any], by: User) -> None:
         """See Correctable."""
-        corrections.place_response(pk, data["transaction_uuid"], by=by, reason=data["reason"], now=timezone.now())
+        corrections.match_response(pk, data["transaction_uuid"], by=by, reason=data["reason"], now=timezone.now())
 
 
 def _in_words(told: corrections.Told) -> dict[str, str]:

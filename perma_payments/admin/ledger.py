@@ -20,7 +20,7 @@ from ..billing.customers import CustomerType
 from ..billing.statuses import PurchaseStatus
 from ..cybersource.reasons import explain
 from ..models import OutgoingTransaction, Purchase, Response, SubscriptionAgreement
-from ..services import report_status
+from ..services import perma_queries
 from ..services.timeline import Entry, EntryKind, story_of
 
 _CUSTOMER = re.compile(r"(registrar|individual)[\s-]*([0-9]{1,18})", re.IGNORECASE | re.ASCII)
@@ -31,7 +31,7 @@ _TABLE_OF = {
     EntryKind.REQUEST: "outgoingtransaction",
     EntryKind.RESPONSE: "response",
     EntryKind.TASK: "stafftask",
-    EntryKind.REPORT: "statusupload",
+    EntryKind.REPORT: "statusreport",
 }
 
 
@@ -293,7 +293,7 @@ class SubscriptionAgreementAdmin(StoryAdmin):
 
     def told(self, subject: SubscriptionAgreement) -> dict[str, Any]:
         """The customer's subscription, as Perma.cc is told of it: it may be another one than this."""
-        told = report_status.standing_subscription(subject.customer, now=timezone.now())
+        told = perma_queries.standing_subscription(subject.customer, now=timezone.now())
         other = None
         if told is not None and told.reference_number != subject.reference_number:
             other = SubscriptionAgreement.objects.filter(reference_number=told.reference_number).first()
@@ -328,7 +328,7 @@ class PurchaseAdmin(StoryAdmin):
 
     def told(self, subject: Purchase) -> dict[str, Any]:
         """Whether Perma.cc is offered the links, or sees the purchase among those of the past."""
-        offered = {each.id for each in report_status.unacknowledged_purchases(subject.customer)}
+        offered = {each.id for each in perma_queries.unacknowledged_purchases(subject.customer)}
         return {"is_offered": subject.pk in offered, "is_paid": subject.status == PurchaseStatus.PAID}
 
 

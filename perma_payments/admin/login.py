@@ -15,8 +15,8 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
-from ..models import LoginTry
-from ..services import login_tries, second_factors
+from ..models import LoginAttempt
+from ..services import login_attempts, second_factors
 
 logger = logging.getLogger(__name__)
 
@@ -71,10 +71,10 @@ class LoginForm(AdminAuthenticationForm):
         cleaned = super().clean()
         if settings.REQUIRE_SECOND_FACTOR:
             self._check_code(self.get_user())
-        login_tries.succeed(this)
+        login_attempts.succeed(this)
         return cleaned
 
-    def _begin(self) -> LoginTry:
+    def _begin(self) -> LoginAttempt:
         address = address_of(self.request)
         if address is None:
             logger.warning(
@@ -83,10 +83,10 @@ class LoginForm(AdminAuthenticationForm):
                 settings.TRUSTED_PROXIES,
             )
         try:
-            return login_tries.begin(account=self.cleaned_data["username"], address=address, now=timezone.now())
-        except login_tries.TooManyTries:
+            return login_attempts.begin(account=self.cleaned_data["username"], address=address, now=timezone.now())
+        except login_attempts.TooManyAttempts:
             raise ValidationError(
-                "Too many tries. Please wait 15 minutes, then try again.", code="too_many_tries"
+                "Too many tries. Please wait 15 minutes, then try again.", code="too_many_attempts"
             ) from None
 
     def _check_code(self, user: AbstractBaseUser) -> None:

@@ -98,7 +98,7 @@ def what_to_show(request: HttpRequest) -> dict[str, Any]:
         shown["purchases"] = overview.purchases(now=now)
     if _may_view(request, "response"):
         shown["responses_not_applied"] = overview.responses_not_applied()
-    if _may_view(request, "statusupload"):
+    if _may_view(request, "statusreport"):
         shown["report"] = overview.last_report(now=now)
     return shown
 

@@ -17,7 +17,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from ..cybersource.status_report import UnreadableReport, refuse_size
-from ..models import StatusUpload, UploadState
+from ..models import StatusReport, ReportState
 from ..postgres.problems import is_locked
 from ..services import upload_statuses
 from ..services.reported_statuses import changes_of
@@ -45,7 +45,7 @@ class UploadForm(forms.Form):
     )
 
 
-class StatusUploadAdmin(LedgerAdmin):
+class StatusReportAdmin(LedgerAdmin):
     """Uploads, the newest first; each has a page that says what it would do or did."""
 
     list_display = (
@@ -66,15 +66,15 @@ class StatusUploadAdmin(LedgerAdmin):
     def get_urls(self) -> list[URLPattern]:
         """Upload, confirm and undo, besides Django's pages."""
         return [
-            path("upload/", self.admin_site.admin_view(self.upload), name="perma_payments_statusupload_upload"),
+            path("upload/", self.admin_site.admin_view(self.upload), name="perma_payments_statusreport_upload"),
             path(
-                "<int:upload_id>/confirm/", self._action(self._confirm), name="perma_payments_statusupload_confirm"
+                "<int:upload_id>/confirm/", self._action(self._confirm), name="perma_payments_statusreport_confirm"
             ),
-            path("<int:upload_id>/undo/", self._action(self._undo), name="perma_payments_statusupload_undo"),
+            path("<int:upload_id>/undo/", self._action(self._undo), name="perma_payments_statusreport_undo"),
             *super().get_urls(),
         ]
 
-    def get_queryset(self, request: HttpRequest) -> QuerySet[StatusUpload]:
+    def get_queryset(self, request: HttpRequest) -> QuerySet[StatusReport]:
         """Without what may be long, and no list shows."""
         return (
             super()
@@ -119,10 +119,10 @@ class StatusUploadAdmin(LedgerAdmin):
             raise PermissionDenied
         now = timezone.now()
         # With what get_queryset leaves to the lists, at once.
-        upload = StatusUpload.objects.select_related("uploaded_by", "confirmed_by", "undone_by").get(pk=upload.pk)
+        upload = StatusReport.objects.select_related("uploaded_by", "confirmed_by", "undone_by").get(pk=upload.pk)
         changes = changes_of(upload).select_related("agreement").order_by("agreement")
         has_expired = upload.has_expired(now)
-        may_confirm = upload.state == UploadState.PREVIEWED and not has_expired and upload.matched_count > 0
+        may_confirm = upload.state == ReportState.PREVIEWED and not has_expired and upload.matched_count > 0
         context = {
             **self.admin_site.each_context(request),
             **(extra_context or {}),
@@ -136,12 +136,12 @@ class StatusUploadAdmin(LedgerAdmin):
             "problem_count": len(upload.problems),
             "problems_hidden": len(upload.problems) - PROBLEMS_SHOWN,
             "may_confirm": may_confirm and self._may_upload(request),
-            "may_undo": self._may_upload(request) and upload.state == UploadState.CONFIRMED,
+            "may_undo": self._may_upload(request) and upload.state == ReportState.CONFIRMED,
         }
         return TemplateResponse(request, "perma_payments/admin/status_upload.html", context)
 
     def _may_upload(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("perma_payments.upload_statuses") and self.has_view_permission(request)
+        return request.user.has_perm("perma_payments.upload_statusreport") and self.has_view_permission(request)
 
     def _confirm(self, request: HttpRequest, upload_id: int) -> str:
         upload = upload_statuses.confirm(
@@ -154,7 +154,7 @@ class StatusUploadAdmin(LedgerAdmin):
         return f"Confirmed. Subscriptions changed: {upload.change_count:,}."
 
     def _undo(self, request: HttpRequest, upload_id: int) -> str:
-        upload = upload_statuses.undo(upload_id, by=_user(request), now=timezone.now())
+        upload = upload_statuses.undo(report_id, by=_user(request), now=timezone.now())
         return f"Undone. Subscriptions that are as they were: {upload.change_count:,}."
 
     def _action(self, act: Callable[[HttpRequest, int], str]) -> Callable[..., HttpResponse]:
@@ -166,7 +166,7 @@ class StatusUploadAdmin(LedgerAdmin):
                 messages.success(request, act(request, upload_id))
             except upload_statuses.CannotBeDone as problem:
                 messages.error(request, str(problem))
-            except StatusUpload.DoesNotExist:
+            except StatusReport.DoesNotExist:
                 raise Http404 from None
             except OperationalError as error:
                 if not is_locked(error):
@@ -192,4 +192,4 @@ def _user(request: HttpRequest) -> User:
 
 
 def _page_of(upload_id: int) -> str:
-    return reverse("admin:perma_payments_statusupload_change", args=[upload_id])
+    return reverse("admin:perma_payments_statusreport_change", args=[upload_id])

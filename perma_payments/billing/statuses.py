@@ -52,12 +52,12 @@ def is_standing(status: str, covered_until: datetime | None, now: datetime) -> b
     return status in ALIVE
 
 
-def is_alterable(status: str, *, cancellation_requested: bool) -> bool:
+def can_be_modified(status: str, *, cancellation_requested: bool) -> bool:
     """Whether the customer can change, update or cancel a subscription: it is charged, and goes on being so."""
     return status in ALIVE and not cancellation_requested
 
 
-def reported_status(status: str, *, cancellation_requested: bool) -> str:
+def status_for_perma(status: str, *, cancellation_requested: bool) -> str:
     """The status that Perma.cc is told: a requested cancellation shows only while the subscription is Current."""
     if status == Status.CURRENT and cancellation_requested:
         return CANCELLATION_REQUESTED

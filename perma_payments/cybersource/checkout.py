@@ -69,7 +69,7 @@ class SignedForm:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Merchant:
+class Profile:
     """Our Secure Acceptance profile: its id, its keys, and where each transaction type is posted."""
 
     profile_id: str

@@ -13,11 +13,11 @@ class Finding(Enum):
 
     PAID = auto()
     HELD = auto()  # REVIEW: a person decides in the Business Center
-    PARTLY_PAID = auto()
+    PARTIAL_APPROVAL = auto()
     UNREADABLE_AMOUNT = auto()
     DECLINED = auto()
     FAILED = auto()
-    PERHAPS_PAID = auto()
+    INDETERMINATE = auto()
     CANCELED = auto()
     UNKNOWN = auto()
 
@@ -38,10 +38,10 @@ class Concern(Enum):
     """Why a person must look at a response."""
 
     HELD_FOR_REVIEW = auto()
-    PARTLY_PAID = auto()
+    PARTIAL_APPROVAL = auto()
     UNREADABLE_AMOUNT = auto()
     CHECKOUT_FAILED = auto()
-    PERHAPS_PAID = auto()
+    INDETERMINATE = auto()
     UNKNOWN_DECISION = auto()
 
 
@@ -55,7 +55,7 @@ class Outcome:
 
 # ERRORs after which the charge may exist all the same: a duplicate of a request that may have been
 # processed, and failures and timeouts on CyberSource's side.
-PERHAPS_PAID_REASONS = frozenset({"104", "150", "151", "152"})
+INDETERMINATE_REASONS = frozenset({"104", "150", "151", "152"})
 PARTIAL_APPROVAL = "110"
 
 
@@ -66,7 +66,7 @@ def find(decision: str, reason_code: str, *, in_full: bool | None = True) -> Fin
     """
     match decision:
         case "ACCEPT" | "REVIEW" if reason_code == PARTIAL_APPROVAL or in_full is False:
-            return Finding.PARTLY_PAID
+            return Finding.PARTIAL_APPROVAL
         case "ACCEPT" | "REVIEW" if in_full is None:
             return Finding.UNREADABLE_AMOUNT
         case "ACCEPT":
@@ -75,8 +75,8 @@ def find(decision: str, reason_code: str, *, in_full: bool | None = True) -> Fin
             return Finding.HELD
         case "DECLINE":
             return Finding.DECLINED
-        case "ERROR" if reason_code in PERHAPS_PAID_REASONS:
-            return Finding.PERHAPS_PAID
+        case "ERROR" if reason_code in INDETERMINATE_REASONS:
+            return Finding.INDETERMINATE
         case "ERROR":
             return Finding.FAILED
         case "CANCEL":
@@ -93,11 +93,11 @@ def outcome(kind: Kind, finding: Finding) -> Outcome:
 # What is the same for every kind.
 _ALIKE: Mapping[Finding, Outcome] = MappingProxyType(
     {
-        Finding.PARTLY_PAID: Outcome(Effect.NONE, Concern.PARTLY_PAID),
+        Finding.PARTIAL_APPROVAL: Outcome(Effect.NONE, Concern.PARTIAL_APPROVAL),
         Finding.UNREADABLE_AMOUNT: Outcome(Effect.NONE, Concern.UNREADABLE_AMOUNT),
         Finding.DECLINED: Outcome(Effect.NONE),
         Finding.FAILED: Outcome(Effect.NONE, Concern.CHECKOUT_FAILED),
-        Finding.PERHAPS_PAID: Outcome(Effect.NONE, Concern.PERHAPS_PAID),
+        Finding.INDETERMINATE: Outcome(Effect.NONE, Concern.INDETERMINATE),
         Finding.CANCELED: Outcome(Effect.NONE),
         Finding.UNKNOWN: Outcome(Effect.NONE, Concern.UNKNOWN_DECISION),
     }

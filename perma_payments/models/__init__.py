@@ -6,13 +6,13 @@ every change to an agreement, a purchase or a staff task is in an append-only hi
 
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement
 from .job_run import JobRun
-from .login_try import LoginTry
+from .login_attempt import LoginAttempt
 from .purchase import Purchase
 from .reference_number import ReferenceNumber
-from .reported_status import CHANGED_BY_REPORTS, ReportedStatus
+from .status_report_line import CHANGED_BY_REPORTS, StatusReportLine
 from .response import Outcome, Response
 from .staff_task import Resolution, StaffTask, TaskKind
-from .status_upload import PREVIEW_LASTS, StatusUpload, UploadState
+from .status_report import PREVIEW_LASTS, StatusReport, ReportState
 from .transaction import OutgoingTransaction
 from .unanswered_acknowledgement import UnansweredAcknowledgement
 from .used_message import UsedMessage
@@ -21,20 +21,20 @@ __all__ = [
     "CHANGED_BY_REPORTS",
     "FOREMOST_FIRST",
     "JobRun",
-    "LoginTry",
+    "LoginAttempt",
     "OutgoingTransaction",
     "Outcome",
     "PREVIEW_LASTS",
     "Purchase",
     "ReferenceNumber",
-    "ReportedStatus",
+    "StatusReportLine",
     "Resolution",
     "Response",
     "StaffTask",
-    "StatusUpload",
+    "StatusReport",
     "SubscriptionAgreement",
     "TaskKind",
     "UnansweredAcknowledgement",
-    "UploadState",
+    "ReportState",
     "UsedMessage",
 ]

@@ -14,7 +14,7 @@ class Outcome(models.TextChoices):
 
     TOOK_EFFECT = "took effect", "took effect"
     NO_EFFECT = "no effect", "no effect"
-    UNPLACED = "unplaced", "belongs to no transaction of ours"
+    UNMATCHED = "unmatched", "belongs to no transaction of ours"
 
 
 class Response(models.Model):
@@ -54,14 +54,14 @@ class Response(models.Model):
         default=False, help_text="The signed text could be cut up in another way: nothing in it is acted upon."
     )
     signed_at = models.DateTimeField("signed by CyberSource", default=timezone.now)
-    sealed = models.BinaryField(help_text="The full POST, sealed to the vault's key.")
-    vault_key_id = models.CharField(max_length=50)
+    sealed = models.BinaryField(help_text="The full POST, sealed to the archive's key.")
+    archive_key_id = models.CharField(max_length=50)
     received_at = models.DateTimeField(default=timezone.now)
     applied_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
 
     class Meta:
-        permissions = [("correct_response", "Can link an unplaced response to its transaction")]
+        permissions = [("correct_response", "Can link an unmatched response to its transaction")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(payment_token__regex=TOKEN_PATTERN), name="response_payment_token_form"
@@ -97,7 +97,7 @@ class Response(models.Model):
                     "is_ambiguous",
                     "signed_at",
                     "sealed",
-                    "vault_key_id",
+                    "archive_key_id",
                     "received_at",
                 ],
             ),

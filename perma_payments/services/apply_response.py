@@ -28,10 +28,10 @@ logger = logging.getLogger(__name__)
 
 _TASK_OF_CONCERN = {
     Concern.HELD_FOR_REVIEW: TaskKind.HELD_FOR_REVIEW,
-    Concern.PARTLY_PAID: TaskKind.PARTLY_PAID,
+    Concern.PARTIAL_APPROVAL: TaskKind.PARTIAL_APPROVAL,
     Concern.UNREADABLE_AMOUNT: TaskKind.UNREADABLE_AMOUNT,
     Concern.CHECKOUT_FAILED: TaskKind.CHECKOUT_FAILED,
-    Concern.PERHAPS_PAID: TaskKind.PERHAPS_PAID,
+    Concern.INDETERMINATE: TaskKind.INDETERMINATE,
     Concern.UNKNOWN_DECISION: TaskKind.UNKNOWN_DECISION,
 }
 _MONEY_MOVED = ("ACCEPT", "REVIEW")
@@ -48,7 +48,7 @@ def apply_response(response_id: int, *, now: datetime) -> None:
         if response.applied_at is not None:
             return
         if response.outgoing is None:
-            response.outcome, tasks, subject = Outcome.UNPLACED, [TaskKind.UNPLACED], None
+            response.outcome, tasks, subject = Outcome.UNMATCHED, [TaskKind.UNMATCHED], None
         else:
             application = _Application(response, response.outgoing)
             tasks = list(application.run())
@@ -89,7 +89,7 @@ class _Application:
         if outcome.concern is not None:
             yield _TASK_OF_CONCERN[outcome.concern]
         if finding in (Finding.PAID, Finding.HELD) and self._is_second_charge():
-            yield TaskKind.PAID_TWICE
+            yield TaskKind.DUPLICATE_CHARGE
             return
         match outcome.effect:
             case Effect.ACTIVATE:

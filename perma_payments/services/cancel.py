@@ -8,7 +8,7 @@ from django.db import transaction
 
 from ..models import OutgoingTransaction, StaffTask, TaskKind, UsedMessage
 from ..perma.messages import CancelRequestMessage
-from .alterable import alterable_agreement
+from .modifiable import modifiable_agreement
 from .checkouts import MessageUsedUp
 from .locks import lock_customer
 
@@ -18,7 +18,7 @@ logger = logging.getLogger(__name__)
 def request_cancellation(message: CancelRequestMessage, *, nonce: bytes, now: datetime) -> None:
     """Record the request with its staff task, which the scheduler mails.
 
-    A repeated request changes nothing, and is answered like the first. Raises NothingToAlter if there is
+    A repeated request changes nothing, and is answered like the first. Raises NothingToModify if there is
     no subscription that could be cancelled, and MessageUsedUp for a message that has begun a checkout.
     """
     with transaction.atomic(durable=True), pghistory.context(source="the customer's request"):
@@ -28,7 +28,7 @@ def request_cancellation(message: CancelRequestMessage, *, nonce: bytes, now: da
             return
         if OutgoingTransaction.objects.filter(message_nonce=nonce).exists():
             raise MessageUsedUp("it has begun a checkout")
-        agreement = alterable_agreement(message.customer, now=now, or_cancelling=True, locked=True)
+        agreement = modifiable_agreement(message.customer, now=now, or_cancelling=True, locked=True)
         UsedMessage.objects.create(nonce=nonce, used_at=now)
         if StaffTask.objects.filter(
             kind=TaskKind.CANCELLATION, agreement=agreement, done_at__isnull=True

@@ -5,12 +5,12 @@ from datetime import datetime
 from ..billing.transactions import Kind
 from ..cybersource.checkout import SignedForm
 from ..perma.messages import ChangeMessage
-from .alterable import begin_alteration
+from .modifiable import begin_modification
 
 
 def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
-    """Begin a checkout for another plan; see begin_alteration. The schedule stays (cybersource.md §3.2)."""
-    return begin_alteration(
+    """Begin a checkout for another plan; see begin_modification. The schedule stays (cybersource.md §3.2)."""
+    return begin_modification(
         Kind.CHANGE,
         message.customer,
         nonce=nonce,

@@ -6,7 +6,7 @@ from ..billing.customers import Customer
 from ..billing.frequencies import Frequency
 from ..billing.transactions import Kind
 from ..cybersource.checkout import Order, SignedForm
-from ..keyrings import merchant
+from ..keyrings import profile
 from ..models import OutgoingTransaction, UsedMessage
 
 # CyberSource refuses a second charge of one transaction_uuid for this long (cybersource.md §5.5).
@@ -41,7 +41,7 @@ def begun_by(nonce: bytes, kind: Kind, customer: Customer, *, now: datetime) -> 
 
 def form_of(outgoing: OutgoingTransaction, *, now: datetime) -> SignedForm:
     """The form that takes the customer to CyberSource for this transaction, signed now."""
-    return merchant().form(
+    return profile().form(
         Order(
             kind=Kind(outgoing.kind),
             transaction_type=outgoing.transaction_type,

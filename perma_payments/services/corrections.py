@@ -34,7 +34,7 @@ from ..models import (
 from ..perma.replies import Subscription, UnacknowledgedPurchase
 from .apply_response import apply_response
 from .locks import lock_customer
-from .report_status import standing_subscription, unacknowledged_purchases
+from .perma_queries import standing_subscription, unacknowledged_purchases
 from .staff_tasks import end_open, open_for_revived
 
 logger = logging.getLogger(__name__)
@@ -137,8 +137,8 @@ def correct_purchase(
     return purchase
 
 
-def place_response(response_id: int, transaction_uuid: UUID, *, by: User, reason: str, now: datetime) -> Response:
-    """Link an unplaced response to its transaction, and apply it as if it had come for that.
+def match_response(response_id: int, transaction_uuid: UUID, *, by: User, reason: str, now: datetime) -> Response:
+    """Link an unmatched response to its transaction, and apply it as if it had come for that.
 
     Raises CannotCorrect.
     """
@@ -146,7 +146,7 @@ def place_response(response_id: int, transaction_uuid: UUID, *, by: User, reason
         outgoing = transaction_with(transaction_uuid)
         lock_customer(outgoing.customer)
         response = Response.objects.select_for_update(no_key=True).get(pk=response_id)
-        if response.outcome != Outcome.UNPLACED:
+        if response.outcome != Outcome.UNMATCHED:
             raise CannotCorrect("This response is placed already.")
         # It could not be placed anywhere else afterwards.
         if response.reference_number != outgoing.reference_number:
@@ -162,8 +162,8 @@ def place_response(response_id: int, transaction_uuid: UUID, *, by: User, reason
         response.outgoing, response.applied_at, response.outcome = outgoing, None, ""
         response.save(update_fields=["outgoing", "applied_at", "outcome"])
         apply_response(response.pk, now=now)
-        unplaced = StaffTask.objects.filter(kind=TaskKind.UNPLACED, response=response)
-        end_open(unplaced, Resolution.DONE, by=by, note=reason, now=now)
+        unmatched = StaffTask.objects.filter(kind=TaskKind.UNMATCHED, response=response)
+        end_open(unmatched, Resolution.DONE, by=by, note=reason, now=now)
         response.refresh_from_db()
         _log("response %s placed by user %s", response_id, by.pk)
     return response

@@ -14,7 +14,7 @@ LOOK = Q(codename__startswith="view_")
 PERMISSIONS = {
     AUDITORS: LOOK,
     BILLING_STAFF: LOOK
-    | Q(codename__in=["upload_statuses", "change_stafftask"])
+    | Q(codename__in=["upload_statusreport", "change_stafftask"])
     | Q(codename__startswith="correct_"),
 }
 

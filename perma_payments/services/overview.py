@@ -16,7 +16,7 @@ from django.db.models import Count, Q, Sum
 
 from ..billing.frequencies import Frequency
 from ..billing.statuses import Status
-from ..models import Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement, UploadState
+from ..models import Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement, ReportState
 from .task_mail import age_in_days, customer_of, reference_number_of
 
 TASKS_SHOWN = 50
@@ -180,7 +180,7 @@ def responses_not_applied() -> int:
 def last_report(*, now: datetime) -> LastReport:
     """When the last status report was confirmed. It is missing if none was this month, once the 3rd is over."""
     last = (
-        StatusUpload.objects.filter(state=UploadState.CONFIRMED)
+        StatusReport.objects.filter(state=ReportState.CONFIRMED)
         .order_by("-confirmed_at")
         .values_list("id", "confirmed_at")
         .first()

@@ -17,7 +17,7 @@ from uuid import UUID
 from django.db import transaction
 
 from ..cybersource.callback import Callback, verify
-from ..keyrings import merchant, vault
+from ..keyrings import profile, sealed_archive
 from ..models import OutgoingTransaction, Response, TaskKind
 from ..postgres.problems import describe
 from ..postgres.time_limits import within
@@ -26,7 +26,7 @@ from .apply_response import apply_response
 
 logger = logging.getLogger(__name__)
 
-ODD = "(odd)"
+WITHHELD = "(withheld)"
 
 # In seconds, each for everything that it asks of the database: CyberSource waits ten for its answer.
 KEEPING, APPLYING, TELLING_STAFF = 3.0, 3.5, 1.0
@@ -37,7 +37,7 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
 
     Raises CallbackRefused for a POST that is not a signed response to us.
     """
-    callback = verify(pairs, keys=merchant().keys, profile_id=merchant().profile_id)
+    callback = verify(pairs, keys=profile().keys, profile_id=profile().profile_id)
     try:
         with within(KEEPING):
             response = _keep(callback, body, now)
@@ -86,8 +86,8 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
                 "token_is_unusable": bool(token) and not token_is_usable,
                 "is_ambiguous": callback.is_ambiguous,
                 "signed_at": callback.signed_at or now,
-                "sealed": vault().seal(body),
-                "vault_key_id": vault().key_id,
+                "sealed": sealed_archive().seal(body),
+                "archive_key_id": sealed_archive().key_id,
                 "received_at": now,
             },
         )
@@ -120,7 +120,7 @@ def _outgoing(text: str) -> OutgoingTransaction | None:
 
 def _plain(text: str, length: int) -> str:
     """An id, a code or an amount as it came. Anything else might be about a person: the sealed POST has it."""
-    return text if re.fullmatch(r"[0-9A-Za-z_,.+-]*", text, re.ASCII) and len(text) <= length else ODD
+    return text if re.fullmatch(r"[0-9A-Za-z_,.+-]*", text, re.ASCII) and len(text) <= length else WITHHELD
 
 
 def _shortened(text: str, length: int) -> str:

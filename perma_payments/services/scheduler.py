@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from ..postgres.problems import describe
 from .daily_report import remind_of_overdue, send_daily_report
-from .login_tries import purge_old_tries
+from .login_attempts import purge_old_attempts
 from .once_a_day import NotYet, do_once_a_day
 from .outbox import send_task_mails
 from .purchase import tell_of_doubts
@@ -90,12 +90,12 @@ def apply_responses(*, now: datetime) -> None:
 def purge_expired(*, now: datetime) -> tuple[int, int]:
     """Purge what is kept for a while only; return how much that was.
 
-    That is the subscription ids in old previews of status reports, and old tries to log in.
+    That is the subscription ids in old previews of status reports, and old login attempts.
     """
     ids = forget_ids_of_old_previews(now=now)
-    tries = purge_old_tries(now=now)
+    tries = purge_old_attempts(now=now)
     if ids or tries:
-        logger.info("purged: subscription ids of old previews %s, tries to log in %s", ids, tries)
+        logger.info("purged: subscription ids of old previews %s, login attempts %s", ids, tries)
     return ids, tries
 
 

@@ -55,7 +55,7 @@ class Reported(NamedTuple):
 
 
 class Effect(NamedTuple):
-    """What a report does to an agreement, in the columns of ReportedStatus."""
+    """What a report does to an agreement, in the columns of StatusReportLine."""
 
     before: dict[str, Any] | None = None
     after: dict[str, Any] | None = None
@@ -158,7 +158,7 @@ def _schedule(columns: dict[str, Any]) -> Schedule:
 
 
 def _json(value: Any) -> str | None:
-    """A column's value as ReportedStatus keeps it: text that is exact, and the same for the same value."""
+    """A column's value as StatusReportLine keeps it: text that is exact, and the same for the same value."""
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
     if isinstance(value, Decimal):

@@ -20,14 +20,14 @@ from ..cybersource.reasons import explain
 from ..models import (
     OutgoingTransaction,
     Purchase,
-    ReportedStatus,
+    StatusReportLine,
     Resolution,
     Response,
     StaffTask,
-    StatusUpload,
+    StatusReport,
     SubscriptionAgreement,
     TaskKind,
-    UploadState,
+    ReportState,
 )
 
 NOTHING = "nothing"
@@ -204,8 +204,8 @@ class _References:
         self.people = User.objects.in_bulk(enders | {note["user"] for note in notes if note.get("user")})
         self.uploads = {
             upload.pk: str(upload)
-            for upload in StatusUpload.objects.only("uploaded_at").filter(
-                pk__in={note["upload"] for note in notes if note.get("upload")}
+            for upload in StatusReport.objects.only("uploaded_at").filter(
+                pk__in={note["report"] for note in notes if note.get("report")}
             )
         }
 
@@ -276,11 +276,11 @@ def _why(event: Any, references: _References) -> tuple[str, tuple[str, ...], str
         case "the customer's request":
             return "Changed at the customer's request.", (), ""
         case "status report":
-            words = f"Changed by the {references.upload(note['upload'])}, confirmed by {_by(note, references)}."
-            return words, (), _page("statusupload", note["upload"])
+            words = f"Changed by the {references.upload(note['report'])}, confirmed by {_by(note, references)}."
+            return words, (), _page("statusreport", note["report"])
         case "status report undone":
-            words = f"Put back: the {references.upload(note['upload'])} was undone by {_by(note, references)}."
-            return words, (), _page("statusupload", note["upload"])
+            words = f"Put back: the {references.upload(note['report'])} was undone by {_by(note, references)}."
+            return words, (), _page("statusreport", note["report"])
         case "staff":
             return f"Changed by {_by(note, references)}.", reason, ""
         case "Perma.cc's acknowledgement":
@@ -328,11 +328,11 @@ def _task_steps(before: Any, event: Any, references: _References) -> Iterator[tu
 
 def _reports(agreement: SubscriptionAgreement) -> Iterator[Entry]:
     """The reports that named a subscription. What those that were confirmed have changed is in its history."""
-    rows = ReportedStatus.objects.filter(agreement=agreement).select_related(
-        "upload__uploaded_by", "upload__confirmed_by"
+    rows = StatusReportLine.objects.filter(agreement=agreement).select_related(
+        "report__uploaded_by", "report__confirmed_by"
     )
     for row in rows.only(*_OF_A_REPORT):
-        upload = row.upload
+        upload = row.report
         if upload.confirmed_at is not None and upload.confirmed_by is not None:
             when, by = upload.confirmed_at, f"confirmed by {upload.confirmed_by.get_username()}"
         else:
@@ -342,7 +342,7 @@ def _reports(agreement: SubscriptionAgreement) -> Iterator[Entry]:
             words = "but it could not be completed: there is no checkout to take its terms from"
         elif row.after is None:
             words = "as it was on record"
-        elif upload.state == UploadState.PREVIEWED:
+        elif upload.state == ReportState.PREVIEWED:
             words, details = "which would change it", tuple(_would_change(row))
         else:
             continue
@@ -351,7 +351,7 @@ def _reports(agreement: SubscriptionAgreement) -> Iterator[Entry]:
             when,
             f"The {upload}, {by}, calls it {row.status}, {words}.",
             details,
-            _page("statusupload", upload.pk),
+            _page("statusreport", upload.pk),
         )
 
 
@@ -361,15 +361,15 @@ _OF_A_REPORT = (
     "after",
     "takes_token",
     "is_incomplete",
-    "upload__state",
-    "upload__uploaded_at",
-    "upload__confirmed_at",
-    "upload__uploaded_by__username",
-    "upload__confirmed_by__username",
+    "report__state",
+    "report__uploaded_at",
+    "report__confirmed_at",
+    "report__uploaded_by__username",
+    "report__confirmed_by__username",
 )
 
 
-def _would_change(row: ReportedStatus) -> Iterator[str]:
+def _would_change(row: StatusReportLine) -> Iterator[str]:
     before, after = row.before or {}, row.after or {}
     for column, new in after.items():
         name = _COLUMNS[SubscriptionAgreement].get(column, column)
@@ -379,7 +379,7 @@ def _would_change(row: ReportedStatus) -> Iterator[str]:
 
 
 def _readable(text: str | None) -> str:
-    """A value as ReportedStatus keeps it: dates and moments are in ISO's format."""
+    """A value as StatusReportLine keeps it: dates and moments are in ISO's format."""
     if text is None or "T" not in text:
         return text or NOTHING
     try:

@@ -5,9 +5,9 @@ from datetime import datetime
 from ..billing.transactions import Kind
 from ..cybersource.checkout import SignedForm
 from ..perma.messages import UpdateMessage
-from .alterable import begin_alteration
+from .modifiable import begin_modification
 
 
 def update(message: UpdateMessage, *, nonce: bytes, now: datetime) -> SignedForm:
-    """Begin a card update; see begin_alteration. Nothing is charged."""
-    return begin_alteration(Kind.UPDATE, message.customer, nonce=nonce, now=now)
+    """Begin a card update; see begin_modification. Nothing is charged."""
+    return begin_modification(Kind.UPDATE, message.customer, nonce=nonce, now=now)

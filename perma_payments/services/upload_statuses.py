@@ -20,13 +20,13 @@ from ..billing.statuses import Status
 from ..cybersource.status_report import Problem, Report, read_report
 from ..models import (
     PREVIEW_LASTS,
-    ReportedStatus,
+    StatusReportLine,
     Resolution,
     StaffTask,
-    StatusUpload,
+    StatusReport,
     SubscriptionAgreement,
     TaskKind,
-    UploadState,
+    ReportState,
 )
 from ..models.fields import REFERENCE_NUMBER_PATTERN
 from . import reported_statuses
@@ -54,11 +54,11 @@ class DataHasMoved(CannotBeDone):
     """The ledger has changed since the preview. The preview is worked out anew."""
 
 
-def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
+def preview(data: bytes, *, by: User, now: datetime) -> StatusReport:
     """Read a report and keep what it would change, for staff to look at. Raises UnreadableReport."""
     report = read_report(data)
     with transaction.atomic():
-        upload = StatusUpload.objects.create(
+        upload = StatusReport.objects.create(
             digest=hashlib.sha256(data).hexdigest(),
             made_on=report.made_on,
             row_count=report.row_count,
@@ -85,34 +85,34 @@ def preview(data: bytes, *, by: User, now: datetime) -> StatusUpload:
     return upload
 
 
-def confirm(upload_id: int, *, revision: int, by: User, leave_out: bool, now: datetime) -> StatusUpload:
+def confirm(upload_id: int, *, revision: int, by: User, leave_out: bool, now: datetime) -> StatusReport:
     """Apply all of an upload's changes, in one transaction.
 
     ``revision`` is that of the preview which was looked at. ``leave_out`` says that the rows which could
     not be read are to be left out. Raises CannotBeDone, and DataHasMoved after working the preview out anew.
     """
     try:
-        with transaction.atomic(), pghistory.context(source="status report", upload=upload_id, user=by.pk):
-            upload = _confirm(upload_id, revision, by, leave_out, now)
+        with transaction.atomic(), pghistory.context(source="status report", report=upload_id, user=by.pk):
+            upload = _confirm(report_id, revision, by, leave_out, now)
     except DataHasMoved:
         with transaction.atomic():
-            upload = StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
+            upload = StatusReport.objects.select_for_update(no_key=True).get(pk=upload_id)
             # Somebody else may have confirmed it in the meantime.
-            if upload.state == UploadState.PREVIEWED:
+            if upload.state == ReportState.PREVIEWED:
                 _work_out_anew(upload, now)
         raise
     logger.warning("status report %s confirmed: %s changes", upload_id, upload.change_count)
     return upload
 
 
-def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
+def undo(upload_id: int, *, by: User, now: datetime) -> StatusReport:
     """Put back everything that an upload has changed.
 
     Raises CannotBeDone if anything else has changed one of those subscriptions since.
     """
-    with transaction.atomic(), pghistory.context(source="status report undone", upload=upload_id, user=by.pk):
+    with transaction.atomic(), pghistory.context(source="status report undone", report=upload_id, user=by.pk):
         upload = _alone_with(upload_id)
-        if upload.state != UploadState.CONFIRMED:
+        if upload.state != ReportState.CONFIRMED:
             raise CannotBeDone(f"This report cannot be undone: it is {upload.get_state_display()}.")
         later = reported_statuses.later_report(upload)
         if later is not None:
@@ -135,7 +135,7 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusUpload:
         # A customer whose task was withdrawn just now may still be charged twice, for other subscriptions.
         was_told = SubscriptionAgreement.objects.filter(tasks__in=upload.tasks_opened)
         open_for_revived(SubscriptionAgreement.objects.filter(Q(pk__in=revived) | Q(pk__in=was_told)), now=now)
-        upload.state, upload.undone_by, upload.undone_at = UploadState.UNDONE, by, now
+        upload.state, upload.undone_by, upload.undone_at = ReportState.UNDONE, by, now
         upload.save(update_fields=["state", "undone_by", "undone_at"])
     logger.warning("status report %s undone", upload_id)
     return upload
@@ -147,10 +147,10 @@ def forget_ids_of_old_previews(*, now: datetime) -> int:
     They are tokens, and kept only as long as somebody may need them: an hour more than a preview lasts, so
     that nobody is just about to confirm one.
     """
-    old = StatusUpload.objects.filter(
-        state=UploadState.PREVIEWED, uploaded_at__lt=now - PREVIEW_LASTS - timedelta(hours=1)
+    old = StatusReport.objects.filter(
+        state=ReportState.PREVIEWED, uploaded_at__lt=now - PREVIEW_LASTS - timedelta(hours=1)
     )
-    return ReportedStatus.objects.filter(upload__in=old).exclude(subscription_id="").update(subscription_id="")
+    return StatusReportLine.objects.filter(report__in=old).exclude(subscription_id="").update(subscription_id="")
 
 
 # --- Preview ----------------------------------------------------------------------------------------
@@ -163,7 +163,7 @@ def _why_not_read(problem: Problem) -> str:
     return problem.why
 
 
-def _name_the_others(upload: StatusUpload, report: Report, ours: set[str]) -> None:
+def _name_the_others(upload: StatusReport, report: Report, ours: set[str]) -> None:
     """Note what the report has besides one row for each of our subscriptions."""
     twice = [each for each in report.duplicates if each.reference_number in ours]
     upload.duplicates = [[each.reference_number, each.lines, each.statuses, each.counts] for each in twice[:NAMED]]
@@ -172,9 +172,9 @@ def _name_the_others(upload: StatusUpload, report: Report, ours: set[str]) -> No
     upload.unknown_references = [text for text in unknown if _LIKE_A_REFERENCE.fullmatch(text)][:NAMED]
 
 
-def _count(upload: StatusUpload, now: datetime) -> None:
+def _count(upload: StatusReport, now: datetime) -> None:
     """Note how much an upload would do and what is unusual about it. Saves nothing."""
-    upload.matched_count = upload.reported.count()
+    upload.matched_count = upload.lines.count()
     upload.change_count = reported_statuses.changes_of(upload).count()
     upload.warnings = warnings_about(upload, now=now)
 
@@ -182,17 +182,17 @@ def _count(upload: StatusUpload, now: datetime) -> None:
 # --- Confirm and undo -------------------------------------------------------------------------------
 
 
-def _alone_with(upload_id: int) -> StatusUpload:
+def _alone_with(upload_id: int) -> StatusReport:
     """An upload, while no report is being confirmed or undone elsewhere: each depends on those before."""
     if not try_to_lock("status reports"):
         raise CannotBeDone(
             "A status report is being confirmed or undone right now. Please wait a moment, then reload this page "
             "to see how things are."
         )
-    return StatusUpload.objects.select_for_update(no_key=True).get(pk=upload_id)
+    return StatusReport.objects.select_for_update(no_key=True).get(pk=upload_id)
 
 
-def _confirm(upload_id: int, revision: int, by: User, leave_out: bool, now: datetime) -> StatusUpload:
+def _confirm(upload_id: int, revision: int, by: User, leave_out: bool, now: datetime) -> StatusReport:
     upload = _alone_with(upload_id)
     _refuse_what_cannot_be_confirmed(upload, revision, leave_out, now)
     reported_statuses.lock(upload, "after")
@@ -203,14 +203,14 @@ def _confirm(upload_id: int, revision: int, by: User, leave_out: bool, now: date
     reported_statuses.write(upload, "after", now)
     upload.tasks_ended = _end_tasks(upload, by, now)
     upload.tasks_opened = _open_tasks(upload, now)
-    upload.reported.exclude(subscription_id="").update(subscription_id="")
-    upload.state, upload.confirmed_by, upload.confirmed_at = UploadState.CONFIRMED, by, now
+    upload.lines.exclude(subscription_id="").update(subscription_id="")
+    upload.state, upload.confirmed_by, upload.confirmed_at = ReportState.CONFIRMED, by, now
     upload.save(update_fields=["state", "confirmed_by", "confirmed_at", "tasks_ended", "tasks_opened"])
     return upload
 
 
-def _refuse_what_cannot_be_confirmed(upload: StatusUpload, revision: int, leave_out: bool, now: datetime) -> None:
-    if upload.state != UploadState.PREVIEWED:
+def _refuse_what_cannot_be_confirmed(upload: StatusReport, revision: int, leave_out: bool, now: datetime) -> None:
+    if upload.state != ReportState.PREVIEWED:
         raise CannotBeDone(f"This report cannot be confirmed: it is {upload.get_state_display()} already.")
     if upload.has_expired(now):
         raise CannotBeDone(
@@ -222,7 +222,7 @@ def _refuse_what_cannot_be_confirmed(upload: StatusUpload, revision: int, leave_
             "This preview has been worked out anew since you looked at it. Nothing was changed; please look at it "
             "again."
         )
-    later = StatusUpload.objects.filter(state=UploadState.CONFIRMED, uploaded_at__gt=upload.uploaded_at).first()
+    later = StatusReport.objects.filter(state=ReportState.CONFIRMED, uploaded_at__gt=upload.uploaded_at).first()
     if later is not None:
         raise CannotBeDone(
             f"A later report has been confirmed since: the {later}. Nothing was changed; please download the "
@@ -237,7 +237,7 @@ def _refuse_what_cannot_be_confirmed(upload: StatusUpload, revision: int, leave_
         )
 
 
-def _work_out_anew(upload: StatusUpload, now: datetime) -> None:
+def _work_out_anew(upload: StatusReport, now: datetime) -> None:
     """Replace what the preview says by what is true now."""
     reported_statuses.work_out_anew(upload)
     _count(upload, now)
@@ -248,12 +248,12 @@ def _work_out_anew(upload: StatusUpload, now: datetime) -> None:
 # --- Staff tasks -------------------------------------------------------------------------------------
 
 
-def _end_tasks(upload: StatusUpload, by: User, now: datetime) -> list[int]:
+def _end_tasks(upload: StatusReport, by: User, now: datetime) -> list[int]:
     """End what the report shows to be done: cancellations, and tokens that it has brought; return the tasks."""
-    canceled = upload.reported.filter(after__status=Status.CANCELED) | upload.reported.filter(
+    canceled = upload.lines.filter(after__status=Status.CANCELED) | upload.lines.filter(
         after__has_key="cancellation_requested_at"
     )
-    with_token = upload.reported.filter(takes_token=True)
+    with_token = upload.lines.filter(takes_token=True)
     shown = [
         (TaskKind.CANCELLATION, canceled, f"Reported as Canceled by the {upload}."),
         (TaskKind.TOKEN_MISSING, with_token, f"The {upload} had it."),
@@ -271,13 +271,13 @@ def _end_tasks(upload: StatusUpload, by: User, now: datetime) -> list[int]:
     ]
 
 
-def _open_tasks(upload: StatusUpload, now: datetime) -> list[int]:
+def _open_tasks(upload: StatusReport, now: datetime) -> list[int]:
     """Open the tasks that the report gives; return them."""
-    with_new_token = upload.reported.filter(takes_token=True)
+    with_new_token = upload.lines.filter(takes_token=True)
     # Such tokens end when the card does (cybersource.md §4.6).
     changing = with_new_token.filter(subscription_id__regex="^[0-9]{16}$").values_list("agreement", flat=True)
     ended = SubscriptionAgreement.objects.filter(
-        reported__upload=upload, reported__after__status=Status.CANCELED, coverage_proof=Proof.UNPROVEN
+        report_lines__report=upload, report_lines__after__status=Status.CANCELED, coverage_proof=Proof.UNPROVEN
     )
     return [
         *open_for_revived(reported_statuses.revived(upload, "after"), now=now),
@@ -286,7 +286,7 @@ def _open_tasks(upload: StatusUpload, now: datetime) -> list[int]:
     ]
 
 
-def _take_tasks_back(upload: StatusUpload, by: User, now: datetime) -> None:
+def _take_tasks_back(upload: StatusReport, by: User, now: datetime) -> None:
     """Open again the tasks that the upload ended, and withdraw those that it opened."""
     for task in StaffTask.objects.filter(pk__in=upload.tasks_ended).order_by("id").select_for_update(no_key=True):
         task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""

@@ -11,7 +11,7 @@ from django.db.models.functions import Cast, Coalesce
 
 from ..billing.coverage import ChargeNews, Proof, midnight
 from ..billing.statuses import ALIVE, ENDED, Status
-from ..models import ReportedStatus, StaffTask, StatusUpload, SubscriptionAgreement, TaskKind, UploadState
+from ..models import StatusReportLine, StaffTask, StatusReport, SubscriptionAgreement, TaskKind, ReportState
 from .reported_statuses import changes_of, reviving
 
 # From here on something is said to be unusual.
@@ -49,7 +49,7 @@ class Summary:
     rescues_without_token: int
 
 
-def summarize(upload: StatusUpload) -> Summary:
+def summarize(upload: StatusReport) -> Summary:
     """Count what an upload would do, or did."""
     changes = _as_text(changes_of(upload))
     moves = changes.filter(NEW_STATUS).values_list("old_status", "new_status").annotate(count=Count("id"))
@@ -60,7 +60,7 @@ def summarize(upload: StatusUpload) -> Summary:
         rescues=Count("id", filter=RESCUE),
         rescues_without_token=Count("id", filter=_RESCUED_WITHOUT_TOKEN),
     )
-    news = upload.reported.aggregate(
+    news = upload.lines.aggregate(
         proven=Count("id", filter=Q(charge_news=ChargeNews.PROVEN)),
         retried=Count("id", filter=Q(charge_news=ChargeNews.FAILED, status=Status.CURRENT)),
         held=Count("id", filter=Q(charge_news=ChargeNews.FAILED, status=Status.HOLD)),
@@ -74,20 +74,20 @@ def summarize(upload: StatusUpload) -> Summary:
 _RESCUED_WITHOUT_TOKEN = RESCUE & Q(after__status__in=ALIVE, takes_token=False)
 
 
-def _as_text(changes: QuerySet[ReportedStatus]) -> QuerySet[Any]:
+def _as_text(changes: QuerySet[StatusReportLine]) -> QuerySet[Any]:
     """With the status of before and after as columns; null where it does not change."""
     return changes.annotate(old_status=KT("before__status"), new_status=KT("after__status"))
 
 
-def warnings_about(upload: StatusUpload, *, now: datetime) -> list[str]:
+def warnings_about(upload: StatusReport, *, now: datetime) -> list[str]:
     """Say in words what is suspicious about an upload that has not been confirmed."""
     return [*_about_the_file(upload, now), *_about_what_it_changes(upload), *_about_what_stands(upload, now)]
 
 
-def _about_the_file(upload: StatusUpload, now: datetime) -> Iterable[str]:
-    earlier = StatusUpload.objects.exclude(pk=upload.pk).exclude(state=UploadState.PREVIEWED)
+def _about_the_file(upload: StatusReport, now: datetime) -> Iterable[str]:
+    earlier = StatusReport.objects.exclude(pk=upload.pk).exclude(state=ReportState.PREVIEWED)
     same = earlier.filter(digest=upload.digest).order_by("-confirmed_at").first()
-    last = earlier.filter(state=UploadState.CONFIRMED).order_by("-confirmed_at").first()
+    last = earlier.filter(state=ReportState.CONFIRMED).order_by("-confirmed_at").first()
     if same is not None:
         yield f"This is the same file as the {same}, which is {same.get_state_display()}."
     if not upload.matched_count:
@@ -119,7 +119,7 @@ def _about_the_file(upload: StatusUpload, now: datetime) -> Iterable[str]:
         )
 
 
-def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
+def _about_what_it_changes(upload: StatusReport) -> Iterable[str]:
     changes = _as_text(changes_of(upload))
     back = changes.filter(before__status__in=ENDED, after__status__in=ALIVE)
     if count := back.count():
@@ -135,10 +135,10 @@ def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
         "customer_pk": OuterRef("agreement__customer_pk"),
     }
     others = SubscriptionAgreement.objects.filter(**of_the_same_customer).exclude(pk=OuterRef("agreement"))
-    ended = upload.reported.filter(NEW_STATUS, agreement=OuterRef("pk")).exclude(after__status__in=ALIVE)
+    ended = upload.lines.filter(NEW_STATUS, agreement=OuterRef("pk")).exclude(after__status__in=ALIVE)
     second = reviving(upload, "after").filter(
         Exists(others.filter(status__in=ALIVE).exclude(Exists(ended)))
-        | Exists(others.filter(reported__upload=upload, reported__after__status__in=ALIVE))
+        | Exists(others.filter(report_lines__report=upload, report_lines__after__status__in=ALIVE))
     )
     if count := second.count():
         yield (
@@ -146,7 +146,7 @@ def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
             "Confirming opens a task for each customer: all but one are to be cancelled and refunded."
         )
     yield from _about_endings(upload)
-    odd_dates = upload.reported.filter(ignores_date=True)
+    odd_dates = upload.lines.filter(ignores_date=True)
     if count := odd_dates.count():
         yield (
             f"{_count(count, 'date')} of next charges cannot be right: {_named(odd_dates)}. What is paid for is "
@@ -161,16 +161,16 @@ def _about_what_it_changes(upload: StatusUpload) -> Iterable[str]:
             f"{_count(count, 'subscription')} would be completed without a token, because the report does not "
             f"have the subscription ID.{spoilt if upload.spoilt_ids else ''}"
         )
-    if count := upload.reported.filter(is_incomplete=True).count():
+    if count := upload.lines.filter(is_incomplete=True).count():
         yield (
             f"{_count(count, 'subscription')} cannot be completed, because no checkout of theirs is on record: "
-            f"{_named(upload.reported.filter(is_incomplete=True))}."
+            f"{_named(upload.lines.filter(is_incomplete=True))}."
         )
 
 
-def _about_endings(upload: StatusUpload) -> Iterable[str]:
+def _about_endings(upload: StatusReport) -> Iterable[str]:
     """Warn where what is paid for is not known for sure, before customers lose what they may have paid."""
-    ending = upload.reported.filter(after__status=Status.CANCELED).annotate(
+    ending = upload.lines.filter(after__status=Status.CANCELED).annotate(
         proof=Coalesce(KT("after__coverage_proof"), "agreement__coverage_proof", output_field=TextField()),
         until=Coalesce(
             Cast(KT("after__covered_until"), DateTimeField()),
@@ -194,14 +194,14 @@ def _about_endings(upload: StatusUpload) -> Iterable[str]:
         )
 
 
-def _about_what_stands(upload: StatusUpload, now: datetime) -> Iterable[str]:
+def _about_what_stands(upload: StatusReport, now: datetime) -> Iterable[str]:
     standing = SubscriptionAgreement.objects.standing(now).order_by()
     count = standing.count()
     ours = _count(count, "standing subscription")
-    changing = upload.reported.filter(NEW_STATUS, agreement__in=standing).count()
+    changing = upload.lines.filter(NEW_STATUS, agreement__in=standing).count()
     if changing > MANY * count:
         yield f"The status of {changing:,} of {ours} would change: more than a tenth."
-    reported = ReportedStatus.objects.filter(upload=upload, agreement=OuterRef("pk"))
+    reported = StatusReportLine.objects.filter(report=upload, agreement=OuterRef("pk"))
     missing = standing.exclude(Exists(reported)).count()
     if missing and upload.matched_count:
         yield (
@@ -211,7 +211,7 @@ def _about_what_stands(upload: StatusUpload, now: datetime) -> Iterable[str]:
     open_cancellation = StaffTask.objects.filter(
         kind=TaskKind.CANCELLATION, done_at__isnull=True, agreement=OuterRef("agreement")
     )
-    still_charged = upload.reported.filter(
+    still_charged = upload.lines.filter(
         status__in=ALIVE, agreement__cancellation_requested_at__isnull=False
     ).exclude(Exists(open_cancellation))
     if still_charged.exists():
@@ -221,7 +221,7 @@ def _about_what_stands(upload: StatusUpload, now: datetime) -> Iterable[str]:
         )
 
 
-def _named(rows: QuerySet[ReportedStatus]) -> str:
+def _named(rows: QuerySet[StatusReportLine]) -> str:
     """The reference numbers of some rows, not too many."""
     named = rows.order_by("agreement__reference_number").values_list("agreement__reference_number", flat=True)
     return ", ".join(named[:EXAMPLES])

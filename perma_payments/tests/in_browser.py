@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, e
 
 from devtools.postgres_supervisor import eventually
 from devtools.processes import leashed, wait_until_it_answers
-from perma_payments.keyrings import merchant
+from perma_payments.keyrings import profile
 
 from .programs import need
 

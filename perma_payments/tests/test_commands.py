@@ -13,14 +13,14 @@ from nacl.public import PrivateKey
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Response, StaffTask
-from perma_payments.services import login_tries
+from perma_payments.services import login_attempts
 from perma_payments.services.receive_callback import receive_callback
 
-from . import cyber_source, ledger
+from . import cyber_source, records
 from .environments import base64_of, start
 from .mail_server import free_port, use
 
-VAULT_SECRET = "txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="
+ARCHIVE_SECRET = "txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="
 
 
 def run(*arguments: str) -> str:
@@ -31,7 +31,7 @@ def run(*arguments: str) -> str:
 
 @pytest.fixture
 def response(db: None) -> Response:
-    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
     return receive_callback(
         b"decision=ACCEPT&req_bill_to_forename=Erin+X&empty=", list(fields.items()), now=timezone.now()
     )
@@ -50,7 +50,7 @@ def test_generate_keys_makes_the_archives_pair_with_a_label_on_the_half_that_sta
     secret, public = run("generate_keys", "--archive").splitlines()
 
     pair = PrivateKey(base64.b64decode(secret.partition("archive-secret:")[2]))
-    assert public == f"VAULT_PUBLIC_KEY={timezone.now():%Y-%m-%d}:{base64_of(pair.public_key)}"
+    assert public == f"ARCHIVE_PUBLIC_KEY={timezone.now():%Y-%m-%d}:{base64_of(pair.public_key)}"
 
 
 @pytest.fixture
@@ -65,17 +65,18 @@ def key_file(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", [f"{VAULT_SECRET}\n", VAULT_SECRET, f"archive-secret:{VAULT_SECRET}\n", f"\ufeff{VAULT_SECRET}\r\n"]
+    "text",
+    [f"{ARCHIVE_SECRET}\n", ARCHIVE_SECRET, f"archive-secret:{ARCHIVE_SECRET}\n", f"\ufeff{ARCHIVE_SECRET}\r\n"],
 )
 def test_check_keys_proves_that_a_key_opens_what_is_sealed_today(key_file, text):
     assert run("check_keys", "--key-file", key_file(text)) == (
-        "This key opens what is sealed today: it is the secret half of VAULT_PUBLIC_KEY "
+        "This key opens what is sealed today: it is the secret half of ARCHIVE_PUBLIC_KEY "
         "(not set, so development's).\n"
     )
 
 
 def test_check_keys_asks_for_the_key_where_no_file_is_named(monkeypatch):
-    monkeypatch.setattr("getpass.getpass", lambda prompt: VAULT_SECRET)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: ARCHIVE_SECRET)
     assert "opens what is sealed today" in run("check_keys")
 
 
@@ -89,13 +90,13 @@ def test_check_keys_says_which_key_it_was_given_instead(key_file):
 
 
 def test_check_keys_finds_the_secret_half_in_the_place_of_the_public_one(key_file, monkeypatch):
-    monkeypatch.setenv("VAULT_PUBLIC_KEY", f"2026-11:{VAULT_SECRET}")
-    with pytest.raises(CommandError, match="the secret half, VAULT_PUBLIC_KEY has the wrong half") as told:
-        run("check_keys", "--key-file", key_file(VAULT_SECRET))
-    assert VAULT_SECRET not in str(told.value)
+    monkeypatch.setenv("ARCHIVE_PUBLIC_KEY", f"2026-11:{ARCHIVE_SECRET}")
+    with pytest.raises(CommandError, match="the secret half, ARCHIVE_PUBLIC_KEY has the wrong half") as told:
+        run("check_keys", "--key-file", key_file(ARCHIVE_SECRET))
+    assert ARCHIVE_SECRET not in str(told.value)
 
 
-@pytest.mark.parametrize("text", ["", "Zaphod", VAULT_SECRET[:-4], f"{VAULT_SECRET} {VAULT_SECRET}", "ключ"])
+@pytest.mark.parametrize("text", ["", "Zaphod", ARCHIVE_SECRET[:-4], f"{ARCHIVE_SECRET} {ARCHIVE_SECRET}", "ключ"])
 def test_check_keys_refuses_what_is_no_key(key_file, text):
     with pytest.raises(CommandError, match="^That is not a secret key: expected 32 bytes in base64"):
         run("check_keys", "--key-file", key_file(text))
@@ -116,11 +117,11 @@ def test_check_keys_needs_nothing_to_be_set_but_the_key(key_file, environment):
         key_file(base64_of(pair)),
         PERMA_PAYMENTS_ENV=environment,
         DATABASE_URL="nonsense",
-        VAULT_PUBLIC_KEY=f"2026-11:{base64_of(pair.public_key)}",
+        ARCHIVE_PUBLIC_KEY=f"2026-11:{base64_of(pair.public_key)}",
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == (
-        "This key opens what is sealed today: it is the secret half of VAULT_PUBLIC_KEY (id 2026-11).\n"
+        "This key opens what is sealed today: it is the secret half of ARCHIVE_PUBLIC_KEY (id 2026-11).\n"
     )
 
 
@@ -133,12 +134,12 @@ def test_check_keys_says_what_is_wrong_with_the_public_half(key_file, value, rea
         "manage.py",
         "check_keys",
         "--key-file",
-        key_file(VAULT_SECRET),
+        key_file(ARCHIVE_SECRET),
         PERMA_PAYMENTS_ENV="production",
-        VAULT_PUBLIC_KEY=value,
+        ARCHIVE_PUBLIC_KEY=value,
     )
     assert (ended.returncode, ended.stdout) == (1, "")
-    assert ended.stderr.startswith(f"CommandError: The setting VAULT_PUBLIC_KEY {reason}")
+    assert ended.stderr.startswith(f"CommandError: The setting ARCHIVE_PUBLIC_KEY {reason}")
     assert "Traceback" not in ended.stderr
 
 
@@ -192,7 +193,7 @@ def test_a_command_says_that_no_database_was_named(arguments):
 
 def test_open_response_shows_the_whole_post_to_whoever_has_the_key(response, tmp_path):
     key = tmp_path / "key"
-    key.write_text(VAULT_SECRET + "\n")
+    key.write_text(ARCHIVE_SECRET + "\n")
 
     assert run("open_response", str(response.pk), "--key-file", str(key)).splitlines() == [
         "decision = ACCEPT",
@@ -202,7 +203,7 @@ def test_open_response_shows_the_whole_post_to_whoever_has_the_key(response, tmp
 
 
 def test_open_response_asks_for_the_key_where_no_file_is_named(response, monkeypatch):
-    monkeypatch.setattr("getpass.getpass", lambda prompt: VAULT_SECRET)
+    monkeypatch.setattr("getpass.getpass", lambda prompt: ARCHIVE_SECRET)
 
     assert "Erin X" in run("open_response", str(response.pk))
 
@@ -239,10 +240,10 @@ def test_apply_responses_applies_what_waits_and_says_how_much(response):
 
 
 def test_purge_expired_says_how_much_it_has_purged(db):
-    login_tries.begin(account="someone", address=None, now=timezone.now() - timedelta(hours=1))
+    login_attempts.begin(account="someone", address=None, now=timezone.now() - timedelta(hours=1))
 
-    assert run("purge_expired") == "Purged: subscription ids 0, tries to log in 1.\n"
-    assert run("purge_expired") == "Purged: subscription ids 0, tries to log in 0.\n"
+    assert run("purge_expired") == "Purged: subscription ids 0, login attempts 1.\n"
+    assert run("purge_expired") == "Purged: subscription ids 0, login attempts 0.\n"
 
 
 def test_apply_responses_fails_loudly(response, monkeypatch):
@@ -258,7 +259,7 @@ def test_apply_responses_fails_loudly(response, monkeypatch):
 )
 def test_a_daily_job_is_done_once_a_day_however_often_cron_calls(db, mailbox, command, subject):
     now = timezone.now()
-    ledger.paid_purchase(paid_at=now - timedelta(days=2))
+    records.paid_purchase(paid_at=now - timedelta(days=2))
 
     with mock.patch("django.utils.timezone.now", return_value=now):
         assert run(command).endswith("is done.\n")
@@ -274,7 +275,7 @@ def test_a_daily_job_that_cannot_be_mailed_fails_in_a_sentence(db, settings):
 
 
 def test_send_task_mails_says_how_many_it_sent(db, mailbox, settings):
-    StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement())
+    StaffTask.objects.create(kind="cancellation", agreement=records.standing_agreement())
     port = settings.EMAIL_PORT
     use(settings, free_port())
     with pytest.raises(CommandError, match="The mail server did not take them"):

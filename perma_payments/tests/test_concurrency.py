@@ -22,18 +22,18 @@ from perma_payments.models import (
     Purchase,
     Response,
     StaffTask,
-    StatusUpload,
+    StatusReport,
     SubscriptionAgreement,
 )
 from perma_payments.perma.messages import CancelRequestMessage
 from perma_payments.postgres.time_limits import within
 from perma_payments.services import locks, scheduler
-from perma_payments.services.alterable import NothingToAlter
+from perma_payments.services.modifiable import NothingToModify
 from perma_payments.services.cancel import request_cancellation
 from perma_payments.services.retry_responses import retry_responses
 from perma_payments.services.upload_statuses import CannotBeDone, DataHasMoved, confirm, preview, undo
 
-from . import cyber_source, ledger, perma_cc
+from . import cyber_source, records, perma_cc
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -50,8 +50,8 @@ def callback(server: Any, form: dict[str, str], decision: str = "ACCEPT") -> Cal
 
 
 def test_the_same_callback_twenty_times_at_once_has_one_effect(live_server):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    same = callback(live_server, ledger.form(outgoing))
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    same = callback(live_server, records.form(outgoing))
 
     assert at_once(*[same] * 20) == [200] * 20
     assert Response.objects.count() == 1
@@ -63,8 +63,8 @@ def test_the_same_callback_twenty_times_at_once_has_one_effect(live_server):
 
 
 def test_different_answers_to_one_checkout_at_once_end_in_accept(live_server):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    form = ledger.form(outgoing)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    form = records.form(outgoing)
     answers = [callback(live_server, form, decision) for decision in ("DECLINE", "ACCEPT", "CANCEL", "ERROR") * 3]
 
     assert at_once(*answers) == [200] * 12
@@ -72,11 +72,11 @@ def test_different_answers_to_one_checkout_at_once_end_in_accept(live_server):
     assert outgoing.agreement.status == "Current"
     # CANCEL comes without an id, so three of it are the same one; each ACCEPT is a charge.
     assert Response.objects.count() == 10
-    assert StaffTask.objects.filter(kind="paid twice").count() == 2
+    assert StaffTask.objects.filter(kind="duplicate charge").count() == 2
 
 
 def test_two_subscriptions_paid_at_the_same_time_are_noticed_once(live_server):
-    forms = [ledger.form(ledger.outgoing(Kind.SUBSCRIBE)) for _ in range(4)]
+    forms = [records.form(records.outgoing(Kind.SUBSCRIBE)) for _ in range(4)]
 
     assert at_once(*[callback(live_server, form) for form in forms]) == [200] * 4
     assert SubscriptionAgreement.objects.filter(status="Current").count() == 4
@@ -100,9 +100,9 @@ def test_the_same_message_eight_times_at_once_begins_one_checkout(live_server):
 
 
 def test_callbacks_and_queries_of_many_customers_at_once_do_not_disturb_each_other(live_server):
-    customers = [ledger.Customer(ledger.REGISTRAR.type, pk) for pk in range(1, 9)]
-    outgoing = [ledger.outgoing(Kind.SUBSCRIBE, ledger.agreement(customer)) for customer in customers]
-    calls = [callback(live_server, ledger.form(transaction)) for transaction in outgoing]
+    customers = [records.Customer(records.REGISTRAR.type, pk) for pk in range(1, 9)]
+    outgoing = [records.outgoing(Kind.SUBSCRIBE, records.agreement(customer)) for customer in customers]
+    calls = [callback(live_server, records.form(transaction)) for transaction in outgoing]
     query = perma_cc.form("subscription")
     calls += [lambda: requests.post(f"{live_server.url}/subscription/", data=query, timeout=30)] * 8
 
@@ -111,7 +111,7 @@ def test_callbacks_and_queries_of_many_customers_at_once_do_not_disturb_each_oth
 
 
 def test_one_of_ten_acknowledgements_at_once_counts(live_server):
-    bought = ledger.paid_purchase()
+    bought = records.paid_purchase()
 
     def acknowledge() -> requests.Response:
         # Ten workers of Perma.cc's, each with a message of its own.
@@ -123,7 +123,7 @@ def test_one_of_ten_acknowledgements_at_once_counts(live_server):
 
 @pytest.mark.parametrize("same_message", [True, False])
 def test_eight_cancellations_at_once_are_one_task(live_server, same_message):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     data = perma_cc.form("cancel-request")
 
     def cancel() -> requests.Response:
@@ -136,7 +136,7 @@ def test_eight_cancellations_at_once_are_one_task(live_server, same_message):
 
 def test_four_schedulers_at_once_do_each_job_once(mailbox):
     now = timezone.now().replace(hour=23)
-    StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement(), opened_at=now)
+    StaffTask.objects.create(kind="cancellation", agreement=records.standing_agreement(), opened_at=now)
 
     def tick() -> None:
         try:
@@ -173,8 +173,8 @@ def in_another_thread(call: Callable[[], Any]) -> Any:
 
 
 def test_evidence_is_kept_and_staff_are_told_while_a_report_holds_the_subscription(live_server):
-    agreement = ledger.standing_agreement()
-    form = ledger.form(ledger.outgoing(Kind.CHANGE, agreement))
+    agreement = records.standing_agreement()
+    form = records.form(records.outgoing(Kind.CHANGE, agreement))
     with meanwhile():
         SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Hold")
         assert in_another_thread(callback(live_server, form)).status_code == 200
@@ -187,13 +187,13 @@ def test_evidence_is_kept_and_staff_are_told_while_a_report_holds_the_subscripti
 
 
 def test_a_cancellation_does_not_overwrite_what_a_report_sets_at_the_same_time():
-    agreement = ledger.standing_agreement()
-    message = CancelRequestMessage(customer=ledger.REGISTRAR)
+    agreement = records.standing_agreement()
+    message = CancelRequestMessage(customer=records.REGISTRAR)
     started = threading.Event()
 
     def cancel() -> None:
         started.set()
-        with contextlib.suppress(NothingToAlter):
+        with contextlib.suppress(NothingToModify):
             request_cancellation(message, nonce=bytes(24), now=timezone.now())
         connection.close()
 
@@ -209,7 +209,7 @@ def test_a_cancellation_does_not_overwrite_what_a_report_sets_at_the_same_time()
 
 
 def test_an_acknowledgement_that_would_come_too_late_does_not_come_at_all(live_server):
-    bought = ledger.paid_purchase()
+    bought = records.paid_purchase()
     data = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
     with meanwhile():
         Purchase.objects.filter(pk=bought.pk).update(updated_at=timezone.now())
@@ -229,7 +229,7 @@ def test_an_acknowledgement_that_would_come_too_late_does_not_come_at_all(live_s
     ],
 )
 def test_a_report_that_is_confirmed_during_another_change_loses_neither(change, outcome):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     staff = User.objects.create_user("staff")
     header = "Merchant Reference Code,Status"
     upload = preview(f"{header}\n{agreement.reference_number},HOLD\n".encode(), by=staff, now=timezone.now())
@@ -256,7 +256,7 @@ def test_a_report_that_is_confirmed_during_another_change_loses_neither(change, 
     assert (agreement.status, agreement.current_link_limit, *(raised or [None])) == outcome
 
 
-def confirm_in_thread(upload: StatusUpload, staff: User) -> None:
+def confirm_in_thread(upload: StatusReport, staff: User) -> None:
     """Confirm a report, with a connection of its own."""
     try:
         confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
@@ -265,8 +265,8 @@ def confirm_in_thread(upload: StatusUpload, staff: User) -> None:
 
 
 def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(live_server):
-    agreements = [ledger.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 9)]
-    calls = [callback(live_server, ledger.form(ledger.outgoing(Kind.CHANGE, each))) for each in agreements]
+    agreements = [records.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 9)]
+    calls = [callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in agreements]
     staff = User.objects.create_user("staff")
     rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
     upload = preview(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
@@ -290,7 +290,7 @@ def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(li
     ],
 )
 def test_one_report_is_confirmed_or_undone_at_a_time(act):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     staff = User.objects.create_user("staff")
     upload = preview(f"Merchant Reference Code,Status\n{agreement},HOLD\n".encode(), by=staff, now=timezone.now())
 
@@ -309,8 +309,8 @@ def test_one_report_is_confirmed_or_undone_at_a_time(act):
 
 
 def test_undoing_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(live_server):
-    agreements = [ledger.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 5)]
-    calls = [callback(live_server, ledger.form(ledger.outgoing(Kind.CHANGE, each))) for each in agreements]
+    agreements = [records.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 5)]
+    calls = [callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in agreements]
     staff = User.objects.create_user("staff")
     rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
     upload = preview(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
@@ -337,8 +337,8 @@ def test_undoing_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_no
 
 def test_a_rescue_and_the_payment_of_another_subscription_at_once_are_noticed(live_server):
     """Whichever is first, the other one sees it: the customer's lock is held by both."""
-    rescued = ledger.outgoing(Kind.SUBSCRIBE).agreement
-    paying = callback(live_server, ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    rescued = records.outgoing(Kind.SUBSCRIBE).agreement
+    paying = callback(live_server, records.form(records.outgoing(Kind.SUBSCRIBE)))
     staff = User.objects.create_user("staff")
     data = f"Merchant Reference Code,Status,Subscription ID\n{rescued},CURRENT,7408214003316000001111\n".encode()
     upload = preview(data, by=staff, now=timezone.now())

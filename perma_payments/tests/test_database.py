@@ -41,7 +41,7 @@ from perma_payments.services import purchase as purchases
 from perma_payments.services.locks import lock_customer
 from perma_payments.services.retry_responses import retry_responses
 
-from . import cyber_source, ledger, perma_cc
+from . import cyber_source, records, perma_cc
 from .accounts import log_in
 from .programs import need
 from .test_faults import (  # noqa: F401 (fixtures)
@@ -184,7 +184,7 @@ def test_an_acknowledgement_to_a_frozen_database_is_not_recorded(serve, postgres
 def test_behind_pgbouncer_a_locked_customer_is_not_waited_for_longer(serve, pooled):  # noqa: F811
     service = serve(pooled)  # noqa: F811
     with transaction.atomic():
-        lock_customer(ledger.REGISTRAR)
+        lock_customer(records.REGISTRAR)
         status, seconds = timed(service.post, "cancel-request", perma_cc.form("cancel-request"))
     assert status == 503
     assert seconds < 6
@@ -195,8 +195,8 @@ def test_behind_pgbouncer_a_locked_customer_is_not_waited_for_longer(serve, pool
 def test_behind_pgbouncer_a_paid_subscription_is_kept_applied_and_told(serve, pooled):  # noqa: F811
     service = serve(pooled)  # noqa: F811
     callbacks = [
-        cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE, ledger.agreement(customer))))
-        for customer in (ledger.REGISTRAR, ledger.INDIVIDUAL)
+        cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE, records.agreement(customer))))
+        for customer in (records.REGISTRAR, records.INDIVIDUAL)
     ]
     with ThreadPoolExecutor(8) as pool:
         answers = [pool.submit(service.post, "cybersource-callback", callback) for callback in callbacks * 4]
@@ -250,9 +250,9 @@ def locked_table(table: str) -> Iterator[None]:
 
 
 def test_a_callback_is_answered_in_time_even_if_staff_cannot_be_told_either(service):  # noqa: F811
-    callback = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    callback = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
     with transaction.atomic():
-        lock_customer(ledger.REGISTRAR)
+        lock_customer(records.REGISTRAR)
         with locked_table(StaffTask._meta.db_table):
             status, seconds = timed(service.post, "cybersource-callback", callback)
     assert status == 200
@@ -311,7 +311,7 @@ def test_a_read_only_database_is_a_503_for_everybody(serve, transactional_db):  
     for route in ("subscribe", "acknowledge-purchase"):
         form = perma_cc.form(route)
         if route == "acknowledge-purchase":
-            form = perma_cc.form(route, purchase_pk=ledger.paid_purchase().pk)
+            form = perma_cc.form(route, purchase_pk=records.paid_purchase().pk)
         assert service.post(route, form).status_code == 503
         assert f"/{route}/: the database cannot serve this: it is read-only\n" in service.log()
     assert service.post("cybersource-callback", cyber_source.response(FORM)).status_code == 503
@@ -519,7 +519,7 @@ def test_a_command_without_a_database_ends_with_a_sentence():
 
 
 def test_who_has_gone_before_the_purchase_is_recorded_is_offered_it_again(service):  # noqa: F811
-    bought = ledger.paid_purchase()
+    bought = records.paid_purchase()
     body = urlencode(perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk))
     with transaction.atomic():
         Purchase.objects.select_for_update().get(pk=bought.pk)
@@ -548,7 +548,7 @@ def someone_waits_for_us() -> bool:
 
 
 def test_a_purchase_that_is_locked_is_acknowledged_later_or_not_at_all(service):  # noqa: F811
-    bought = ledger.paid_purchase()
+    bought = records.paid_purchase()
     form = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
     with transaction.atomic():
         Purchase.objects.select_for_update().get(pk=bought.pk)
@@ -562,7 +562,7 @@ def test_a_purchase_that_is_locked_is_acknowledged_later_or_not_at_all(service):
 @pytest.mark.django_db(transaction=True)
 def test_postgresql_refuses_the_commit_of_an_acknowledgement_that_comes_too_late(monkeypatch):
     """It may be told to commit while it stands still, and do it when nobody waits any more."""
-    bought = ledger.paid_purchase()
+    bought = records.paid_purchase()
     monkeypatch.setattr(purchases, "ACKNOWLEDGING", 0.3)
 
     def stall() -> bool:
@@ -581,7 +581,7 @@ def test_postgresql_refuses_the_commit_of_an_acknowledgement_that_comes_too_late
 def test_an_answer_that_the_database_could_not_be_told_of_is_told_it_later(monkeypatch):
     """Otherwise each time that the database stands still would give staff a task for nothing."""
     monkeypatch.setattr(purchases, "TELL_AGAIN_AFTER", 0.1)
-    number = purchases.acknowledge_purchase(ledger.paid_purchase().pk, is_awaited=lambda: True, now=NOW)
+    number = purchases.acknowledge_purchase(records.paid_purchase().pk, is_awaited=lambda: True, now=NOW)
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
         UnansweredAcknowledgement.objects.select_for_update().get(pk=number)
         pool.submit(answer, number).result()
@@ -599,7 +599,7 @@ def answer(number: int) -> None:
 
 @pytest.mark.django_db
 def test_an_acknowledgement_of_which_nobody_knows_whether_it_was_answered_gives_one_task():
-    doubtful, fresh, answered = (ledger.paid_purchase() for _ in range(3))
+    doubtful, fresh, answered = (records.paid_purchase() for _ in range(3))
     purchases.acknowledge_purchase(doubtful.pk, is_awaited=lambda: True, now=NOW - timedelta(minutes=1))
     purchases.acknowledge_purchase(fresh.pk, is_awaited=lambda: True, now=NOW - timedelta(seconds=59))
     purchases.answered(

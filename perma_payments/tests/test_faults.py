@@ -20,7 +20,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from perma_payments.services.locks import lock_customer
 
-from . import cyber_source, ledger, perma_cc
+from . import cyber_source, records, perma_cc
 
 HOST = "127.0.0.1"
 # What CyberSource waits for an answer, in seconds (cybersource.md §5.2).
@@ -154,7 +154,7 @@ def test_connections_that_the_database_has_closed_are_replaced(service):
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert cursor.fetchone()[0] >= 1
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
 
     # As many as there are threads, each of which has a connection of its own.
     for _ in range(8):
@@ -183,11 +183,11 @@ def assert_paid_and_done() -> None:
 
 
 def test_a_response_that_cannot_be_applied_in_time_is_kept_and_applied_later(service):
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     # Of its own, while many tokens are the transaction's id, which may be in the log.
     callback = cyber_source.response(form, payment_token="7408214003316000009999")
     with transaction.atomic():
-        lock_customer(ledger.REGISTRAR)
+        lock_customer(records.REGISTRAR)
         answer = service.post("cybersource-callback", callback)
 
     assert (answer.status_code, answer.text) == (200, "received\n")
@@ -206,10 +206,10 @@ def test_a_response_that_cannot_be_applied_in_time_is_kept_and_applied_later(ser
 
 @pytest.mark.parametrize("way", ["the command", "another delivery"])
 def test_a_worker_that_dies_between_keeping_and_applying_loses_nothing(service, way):
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     callback = cyber_source.response(form)
     with ThreadPoolExecutor(1) as cybersource, transaction.atomic():
-        lock_customer(ledger.REGISTRAR)
+        lock_customer(records.REGISTRAR)
         delivery = cybersource.submit(service.post, "cybersource-callback", callback)
         eventually(Response.objects.exists)
         service.kill_worker()
@@ -229,7 +229,7 @@ def test_a_worker_that_dies_between_keeping_and_applying_loses_nothing(service, 
 def test_a_customer_whose_checkout_is_locked_is_asked_to_try_again(service):
     form = perma_cc.form("subscribe")
     with transaction.atomic():
-        lock_customer(ledger.REGISTRAR)
+        lock_customer(records.REGISTRAR)
         answer = service.post("subscribe", form)
         # Nobody else waits for that.
         assert service.post("subscribe", perma_cc.form("subscribe", customer_pk=8)).status_code == 200

@@ -18,15 +18,15 @@ from nacl.public import PrivateKey, SealedBox
 
 from devtools.processes import free_port
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import LoginTry, Response, StatusUpload, SubscriptionAgreement
+from perma_payments.models import LoginAttempt, Response, StatusReport, SubscriptionAgreement
 
-from . import cyber_source, ledger, perma_cc
+from . import cyber_source, records, perma_cc
 from .conftest import FORM
 from .programs import need
 from .test_faults import FORM as CHECKOUT
 from .test_faults import HOST, Service, serve, service, url_of_test_database  # noqa: F401 (fixtures)
 
-VAULT_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
+ARCHIVE_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
 PATIENCE = 10
 
 
@@ -72,15 +72,15 @@ def eventually_in(log: Callable[[], str], text: str) -> bool:
 @pytest.fixture
 def form(service: Service) -> dict[str, str]:  # noqa: F811
     """The signed form of a checkout to subscribe."""
-    return ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    return records.form(records.outgoing(Kind.SUBSCRIBE))
 
 
 def assert_all_routes_understand_chunks(url: str) -> None:
     """Each kind of route reads its message, and the response is kept as it was posted."""
-    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
     assert post_in_chunks(url, "cybersource-callback", fields) == (200, b"received\n")
     kept = Response.objects.latest("id")
-    assert SealedBox(PrivateKey(VAULT_SECRET_KEY)).decrypt(bytes(kept.sealed)) == urlencode(fields).encode()
+    assert SealedBox(PrivateKey(ARCHIVE_SECRET_KEY)).decrypt(bytes(kept.sealed)) == urlencode(fields).encode()
     assert post_in_chunks(url, "return", fields) == (303, b"")
     status, body = post_in_chunks(url, "subscription", perma_cc.form("subscription"))
     assert (status, b"encrypted_data" in body) == (200, True)
@@ -100,7 +100,7 @@ def test_headers_in_other_words_are_understood(service):  # noqa: F811
         [f"Content-Type: {FORM}", "Expect: 100-continue"],
         [f"Content-Type: {FORM}", "Transfer-Encoding: Chunked"],
     ):
-        fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+        fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
         body = urlencode(fields).encode()
         length = [] if "Transfer" in str(headers) else [f"Content-Length: {len(body)}"]
         status, answer = exchange(
@@ -218,7 +218,7 @@ def upload_in_chunks(url: str, report: bytes) -> requests.Response:
                 "csrfmiddlewaretoken": token("/admin/login/"),
             },
         )
-        path = "/admin/perma_payments/statusupload/upload/"
+        path = "/admin/perma_payments/statusreport/upload/"
         request = requests.Request(
             "POST",
             f"{url}{path}",
@@ -235,12 +235,12 @@ def upload_in_chunks(url: str, report: bytes) -> requests.Response:
 
 
 def test_a_file_in_chunks_is_uploaded(service):  # noqa: F811
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     report = f"Merchant Reference Code,Status\n{agreement.reference_number},HOLD\n{'x' * 5000},HOLD\n"
     answer = upload_in_chunks(service.url, report.encode())
 
     assert answer.status_code == 302, answer.text
-    assert StatusUpload.objects.count() == 1
+    assert StatusReport.objects.count() == 1
     assert "Traceback" not in service.log()
 
 
@@ -314,9 +314,9 @@ def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, m
     assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")
 
 
-def wrong_login(url: str, *, address: str, forwarded: str) -> LoginTry:
+def wrong_login(url: str, *, address: str, forwarded: str) -> LoginAttempt:
     """A login of a stranger from one of this machine's own addresses; what was counted of it."""
-    before = set(LoginTry.objects.values_list("pk", flat=True))
+    before = set(LoginAttempt.objects.values_list("pk", flat=True))
     with requests.Session() as stranger:
         stranger.trust_env = False
         adapter = requests.adapters.HTTPAdapter()
@@ -327,7 +327,7 @@ def wrong_login(url: str, *, address: str, forwarded: str) -> LoginTry:
         assert found
         fields = {"username": "nobody", "password": "wrong", "next": "/admin/", "csrfmiddlewaretoken": found[1]}
         stranger.post(f"{url}/admin/login/", fields, headers={"X-Forwarded-For": forwarded})
-    return LoginTry.objects.exclude(pk__in=before).get()
+    return LoginAttempt.objects.exclude(pk__in=before).get()
 
 
 def test_behind_two_proxies_logins_are_counted_by_the_clients_own_address(

@@ -10,10 +10,10 @@ from django.contrib.auth.models import User
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from perma_payments.models import StaffTask, StatusUpload, SubscriptionAgreement
+from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
 from perma_payments.services import upload_statuses
 
-from . import ledger, perma_cc
+from . import records, perma_cc
 from .conftest import Post
 
 pytestmark = pytest.mark.django_db
@@ -58,7 +58,7 @@ class Customer:
 
     def is_reported(
         self, on: date, status: str, *, next_charge: str = "", made_on: date | None = None
-    ) -> StatusUpload:
+    ) -> StatusReport:
         """Staff upload a report of the subscription, and confirm it."""
         self._at(noon(on))
         reference_number = SubscriptionAgreement.objects.latest("id").reference_number
@@ -390,4 +390,4 @@ def test_a_late_answer_takes_away_nothing_that_a_report_has_proven(customer, cal
 @pytest.mark.parametrize("status", ["Current", "Hold", "Canceled"])
 def test_the_database_refuses_a_subscription_that_is_shown_without_a_date(status):
     with pytest.raises(IntegrityError, match="agreement_standing_is_complete"), transaction.atomic():
-        ledger.standing_agreement(status=status, covered_until=None, coverage_proof="")
+        records.standing_agreement(status=status, covered_until=None, coverage_proof="")

@@ -15,7 +15,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import Response, StaffTask
 from perma_payments.services.receive_callback import receive_callback
 
-from . import cyber_source, ledger, perma_cc
+from . import cyber_source, records, perma_cc
 from .mail_server import hanging_mail_server
 from .test_database import pooled  # noqa: F401 (a fixture)
 from .test_faults import Service, serve, service, url_of_test_database  # noqa: F401 (fixtures)
@@ -69,7 +69,7 @@ def test_a_cancellation_is_mailed_within_seconds_with_notifications_and_without(
     mailbox,
     settings,  # noqa: F811
 ):
-    first, second = (ledger.standing_agreement(ledger.Customer(ledger.REGISTRAR.type, pk)) for pk in (1, 2))
+    first, second = (records.standing_agreement(records.Customer(records.REGISTRAR.type, pk)) for pk in (1, 2))
     with scheduler(settings) as process:
         eventually(lambda: mailbox.subjects == ["Nothing pending"])
         service.post("cancel-request", perma_cc.form("cancel-request", customer_pk=1))
@@ -87,7 +87,7 @@ def test_a_cancellation_is_mailed_within_seconds_with_notifications_and_without(
 
 
 def test_a_mail_server_that_hangs_holds_up_neither_responses_nor_the_end(transactional_db, settings):
-    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "REVIEW")
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), "REVIEW")
     response = receive_callback(b"body", list(fields.items()), now=timezone.now())
     Response.objects.update(applied_at=None, outcome="")
 
@@ -106,7 +106,7 @@ def test_a_mail_server_that_hangs_holds_up_neither_responses_nor_the_end(transac
 def test_behind_a_pooler_tasks_are_mailed_and_nobody_listens(mailbox, settings, pooled):  # noqa: F811
     with scheduler(settings, pooled) as process:
         eventually(lambda: "behind a pooler no notifications come through" in process.printed())
-        StaffTask.objects.create(kind="cancellation", agreement=ledger.standing_agreement())
+        StaffTask.objects.create(kind="cancellation", agreement=records.standing_agreement())
         eventually(lambda: StaffTask.objects.filter(notified_at__isnull=False).exists())
     with connection.cursor() as cursor:
         cursor.execute(

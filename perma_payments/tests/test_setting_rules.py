@@ -78,7 +78,10 @@ def test_staging_is_as_careful_as_production(real):
             for key in (perma_cc.PERMA_PUBLIC, perma_cc.PERMA_PAYMENTS_PUBLIC, perma_cc.PERMA_SECRET)
             for others in ("", f"{production()['PERMA_PUBLIC_KEYS']},")
         ],
-        ("VAULT_PUBLIC_KEY is one of development's", {"VAULT_PUBLIC_KEY": f"2026-11:{DEVELOPMENTS_ARCHIVE_KEY}"}),
+        (
+            "ARCHIVE_PUBLIC_KEY is one of development's",
+            {"ARCHIVE_PUBLIC_KEY": f"2026-11:{DEVELOPMENTS_ARCHIVE_KEY}"},
+        ),
         ("CS_MODE is sandbox in {place}.", {"CS_MODE": "sandbox"}),
         ("CS_PROFILE_ID is the sandbox's", {"CS_PROFILE_ID": cyber_source.PROFILE_ID}),
         ("CS_KEYS holds the sandbox's", {"CS_KEYS": f"{cyber_source.ACCESS_KEY}:{SECRET}:{date.today()}"}),
@@ -286,11 +289,11 @@ def test_which_hosts_are_local(host, local):
             for name, pair, sentence in (
                 ("PERMA_PUBLIC_KEYS", OUR_PAIR, "PERMA_PUBLIC_KEYS holds a key of our own pair"),
                 (
-                    "VAULT_PUBLIC_KEY",
+                    "ARCHIVE_PUBLIC_KEY",
                     OUR_PAIR,
-                    "VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY",
+                    "ARCHIVE_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY",
                 ),
-                ("VAULT_PUBLIC_KEY", PERMAS_PAIR, "VAULT_PUBLIC_KEY is a key of Perma.cc's pair"),
+                ("ARCHIVE_PUBLIC_KEY", PERMAS_PAIR, "ARCHIVE_PUBLIC_KEY is a key of Perma.cc's pair"),
             )
             for key in (pair, pair.public_key)
         ],
@@ -299,11 +302,11 @@ def test_which_hosts_are_local(host, local):
             {"PERMA_PUBLIC_KEYS": f"{production()['PERMA_PUBLIC_KEYS']},a:{base64_of(OUR_PAIR.public_key)}"},
         ),
         (
-            "VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY",
+            "ARCHIVE_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY",
             {"PERMA_PAYMENTS_SECRET_KEY": base64_of(ARCHIVES_PAIR)},
         ),
         (
-            "VAULT_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY",
+            "ARCHIVE_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY",
             {"PERMA_PAYMENTS_SECRET_KEY": base64_of(ARCHIVES_PAIR.public_key)},
         ),
         (

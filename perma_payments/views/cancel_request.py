@@ -5,7 +5,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from ..perma.messages import CancelRequestMessage
-from ..services.alterable import NothingToAlter
+from ..services.modifiable import NothingToModify
 from ..services.cancel import request_cancellation
 from . import pages
 from .incoming import carried_by_browser, open_message
@@ -17,6 +17,6 @@ def cancel_request(request: HttpRequest) -> HttpResponse:
     message, opened = open_message(request, CancelRequestMessage)
     try:
         request_cancellation(message, nonce=opened.nonce, now=timezone.now())
-    except NothingToAlter:
-        return pages.nothing_to_alter(request)
+    except NothingToModify:
+        return pages.nothing_to_modify(request)
     return HttpResponseRedirect(settings.PERMA_SUBSCRIPTION_PAGE)

@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from ..perma.messages import ChangeMessage
-from ..services.alterable import NothingToAlter
+from ..services.modifiable import NothingToModify
 from ..services.change import change as begin_change
 from . import pages
 from .incoming import carried_by_browser, open_message
@@ -16,6 +16,6 @@ def change(request: HttpRequest) -> HttpResponse:
     message, opened = open_message(request, ChangeMessage)
     try:
         form = begin_change(message, nonce=opened.nonce, now=timezone.now())
-    except NothingToAlter:
-        return pages.nothing_to_alter(request)
+    except NothingToModify:
+        return pages.nothing_to_modify(request)
     return pages.checkout(request, form)

@@ -30,9 +30,9 @@ def card_update(request: HttpRequest, form: SignedForm) -> HttpResponse:
     return _page(request, "card_update.html", form=form)
 
 
-def nothing_to_alter(request: HttpRequest) -> HttpResponse:
+def nothing_to_modify(request: HttpRequest) -> HttpResponse:
     """The customer has no subscription that could be changed, updated or cancelled."""
-    return _page(request, "nothing_to_alter.html")
+    return _page(request, "nothing_to_modify.html")
 
 
 def already_subscribed(request: HttpRequest) -> HttpResponse:

@@ -5,7 +5,7 @@ from django.utils import timezone
 
 from ..perma import replies
 from ..perma.messages import SubscriptionMessage
-from ..services.report_status import offered_purchases, standing_subscription
+from ..services.perma_queries import offered_purchases, standing_subscription
 from .incoming import from_perma_servers, open_message, sealed
 
 

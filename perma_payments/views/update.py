@@ -4,7 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from ..perma.messages import UpdateMessage
-from ..services.alterable import NothingToAlter
+from ..services.modifiable import NothingToModify
 from ..services.update import update as begin_update
 from . import pages
 from .incoming import carried_by_browser, open_message
@@ -16,6 +16,6 @@ def update(request: HttpRequest) -> HttpResponse:
     message, opened = open_message(request, UpdateMessage)
     try:
         form = begin_update(message, nonce=opened.nonce, now=timezone.now())
-    except NothingToAlter:
-        return pages.nothing_to_alter(request)
+    except NothingToModify:
+        return pages.nothing_to_modify(request)
     return pages.card_update(request, form)

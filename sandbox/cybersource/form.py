@@ -208,7 +208,7 @@ def _broken_names(posted: list[tuple[str, str]]) -> str | None:
     listed = signed + unsigned
     odd = [name for name in listed if not _FIELD_NAME.fullmatch(name)]
     if odd:
-        return f"no field name, or one with a space: {_quoted(odd)}"
+        return f"no field name, or one with a space: {_quoted(withheld)}"
     if "signature" in listed:
         return "signature must be in neither of the two lists"
     twice = [name for name in set(listed) if listed.count(name) > 1]

@@ -28,7 +28,7 @@ class Subscription:
     reference_number: str
 
     @property
-    def is_alterable(self) -> bool:
+    def can_be_modified(self) -> bool:
         """Whether Perma.cc offers to change, update and cancel it."""
         return self.status in ("Current", "Hold")
 

@@ -109,7 +109,7 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
                 unavailable=unavailable,
                 subscription=subscription,
                 is_pending=is_pending,
-                is_alterable=subscription is not None and subscription.is_alterable,
+                can_be_modified=subscription is not None and subscription.can_be_modified,
                 opened=None if opened is None else json.dumps(opened, indent=2),
                 status_words=STATUS_WORDS,
                 returned=next(

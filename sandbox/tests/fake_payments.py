@@ -133,7 +133,7 @@ class FakePayments:
     def change(self):
         """The same for another plan."""
         message, customer = self.opened()
-        subscription = self.alterable(customer)
+        subscription = self.modifiable(customer)
         if subscription is None:
             return plain_page("There is nothing to change")
         is_sale = float(message["amount"]) > 0
@@ -154,7 +154,7 @@ class FakePayments:
     def update(self):
         """The same for another card."""
         message, customer = self.opened()
-        subscription = self.alterable(customer)
+        subscription = self.modifiable(customer)
         if subscription is None:
             return plain_page("There is nothing to change")
         transaction = self.begin("update", message, customer, subscription)
@@ -188,7 +188,7 @@ class FakePayments:
             return plain_page("Cancelled")
         return redirect(f"{self.sandbox_url}/settings/subscription/", 302)
 
-    def alterable(self, customer):
+    def modifiable(self, customer):
         """The customer's subscription, if it can be altered."""
         subscription = self.subscriptions.get(customer)
         if subscription and subscription["status"] != "Current" and "alters what is cancelled" not in self.faults:

@@ -25,7 +25,7 @@ STEPS: list[Callable[[Visit], None]] = [
     subscribing.own_form_comes_back,
     subscribing.response_comes_again,
     altering.registrar_gets_a_new_token,
-    altering.nothing_to_alter,
+    altering.nothing_to_modify,
     altering.addresses_are_opened,
     altering.member_subscribes,
     altering.member_upgrades,

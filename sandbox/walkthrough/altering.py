@@ -202,7 +202,7 @@ def registrar_gets_a_new_token(visit: Visit) -> None:
     ask_for_card_update(visit, visit.registrar)
 
 
-def nothing_to_alter(visit: Visit) -> None:
+def nothing_to_modify(visit: Visit) -> None:
     """Who has no subscription cannot alter one."""
     for name in ("change", "update", "cancel-request"):
         visit.report.step(f"{visit.decliner}, without a subscription, sends /{name}/.")

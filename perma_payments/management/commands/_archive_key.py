@@ -6,7 +6,7 @@ from pathlib import Path
 
 from django.core.management.base import CommandError
 
-from ...vault import secret_half
+from ...sealed_archive import secret_half
 
 
 def add_key_file(parser: ArgumentParser) -> None:

@@ -12,17 +12,17 @@ from nacl.public import PrivateKey
 from ... import development
 from ...env import Env
 from ...setting_kinds import PUBLIC_KEY
-from ...vault import CannotOpen, Vault, open_sealed
+from ...sealed_archive import CannotOpen, SealedArchive, open_sealed
 from ._archive_key import add_key_file, archive_key
 
 
 class Command(BaseCommand):
-    """Seal a random text with VAULT_PUBLIC_KEY, and open it. Needs no database, and no other setting."""
+    """Seal a random text with ARCHIVE_PUBLIC_KEY, and open it. Needs no database, and no other setting."""
 
     help = (
-        "Prove that the archive's secret key opens what is sealed today: that VAULT_PUBLIC_KEY is its public "
+        "Prove that the archive's secret key opens what is sealed today: that ARCHIVE_PUBLIC_KEY is its public "
         "half. The secret key is asked for, or read from a file. Nothing else needs to be set, so this can be run "
-        "on the offline machine: VAULT_PUBLIC_KEY=id:key manage.py check_keys"
+        "on the offline machine: ARCHIVE_PUBLIC_KEY=id:key manage.py check_keys"
     )
     requires_system_checks: list[str] = []
 
@@ -33,14 +33,16 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         """See Django's BaseCommand."""
         env = Env.of_process(settings.BASE_DIR / ".env")
-        key_id, public_key = env.demand("VAULT_PUBLIC_KEY", PUBLIC_KEY, development.VAULT_PUBLIC_KEY)
+        key_id, public_key = env.demand("ARCHIVE_PUBLIC_KEY", PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
         if env.problems:
             raise CommandError("\n".join(env.problems))
-        name = f"VAULT_PUBLIC_KEY (id {key_id})" if env.given else "VAULT_PUBLIC_KEY (not set, so development's)"
+        name = (
+            f"ARCHIVE_PUBLIC_KEY (id {key_id})" if env.given else "ARCHIVE_PUBLIC_KEY (not set, so development's)"
+        )
         key = archive_key(options["key_file"], key_id)
         probe = secrets.token_bytes(32)
         try:
-            opens = open_sealed(Vault(key_id=key_id, public_key=public_key).seal(probe), key) == probe
+            opens = open_sealed(SealedArchive(key_id=key_id, public_key=public_key).seal(probe), key) == probe
         except CannotOpen:
             opens = False
         if opens:
@@ -49,7 +51,7 @@ class Command(BaseCommand):
         if key == public_key:
             raise CommandError(
                 f"This key is the same as {name}, so it does not open what is sealed today. "
-                "If it is the secret half, VAULT_PUBLIC_KEY has the wrong half: nobody can open what was sealed "
+                "If it is the secret half, ARCHIVE_PUBLIC_KEY has the wrong half: nobody can open what was sealed "
                 "with it, and the secret half has been on the server. Make a new pair with manage.py "
                 "generate_keys --archive, and set its public half under a new id. If it is the public half, "
                 "check the other one."

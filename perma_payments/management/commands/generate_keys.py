@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 from nacl.public import PrivateKey
 
-from ...vault import SECRET_LABEL
+from ...sealed_archive import SECRET_LABEL
 
 
 class Command(BaseCommand):
@@ -25,7 +25,7 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         """See Django's BaseCommand."""
         parser.add_argument(
-            "--archive", action="store_true", help="a pair for VAULT_PUBLIC_KEY, to seal full responses to"
+            "--archive", action="store_true", help="a pair for ARCHIVE_PUBLIC_KEY, to seal full responses to"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -33,7 +33,7 @@ class Command(BaseCommand):
         pair = PrivateKey.generate()
         if options["archive"]:
             self.stdout.write(f"secret key, to be kept offline:  {SECRET_LABEL}{_text(bytes(pair))}")
-            self.stdout.write(f"VAULT_PUBLIC_KEY={timezone.now():%Y-%m-%d}:{_text(bytes(pair.public_key))}")
+            self.stdout.write(f"ARCHIVE_PUBLIC_KEY={timezone.now():%Y-%m-%d}:{_text(bytes(pair.public_key))}")
             return
         self.stdout.write(f"secret key:  {_text(bytes(pair))}")
         self.stdout.write(f"public key:  {_text(bytes(pair.public_key))}")

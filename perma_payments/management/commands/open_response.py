@@ -7,7 +7,7 @@ from urllib.parse import parse_qsl
 from django.core.management.base import BaseCommand, CommandError
 
 from ...models import Response
-from ...vault import CannotOpen, open_sealed
+from ...sealed_archive import CannotOpen, open_sealed
 from ._archive_key import add_key_file, archive_key
 
 
@@ -15,7 +15,7 @@ class Command(BaseCommand):
     """Show the full POST of a response. The secret key comes from a file or a prompt, never from the settings."""
 
     help = (
-        "Show what CyberSource sent. The vault's secret key (base64) is asked for, or read from a file. "
+        "Show what CyberSource sent. The archive's secret key (base64) is asked for, or read from a file. "
         "What is shown is personal data: do not keep it."
     )
 
@@ -30,10 +30,10 @@ class Command(BaseCommand):
         if response is None:
             raise CommandError(f"There is no response {options['response']}.")
         try:
-            body = open_sealed(bytes(response.sealed), archive_key(options["key_file"], response.vault_key_id))
+            body = open_sealed(bytes(response.sealed), archive_key(options["key_file"], response.archive_key_id))
         except CannotOpen:
             raise CommandError(
-                f"This key does not open response {response.pk}: it was sealed to the key {response.vault_key_id}."
+                f"This key does not open response {response.pk}: it was sealed to the key {response.archive_key_id}."
             ) from None
         for name, value in sorted(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)):
             self.stdout.write(f"{name} = {value}")

@@ -11,9 +11,9 @@ from ...services import scheduler
 class Command(BaseCommand):
     """Purge what the scheduler would. Safe to run at any time."""
 
-    help = "Purge the subscription ids in old previews of status reports, and old tries to log in."
+    help = "Purge the subscription ids in old previews of status reports, and old login attempts."
 
     def handle(self, *args: Any, **options: Any) -> None:
         """See Django's BaseCommand."""
         ids, tries = scheduler.purge_expired(now=timezone.now())
-        self.stdout.write(f"Purged: subscription ids {ids}, tries to log in {tries}.")
+        self.stdout.write(f"Purged: subscription ids {ids}, login attempts {tries}.")

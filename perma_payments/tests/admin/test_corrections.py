@@ -14,7 +14,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask
 from perma_payments.services.receive_callback import receive_callback
 
-from .. import cyber_source, ledger
+from .. import cyber_source, records
 from ..pages import words
 
 pytestmark = pytest.mark.django_db
@@ -52,7 +52,7 @@ def submit(staff: Client, page: HttpResponse, button: str = "", **changes: str) 
 
 def test_a_subscription_is_corrected_after_a_look_at_what_perma_will_see(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     url = f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/"
     assert "../correct/" in staff.get(url.replace("correct", "change")).content.decode()
 
@@ -71,13 +71,13 @@ def test_a_subscription_is_corrected_after_a_look_at_what_perma_will_see(log_in)
 
 def test_the_look_shows_which_tasks_would_end_and_which_would_open(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
-    agreement = ledger.standing_agreement(cancellation_requested_at=timezone.now())
+    agreement = records.standing_agreement(cancellation_requested_at=timezone.now())
     StaffTask.objects.create(kind="cancellation", agreement=agreement)
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
     said = words(submit(staff, page, status="Canceled", reason="x"))
     assert f"Open tasks for staff Cancel a subscription in CyberSource ({agreement}) none" in said
 
-    ended = ledger.standing_agreement(status="Completed", payment_token="")
+    ended = records.standing_agreement(status="Completed", payment_token="")
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{ended.pk}/correct/")
     said = words(submit(staff, page, status="Current", reason="x"))
     assert f"Cancel and refund one of a customer's two subscriptions ({ended})" in said
@@ -87,10 +87,10 @@ def test_the_look_shows_which_tasks_would_end_and_which_would_open(log_in):
 
 def test_what_follows_is_shown_again_if_it_is_something_else_by_now(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
-    agreement = ledger.standing_agreement(status="Completed")
+    agreement = records.standing_agreement(status="Completed")
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
     look = submit(staff, page, status="Current", reason="x")
-    ledger.standing_agreement()
+    records.standing_agreement()
 
     again = submit(staff, look, "confirm")
     assert "Not corrected yet: what follows from it has changed." in words(again)
@@ -102,7 +102,7 @@ def test_what_follows_is_shown_again_if_it_is_something_else_by_now(log_in):
 
 def test_who_looks_can_fill_in_something_else(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     url = f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/"
     form = submit(staff, submit(staff, staff.get(url), status="Hold", reason="x"), "edit")
 
@@ -115,7 +115,7 @@ def test_who_looks_can_fill_in_something_else(log_in):
 
 def test_what_changes_between_the_look_and_the_confirmation_is_not_overwritten(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
     look = submit(staff, page, status="Hold", reason="x")
     agreement.current_link_limit = "7"
@@ -130,7 +130,7 @@ def test_what_changes_between_the_look_and_the_confirmation_is_not_overwritten(l
 @pytest.mark.django_db(transaction=True)
 def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_in, impatient, held_elsewhere):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
     with held_elsewhere(agreement):
         said = words(submit(staff, page, status="Hold", reason="x"))
@@ -152,7 +152,7 @@ def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_
 )
 def test_a_correction_that_makes_no_sense_gets_a_sentence_and_changes_nothing(log_in, change, sentence):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
 
     said = words(submit(staff, page, **{"status": "Hold", "reason": "x", "confirm": "yes", **change}))
@@ -162,7 +162,7 @@ def test_a_correction_that_makes_no_sense_gets_a_sentence_and_changes_nothing(lo
 
 def test_a_purchase_is_offered_again(log_in):
     staff = log_in("view_purchase", "correct_purchase")
-    purchase = ledger.paid_purchase(acknowledged_at=timezone.now())
+    purchase = records.paid_purchase(acknowledged_at=timezone.now())
     page = staff.get(f"/admin/perma_payments/purchase/{purchase.pk}/correct/")
     look = submit(staff, page, credited="no", reason="Lost.")
     assert f"Links to be credited none 10 (purchase {purchase.pk})" in words(look)
@@ -178,8 +178,8 @@ def test_a_purchase_is_offered_again(log_in):
 
 def test_an_unplaced_response_is_placed(log_in):
     staff = log_in("view_response", "correct_response")
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    fields = cyber_source.response(ledger.form(outgoing), req_transaction_uuid="lost")
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(records.form(outgoing), req_transaction_uuid="lost")
     response = receive_callback(b"body", list(fields.items()), now=timezone.now())
     page = staff.get(f"/admin/perma_payments/response/{response.pk}/correct/")
 
@@ -196,7 +196,7 @@ def test_an_unplaced_response_is_placed(log_in):
 
 def test_a_response_cannot_be_placed_at_nothing(log_in):
     staff = log_in("view_response", "correct_response")
-    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), req_transaction_uuid="lost")
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), req_transaction_uuid="lost")
     response = receive_callback(b"body", list(fields.items()), now=timezone.now())
     page = staff.get(f"/admin/perma_payments/response/{response.pk}/correct/")
 

@@ -24,8 +24,8 @@ from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from perma_payments.admin.login import address_of
-from perma_payments.models import LoginTry
-from perma_payments.services import login_tries, scheduler, second_factors
+from perma_payments.models import LoginAttempt
+from perma_payments.services import login_attempts, scheduler, second_factors
 from perma_payments.setting_kinds import origin_of
 from perma_payments.staff_site import StaffSite
 
@@ -158,7 +158,7 @@ def test_without_any_code_the_password_is_not_even_looked_at(client, user, facto
         page = log_in(client, code="")
     assert not authenticate.called
     assert "This field is required." in text(page)
-    assert not LoginTry.objects.exists()
+    assert not LoginAttempt.objects.exists()
 
 
 def test_a_code_works_once(client, user, factor):
@@ -314,10 +314,10 @@ def test_another_account_is_not_held_up(client, user):
 def test_after_fifteen_minutes_it_works_again_and_nothing_is_kept(client, user):
     fail(client, 5)
     log_in(client)  # refused tries do not lengthen the wait
-    LoginTry.objects.update(tried_at=timezone.now() - timedelta(minutes=15))
+    LoginAttempt.objects.update(attempted_at=timezone.now() - timedelta(minutes=15))
     assert log_in(client).status_code == 302
     scheduler.purge_expired(now=timezone.now())
-    assert not LoginTry.objects.exists()
+    assert not LoginAttempt.objects.exists()
 
 
 def test_a_try_that_counts_is_not_purged(client, user):
@@ -350,7 +350,7 @@ def test_after_twenty_failures_from_one_address_any_account_is_refused_there(cli
 
 def test_neither_names_nor_addresses_are_kept(client):
     log_in(client, "my password, typed into the wrong field", "x", REMOTE_ADDR="192.0.2.9")
-    kept = str(LoginTry.objects.values().get())
+    kept = str(LoginAttempt.objects.values().get())
     assert "password" not in kept and "192.0.2.9" not in kept
 
 
@@ -358,15 +358,15 @@ def test_neither_names_nor_addresses_are_kept(client):
 def test_many_tries_at_once_are_not_more_tries():
     def begin(_):
         try:
-            login_tries.begin(account="someone", address=None, now=timezone.now())
+            login_attempts.begin(account="someone", address=None, now=timezone.now())
             return 1
-        except login_tries.TooManyTries:
+        except login_attempts.TooManyAttempts:
             return 0
         finally:
             connection.close()
 
     with ThreadPoolExecutor(8) as pool:
-        assert sum(pool.map(begin, range(24))) <= login_tries.MOST
+        assert sum(pool.map(begin, range(24))) <= login_attempts.MAX_ATTEMPTS
 
 
 @pytest.mark.parametrize(

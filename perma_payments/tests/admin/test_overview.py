@@ -16,13 +16,13 @@ from django.utils import timezone
 from perma_payments.admin.overview import chart
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.frequencies import Frequency
-from perma_payments.models import Response, StaffTask, StatusUpload, SubscriptionAgreement
+from perma_payments.models import Response, StaffTask, StatusReport, SubscriptionAgreement
 from perma_payments.services import overview
 from perma_payments.services.overview import MonthEnd
 
-from .. import ledger
+from .. import records
 from ..accounts import log_in
-from ..ledger import INDIVIDUAL, REGISTRAR
+from ..records import INDIVIDUAL, REGISTRAR
 from ..pages import words
 
 pytestmark = pytest.mark.django_db
@@ -33,7 +33,7 @@ EVERYTHING = [
     "view_subscriptionagreement",
     "view_purchase",
     "view_response",
-    "view_statusupload",
+    "view_statusreport",
 ]
 
 
@@ -45,7 +45,7 @@ def nothing_kept():
 
 def task(days_ago: float = 0, **changes: Any) -> StaffTask:
     if not {"agreement", "purchase"} & set(changes):
-        changes["agreement"] = ledger.standing_agreement()
+        changes["agreement"] = records.standing_agreement()
     return StaffTask.objects.create(
         **{"kind": "token missing", "opened_at": timezone.now() - timedelta(days=days_ago), **changes}
     )
@@ -60,15 +60,15 @@ def response(**changes: Any) -> Response:
             "transaction_type": "sale",
             "reference_number": "PERMA-0000-0001",
             "sealed": b"x",
-            "vault_key_id": "k",
+            "archive_key_id": "k",
             **changes,
         }
     )
 
 
-def upload(confirmed_at: datetime | None) -> StatusUpload:
+def upload(confirmed_at: datetime | None) -> StatusReport:
     user, _ = User.objects.get_or_create(username="uploader")
-    return StatusUpload.objects.create(
+    return StatusReport.objects.create(
         digest="0" * 64,
         row_count=1,
         matched_count=1,
@@ -99,7 +99,7 @@ def test_open_tasks_come_first_the_oldest_on_top_with_what_to_do_and_a_link(clie
 def test_at_most_fifty_tasks_are_shown_and_the_rest_is_a_link(client, monkeypatch):
     monkeypatch.setattr(overview, "TASKS_SHOWN", 3)
     log_in(client, *EVERYTHING)
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     for _ in range(5):
         task(agreement=agreement)
     page = client.get("/admin/")
@@ -117,7 +117,7 @@ def test_a_page_without_tasks_says_so(client):
 
 def test_what_a_stranger_has_put_into_a_response_is_text(client):
     log_in(client, *EVERYTHING)
-    task(response=response(reference_number="<script>alert(1)</script>"), agreement=None, kind="unplaced")
+    task(response=response(reference_number="<script>alert(1)</script>"), agreement=None, kind="unmatched")
     page = client.get("/admin/")
 
     assert b"<script>alert" not in page.content
@@ -128,13 +128,13 @@ def test_what_a_stranger_has_put_into_a_response_is_text(client):
 
 
 def test_subscriptions_are_counted_by_status_and_type_if_they_stand():
-    ledger.standing_agreement()
-    ledger.standing_agreement(INDIVIDUAL)
-    ledger.standing_agreement(Customer(REGISTRAR.type, 8), status="Hold")
-    ledger.standing_agreement(Customer(REGISTRAR.type, 9), status="Canceled")
-    ledger.standing_agreement(Customer(REGISTRAR.type, 10), status="Canceled", covered_until=timezone.now())
-    ledger.standing_agreement(Customer(REGISTRAR.type, 11), status="Superseded")
-    ledger.agreement()
+    records.standing_agreement()
+    records.standing_agreement(INDIVIDUAL)
+    records.standing_agreement(Customer(REGISTRAR.type, 8), status="Hold")
+    records.standing_agreement(Customer(REGISTRAR.type, 9), status="Canceled")
+    records.standing_agreement(Customer(REGISTRAR.type, 10), status="Canceled", covered_until=timezone.now())
+    records.standing_agreement(Customer(REGISTRAR.type, 11), status="Superseded")
+    records.agreement()
     counted = overview.subscriptions(now=timezone.now() + timedelta(seconds=1))
 
     assert counted.customer_types == ["Registrar", "Individual"]
@@ -168,10 +168,10 @@ def test_every_frequency_has_a_number_of_charges():
 
 def test_the_monthly_value_is_that_of_the_current_ones_alone_and_rounded_once():
     for pk in range(1, 4):
-        ledger.standing_agreement(
+        records.standing_agreement(
             Customer(REGISTRAR.type, pk), current_frequency="annually", current_rate=Decimal("100.00")
         )
-    ledger.standing_agreement(INDIVIDUAL, status="Hold")
+    records.standing_agreement(INDIVIDUAL, status="Hold")
 
     # Three times 8.33 would be 24.99.
     assert overview.subscriptions(now=timezone.now()).monthly_value == Decimal("25.00")
@@ -180,16 +180,16 @@ def test_the_monthly_value_is_that_of_the_current_ones_alone_and_rounded_once():
 def test_what_has_waited_for_more_than_a_day_is_counted(client):
     log_in(client, *EVERYTHING)
     now = timezone.now()
-    ledger.agreement(created_at=now - timedelta(hours=25))
-    ledger.agreement(INDIVIDUAL, created_at=now - timedelta(hours=23))
-    ledger.paid_purchase(paid_at=now - timedelta(hours=25))
-    ledger.paid_purchase(paid_at=now - timedelta(hours=23))
-    ledger.paid_purchase(acknowledged_at=now)
-    ledger.purchase()
+    records.agreement(created_at=now - timedelta(hours=25))
+    records.agreement(INDIVIDUAL, created_at=now - timedelta(hours=23))
+    records.paid_purchase(paid_at=now - timedelta(hours=25))
+    records.paid_purchase(paid_at=now - timedelta(hours=23))
+    records.paid_purchase(acknowledged_at=now)
+    records.purchase()
     response()
     response(applied_at=now, outcome="no effect")
     task()
-    task(agreement=ledger.standing_agreement(INDIVIDUAL), notified_at=now)
+    task(agreement=records.standing_agreement(INDIVIDUAL), notified_at=now)
     page = client.get("/admin/")
 
     said = words(page)
@@ -288,13 +288,13 @@ def test_the_year_is_that_of_the_last_twelve_months_that_have_ended():
     ],
 )
 def test_a_month_counts_what_stood_at_its_end(spans, months):
-    history(ledger.agreement(), *spans)
+    history(records.agreement(), *spans)
 
     assert {month for month, standing in by_month().items() if standing} == months
 
 
 def test_the_year_takes_one_statement(django_assert_num_queries):
-    ledger.standing_agreement()
+    records.standing_agreement()
     with django_assert_num_queries(1):
         overview.year_of_standing(now=NOW)
 
@@ -312,7 +312,7 @@ def test_bars_are_as_long_as_their_numbers_and_one_among_thousands_is_seen():
 def test_months_that_have_ended_are_counted_once_a_day(client):
     log_in(client, *EVERYTHING)
     client.get("/admin/")
-    ledger.standing_agreement()
+    records.standing_agreement()
     with CaptureQueriesContext(connection) as statements:
         page = BeautifulSoup(client.get("/admin/").content, "html.parser")
 
@@ -322,7 +322,7 @@ def test_months_that_have_ended_are_counted_once_a_day(client):
 
 def test_the_chart_has_words_and_a_table_and_no_styles_of_its_own(client):
     log_in(client, *EVERYTHING)
-    ledger.standing_agreement()
+    records.standing_agreement()
     page = BeautifulSoup(client.get("/admin/").content, "html.parser")
 
     assert [element.name for element in page.select("svg.chart > title, svg.chart > desc")] == ["title", "desc"]
@@ -340,7 +340,7 @@ PARTS = {
     "view_subscriptionagreement": "Monthly value",
     "view_purchase": "Purchases paid",
     "view_response": "Responses not applied",
-    "view_statusupload": "Last status report",
+    "view_statusreport": "Last status report",
 }
 
 
@@ -373,7 +373,7 @@ def test_the_list_of_tables_is_still_there(client):
 def test_the_page_takes_few_statements_however_much_there_is(client, django_assert_max_num_queries):
     log_in(client, *EVERYTHING)
     for pk in range(1, 12):
-        task(agreement=ledger.standing_agreement(Customer(REGISTRAR.type, pk)))
+        task(agreement=records.standing_agreement(Customer(REGISTRAR.type, pk)))
     # Eight of the overview; the others are the session's, the user's, permissions, and Django's log.
     with django_assert_max_num_queries(14):
         assert client.get("/admin/").status_code == 200

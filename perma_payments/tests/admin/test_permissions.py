@@ -24,17 +24,17 @@ from perma_payments.models import (
     Purchase,
     Response,
     StaffTask,
-    StatusUpload,
+    StatusReport,
     SubscriptionAgreement,
 )
 from perma_payments.services import groups, upload_statuses
 
-from .. import ledger
+from .. import records
 from ..services.test_upload_statuses import report
 
 pytestmark = pytest.mark.django_db
 
-TABLES = {OutgoingTransaction, Purchase, Response, StaffTask, StatusUpload, SubscriptionAgreement}
+TABLES = {OutgoingTransaction, Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement}
 
 # Django's own, of every table.
 FOR_LOOKING = ("changelist", "change", "history")
@@ -55,9 +55,9 @@ class Page:
 @pytest.fixture
 def everything(call_back: Callable[..., Any]) -> None:
     """One row of each table, at least."""
-    agreement = ledger.standing_agreement(cancellation_requested_at=timezone.now())
-    transaction = ledger.outgoing(Kind.PURCHASE)
-    assert call_back(ledger.form(transaction)).status_code == 200
+    agreement = records.standing_agreement(cancellation_requested_at=timezone.now())
+    transaction = records.outgoing(Kind.PURCHASE)
+    assert call_back(records.form(transaction)).status_code == 200
     StaffTask.objects.create(kind="cancellation", agreement=agreement)
     uploader = User.objects.create_user("uploader")
     upload_statuses.preview(report((agreement, "HOLD")), by=uploader, now=timezone.now())
@@ -160,8 +160,8 @@ def test_an_auditor_is_offered_nothing_to_do(client, everything):
     task = StaffTask.objects.filter(done_at=None).latest("pk")
     page = client.get(reverse("admin:perma_payments_stafftask_change", args=[task.pk])).content.decode()
     assert "Mark as done" not in page
-    uploads = client.get(reverse("admin:perma_payments_statusupload_changelist")).content.decode()
-    assert reverse("admin:perma_payments_statusupload_upload") not in uploads
+    uploads = client.get(reverse("admin:perma_payments_statusreport_changelist")).content.decode()
+    assert reverse("admin:perma_payments_statusreport_upload") not in uploads
 
 
 def test_billing_staff_may_look_and_act(client, everything):
@@ -212,7 +212,7 @@ def test_the_groups_are_there():
     corrections = {name for name in everything_of_ours if name.startswith("correct_")}
     assert {f"view_{model._meta.model_name}" for model in TABLES} <= views
     assert codenames("Auditors") == views
-    assert codenames("Billing staff") == views | corrections | {"upload_statuses", "change_stafftask"}
+    assert codenames("Billing staff") == views | corrections | {"upload_statusreport", "change_stafftask"}
 
 
 def test_each_migrate_puts_the_groups_right_and_touches_nothing_else():

@@ -8,10 +8,10 @@ from django.core.cache import cache
 from django.core.management import call_command
 from playwright.sync_api import expect
 
-from perma_payments.models import StatusUpload, SubscriptionAgreement
+from perma_payments.models import StatusReport, SubscriptionAgreement
 from perma_payments.services import groups
 
-from .. import ledger
+from .. import records
 from ..in_browser import Visit
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
@@ -57,7 +57,7 @@ def download(visit: Visit, folder: Path) -> Path:
 
 
 def upload(visit: Visit, file: Path) -> None:
-    visit.page.goto(f"{visit.payments}/admin/perma_payments/statusupload/")
+    visit.page.goto(f"{visit.payments}/admin/perma_payments/statusreport/")
     visit.page.get_by_role("link", name="Upload a status report").click()
     visit.page.get_by_label("Report").set_input_files(file)
     visit.page.get_by_role("button", name="Show what it would change").click()
@@ -93,8 +93,8 @@ def test_staff_export_upload_look_confirm_and_undo(visitor, staff, tmp_path):
     expect(visit.page.get_by_text("Nothing: what it says is what we have.")).to_be_visible()
     expect(visit.page.get_by_text("This is the same file as the status report of")).to_be_visible()
 
-    confirmed = StatusUpload.objects.get(state="confirmed")
-    visit.page.goto(f"{visit.payments}/admin/perma_payments/statusupload/{confirmed.pk}/change/")
+    confirmed = StatusReport.objects.get(state="confirmed")
+    visit.page.goto(f"{visit.payments}/admin/perma_payments/statusreport/{confirmed.pk}/change/")
     visit.page.get_by_role("button", name="Undo: put 1 subscription back").click()
     expect(visit.page.get_by_text("Undone. Subscriptions that are as they were: 1.")).to_be_visible()
     agreement.refresh_from_db()
@@ -126,8 +126,8 @@ def test_a_row_with_an_unknown_status_is_named_and_left_out_only_by_a_tick(visit
     "path",
     [
         "",
-        "perma_payments/statusupload/",
-        "perma_payments/statusupload/upload/",
+        "perma_payments/statusreport/",
+        "perma_payments/statusreport/upload/",
         "perma_payments/subscriptionagreement/",
         "perma_payments/subscriptionagreement/{pk}/change/",
         "perma_payments/subscriptionagreement/{pk}/correct/",
@@ -135,7 +135,7 @@ def test_a_row_with_an_unknown_status_is_named_and_left_out_only_by_a_tick(visit
     ],
 )
 def test_a_page_of_the_staffs_side_fits_a_phone_and_breaks_none_of_its_own_rules(visitor, staff, path):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     visit = visitor(viewport={"width": 390, "height": 844})
     log_in(visit)
     visit.page.goto(f"{visit.payments}/admin/{path.format(pk=agreement.pk)}")

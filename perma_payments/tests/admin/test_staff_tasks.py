@@ -6,7 +6,7 @@ from django.db import OperationalError
 from perma_payments.models import StaffTask
 from perma_payments.services import staff_tasks
 
-from .. import ledger
+from .. import records
 from ..accounts import log_in
 
 pytestmark = pytest.mark.django_db
@@ -16,7 +16,7 @@ LIST = "/admin/perma_payments/stafftask/"
 
 @pytest.fixture
 def task() -> StaffTask:
-    agreement = ledger.standing_agreement(cancellation_requested_at="2026-11-21T12:00Z")
+    agreement = records.standing_agreement(cancellation_requested_at="2026-11-21T12:00Z")
     return StaffTask.objects.create(kind="cancellation", agreement=agreement)
 
 

@@ -13,24 +13,24 @@ from django.test import Client
 from django.utils import timezone
 
 from perma_payments.billing.customers import Customer
-from perma_payments.models import StaffTask, StatusUpload, SubscriptionAgreement
+from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
 from perma_payments.services import upload_statuses
 
-from .. import ledger
-from ..ledger import REGISTRAR
+from .. import records
+from ..records import REGISTRAR
 from ..pages import words
 from ..services.test_upload_statuses import report
 
 pytestmark = pytest.mark.django_db
 
-LIST = "/admin/perma_payments/statusupload/"
+LIST = "/admin/perma_payments/statusreport/"
 
 
 @pytest.fixture
 def staff(client: Client) -> Client:
     """Someone who may look at everything and upload reports."""
     user = User.objects.create_user("staff", is_staff=True)
-    user.user_permissions.set(Permission.objects.filter(codename__in=["view_statusupload", "upload_statuses"]))
+    user.user_permissions.set(Permission.objects.filter(codename__in=["view_statusreport", "upload_statusreport"]))
     client.force_login(user)
     return client
 
@@ -49,7 +49,7 @@ def standing(count: int) -> list[SubscriptionAgreement]:
     """Subscriptions of different customers, paid for until some day of the past."""
     past = timezone.now() - timedelta(days=40)
     return [
-        ledger.standing_agreement(Customer(REGISTRAR.type, pk), covered_until=past) for pk in range(1, count + 1)
+        records.standing_agreement(Customer(REGISTRAR.type, pk), covered_until=past) for pk in range(1, count + 1)
     ]
 
 
@@ -69,7 +69,7 @@ def test_upload_look_confirm_undo(staff, upload):
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
-    pk = StatusUpload.objects.get().pk
+    pk = StatusReport.objects.get().pk
     confirmed = words(press_confirm(staff, pk))
     assert "Confirmed. Subscriptions changed: 20." in confirmed
     assert "Confirmed by staff" in confirmed
@@ -89,7 +89,7 @@ def test_an_unknown_status_among_good_rows_is_named_and_must_be_left_out(staff, 
     assert "1 row could not be read" in said
     assert "Line 7:" in said and "SLEEPING" in said
 
-    pk = StatusUpload.objects.get().pk
+    pk = StatusReport.objects.get().pk
     assert "Some rows could not be read, so nothing was applied." in words(press_confirm(staff, pk))
     assert "Subscriptions changed: 2." in words(press_confirm(staff, pk, leave_out="on"))
 
@@ -119,7 +119,7 @@ def test_a_report_that_lacks_some_of_ours_or_is_shorter_or_the_same_is_said_to_b
     agreements = standing(20)
     whole = report(*[(agreement, "CURRENT") for agreement in agreements])
     upload(whole)
-    press_confirm(staff, StatusUpload.objects.get().pk)
+    press_confirm(staff, StatusReport.objects.get().pk)
 
     assert "This is the same file as the status report of" in words(upload(whole))
     shorter = words(upload(report(*[(agreement, "CURRENT") for agreement in agreements[:10]])))
@@ -130,7 +130,7 @@ def test_a_report_that_lacks_some_of_ours_or_is_shorter_or_the_same_is_said_to_b
 def test_only_standing_subscriptions_count_for_the_tenth(upload):
     ended = standing(10)
     SubscriptionAgreement.objects.update(status="Canceled")
-    ledger.standing_agreement(Customer(REGISTRAR.type, 99))
+    records.standing_agreement(Customer(REGISTRAR.type, 99))
 
     assert "more than a tenth" not in words(upload(report(*[(agreement, "COMPLETED") for agreement in ended])))
 
@@ -151,7 +151,7 @@ def test_a_second_click_confirms_nothing_that_nobody_has_seen(staff, upload):
     (agreement,) = standing(1)
     upload(report((agreement, "HOLD")))
     SubscriptionAgreement.objects.update(status="Canceled")
-    pk = StatusUpload.objects.get().pk
+    pk = StatusReport.objects.get().pk
 
     assert "Something has changed since this preview was made." in words(press_confirm(staff, pk))
     said = words(press_confirm(staff, pk))
@@ -163,14 +163,14 @@ def test_a_second_click_confirms_nothing_that_nobody_has_seen(staff, upload):
 def test_a_confirmation_without_its_revision_confirms_nothing(staff, upload, revision):
     upload(report((standing(1)[0], "HOLD")))
 
-    pk = StatusUpload.objects.get().pk
+    pk = StatusReport.objects.get().pk
     assert "worked out anew" in words(staff.post(f"{LIST}{pk}/confirm/", {"revision": revision}, follow=True))
-    assert StatusUpload.objects.get().state == "previewed"
+    assert StatusReport.objects.get().state == "previewed"
 
 
 def test_a_report_that_was_made_before_the_last_one_is_said_to_be_so(staff, upload):
     agreements = standing(1)
-    StatusUpload.objects.create(
+    StatusReport.objects.create(
         digest="0" * 64,
         row_count=1,
         matched_count=1,
@@ -206,7 +206,7 @@ def test_a_report_that_changes_nothing_is_confirmed_all_the_same(staff, upload):
     said = words(upload(report((agreement, "HOLD"))))
     assert "Nothing: what it says is what we have. Confirm it all the same" in said
 
-    said = words(press_confirm(staff, StatusUpload.objects.get().pk))
+    said = words(press_confirm(staff, StatusReport.objects.get().pk))
     assert "Confirmed. Subscriptions changed: 0." in said
 
 
@@ -228,10 +228,10 @@ def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(
     (agreement,) = standing(1)
     upload(report((agreement, "HOLD")))
     with held_elsewhere(agreement):
-        said = words(press_confirm(staff, StatusUpload.objects.get().pk))
+        said = words(press_confirm(staff, StatusReport.objects.get().pk))
 
     assert "Someone else is changing these subscriptions. Nothing was changed" in said
-    assert StatusUpload.objects.get().state == "previewed"
+    assert StatusReport.objects.get().state == "previewed"
 
 
 def test_a_cancellation_that_is_marked_as_done_but_still_charged_is_said_to_be_so(upload):
@@ -261,7 +261,7 @@ def test_a_file_that_is_no_report_gets_a_sentence_and_leaves_nothing(upload, dat
     errors = BeautifulSoup(response.content, "html.parser").select_one(".errorlist")
     assert errors is not None and len(errors.get_text()) > 20
     assert sentence in errors.get_text()
-    assert not StatusUpload.objects.exists()
+    assert not StatusReport.objects.exists()
 
 
 def test_no_file_gets_a_sentence(staff):
@@ -272,9 +272,9 @@ def test_no_file_gets_a_sentence(staff):
 
 def test_who_may_only_look_can_upload_confirm_and_undo_nothing(client, upload):
     upload(report((standing(1)[0], "HOLD")))
-    pk = StatusUpload.objects.get().pk
+    pk = StatusReport.objects.get().pk
     auditor = User.objects.create_user("auditor", is_staff=True)
-    auditor.user_permissions.set(Permission.objects.filter(codename="view_statusupload"))
+    auditor.user_permissions.set(Permission.objects.filter(codename="view_statusreport"))
     client.force_login(auditor)
 
     assert "Upload a status report" not in words(client.get(LIST))
@@ -299,4 +299,4 @@ def test_confirming_what_is_not_there_is_a_404(staff):
 def test_a_page_number_that_is_none_shows_a_page(staff, upload, settings: Any):
     upload(report((standing(1)[0], "HOLD")))
 
-    assert staff.get(f"{LIST}{StatusUpload.objects.get().pk}/change/?page=x").status_code == 200
+    assert staff.get(f"{LIST}{StatusReport.objects.get().pk}/change/?page=x").status_code == 200

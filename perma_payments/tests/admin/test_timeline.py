@@ -20,7 +20,7 @@ from perma_payments.services import staff_tasks, upload_statuses
 from perma_payments.services.outbox import send_task_mails
 from perma_payments.services.timeline import Entry, EntryKind, story_of
 
-from .. import ledger
+from .. import records
 from ..accounts import log_in
 from ..pages import words
 from ..services.test_upload_statuses import report
@@ -30,7 +30,7 @@ EVERYTHING = [
     "view_subscriptionagreement",
     "view_purchase",
     "view_response",
-    "view_statusupload",
+    "view_statusreport",
     "view_outgoingtransaction",
 ]
 
@@ -50,7 +50,7 @@ def response(outgoing: OutgoingTransaction | None, **changes: Any) -> Response:
             "transaction_type": "sale",
             "reference_number": "PERMA-0000-0001",
             "sealed": b"x",
-            "vault_key_id": "k",
+            "archive_key_id": "k",
             **changes,
         }
     )
@@ -72,8 +72,8 @@ def entry_of(subject: SubscriptionAgreement | Purchase, start: str) -> Entry:
 @pytest.mark.django_db(transaction=True)
 def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, post, mailbox):
     """Each step is a transaction of its own, as in life, so the order is that of the clock."""
-    checkout = ledger.outgoing(Kind.SUBSCRIBE)
-    agreement, form = checkout.agreement, ledger.form(checkout)
+    checkout = records.outgoing(Kind.SUBSCRIBE)
+    agreement, form = checkout.agreement, records.form(checkout)
     call_back(form, "DECLINE")
     call_back(form, "ACCEPT")
     post("cancel-request")
@@ -120,8 +120,8 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
 @pytest.mark.django_db
 def test_another_card_is_told_and_no_token_ever(client):
     log_in(client, *EVERYTHING)
-    agreement = ledger.standing_agreement(payment_token="A" * 22)
-    answer = response(ledger.outgoing(Kind.UPDATE, agreement), payment_token="C" * 22)
+    agreement = records.standing_agreement(payment_token="A" * 22)
+    answer = response(records.outgoing(Kind.UPDATE, agreement), payment_token="C" * 22)
     with pghistory.context(source="CyberSource's response", response=answer.pk):
         agreement.payment_token = "B" * 22
         agreement.save()
@@ -134,7 +134,7 @@ def test_another_card_is_told_and_no_token_ever(client):
 
 @pytest.mark.django_db
 def test_a_change_of_what_the_history_does_not_keep_is_told_as_that():
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     agreement.save()
 
     assert entry_of(agreement, "Changed outside").details == (
@@ -145,8 +145,8 @@ def test_a_change_of_what_the_history_does_not_keep_is_told_as_that():
 @pytest.mark.django_db
 def test_a_change_by_a_response_that_staff_have_placed_says_so():
     user = User.objects.create_user("jane")
-    agreement = ledger.standing_agreement()
-    answer = response(ledger.outgoing(Kind.UPDATE, agreement))
+    agreement = records.standing_agreement()
+    answer = response(records.outgoing(Kind.UPDATE, agreement))
     with pghistory.context(source="staff", user=user.pk, reason="Found it."):
         with pghistory.context(source="CyberSource's response", response=answer.pk):
             agreement.status = "Hold"
@@ -177,7 +177,7 @@ def test_a_change_by_a_response_that_staff_have_placed_says_so():
     ],
 )
 def test_whatever_the_history_says_of_a_change_becomes_a_sentence(context, sentence, first_detail):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     with pghistory.context(**context):
         agreement.status = "Hold"
         agreement.save()
@@ -188,9 +188,9 @@ def test_whatever_the_history_says_of_a_change_becomes_a_sentence(context, sente
 
 @pytest.mark.django_db
 def test_every_kind_of_request_is_told():
-    agreement = ledger.standing_agreement()
-    ledger.outgoing(Kind.CHANGE, agreement, amount=Decimal("1200.50"))
-    ledger.outgoing(Kind.UPDATE, agreement)
+    agreement = records.standing_agreement()
+    records.outgoing(Kind.CHANGE, agreement, amount=Decimal("1200.50"))
+    records.outgoing(Kind.UPDATE, agreement)
 
     assert entry_of(agreement, "The customer went to CyberSource to change").words.endswith(
         "to change the subscription: $1,200.50 at once, then $90.00 each time, for a link limit of 500 from "
@@ -233,7 +233,7 @@ def test_every_kind_of_request_is_told():
     ],
 )
 def test_every_kind_of_response_is_told(changes, sentence, details):
-    outgoing = ledger.outgoing(Kind.UPDATE)
+    outgoing = records.outgoing(Kind.UPDATE)
     response(outgoing, **changes)
     entry = next(entry for entry in story_of(outgoing.agreement) if entry.kind == EntryKind.RESPONSE)
 
@@ -244,7 +244,7 @@ def test_every_kind_of_response_is_told(changes, sentence, details):
 
 @pytest.mark.django_db
 def test_a_report_that_is_only_looked_at_is_told_as_what_it_would_change():
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     user = User.objects.create_user("jane")
     upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=timezone.now())
 
@@ -253,12 +253,12 @@ def test_a_report_that_is_only_looked_at_is_told_as_what_it_would_change():
         f"The {upload}, uploaded by jane and not confirmed, calls it Hold, which would change it."
     )
     assert entry.details == ("status: Current → Hold",)
-    assert entry.link == f"/admin/perma_payments/statusupload/{upload.pk}/change/"
+    assert entry.link == f"/admin/perma_payments/statusreport/{upload.pk}/change/"
 
 
 @pytest.mark.django_db
 def test_a_report_that_agreed_is_told_too():
-    agreement = ledger.standing_agreement(status="Hold")
+    agreement = records.standing_agreement(status="Hold")
     user = User.objects.create_user("jane")
     now = timezone.now()
     upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=now)
@@ -270,7 +270,7 @@ def test_a_report_that_agreed_is_told_too():
 
 @pytest.mark.django_db
 def test_a_report_that_could_not_complete_it_is_told():
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     user = User.objects.create_user("jane")
     upload_statuses.preview(report((agreement, "CURRENT")), by=user, now=timezone.now())
 
@@ -279,7 +279,7 @@ def test_a_report_that_could_not_complete_it_is_told():
 
 @pytest.mark.django_db(transaction=True)
 def test_a_change_that_waited_for_another_is_told_after_it():
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     began, first_is_in = threading.Event(), threading.Event()
 
     def waits() -> None:
@@ -303,8 +303,8 @@ def test_a_change_that_waited_for_another_is_told_after_it():
 
 @pytest.mark.django_db
 def test_the_story_of_another_customer_is_not_told():
-    agreement = ledger.agreement()
-    other = ledger.outgoing(Kind.SUBSCRIBE, ledger.standing_agreement(ledger.INDIVIDUAL))
+    agreement = records.agreement()
+    other = records.outgoing(Kind.SUBSCRIBE, records.standing_agreement(records.INDIVIDUAL))
     StaffTask.objects.create(kind="token missing", agreement=other.agreement, response=response(other))
     response(None)
 
@@ -313,15 +313,15 @@ def test_the_story_of_another_customer_is_not_told():
 
 @pytest.mark.django_db
 def test_the_story_takes_few_statements_however_long_it_is(django_assert_max_num_queries):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     for number in range(6):
-        checkout = ledger.outgoing(Kind.CHANGE, agreement)
+        checkout = records.outgoing(Kind.CHANGE, agreement)
         answer = response(checkout)
         user = User.objects.create_user(f"user{number}")
         with pghistory.context(source="staff", user=user.pk, reason="x"):
             agreement.current_link_limit = str(number)
             agreement.save()
-        task = StaffTask.objects.create(kind="paid twice", agreement=agreement, response=answer)
+        task = StaffTask.objects.create(kind="duplicate charge", agreement=agreement, response=answer)
         staff_tasks.finish(task.pk, by=user, note="Refunded.", now=timezone.now())
     with django_assert_max_num_queries(8):
         assert len(story_of(agreement)) > 24
@@ -333,7 +333,7 @@ def test_the_story_takes_few_statements_however_long_it_is(django_assert_max_num
 @pytest.mark.django_db
 def test_the_page_says_what_perma_cc_is_told_now(client):
     log_in(client, *EVERYTHING)
-    agreement = ledger.standing_agreement(cancellation_requested_at=timezone.now())
+    agreement = records.standing_agreement(cancellation_requested_at=timezone.now())
     said = words(client.get(page_of(agreement)))
 
     assert "Status Cancellation Requested Rate $45.00 monthly Link limit 100, from" in said
@@ -343,10 +343,10 @@ def test_the_page_says_what_perma_cc_is_told_now(client):
 @pytest.mark.django_db
 def test_the_page_says_when_perma_cc_is_told_nothing_or_of_another_one(client):
     log_in(client, *EVERYTHING)
-    pending = ledger.agreement()
+    pending = records.agreement()
     assert "That this customer has no subscription." in words(client.get(page_of(pending)))
 
-    standing = ledger.standing_agreement()
+    standing = records.standing_agreement()
     said = words(client.get(page_of(pending)))
     assert f"Of another subscription of this customer: {standing.reference_number}" in said
 
@@ -354,10 +354,10 @@ def test_the_page_says_when_perma_cc_is_told_nothing_or_of_another_one(client):
 @pytest.mark.django_db
 def test_what_was_written_by_people_is_text_on_the_page(client):
     user = log_in(client, *EVERYTHING)
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     task = StaffTask.objects.create(kind="token missing", agreement=agreement)
     staff_tasks.finish(task.pk, by=user, note="<script>alert(1)</script>\nand more", now=timezone.now())
-    response(ledger.outgoing(Kind.UPDATE, agreement), decision="<b>x</b>")
+    response(records.outgoing(Kind.UPDATE, agreement), decision="<b>x</b>")
     page = client.get(page_of(agreement))
 
     assert b"<script>alert" not in page.content and b"<b>x" not in page.content
@@ -366,8 +366,8 @@ def test_what_was_written_by_people_is_text_on_the_page(client):
 
 @pytest.mark.django_db
 def test_who_may_not_look_at_tasks_or_responses_is_not_told_of_them(client):
-    agreement = ledger.standing_agreement()
-    response(ledger.outgoing(Kind.UPDATE, agreement))
+    agreement = records.standing_agreement()
+    response(records.outgoing(Kind.UPDATE, agreement))
     StaffTask.objects.create(kind="token missing", agreement=agreement, notified_at=timezone.now())
     log_in(client, "view_subscriptionagreement")
     said = words(client.get(page_of(agreement)))
@@ -381,7 +381,7 @@ def test_who_may_not_look_at_tasks_or_responses_is_not_told_of_them(client):
 def test_who_may_not_look_at_subscriptions_gets_none(client):
     log_in(client, "view_purchase")
 
-    assert client.get(page_of(ledger.agreement())).status_code == 403
+    assert client.get(page_of(records.agreement())).status_code == 403
 
 
 @pytest.mark.django_db
@@ -394,8 +394,8 @@ def test_a_subscription_that_is_not_there_leads_back_to_the_front_page(client):
 @pytest.mark.django_db
 def test_all_links_of_the_story_lead_somewhere(client):
     user = log_in(client, *EVERYTHING)
-    agreement = ledger.standing_agreement()
-    answer = response(ledger.outgoing(Kind.UPDATE, agreement))
+    agreement = records.standing_agreement()
+    answer = response(records.outgoing(Kind.UPDATE, agreement))
     with pghistory.context(source="CyberSource's response", response=answer.pk):
         agreement.status = "Hold"
         agreement.save()
@@ -413,9 +413,9 @@ def test_all_links_of_the_story_lead_somewhere(client):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_purchase_tells_its_story(client, call_back):
-    checkout = ledger.outgoing(Kind.PURCHASE)
+    checkout = records.outgoing(Kind.PURCHASE)
     bought = checkout.purchase
-    call_back(ledger.form(checkout))
+    call_back(records.form(checkout))
     log_in(client, *EVERYTHING)
     assert "10 links are paid for and wait to be credited." in words(client.get(page_of(bought)))
     purchasing.acknowledge_purchase(bought.pk, is_awaited=lambda: True, now=timezone.now())
@@ -432,7 +432,7 @@ def test_a_purchase_tells_its_story(client, call_back):
 
 @pytest.mark.django_db
 def test_a_purchase_that_sql_has_credited_is_not_said_to_be_perma_ccs_doing():
-    bought = ledger.paid_purchase()
+    bought = records.paid_purchase()
     Purchase.objects.filter(pk=bought.pk).update(acknowledged_at=timezone.now() - timedelta(hours=1))
 
     assert told(bought)[-1] == "Changed outside the service (SQL)."
@@ -442,4 +442,4 @@ def test_a_purchase_that_sql_has_credited_is_not_said_to_be_perma_ccs_doing():
 def test_a_purchase_that_is_not_paid_says_that_perma_cc_is_told_nothing(client):
     log_in(client, *EVERYTHING)
 
-    assert "Nothing: it is not paid." in words(client.get(page_of(ledger.purchase())))
+    assert "Nothing: it is not paid." in words(client.get(page_of(records.purchase())))

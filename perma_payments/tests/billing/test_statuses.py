@@ -10,7 +10,7 @@ from perma_payments.billing.statuses import (
     WITH_TERMS,
     PurchaseStatus,
     Status,
-    is_alterable,
+    can_be_modified,
     is_standing,
     reported_status,
 )
@@ -87,11 +87,11 @@ def test_a_status_and_its_spelling_stand_alike(status, paid_through):
     ],
 )
 def test_a_requested_cancellation_stands_in_for_current_alone(status, requested, reported):
-    assert reported_status(status, cancellation_requested=requested) == reported
+    assert status_for_perma(status, cancellation_requested=requested) == reported
 
 
 @pytest.mark.parametrize(
-    "status, requested, alterable",
+    "status, requested, modifiable",
     [
         ("Current", False, True),
         ("Hold", False, True),
@@ -106,8 +106,8 @@ def test_a_requested_cancellation_stands_in_for_current_alone(status, requested,
         ("Canceled", True, False),
     ],
 )
-def test_a_subscription_can_be_altered_while_it_is_charged_and_not_asked_to_end(status, requested, alterable):
-    assert is_alterable(status, cancellation_requested=requested) is alterable
+def test_a_subscription_can_be_altered_while_it_is_charged_and_not_asked_to_end(status, requested, modifiable):
+    assert can_be_modified(status, cancellation_requested=requested) is modifiable
 
 
 def test_whatever_can_stand_has_terms_and_was_paid():

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from perma_payments.billing.frequencies import Frequency
 from perma_payments.billing.transactions import Kind
-from perma_payments.cybersource.checkout import DEFAULT_PATHS, Merchant, Order, SignedForm, transaction_type
+from perma_payments.cybersource.checkout import DEFAULT_PATHS, Profile, Order, SignedForm, transaction_type
 from perma_payments.cybersource.signature import SigningKey, SigningKeys
 
 from .. import cyber_source
@@ -31,9 +31,9 @@ _OF_KIND: dict[Kind, dict[str, Any]] = {
 }
 
 
-def merchant(**changes: Any) -> Merchant:
+def profile(**changes: Any) -> Profile:
     """Our profile at CyberSource, which is the stand-in's."""
-    return Merchant(
+    return Profile(
         **{
             "profile_id": cyber_source.PROFILE_ID,
             "keys": KEYS,
@@ -60,4 +60,4 @@ def order(kind: Kind, **changes: Any) -> Order:
 
 def form(kind: Kind, **changes: Any) -> SignedForm:
     """The signed form of a valid order, made NOW."""
-    return merchant().form(order(kind, **changes), now=NOW)
+    return profile().form(order(kind, **changes), now=NOW)

@@ -118,12 +118,12 @@ def test_amounts_are_posted_with_two_decimals(amount, text):
     ],
 )
 def test_the_form_is_dated_in_utc_without_a_fraction(now):
-    assert merchant().form(order(Kind.PURCHASE), now=now).fields["signed_date_time"] == "2026-11-21T12:00:00Z"
+    assert profile().form(order(Kind.PURCHASE), now=now).fields["signed_date_time"] == "2026-11-21T12:00:00Z"
 
 
 def test_a_form_made_anew_is_dated_and_signed_anew():
     first, second = (
-        merchant().form(order(Kind.PURCHASE), now=datetime(2026, 11, 21, 12, minute, tzinfo=UTC)).fields
+        profile().form(order(Kind.PURCHASE), now=datetime(2026, 11, 21, 12, minute, tzinfo=UTC)).fields
         for minute in (0, 1)
     )
     assert {name for name in first if first[name] != second[name]} == {"signed_date_time", "signature"}
@@ -144,14 +144,14 @@ def test_each_kind_is_posted_to_the_path_of_its_transaction_type(kind, action):
 
 def test_paths_can_be_set():
     paths = {"update_payment_token": "/elsewhere"}
-    action = merchant(paths=paths).form(order(Kind.UPDATE), now=NOW).action
+    action = profile(paths=paths).form(order(Kind.UPDATE), now=NOW).action
     assert action == "https://cybersource.example/elsewhere"
 
 
 def test_the_first_key_of_the_ring_signs_the_form():
     new = SigningKey("new", "secret of the new")
 
-    fields = merchant(keys=SigningKeys(new, KEY)).form(order(Kind.PURCHASE), now=NOW).fields
+    fields = profile(keys=SigningKeys(new, KEY)).form(order(Kind.PURCHASE), now=NOW).fields
 
     assert fields["access_key"] == "new"
     assert fields["signature"] == cyber_source.sign(fields, new.secret)

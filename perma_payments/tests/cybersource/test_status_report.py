@@ -289,7 +289,7 @@ def test_lines_are_numbered_as_an_editor_does():
         row("PERMA-0000-0003"),
         [""],
         row("PERMA-0000-0004"),
-        row("PERMA-0000-0005", "ODD"),
+        row("PERMA-0000-0005", "WITHHELD"),
         end="\n",
     )
     assert [each.line for each in found.rows] == [6, 7, 10, 12]
@@ -327,7 +327,9 @@ def test_trailers_are_no_rows(trailer):
     assert (len(found.rows), found.problems, found.row_count) == (1, [], 1)
 
 
-@pytest.mark.parametrize("cells", [["Total", "1", "2"], ["Total Example", "PERMA-1234-5678", "x", "ODD", "y"]])
+@pytest.mark.parametrize(
+    "cells", [["Total", "1", "2"], ["Total Example", "PERMA-1234-5678", "x", "WITHHELD", "y"]]
+)
 def test_a_row_that_begins_like_a_trailer_is_a_row(cells):
     problem_of(*cells)
 

@@ -11,7 +11,7 @@ from django.utils import timezone
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
 
-from .. import ledger
+from .. import records
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ def response(**changes: Any) -> Response:
             "transaction_type": "sale",
             "reference_number": "PERMA-1234-5678",
             "sealed": b"sealed",
-            "vault_key_id": "development",
+            "archive_key_id": "development",
             **changes,
         }
     )
@@ -54,7 +54,7 @@ def task(**changes: Any) -> StaffTask:
 )
 def test_an_agreement_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
-        ledger.standing_agreement(**changes)
+        records.standing_agreement(**changes)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +73,7 @@ def test_an_agreement_that_makes_no_sense_is_refused(changes):
 )
 def test_a_purchase_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
-        ledger.purchase(**changes)
+        records.purchase(**changes)
 
 
 @pytest.mark.parametrize("kind", list(Kind))
@@ -89,24 +89,24 @@ def test_a_purchase_that_makes_no_sense_is_refused(changes):
     ],
 )
 def test_a_checkout_has_the_terms_of_its_kind_and_no_others(kind, column):
-    whole = ledger.outgoing(Kind.SUBSCRIBE)
-    valid = ledger.outgoing(kind)
+    whole = records.outgoing(Kind.SUBSCRIBE)
+    valid = records.outgoing(kind)
     changed = None if getattr(valid, column) is not None else getattr(whole, column)
 
     with pytest.raises(IntegrityError):
-        ledger.outgoing(kind, **{column: changed})
+        records.outgoing(kind, **{column: changed})
 
 
 def test_a_checkout_is_about_an_agreement_or_a_purchase_not_both_and_not_neither():
     for changes in (
-        {"purchase": ledger.purchase()},
+        {"purchase": records.purchase()},
         {"agreement": None},
-        {"agreement": None, "purchase": ledger.purchase()},
+        {"agreement": None, "purchase": records.purchase()},
     ):
         with pytest.raises(IntegrityError), transaction.atomic():
-            ledger.outgoing(Kind.SUBSCRIBE, **changes)
+            records.outgoing(Kind.SUBSCRIBE, **changes)
     with pytest.raises(IntegrityError), transaction.atomic():
-        ledger.outgoing(Kind.PURCHASE, agreement=ledger.agreement())
+        records.outgoing(Kind.PURCHASE, agreement=records.agreement())
 
 
 @pytest.mark.parametrize(
@@ -115,16 +115,16 @@ def test_a_checkout_is_about_an_agreement_or_a_purchase_not_both_and_not_neither
 )
 def test_a_checkout_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
-        ledger.outgoing(Kind.SUBSCRIBE, **changes)
+        records.outgoing(Kind.SUBSCRIBE, **changes)
 
 
 def test_what_must_be_unique_is():
-    first = ledger.outgoing(Kind.SUBSCRIBE)
+    first = records.outgoing(Kind.SUBSCRIBE)
     again = [
-        lambda: ledger.outgoing(Kind.SUBSCRIBE, transaction_uuid=first.transaction_uuid),
-        lambda: ledger.outgoing(Kind.SUBSCRIBE, message_nonce=first.message_nonce),
-        lambda: ledger.outgoing(Kind.SUBSCRIBE, first.agreement),
-        lambda: ledger.agreement(reference_number=first.agreement.reference_number),
+        lambda: records.outgoing(Kind.SUBSCRIBE, transaction_uuid=first.transaction_uuid),
+        lambda: records.outgoing(Kind.SUBSCRIBE, message_nonce=first.message_nonce),
+        lambda: records.outgoing(Kind.SUBSCRIBE, first.agreement),
+        lambda: records.agreement(reference_number=first.agreement.reference_number),
         lambda: response(fingerprint=response().fingerprint),
     ]
     for attempt in again:
@@ -133,10 +133,10 @@ def test_what_must_be_unique_is():
 
 
 def test_a_purchase_has_one_checkout():
-    first = ledger.outgoing(Kind.PURCHASE)
+    first = records.outgoing(Kind.PURCHASE)
 
     with pytest.raises(IntegrityError):
-        ledger.outgoing(Kind.PURCHASE, first.purchase)
+        records.outgoing(Kind.PURCHASE, first.purchase)
 
 
 @pytest.mark.parametrize(
@@ -165,11 +165,11 @@ def test_a_response_that_makes_no_sense_is_refused(changes):
 )
 def test_a_task_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
-        task(**{"agreement": ledger.agreement(), **changes})
+        task(**{"agreement": records.agreement(), **changes})
 
 
 def test_a_subscription_has_one_open_cancellation():
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     done = {"done_at": timezone.now(), "resolution": "done"}
     task(agreement=agreement, **done)
     task(agreement=agreement, **done)
@@ -181,17 +181,17 @@ def test_a_subscription_has_one_open_cancellation():
 
 def test_a_response_gives_each_kind_of_task_once():
     about = response()
-    task(kind="paid twice", response=about)
-    task(kind="unplaced", response=about)
+    task(kind="duplicate charge", response=about)
+    task(kind="unmatched", response=about)
 
     with pytest.raises(IntegrityError):
-        task(kind="paid twice", response=about)
+        task(kind="duplicate charge", response=about)
 
 
 @pytest.mark.parametrize("model", [SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask])
 def test_nothing_in_the_ledger_can_be_deleted(model):
-    ledger.outgoing(Kind.PURCHASE)
-    task(agreement=ledger.outgoing(Kind.SUBSCRIBE).agreement)
+    records.outgoing(Kind.PURCHASE)
+    task(agreement=records.outgoing(Kind.SUBSCRIBE).agreement)
     response()
 
     with pytest.raises(DatabaseError, match="Cannot delete"), connection.cursor() as cursor:
@@ -199,7 +199,7 @@ def test_nothing_in_the_ledger_can_be_deleted(model):
 
 
 def test_what_was_signed_is_final():
-    ledger.outgoing(Kind.SUBSCRIBE)
+    records.outgoing(Kind.SUBSCRIBE)
 
     with pytest.raises(DatabaseError, match="Cannot update"):
         OutgoingTransaction.objects.update(amount=Decimal("0.01"))
@@ -224,10 +224,10 @@ def test_how_evidence_was_applied_is_not_part_of_it():
 
 @pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "stafftask"])
 def test_a_change_from_sql_is_in_the_history_and_the_history_cannot_be_changed(table):
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     about = {
         "subscriptionagreement": agreement,
-        "purchase": ledger.purchase(),
+        "purchase": records.purchase(),
         "stafftask": task(agreement=agreement),
     }[table]
     change = {"stafftask": "note = 'x'"}.get(table, "status = 'Aborted'")
@@ -245,7 +245,7 @@ def test_reference_numbers_are_drawn_again_when_they_are_taken(monkeypatch):
     drawn = iter([12345678, 12345678, 87654321])
     monkeypatch.setattr("perma_payments.models.reference_number.secrets.randbelow", lambda most: next(drawn))
 
-    assert [ledger.agreement().reference_number, ledger.purchase().reference_number] == [
+    assert [records.agreement().reference_number, records.purchase().reference_number] == [
         "PERMA-1234-5678",
         "PERMA-8765-4321",
     ]

@@ -12,8 +12,8 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import Outcome, OutgoingTransaction, Response, StaffTask
 from perma_payments.services.receive_callback import receive_callback
 
-from .. import cyber_source, ledger
-from ..ledger import REGISTRAR
+from .. import cyber_source, records
+from ..records import REGISTRAR
 
 pytestmark = pytest.mark.django_db
 
@@ -25,7 +25,7 @@ def answer(
     outgoing: OutgoingTransaction, decision: str = "ACCEPT", *, now: datetime = NOW, **changes: Any
 ) -> Response:
     """CyberSource answers a checkout; see cyber_source.response for the changes."""
-    fields = cyber_source.response(ledger.form(outgoing), decision, **changes)
+    fields = cyber_source.response(records.form(outgoing), decision, **changes)
     response = receive_callback(b"body", list(fields.items()), now=now)
     response.refresh_from_db()
     assert response.applied_at == now
@@ -54,18 +54,18 @@ def fresh(instance: Any) -> Any:
         ("ERROR", {}, "Rejected", ["checkout failed"]),
         ("CANCEL", {}, "Aborted", []),
         ("MAYBE", {}, "Pending", ["unknown decision"]),
-        ("ACCEPT", {"reason_code": "110", "auth_amount": "5.00"}, "Pending", ["partly paid"]),
-        ("ACCEPT", {"auth_amount": "12.49"}, "Pending", ["partly paid"]),
+        ("ACCEPT", {"reason_code": "110", "auth_amount": "5.00"}, "Pending", ["partial approval"]),
+        ("ACCEPT", {"auth_amount": "12.49"}, "Pending", ["partial approval"]),
         ("ACCEPT", {"reason_code": "999"}, "Current", []),
-        ("ERROR", {"reason_code": "104"}, "Pending", ["perhaps paid"]),
-        ("ERROR", {"reason_code": "150"}, "Pending", ["perhaps paid"]),
-        ("ERROR", {"reason_code": "151"}, "Pending", ["perhaps paid"]),
-        ("ERROR", {"reason_code": "152"}, "Pending", ["perhaps paid"]),
+        ("ERROR", {"reason_code": "104"}, "Pending", ["indeterminate"]),
+        ("ERROR", {"reason_code": "150"}, "Pending", ["indeterminate"]),
+        ("ERROR", {"reason_code": "151"}, "Pending", ["indeterminate"]),
+        ("ERROR", {"reason_code": "152"}, "Pending", ["indeterminate"]),
         ("ERROR", {"reason_code": ..., "transaction_id": ...}, "Rejected", ["checkout failed"]),
     ],
 )
 def test_an_answer_to_subscribe(decision, changes, status, opened):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     answer(outgoing, decision, **changes)
 
     agreement = fresh(outgoing.agreement)
@@ -83,12 +83,12 @@ def test_an_answer_to_subscribe(decision, changes, status, opened):
         ("ERROR", {}, False, ["checkout failed"]),
         ("CANCEL", {}, False, []),
         ("MAYBE", {}, False, ["unknown decision"]),
-        ("ACCEPT", {"reason_code": "110"}, False, ["partly paid"]),
-        ("ERROR", {"reason_code": "150"}, False, ["perhaps paid"]),
+        ("ACCEPT", {"reason_code": "110"}, False, ["partial approval"]),
+        ("ERROR", {"reason_code": "150"}, False, ["indeterminate"]),
     ],
 )
 def test_an_answer_to_change(decision, changes, takes, opened):
-    outgoing = ledger.outgoing(Kind.CHANGE)
+    outgoing = records.outgoing(Kind.CHANGE)
     before = fresh(outgoing.agreement)
     answer(outgoing, decision, **changes)
 
@@ -109,17 +109,17 @@ def test_an_answer_to_change(decision, changes, takes, opened):
         ("ERROR", {}, False, ["checkout failed"]),
         ("CANCEL", {}, False, []),
         ("MAYBE", {}, False, ["unknown decision"]),
-        ("ERROR", {"reason_code": "152"}, False, ["perhaps paid"]),
+        ("ERROR", {"reason_code": "152"}, False, ["indeterminate"]),
     ],
 )
 def test_an_answer_to_update(decision, changes, takes, opened):
-    outgoing = ledger.outgoing(Kind.UPDATE)
+    outgoing = records.outgoing(Kind.UPDATE)
     before = fresh(outgoing.agreement)
     answer(outgoing, decision, payment_token="9999", **changes)
 
     after = fresh(outgoing.agreement)
     assert tasks() == opened
-    assert after.payment_token == ("9999" if takes else ledger.TOKEN)
+    assert after.payment_token == ("9999" if takes else records.TOKEN)
     unchanged = ("status", "covered_until", "current_rate", "current_link_limit")
     assert [getattr(after, name) for name in unchanged] == [getattr(before, name) for name in unchanged]
 
@@ -133,12 +133,12 @@ def test_an_answer_to_update(decision, changes, takes, opened):
         ("ERROR", {}, "Refused", ["checkout failed"]),
         ("CANCEL", {}, "Aborted", []),
         ("MAYBE", {}, "Pending", ["unknown decision"]),
-        ("ACCEPT", {"reason_code": "110"}, "Pending", ["partly paid"]),
-        ("ERROR", {"reason_code": "151"}, "Pending", ["perhaps paid"]),
+        ("ACCEPT", {"reason_code": "110"}, "Pending", ["partial approval"]),
+        ("ERROR", {"reason_code": "151"}, "Pending", ["indeterminate"]),
     ],
 )
 def test_an_answer_to_purchase(decision, changes, status, opened):
-    outgoing = ledger.outgoing(Kind.PURCHASE)
+    outgoing = records.outgoing(Kind.PURCHASE)
     answer(outgoing, decision, **changes)
 
     purchase = fresh(outgoing.purchase)
@@ -150,7 +150,7 @@ def test_an_answer_to_purchase(decision, changes, status, opened):
 
 
 def test_an_accepted_subscription_has_the_terms_that_were_asked_for():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     response = answer(outgoing)
 
     agreement = fresh(outgoing.agreement)
@@ -166,7 +166,7 @@ def test_an_accepted_subscription_has_the_terms_that_were_asked_for():
 
 
 def test_the_token_is_taken_under_either_of_its_names_and_only_if_signed():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     answer(outgoing, payment_token=..., req_payment_token="0A1B", unsigned={"payment_token": "666"})
 
     assert fresh(outgoing.agreement).payment_token == "0A1B"
@@ -174,7 +174,7 @@ def test_the_token_is_taken_under_either_of_its_names_and_only_if_signed():
 
 @pytest.mark.parametrize("token", [..., "", "a b", "12-34", "1" * 33, "1" * 10_000, "١٢٣", "\x00"])
 def test_a_paid_subscription_without_a_usable_token_is_current_and_a_person_looks_for_the_token(token):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     answer(outgoing, payment_token=token)
 
     agreement = fresh(outgoing.agreement)
@@ -183,7 +183,7 @@ def test_a_paid_subscription_without_a_usable_token_is_current_and_a_person_look
 
 
 def test_a_format_preserving_token_is_taken_and_a_person_looks_at_it():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     answer(outgoing, payment_token="4111111111111111")
 
     assert fresh(outgoing.agreement).payment_token == "4111111111111111"
@@ -191,7 +191,7 @@ def test_a_format_preserving_token_is_taken_and_a_person_looks_at_it():
 
 
 def test_a_hexadecimal_token_is_as_good_as_any():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     answer(outgoing, payment_token="ABCDEF0123456789ABCDEF0123456789")
 
     assert fresh(outgoing.agreement).payment_token == "ABCDEF0123456789ABCDEF0123456789"
@@ -200,7 +200,7 @@ def test_a_hexadecimal_token_is_as_good_as_any():
 
 @pytest.mark.parametrize("kind", list(Kind))
 def test_an_answer_that_could_be_read_in_two_ways_is_kept_and_takes_no_effect(kind):
-    outgoing = ledger.outgoing(kind)
+    outgoing = records.outgoing(kind)
     response = answer(outgoing, req_bill_to_address_line1="Box 3,message=leave at door")
 
     assert (response.is_ambiguous, response.outcome, tasks()) == (True, Outcome.NO_EFFECT, ["not what was signed"])
@@ -209,10 +209,10 @@ def test_an_answer_that_could_be_read_in_two_ways_is_kept_and_takes_no_effect(ki
 
 @pytest.mark.parametrize("decision", ["ACCEPT", "REVIEW"])
 def test_a_purchase_of_which_only_a_part_was_authorized_is_not_granted(decision):
-    outgoing = ledger.outgoing(Kind.PURCHASE)
+    outgoing = records.outgoing(Kind.PURCHASE)
     answer(outgoing, decision, auth_amount="1.00")
 
-    assert (fresh(outgoing.purchase).status, tasks()) == ("Pending", ["partly paid"])
+    assert (fresh(outgoing.purchase).status, tasks()) == ("Pending", ["partial approval"])
 
 
 # --- The order of arrival ---------------------------------------------------------------------------
@@ -222,7 +222,7 @@ def test_a_purchase_of_which_only_a_part_was_authorized_is_not_granted(decision)
 @pytest.mark.parametrize("other", ["DECLINE", "ERROR", "CANCEL", "MAYBE"])
 @pytest.mark.parametrize("accept_first", [True, False])
 def test_accept_wins_whatever_the_order_of_arrival(kind, other, accept_first):
-    outgoing = ledger.outgoing(kind)
+    outgoing = records.outgoing(kind)
     for decision in ("ACCEPT", other) if accept_first else (other, "ACCEPT"):
         answer(outgoing, decision)
 
@@ -231,7 +231,7 @@ def test_accept_wins_whatever_the_order_of_arrival(kind, other, accept_first):
 
 @pytest.mark.parametrize("decline_first", [True, False])
 def test_a_checkout_that_was_declined_and_given_up_is_aborted_whatever_the_order(decline_first):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     for decision in ("DECLINE", "CANCEL") if decline_first else ("CANCEL", "DECLINE"):
         answer(outgoing, decision)
 
@@ -241,23 +241,23 @@ def test_a_checkout_that_was_declined_and_given_up_is_aborted_whatever_the_order
 @pytest.mark.parametrize("status", ["Hold", "Canceled", "Completed", "Superseded"])
 @pytest.mark.parametrize("decision", DECISIONS)
 def test_no_answer_to_a_checkout_moves_a_status_that_a_report_has_set(status, decision):
-    agreement = ledger.standing_agreement(status=status)
-    answer(ledger.outgoing(Kind.SUBSCRIBE, agreement), decision)
+    agreement = records.standing_agreement(status=status)
+    answer(records.outgoing(Kind.SUBSCRIBE, agreement), decision)
 
     after = fresh(agreement)
     assert (after.status, after.covered_until) == (status, agreement.covered_until)
 
 
 def test_an_agreement_that_a_report_made_current_still_takes_its_token_and_keeps_its_terms():
-    agreement = ledger.standing_agreement(payment_token="", current_rate=Decimal("77.00"))
-    response = answer(ledger.outgoing(Kind.SUBSCRIBE, agreement))
+    agreement = records.standing_agreement(payment_token="", current_rate=Decimal("77.00"))
+    response = answer(records.outgoing(Kind.SUBSCRIBE, agreement))
 
     after = fresh(agreement)
     assert (after.payment_token, after.current_rate) == (response.transaction_id, Decimal("77.00"))
 
 
 def test_a_review_that_is_accepted_later_is_one_charge():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     review = answer(outgoing, "REVIEW", payment_token=...)
     answer(outgoing, "ACCEPT", transaction_id=review.transaction_id, payment_token="777")
 
@@ -266,7 +266,7 @@ def test_a_review_that_is_accepted_later_is_one_charge():
 
 
 def test_an_update_that_is_held_takes_its_token_when_it_is_accepted():
-    outgoing = ledger.outgoing(Kind.UPDATE)
+    outgoing = records.outgoing(Kind.UPDATE)
     review = answer(outgoing, "REVIEW", payment_token="8888")
     answer(outgoing, "ACCEPT", transaction_id=review.transaction_id, payment_token="8888")
 
@@ -278,10 +278,10 @@ EARLIER, LATER = "2026-11-21T11:50:00Z", "2026-11-21T11:55:00Z"
 
 @pytest.mark.parametrize("asked_first", [0, 1])
 def test_what_cybersource_did_last_is_in_force_whatever_the_order_of_asking_and_of_arrival(asked_first):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     begun = [NOW - timedelta(minutes=9), NOW - timedelta(minutes=5)]
-    small = ledger.outgoing(Kind.CHANGE, agreement, created_at=begun[asked_first], link_limit="10")
-    large = ledger.outgoing(Kind.CHANGE, agreement, created_at=begun[1 - asked_first], link_limit="500")
+    small = records.outgoing(Kind.CHANGE, agreement, created_at=begun[asked_first], link_limit="10")
+    large = records.outgoing(Kind.CHANGE, agreement, created_at=begun[1 - asked_first], link_limit="500")
     answer(large, signed_date_time=LATER, payment_token="500")
     response = answer(small, signed_date_time=EARLIER, payment_token="10")
 
@@ -292,25 +292,25 @@ def test_what_cybersource_did_last_is_in_force_whatever_the_order_of_asking_and_
 
 
 def test_two_changes_in_their_order_are_nothing_special():
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     for signed_at, link_limit in ((EARLIER, "10"), (LATER, "500")):
-        answer(ledger.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=signed_at)
+        answer(records.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=signed_at)
 
     assert (fresh(agreement).current_link_limit, tasks()) == ("500", [])
 
 
 def test_a_later_change_that_was_declined_does_not_stand_in_the_way_of_an_earlier_one():
-    agreement = ledger.standing_agreement()
-    answer(ledger.outgoing(Kind.CHANGE, agreement, link_limit="500"), "DECLINE", signed_date_time=LATER)
-    answer(ledger.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
+    agreement = records.standing_agreement()
+    answer(records.outgoing(Kind.CHANGE, agreement, link_limit="500"), "DECLINE", signed_date_time=LATER)
+    answer(records.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
 
     assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
 
 
 def test_a_token_is_not_replaced_by_an_older_one_that_comes_late():
-    agreement = ledger.standing_agreement()
-    answer(ledger.outgoing(Kind.UPDATE, agreement), signed_date_time=LATER, payment_token="2222")
-    answer(ledger.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="1111")
+    agreement = records.standing_agreement()
+    answer(records.outgoing(Kind.UPDATE, agreement), signed_date_time=LATER, payment_token="2222")
+    answer(records.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="1111")
 
     assert (fresh(agreement).payment_token, tasks()) == ("2222", ["out of order"])
 
@@ -320,18 +320,18 @@ def test_a_token_is_not_replaced_by_an_older_one_that_comes_late():
 
 @pytest.mark.parametrize("kind", [Kind.SUBSCRIBE, Kind.CHANGE, Kind.PURCHASE])
 def test_two_accepts_of_one_checkout_are_two_charges_with_one_effect(kind):
-    outgoing = ledger.outgoing(kind)
+    outgoing = records.outgoing(kind)
     answer(outgoing)
     once = fresh(outgoing.subject)
     second = answer(outgoing, payment_token="666")
 
     twice = fresh(outgoing.subject)
-    assert (second.outcome, tasks()) == (Outcome.NO_EFFECT, ["paid twice"])
+    assert (second.outcome, tasks()) == (Outcome.NO_EFFECT, ["duplicate charge"])
     assert twice.updated_at == once.updated_at
 
 
 def test_two_accepts_of_a_card_update_charge_nothing_and_the_last_token_counts():
-    outgoing = ledger.outgoing(Kind.UPDATE)
+    outgoing = records.outgoing(Kind.UPDATE)
     answer(outgoing, payment_token="1111")
     answer(outgoing, payment_token="2222")
 
@@ -339,18 +339,18 @@ def test_two_accepts_of_a_card_update_charge_nothing_and_the_last_token_counts()
 
 
 def test_a_part_paid_first_and_all_later_is_paid():
-    outgoing = ledger.outgoing(Kind.PURCHASE)
+    outgoing = records.outgoing(Kind.PURCHASE)
     answer(outgoing, reason_code="110")
     answer(outgoing)
 
     # The part is refunded, says its task; the whole is kept.
     assert fresh(outgoing.purchase).status == "Paid"
-    assert tasks() == ["partly paid"]
+    assert tasks() == ["partial approval"]
 
 
 def test_a_second_paid_subscription_is_current_and_a_person_is_told():
-    first = ledger.standing_agreement()
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    first = records.standing_agreement()
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     answer(outgoing)
 
     assert [fresh(first).status, fresh(outgoing.agreement).status] == ["Current", "Current"]
@@ -367,8 +367,8 @@ def test_a_second_paid_subscription_is_current_and_a_person_is_told():
     ],
 )
 def test_a_subscription_beside_one_that_does_not_stand_is_nothing_special(other):
-    ledger.standing_agreement(**other)
-    answer(ledger.outgoing(Kind.SUBSCRIBE))
+    records.standing_agreement(**other)
+    answer(records.outgoing(Kind.SUBSCRIBE))
 
     assert tasks() == []
 
@@ -384,8 +384,8 @@ def test_a_subscription_beside_one_that_does_not_stand_is_nothing_special(other)
     ],
 )
 def test_an_accept_for_a_subscription_that_no_longer_stands_takes_no_effect(kind, ended):
-    agreement = ledger.standing_agreement(**ended)
-    response = answer(ledger.outgoing(kind, agreement), payment_token="666")
+    agreement = records.standing_agreement(**ended)
+    response = answer(records.outgoing(kind, agreement), payment_token="666")
 
     assert (response.outcome, tasks()) == (Outcome.NO_EFFECT, ["no longer stands"])
     assert fresh(agreement).updated_at == agreement.updated_at
@@ -400,8 +400,8 @@ def test_an_accept_for_a_subscription_that_no_longer_stands_takes_no_effect(kind
     ],
 )
 def test_a_change_of_a_subscription_that_stands_in_any_way_takes_effect(standing):
-    agreement = ledger.standing_agreement(**standing)
-    answer(ledger.outgoing(Kind.CHANGE, agreement))
+    agreement = records.standing_agreement(**standing)
+    answer(records.outgoing(Kind.CHANGE, agreement))
 
     assert (fresh(agreement).current_link_limit, fresh(agreement).status) == ("500", standing["status"])
 
@@ -412,7 +412,7 @@ def test_a_change_of_a_subscription_that_stands_in_any_way_takes_effect(standing
     "difference", [{"req_reference_number": "PERMA-0000-0000"}, {"req_transaction_type": "authorization"}]
 )
 def test_an_answer_about_another_order_takes_no_effect(kind, decision, difference):
-    outgoing = ledger.outgoing(kind)
+    outgoing = records.outgoing(kind)
     response = answer(outgoing, decision, **difference)
 
     assert (response.outcome, tasks()) == (Outcome.NO_EFFECT, ["not what was signed"])
@@ -432,7 +432,7 @@ def test_an_answer_about_another_order_takes_no_effect(kind, decision, differenc
     ],
 )
 def test_an_accept_of_another_amount_or_currency_takes_no_effect(kind, difference):
-    outgoing = ledger.outgoing(kind)
+    outgoing = records.outgoing(kind)
     answer(outgoing, **difference)
 
     assert tasks() == ["not what was signed"]
@@ -454,7 +454,7 @@ def test_an_accept_of_another_amount_or_currency_takes_no_effect(kind, differenc
     ],
 )
 def test_an_amount_that_cannot_be_read_takes_no_effect_and_has_its_own_task(kind, decision, amounts):
-    outgoing = ledger.outgoing(kind)
+    outgoing = records.outgoing(kind)
     answer(outgoing, decision, **amounts)
 
     assert tasks() == ["unreadable amount"]
@@ -462,27 +462,27 @@ def test_an_amount_that_cannot_be_read_takes_no_effect_and_has_its_own_task(kind
 
 
 def test_a_partial_approval_is_one_also_where_an_amount_cannot_be_read():
-    answer(ledger.outgoing(Kind.PURCHASE), reason_code="110", auth_amount="1,000.00")
+    answer(records.outgoing(Kind.PURCHASE), reason_code="110", auth_amount="1,000.00")
 
-    assert tasks() == ["partly paid"]
+    assert tasks() == ["partial approval"]
 
 
 def test_a_declined_payment_is_declined_also_where_its_amount_cannot_be_read():
-    outgoing = ledger.outgoing(Kind.PURCHASE)
+    outgoing = records.outgoing(Kind.PURCHASE)
     answer(outgoing, "DECLINE", req_amount="1,000.00")
 
     assert (fresh(outgoing.purchase).status, tasks()) == ("Refused", [])
 
 
 def test_amounts_are_compared_as_numbers():
-    outgoing = ledger.outgoing(Kind.PURCHASE)
+    outgoing = records.outgoing(Kind.PURCHASE)
     answer(outgoing, req_amount="15", auth_amount="15.0")
 
     assert (fresh(outgoing.purchase).status, tasks()) == ("Paid", [])
 
 
 def test_a_change_that_costs_nothing_today_may_be_answered_without_an_amount():
-    outgoing = ledger.outgoing(Kind.CHANGE, amount=Decimal("0.00"))
+    outgoing = records.outgoing(Kind.CHANGE, amount=Decimal("0.00"))
     answer(outgoing, req_amount=...)
 
     assert (fresh(outgoing.agreement).current_link_limit, tasks()) == ("500", [])
@@ -492,7 +492,7 @@ def test_a_change_that_costs_nothing_today_may_be_answered_without_an_amount():
 
 
 def test_the_history_tells_which_response_changed_an_agreement():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     response = answer(outgoing)
 
     inserted, updated = outgoing.agreement.events.order_by("pgh_id")

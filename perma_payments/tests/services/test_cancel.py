@@ -10,15 +10,15 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask
 from perma_payments.perma.messages import CancelRequestMessage, UpdateMessage
 from perma_payments.services import staff_tasks
-from perma_payments.services.alterable import NothingToAlter
+from perma_payments.services.modifiable import NothingToModify
 from perma_payments.services.cancel import request_cancellation
 from perma_payments.services.checkouts import MessageUsedUp
-from perma_payments.services.report_status import standing_subscription
+from perma_payments.services.perma_queries import standing_subscription
 from perma_payments.services.task_mail import compose
 from perma_payments.services.update import update
 
-from .. import ledger
-from ..ledger import INDIVIDUAL, REGISTRAR
+from .. import records
+from ..records import INDIVIDUAL, REGISTRAR
 from ..mail_server import hanging_mail_server
 
 pytestmark = pytest.mark.django_db
@@ -31,7 +31,7 @@ def cancel(nonce: bytes | None = None, *, now: datetime = NOW) -> None:
 
 
 def test_a_request_is_recorded_and_shown_to_perma_and_its_task_is_opened():
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     cancel()
 
     agreement.refresh_from_db()
@@ -42,7 +42,7 @@ def test_a_request_is_recorded_and_shown_to_perma_and_its_task_is_opened():
 
 
 def test_the_history_says_that_the_customer_asked():
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     cancel()
 
     assert agreement.events.last().pgh_context == {"source": "the customer's request"}
@@ -50,7 +50,7 @@ def test_the_history_says_that_the_customer_asked():
 
 @pytest.mark.parametrize("same_message", [True, False])
 def test_a_second_request_changes_nothing(same_message):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     nonce = secrets.token_bytes(24)
     cancel(nonce)
     cancel(nonce if same_message else None, now=NOW + timedelta(hours=1))
@@ -69,16 +69,16 @@ def test_a_second_request_changes_nothing(same_message):
     ],
 )
 def test_what_has_ended_cannot_be_cancelled(state):
-    ledger.standing_agreement(**state)
-    ledger.standing_agreement(INDIVIDUAL)
+    records.standing_agreement(**state)
+    records.standing_agreement(INDIVIDUAL)
 
-    with pytest.raises(NothingToAlter):
+    with pytest.raises(NothingToModify):
         cancel()
     assert not StaffTask.objects.exists()
 
 
 def test_a_subscription_on_hold_can_be_cancelled_and_stays_on_hold():
-    ledger.standing_agreement(status="Hold")
+    records.standing_agreement(status="Hold")
     cancel()
 
     assert standing_subscription(REGISTRAR, now=NOW).status == "Hold"
@@ -86,7 +86,7 @@ def test_a_subscription_on_hold_can_be_cancelled_and_stays_on_hold():
 
 
 def test_a_request_does_not_speak_to_the_mail_server(settings, post):
-    ledger.standing_agreement()
+    records.standing_agreement()
     with hanging_mail_server(settings) as server:
         assert post("cancel-request").status_code == 302
         server.settimeout(0)
@@ -95,7 +95,7 @@ def test_a_request_does_not_speak_to_the_mail_server(settings, post):
 
 
 def test_the_customer_is_sent_back_to_perma(settings, post):
-    ledger.standing_agreement()
+    records.standing_agreement()
     response = post("cancel-request")
 
     assert (response.status_code, response["Location"]) == (302, settings.PERMA_SUBSCRIPTION_PAGE)
@@ -103,7 +103,7 @@ def test_the_customer_is_sent_back_to_perma(settings, post):
 
 
 def test_the_repeated_request_is_answered_like_the_first(settings, post):
-    ledger.standing_agreement()
+    records.standing_agreement()
 
     assert [post("cancel-request").status_code for _ in range(2)] == [302, 302]
 
@@ -116,7 +116,7 @@ def test_a_customer_without_a_subscription_gets_a_page(post):
 
 
 def test_a_request_that_was_answered_asks_for_nothing_new_after_it_was_withdrawn():
-    ledger.standing_agreement()
+    records.standing_agreement()
     nonces = [secrets.token_bytes(24) for _ in range(2)]  # two tabs
     for nonce in nonces:
         cancel(nonce)
@@ -130,7 +130,7 @@ def test_a_request_that_was_answered_asks_for_nothing_new_after_it_was_withdrawn
 
 
 def test_a_new_request_after_one_that_was_marked_as_done_is_heard():
-    ledger.standing_agreement()
+    records.standing_agreement()
     cancel()
     task = StaffTask.objects.get()
     staff_tasks.finish(task.pk, by=User.objects.create_user("staff"), note="By mistake.", now=NOW)
@@ -140,8 +140,8 @@ def test_a_new_request_after_one_that_was_marked_as_done_is_heard():
 
 
 def test_a_message_that_has_begun_a_checkout_cancels_nothing():
-    agreement = ledger.standing_agreement()
-    nonce = bytes(ledger.outgoing(Kind.UPDATE, agreement).message_nonce)
+    agreement = records.standing_agreement()
+    nonce = bytes(records.outgoing(Kind.UPDATE, agreement).message_nonce)
 
     with pytest.raises(MessageUsedUp):
         cancel(nonce)
@@ -149,7 +149,7 @@ def test_a_message_that_has_begun_a_checkout_cancels_nothing():
 
 
 def test_a_message_that_has_cancelled_begins_no_checkout():
-    ledger.standing_agreement()
+    records.standing_agreement()
     nonce = secrets.token_bytes(24)
     cancel(nonce)
 
@@ -158,8 +158,8 @@ def test_a_message_that_has_cancelled_begins_no_checkout():
 
 
 def test_the_mail_names_the_customers_other_subscriptions():
-    ledger.standing_agreement()
-    other = ledger.standing_agreement()
+    records.standing_agreement()
+    other = records.standing_agreement()
     cancel()
 
     assert f"The customer also has: {other.reference_number} (Current)" in compose(StaffTask.objects.get())[1]

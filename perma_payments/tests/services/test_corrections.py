@@ -13,12 +13,12 @@ from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement
 from perma_payments.services import corrections
-from perma_payments.services.corrections import CannotCorrect, place_response, told_after, told_of
+from perma_payments.services.corrections import CannotCorrect, match_response, told_after, told_of
 from perma_payments.services.receive_callback import receive_callback
-from perma_payments.services.report_status import standing_subscription, unacknowledged_purchases
+from perma_payments.services.perma_queries import standing_subscription, unacknowledged_purchases
 
-from .. import cyber_source, ledger
-from ..ledger import REGISTRAR
+from .. import cyber_source, records
+from ..records import REGISTRAR
 
 pytestmark = pytest.mark.django_db
 
@@ -44,7 +44,7 @@ def correct_purchase(pk: int, **kwargs: Any) -> Purchase:
 
 
 def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     correct_agreement(agreement.pk, Status.HOLD, LATER, by=staff, reason="The bank called.", now=NOW)
 
     agreement.refresh_from_db()
@@ -57,7 +57,7 @@ def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
 
 
 def test_a_pending_subscription_that_is_made_current_takes_the_terms_of_its_checkout(staff):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     correct_agreement(outgoing.agreement.pk, Status.CURRENT, LATER, by=staff, reason="Paid.", now=NOW)
 
     told = standing_subscription(REGISTRAR, now=NOW)
@@ -65,7 +65,7 @@ def test_a_pending_subscription_that_is_made_current_takes_the_terms_of_its_chec
 
 
 def test_what_perma_would_be_told_is_what_it_is_told_and_nothing_is_left_of_the_trial(staff):
-    agreement = ledger.outgoing(Kind.SUBSCRIBE).agreement
+    agreement = records.outgoing(Kind.SUBSCRIBE).agreement
     correction = partial(correct_agreement, agreement.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
     outlook = told_after(correction, REGISTRAR, now=NOW)
     assert told_of(REGISTRAR, now=NOW).subscription is None
@@ -80,21 +80,21 @@ def test_what_perma_would_be_told_is_what_it_is_told_and_nothing_is_left_of_the_
     ("status", "covered_until"), [(Status.COMPLETED, LATER), (Status.CANCELED, NOW - timedelta(seconds=1))]
 )
 def test_what_would_not_stand_would_not_be_told(staff, status, covered_until):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     correction = partial(correct_agreement, agreement.pk, status, covered_until, by=staff, reason="x", now=NOW)
 
     assert told_after(correction, REGISTRAR, now=NOW).subscription is None
 
 
 def test_of_two_subscriptions_perma_would_be_told_of_the_other(staff):
-    agreement, other = ledger.standing_agreement(), ledger.standing_agreement()
+    agreement, other = records.standing_agreement(), records.standing_agreement()
     correction = partial(correct_agreement, agreement.pk, Status.COMPLETED, LATER, by=staff, reason="x", now=NOW)
 
     assert told_after(correction, REGISTRAR, now=NOW).subscription.reference_number == other.reference_number
 
 
 def test_what_has_changed_since_it_was_looked_at_is_not_corrected(staff):
-    agreement, purchase = ledger.standing_agreement(), ledger.paid_purchase()
+    agreement, purchase = records.standing_agreement(), records.paid_purchase()
     seen = NOW - timedelta(days=365)
 
     with pytest.raises(CannotCorrect, match="has been changed since"):
@@ -106,7 +106,7 @@ def test_what_has_changed_since_it_was_looked_at_is_not_corrected(staff):
 
 @pytest.mark.django_db(transaction=True)
 def test_a_trial_leaves_nothing_in_the_log_and_a_correction_its_ids(staff, caplog):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     correction = partial(correct_agreement, agreement.pk, Status.HOLD, LATER, by=staff, reason="x", now=NOW)
     told_after(correction, REGISTRAR, now=NOW)
     assert "corrected" not in caplog.text
@@ -116,7 +116,7 @@ def test_a_trial_leaves_nothing_in_the_log_and_a_correction_its_ids(staff, caplo
 
 
 def test_a_subscription_without_terms_cannot_be_made_to_stand(staff):
-    agreement = ledger.agreement()
+    agreement = records.agreement()
 
     with pytest.raises(CannotCorrect, match="has no terms"):
         correct_agreement(agreement.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
@@ -124,15 +124,15 @@ def test_a_subscription_without_terms_cannot_be_made_to_stand(staff):
 
 
 def test_a_current_subscription_needs_a_date(staff):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
 
     with pytest.raises(CannotCorrect, match="needs the date"):
         correct_agreement(outgoing.agreement.pk, Status.CURRENT, None, by=staff, reason="x", now=NOW)
 
 
 def test_a_correction_that_gives_a_customer_a_second_subscription_is_told_to_staff(staff):
-    ledger.standing_agreement()
-    second = ledger.outgoing(Kind.SUBSCRIBE).agreement
+    records.standing_agreement()
+    second = records.outgoing(Kind.SUBSCRIBE).agreement
     correct_agreement(second.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
 
     tasks = StaffTask.objects.order_by("kind")
@@ -143,22 +143,22 @@ def test_a_correction_that_gives_a_customer_a_second_subscription_is_told_to_sta
 
 
 def test_a_correction_of_the_date_alone_opens_no_task(staff):
-    ledger.standing_agreement()
-    second = ledger.standing_agreement(payment_token="")
+    records.standing_agreement()
+    second = records.standing_agreement(payment_token="")
     correct_agreement(second.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
 
     assert not StaffTask.objects.exists()
 
 
 def test_a_correction_that_changes_nothing_is_refused(staff):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
 
     with pytest.raises(CannotCorrect, match="already"):
         correct_agreement(agreement.pk, Status.CURRENT, agreement.covered_until, by=staff, reason="x", now=NOW)
 
 
 def test_a_purchase_is_marked_as_credited_and_offered_again(staff):
-    purchase = ledger.paid_purchase()
+    purchase = records.paid_purchase()
     correct_purchase(purchase.pk, credited=True, by=staff, reason="Credited by hand.", now=NOW)
     assert unacknowledged_purchases(REGISTRAR) == []
     with pytest.raises(CannotCorrect):
@@ -172,31 +172,31 @@ def test_a_purchase_is_marked_as_credited_and_offered_again(staff):
 @pytest.mark.parametrize("credited", [True, False])
 def test_an_unpaid_purchase_cannot_be_credited_or_offered(staff, credited):
     with pytest.raises(CannotCorrect, match="is not paid"):
-        correct_purchase(ledger.purchase().pk, credited=credited, by=staff, reason="x", now=NOW)
+        correct_purchase(records.purchase().pk, credited=credited, by=staff, reason="x", now=NOW)
 
 
-def unplaced(**changes: object) -> tuple[Response, object]:
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    fields = cyber_source.response(ledger.form(outgoing), req_transaction_uuid="lost", **changes)
+def unmatched(**changes: object) -> tuple[Response, object]:
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(records.form(outgoing), req_transaction_uuid="lost", **changes)
     return receive_callback(b"body", list(fields.items()), now=NOW), outgoing
 
 
 def test_an_unplaced_response_is_placed_and_applied_as_if_it_had_come_so(staff):
-    response, outgoing = unplaced()
+    response, outgoing = unmatched()
     later = NOW + timedelta(days=3)
-    place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="Found it.", now=later)
+    match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="Found it.", now=later)
 
     told = standing_subscription(REGISTRAR, now=later)
     assert (told.status, told.paid_through.day) == ("Current", outgoing.recurring_start_date.day)
     response.refresh_from_db()
     assert (response.outgoing, response.outcome, response.applied_at) == (outgoing, "took effect", later)
     (task,) = StaffTask.objects.all()
-    assert (task.kind, task.done_by, task.note) == ("unplaced", staff, "Found it.")
+    assert (task.kind, task.done_by, task.note) == ("unmatched", staff, "Found it.")
 
 
 def test_a_placed_response_of_another_order_takes_no_effect_and_is_told_to_staff(staff):
-    response, outgoing = unplaced(req_amount="99.00")
-    place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+    response, outgoing = unmatched(req_amount="99.00")
+    match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
 
     assert standing_subscription(REGISTRAR, now=NOW) is None
     assert StaffTask.objects.filter(kind="not what was signed", done_at=None).count() == 1
@@ -210,26 +210,26 @@ def test_a_placed_response_of_another_order_takes_no_effect_and_is_told_to_staff
     ],
 )
 def test_a_response_about_something_else_is_not_placed(staff, changes, sentence):
-    response, outgoing = unplaced(**changes)
+    response, outgoing = unmatched(**changes)
     with pytest.raises(CannotCorrect, match=sentence):
-        place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+        match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
 
     response.refresh_from_db()
-    assert (response.outgoing, response.outcome) == (None, "unplaced")
+    assert (response.outgoing, response.outcome) == (None, "unmatched")
 
 
 def test_a_response_is_placed_once_and_only_where_there_is_a_transaction(staff):
-    response, outgoing = unplaced()
+    response, outgoing = unmatched()
     with pytest.raises(CannotCorrect, match="no transaction"):
-        place_response(response.pk, uuid4(), by=staff, reason="x", now=NOW)
+        match_response(response.pk, uuid4(), by=staff, reason="x", now=NOW)
 
-    place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+    match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
     with pytest.raises(CannotCorrect, match="placed already"):
-        place_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+        match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
 
 
 def test_a_correction_to_canceled_does_what_was_asked_for(staff):
-    agreement = ledger.standing_agreement(cancellation_requested_at=NOW)
+    agreement = records.standing_agreement(cancellation_requested_at=NOW)
     task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
     correct_agreement(agreement.pk, Status.CANCELED, LATER, by=staff, reason="Cancelled there.", now=NOW)
 
@@ -239,7 +239,7 @@ def test_a_correction_to_canceled_does_what_was_asked_for(staff):
 
 
 def test_a_wrong_correction_that_is_put_back_keeps_the_terms_in_force(staff):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE, ledger.standing_agreement(current_link_limit="500"))
+    outgoing = records.outgoing(Kind.SUBSCRIBE, records.standing_agreement(current_link_limit="500"))
     for status in (Status.PENDING, Status.CURRENT):
         correct_agreement(outgoing.agreement.pk, status, LATER, by=staff, reason="x", now=NOW)
 

@@ -16,7 +16,7 @@ from perma_payments.services.attempts import LEASE, wait_after_failure, wait_aft
 from perma_payments.services.outbox import Sent, send_task_mails
 from perma_payments.services.receive_callback import receive_callback
 
-from .. import cyber_source, ledger
+from .. import cyber_source, records
 from ..mail_server import free_port, hanging_mail_server, use
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -33,7 +33,7 @@ def two_staff(settings):
 def task(**changes: Any) -> StaffTask:
     """A task that nobody was told of yet."""
     return StaffTask.objects.create(
-        **{"kind": "paid twice", "agreement": ledger.agreement(), "opened_at": NOW, **changes}
+        **{"kind": "duplicate charge", "agreement": records.agreement(), "opened_at": NOW, **changes}
     )
 
 
@@ -78,7 +78,7 @@ def test_the_history_says_that_the_mail_was_sent_and_nothing_of_its_attempts(mai
 
 def test_a_callback_is_answered_and_its_task_is_left_to_the_scheduler(settings, call_back):
     with hanging_mail_server(settings) as server:
-        assert call_back(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "REVIEW").status_code == 200
+        assert call_back(records.form(records.outgoing(Kind.SUBSCRIBE)), "REVIEW").status_code == 200
         server.settimeout(0)
         with pytest.raises(BlockingIOError):
             server.accept()
@@ -86,8 +86,8 @@ def test_a_callback_is_answered_and_its_task_is_left_to_the_scheduler(settings, 
 
 
 def test_the_task_of_a_callback_is_mailed(mailbox):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    receive_callback(b"body", list(cyber_source.response(ledger.form(outgoing), "REVIEW").items()), now=NOW)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    receive_callback(b"body", list(cyber_source.response(records.form(outgoing), "REVIEW").items()), now=NOW)
 
     assert send_task_mails(now=NOW) == Sent(1, 0)
     assert mailbox.subjects == [

@@ -11,8 +11,8 @@ from perma_payments.perma.messages import PurchaseMessage
 from perma_payments.services.checkouts import MessageUsedUp
 from perma_payments.services.purchase import NotAcknowledgeable, acknowledge_purchase, purchase
 
-from .. import ledger, perma_cc
-from ..ledger import INDIVIDUAL, REGISTRAR
+from .. import records, perma_cc
+from ..records import INDIVIDUAL, REGISTRAR
 
 pytestmark = pytest.mark.django_db
 
@@ -47,7 +47,7 @@ def test_the_same_message_buys_once():
 
 
 def test_a_paid_purchase_is_acknowledged_once():
-    bought = ledger.paid_purchase()
+    bought = records.paid_purchase()
     acknowledge_purchase(bought.pk, is_awaited=lambda: True, now=NOW)
 
     bought.refresh_from_db()
@@ -61,7 +61,7 @@ def test_a_paid_purchase_is_acknowledged_once():
 
 @pytest.mark.parametrize("status", ["Pending", "Refused", "Aborted"])
 def test_an_unpaid_purchase_cannot_be_acknowledged(status, post):
-    bought = ledger.purchase(status=status)
+    bought = records.purchase(status=status)
 
     assert post("acknowledge-purchase", purchase_pk=bought.pk).status_code == 400
     bought.refresh_from_db()
@@ -69,7 +69,7 @@ def test_an_unpaid_purchase_cannot_be_acknowledged(status, post):
 
 
 def test_the_answers_to_acknowledgements_are_what_the_client_goes_by(post, caplog):
-    bought = ledger.paid_purchase()
+    bought = records.paid_purchase()
 
     first = post("acknowledge-purchase", purchase_pk=bought.pk)
     assert (first.status_code, first.json()) == (200, {"status": "ok"})
@@ -80,10 +80,10 @@ def test_the_answers_to_acknowledgements_are_what_the_client_goes_by(post, caplo
 
 def test_the_history_lists_what_was_paid_acknowledged_or_not(post):
     paid_at = datetime(2026, 11, 20, tzinfo=UTC)
-    second = ledger.paid_purchase(paid_at=paid_at, link_quantity=500)
-    first = ledger.paid_purchase(paid_at=paid_at - timedelta(days=1), acknowledged_at=NOW)
-    ledger.paid_purchase(INDIVIDUAL)
-    ledger.purchase()
+    second = records.paid_purchase(paid_at=paid_at, link_quantity=500)
+    first = records.paid_purchase(paid_at=paid_at - timedelta(days=1), acknowledged_at=NOW)
+    records.paid_purchase(INDIVIDUAL)
+    records.purchase()
 
     reply = perma_cc.open_reply(post("purchase-history").json())
     assert reply["purchase_history"] == [

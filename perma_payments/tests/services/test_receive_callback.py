@@ -13,14 +13,14 @@ from perma_payments.models import Outcome, Response, StaffTask
 from perma_payments.services import receive_callback as module
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.retry_responses import retry_responses
-from perma_payments.vault import open_sealed
+from perma_payments.sealed_archive import open_sealed
 
-from .. import cyber_source, ledger
+from .. import cyber_source, records
 
 pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-VAULT_SECRET = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
+ARCHIVE_SECRET = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
 
 
 def receive(fields: dict[str, str], body: bytes = b"body") -> Response:
@@ -35,8 +35,8 @@ def make_application_fail(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_came_is_kept_with_ids_only_and_sealed_in_full():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    fields = cyber_source.response(ledger.form(outgoing))
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(records.form(outgoing))
     body = b"the body, byte for byte, Erin included"
     response = receive(fields, body)
 
@@ -48,20 +48,20 @@ def test_what_came_is_kept_with_ids_only_and_sealed_in_full():
     assert response.message == "Request was processed successfully."
     assert (response.amount, response.currency, response.auth_amount) == ("12.50", "USD", "12.50")
     assert response.received_at == NOW
-    assert response.vault_key_id == "development"
-    assert open_sealed(bytes(response.sealed), VAULT_SECRET) == body
+    assert response.archive_key_id == "development"
+    assert open_sealed(bytes(response.sealed), ARCHIVE_SECRET) == body
 
 
 def test_a_callback_that_is_not_ours_leaves_nothing():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
 
     with pytest.raises(CallbackRefused):
-        receive(cyber_source.response(ledger.form(outgoing), secret="wrong"))
+        receive(cyber_source.response(records.form(outgoing), secret="wrong"))
     assert not Response.objects.exists()
 
 
 def test_our_own_form_sent_back_is_not_ours():
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     answered = {**form, **{f"req_{name}": value for name, value in form.items()}}
 
     with pytest.raises(CallbackRefused):
@@ -70,25 +70,25 @@ def test_our_own_form_sent_back_is_not_ours():
 
 
 def test_the_same_callback_is_kept_and_applied_once():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    fields = cyber_source.response(ledger.form(outgoing))
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(records.form(outgoing))
     first = receive(fields)
     # The browser's copy is signed anew, and lacks a field of the server's.
     again = cyber_source.response(
-        ledger.form(outgoing),
+        records.form(outgoing),
         transaction_id=fields["transaction_id"],
         signed_date_time="2026-11-21T12:00:09Z",
         req_card_type=...,
     )
-    changed_at = ledger.SubscriptionAgreement.objects.get().updated_at
+    changed_at = records.SubscriptionAgreement.objects.get().updated_at
 
     assert receive(again).pk == first.pk
     assert Response.objects.count() == 1
-    assert ledger.SubscriptionAgreement.objects.get().updated_at == changed_at
+    assert records.SubscriptionAgreement.objects.get().updated_at == changed_at
 
 
 def test_another_attempt_within_the_same_checkout_is_another_response():
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     for decision in ("DECLINE", "DECLINE", "ACCEPT", "CANCEL"):
         receive(cyber_source.response(form, decision))
 
@@ -97,18 +97,18 @@ def test_another_attempt_within_the_same_checkout_is_another_response():
 
 @pytest.mark.parametrize("uuid", ["0b8e6d3a-5c4e-4f0d-9a51-6f1f0c3e7d21", "no uuid", "", "\x00", "x" * 10_000])
 def test_a_signed_callback_that_belongs_to_nothing_is_kept_and_a_person_places_it(uuid):
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     response = receive(cyber_source.response(form, req_transaction_uuid=uuid))
 
     response.refresh_from_db()
-    assert (response.outgoing, response.outcome) == (None, Outcome.UNPLACED)
+    assert (response.outgoing, response.outcome) == (None, Outcome.UNMATCHED)
     (task,) = StaffTask.objects.all()
-    assert (task.kind, task.response) == ("unplaced", response)
-    assert ledger.SubscriptionAgreement.objects.get().status == "Pending"
+    assert (task.kind, task.response) == ("unmatched", response)
+    assert records.SubscriptionAgreement.objects.get().status == "Pending"
 
 
 def test_two_long_uuids_that_begin_alike_are_two_responses():
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     for end in "ab":
         receive(cyber_source.response(form, req_transaction_uuid="x" * 300 + end, transaction_id="1"))
 
@@ -116,9 +116,9 @@ def test_two_long_uuids_that_begin_alike_are_two_responses():
 
 
 def test_a_response_that_cannot_be_applied_is_kept_and_staff_are_told(monkeypatch, caplog):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     make_application_fail(monkeypatch)
-    response = receive(cyber_source.response(ledger.form(outgoing)))
+    response = receive(cyber_source.response(records.form(outgoing)))
 
     assert response.applied_at is None
     (task,) = StaffTask.objects.all()
@@ -128,10 +128,10 @@ def test_a_response_that_cannot_be_applied_is_kept_and_staff_are_told(monkeypatc
 
 
 def test_a_later_try_applies_it_and_ends_the_task(monkeypatch):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     with monkeypatch.context() as broken:
         make_application_fail(broken)
-        receive(cyber_source.response(ledger.form(outgoing)))
+        receive(cyber_source.response(records.form(outgoing)))
         assert retry_responses(now=NOW) == (0, 1)
     assert retry_responses(now=NOW + timedelta(hours=1)) == (1, 0)
 
@@ -143,8 +143,8 @@ def test_a_later_try_applies_it_and_ends_the_task(monkeypatch):
 
 
 def test_the_same_callback_again_applies_what_could_not_be_applied_before(monkeypatch):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
-    fields = cyber_source.response(ledger.form(outgoing))
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(records.form(outgoing))
     with monkeypatch.context() as broken:
         make_application_fail(broken)
         receive(fields)
@@ -155,12 +155,12 @@ def test_the_same_callback_again_applies_what_could_not_be_applied_before(monkey
 
 
 def test_an_application_that_breaks_half_way_changes_nothing(monkeypatch):
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE, ledger.agreement())
-    ledger.standing_agreement()  # so that a task is opened, after the agreement was saved
+    outgoing = records.outgoing(Kind.SUBSCRIBE, records.agreement())
+    records.standing_agreement()  # so that a task is opened, after the agreement was saved
     monkeypatch.setattr(
         "perma_payments.services.apply_response.staff_tasks.open_for_response", lambda *a, **k: 1 / 0
     )
-    response = receive(cyber_source.response(ledger.form(outgoing)))
+    response = receive(cyber_source.response(records.form(outgoing)))
 
     outgoing.agreement.refresh_from_db()
     response.refresh_from_db()
@@ -172,7 +172,7 @@ def test_an_application_that_breaks_half_way_changes_nothing(monkeypatch):
 def test_what_is_logged_are_ids(caplog):
     caplog.set_level(logging.DEBUG)
     fields = cyber_source.response(
-        ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "DECLINE", reason_code="Erin Exámple", message="Dear Erin,"
+        records.form(records.outgoing(Kind.SUBSCRIBE)), "DECLINE", reason_code="Erin Exámple", message="Dear Erin,"
     )
     receive(fields)
 
@@ -184,7 +184,7 @@ def test_what_is_logged_are_ids(caplog):
 
 def test_no_personal_value_is_stored_in_clear():
     message = "Declined: Erin Exámple, Jr. of 1 main street, card xxxxxxxxxxxx1111, mail to erin@customer.example"
-    receive(cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), message=message))
+    receive(cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), message=message))
 
     with connection.cursor() as cursor:
         cursor.execute("SELECT row_to_json(r) FROM perma_payments_response r")
@@ -193,7 +193,7 @@ def test_no_personal_value_is_stored_in_clear():
 
 
 def test_a_response_that_cannot_even_be_kept_leaves_its_ids_in_the_log(monkeypatch, caplog):
-    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
 
     def fail(*args: object, **kwargs: object) -> None:
         raise DatabaseError("Failing row contains (Erin)")
@@ -209,19 +209,19 @@ def test_a_response_that_cannot_even_be_kept_leaves_its_ids_in_the_log(monkeypat
 
 
 def test_two_errors_without_an_id_are_two_responses_if_their_reasons_differ():
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     for reason in ("102", "150", "150"):
         receive(cyber_source.response(form, "ERROR", reason_code=reason, transaction_id=...))
 
     assert Response.objects.count() == 2
-    assert StaffTask.objects.filter(kind="perhaps paid").count() == 1
+    assert StaffTask.objects.filter(kind="indeterminate").count() == 1
 
 
 def test_an_ambiguous_callback_does_not_stand_in_the_way_of_the_one_that_it_resembles():
-    outgoing = ledger.outgoing(Kind.SUBSCRIBE)
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
     same = {"transaction_id": "7408214003316000001234"}
-    receive(cyber_source.response(ledger.form(outgoing), req_bill_to_surname="x,decision=y", **same))
-    receive(cyber_source.response(ledger.form(outgoing), **same))
+    receive(cyber_source.response(records.form(outgoing), req_bill_to_surname="x,decision=y", **same))
+    receive(cyber_source.response(records.form(outgoing), **same))
 
     outgoing.agreement.refresh_from_db()
     assert outgoing.agreement.status == "Current"
@@ -239,7 +239,7 @@ def test_an_ambiguous_callback_does_not_stand_in_the_way_of_the_one_that_it_rese
     ],
 )
 def test_what_is_no_id_is_kept_in_the_sealed_post_only(field):
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     response = receive(cyber_source.response(form, **{field: "John.Doe@mail.example"}))
 
     row = Response.objects.filter(pk=response.pk).values().get()

@@ -20,7 +20,7 @@ from perma_payments.services.outbox import Sent
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.task_listener import TaskListener
 
-from .. import cyber_source, ledger
+from .. import cyber_source, records
 from ..mail_server import free_port, use
 
 pytestmark = pytest.mark.django_db
@@ -28,13 +28,13 @@ pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 21, 9, 0, tzinfo=UTC)
 
 
-def task(kind: str = "paid twice", *, days: float = 0, **changes: Any) -> StaffTask:
+def task(kind: str = "duplicate charge", *, days: float = 0, **changes: Any) -> StaffTask:
     """A task that has been open for some days, and that somebody was told of."""
     opened_at = NOW - timedelta(days=days)
     return StaffTask.objects.create(
         **{
             "kind": kind,
-            "agreement": ledger.agreement(),
+            "agreement": records.agreement(),
             "opened_at": opened_at,
             "notified_at": opened_at,
             **changes,
@@ -46,7 +46,7 @@ def task(kind: str = "paid twice", *, days: float = 0, **changes: Any) -> StaffT
 
 
 def test_the_report_lists_what_is_open_oldest_first_with_its_age(mailbox, settings):
-    young, old, middle = task(), task("cancellation", days=2.9), task("unplaced", days=1)
+    young, old, middle = task(), task("cancellation", days=2.9), task("unmatched", days=1)
     task(days=9, done_at=NOW, resolution="done")
 
     assert send_daily_report(now=NOW) == 3
@@ -84,8 +84,8 @@ def test_on_a_day_without_open_tasks_the_developers_hear_that_nothing_is_pending
 
 def test_nothing_overdue_sends_nothing(mailbox):
     task(days=2)
-    ledger.paid_purchase(paid_at=NOW - timedelta(hours=23))
-    ledger.paid_purchase(paid_at=NOW - timedelta(days=9), acknowledged_at=NOW)
+    records.paid_purchase(paid_at=NOW - timedelta(hours=23))
+    records.paid_purchase(paid_at=NOW - timedelta(days=9), acknowledged_at=NOW)
 
     assert remind_of_overdue(now=NOW) == 0
     assert mailbox.mails == []
@@ -93,8 +93,8 @@ def test_nothing_overdue_sends_nothing(mailbox):
 
 def test_the_reminder_names_each_thing_that_has_waited_for_too_long(mailbox, settings):
     old = task(days=3)
-    purchase = ledger.paid_purchase(paid_at=NOW - timedelta(days=1, seconds=1))
-    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    purchase = records.paid_purchase(paid_at=NOW - timedelta(days=1, seconds=1))
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
     response = receive_callback(b"body", list(fields.items()), now=NOW - timedelta(hours=2))
     Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
     task(days=0.1, notified_at=None)
@@ -178,7 +178,7 @@ def test_a_job_that_another_process_is_doing_is_left_to_it(mailbox):
 
 
 def test_the_scheduler_tries_again_to_apply_what_was_not_applied():
-    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)), "MAYBE")
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), "MAYBE")
     response = receive_callback(b"body", list(fields.items()), now=NOW)
     Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
 
@@ -232,7 +232,9 @@ def test_a_task_is_mailed_when_its_transaction_commits(mailbox, mailing, monkeyp
     mailing()
     eventually(listening)
     with transaction.atomic():
-        StaffTask.objects.bulk_create(StaffTask(kind="paid twice", agreement=ledger.agreement()) for _ in range(2))
+        StaffTask.objects.bulk_create(
+            StaffTask(kind="duplicate charge", agreement=records.agreement()) for _ in range(2)
+        )
         sleep(0.3)  # it would be too early now, if it were
         assert mailbox.mails == []
     eventually(lambda: len(mailbox.mails) == 2)
@@ -242,7 +244,7 @@ def test_without_notifications_tasks_are_polled_for(mailbox, mailing, monkeypatc
     monkeypatch.setattr(scheduler, "POLL", 0.2)
     monkeypatch.setattr(TaskListener, "listen", lambda self: None)
     mailing()
-    StaffTask.objects.create(kind="paid twice", agreement=ledger.agreement())
+    StaffTask.objects.create(kind="duplicate charge", agreement=records.agreement())
     eventually(lambda: len(mailbox.mails) == 1)
 
 
@@ -254,7 +256,7 @@ def test_a_connection_that_listened_and_was_lost_is_replaced(mailbox, mailing, m
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_terminate_backend(pid) FROM unnest(%s) pid", [list(lost)])
     eventually(lambda: listening() - lost)
-    StaffTask.objects.create(kind="paid twice", agreement=ledger.agreement())
+    StaffTask.objects.create(kind="duplicate charge", agreement=records.agreement())
     eventually(lambda: len(mailbox.mails) == 1)
 
 

@@ -13,7 +13,7 @@ from perma_payments.services import staff_tasks
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.task_mail import compose
 
-from .. import cyber_source, ledger
+from .. import cyber_source, records
 
 pytestmark = pytest.mark.django_db
 
@@ -26,7 +26,7 @@ def staff() -> User:
 
 
 def cancellation(**changes: Any) -> StaffTask:
-    agreement = ledger.standing_agreement(cancellation_requested_at=NOW)
+    agreement = records.standing_agreement(cancellation_requested_at=NOW)
     return StaffTask.objects.create(kind="cancellation", agreement=agreement, opened_at=NOW, **changes)
 
 
@@ -34,8 +34,8 @@ def about_a_response(
     kind: str, *, decision: str = "ACCEPT", transaction: Kind = Kind.SUBSCRIBE, **changes: Any
 ) -> StaffTask:
     """A task of one kind about a response that holds personal data."""
-    outgoing = ledger.outgoing(transaction)
-    fields = cyber_source.response(ledger.form(outgoing), decision, **changes)
+    outgoing = records.outgoing(transaction)
+    fields = cyber_source.response(records.form(outgoing), decision, **changes)
     response = receive_callback(b"body", list(fields.items()), now=NOW)
     StaffTask.objects.filter(notified_at__isnull=True).update(notified_at=NOW)
     subject = {"agreement": outgoing.agreement, "purchase": outgoing.purchase}
@@ -79,14 +79,14 @@ def test_the_mail_of_a_cancellation_tells_what_to_do_in_the_business_center(sett
 
 def test_the_mail_about_an_individual_links_to_the_individual():
     task = StaffTask.objects.create(
-        kind="cancellation", agreement=ledger.standing_agreement(ledger.INDIVIDUAL), opened_at=NOW
+        kind="cancellation", agreement=records.standing_agreement(records.INDIVIDUAL), opened_at=NOW
     )
 
     assert "/admin/perma/linkuser/7/change/" in compose(task)[1]
 
 
 def test_the_mail_about_a_response_to_nothing_of_ours_has_no_customer():
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     fields = cyber_source.response(form, req_transaction_uuid="?", req_reference_number="a<b>\nc")
     response = receive_callback(b"body", list(fields.items()), now=NOW)
     subject, body = compose(response.tasks.get())
@@ -97,23 +97,25 @@ def test_the_mail_about_a_response_to_nothing_of_ours_has_no_customer():
 
 @pytest.mark.parametrize(
     ("token", "sentence"),
-    [("", "upload it to Perma Payments as a status report"), (ledger.TOKEN, "give it to Perma.cc's developers")],
+    [("", "upload it to Perma Payments as a status report"), (records.TOKEN, "give it to Perma.cc's developers")],
 )
 def test_how_to_find_a_token_depends_on_whether_there_is_an_old_one(token, sentence):
-    task = StaffTask.objects.create(kind="token missing", agreement=ledger.standing_agreement(payment_token=token))
+    task = StaffTask.objects.create(
+        kind="token missing", agreement=records.standing_agreement(payment_token=token)
+    )
 
     assert sentence in " ".join(compose(task)[1].split())
 
 
 @pytest.mark.parametrize("kind", list(TaskKind))
 def test_no_mail_holds_personal_data_or_tokens(kind):
-    task = about_a_response(kind, payment_token=ledger.TOKEN)
+    task = about_a_response(kind, payment_token=records.TOKEN)
     task.agreement.refresh_from_db()
-    assert task.agreement.payment_token == ledger.TOKEN
+    assert task.agreement.payment_token == records.TOKEN
     subject, body = compose(task)
 
     assert cyber_source.personal_data_in([subject, body]) == []
-    assert ledger.TOKEN not in subject + body
+    assert records.TOKEN not in subject + body
 
 
 def test_the_admin_is_not_linked_to_where_it_is_off(settings):
@@ -158,7 +160,7 @@ def test_a_task_ends_once(staff):
 
 
 def test_another_kind_of_task_that_is_withdrawn_leaves_the_subscription_alone(staff):
-    task = about_a_response("paid twice")
+    task = about_a_response("duplicate charge")
     before = task.agreement.events.count()
     staff_tasks.withdraw(task.pk, by=staff, note="A test.", now=NOW)
 

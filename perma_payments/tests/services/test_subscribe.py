@@ -16,7 +16,7 @@ from perma_payments.services.checkouts import MessageUsedUp
 from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.subscribe import AlreadySubscribed, subscribe
 
-from .. import cyber_source, ledger
+from .. import cyber_source, records
 from ..cyber_source import sign
 
 pytestmark = pytest.mark.django_db
@@ -27,7 +27,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 def message(**changes: Any) -> SubscribeMessage:
     return SubscribeMessage(
         **{
-            "customer": ledger.REGISTRAR,
+            "customer": records.REGISTRAR,
             "amount": Decimal("12.50"),
             "recurring_amount": Decimal("45.00"),
             "recurring_frequency": Frequency.MONTHLY,
@@ -70,7 +70,7 @@ def test_what_was_asked_for_is_what_is_signed_and_remembered():
         "unsigned_field_names": "",
     }
     assert form.fields["signature"] == sign(form.fields)
-    assert outgoing.agreement.customer == ledger.REGISTRAR
+    assert outgoing.agreement.customer == records.REGISTRAR
     assert outgoing.agreement.status == "Pending"
     assert outgoing.agreement.current_rate is None
 
@@ -132,7 +132,7 @@ def test_a_nonce_that_another_customer_used_begins_nothing():
     begin(nonce)
 
     with pytest.raises(MessageUsedUp):
-        begin(nonce, customer=ledger.INDIVIDUAL)
+        begin(nonce, customer=records.INDIVIDUAL)
     assert SubscriptionAgreement.objects.count() == 1
 
 
@@ -147,7 +147,7 @@ def test_a_nonce_that_another_customer_used_begins_nothing():
     ],
 )
 def test_a_customer_with_a_standing_subscription_is_sent_nowhere(standing):
-    ledger.standing_agreement(**standing)
+    records.standing_agreement(**standing)
 
     with pytest.raises(AlreadySubscribed):
         begin()
@@ -166,13 +166,13 @@ def test_a_customer_with_a_standing_subscription_is_sent_nowhere(standing):
     ],
 )
 def test_a_customer_whose_subscription_has_ended_may_begin_anew(ended):
-    ledger.standing_agreement(**ended)
+    records.standing_agreement(**ended)
 
     assert begin().fields["transaction_uuid"]
 
 
 def test_another_customers_subscription_is_no_hindrance():
-    ledger.standing_agreement(ledger.INDIVIDUAL)
-    ledger.standing_agreement(Customer(ledger.REGISTRAR.type, 8))
+    records.standing_agreement(records.INDIVIDUAL)
+    records.standing_agreement(Customer(records.REGISTRAR.type, 8))
 
     assert begin().fields["transaction_uuid"]

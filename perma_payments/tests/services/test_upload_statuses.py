@@ -12,14 +12,14 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.status_report import UnreadableReport
 from perma_payments.models import (
     OutgoingTransaction,
-    ReportedStatus,
+    StatusReportLine,
     StaffTask,
-    StatusUpload,
+    StatusReport,
     SubscriptionAgreement,
 )
 from perma_payments.services import staff_tasks, upload_statuses
 from perma_payments.services.receive_callback import receive_callback
-from perma_payments.services.report_status import standing_subscription
+from perma_payments.services.perma_queries import standing_subscription
 from perma_payments.services.upload_statuses import (
     CannotBeDone,
     DataHasMoved,
@@ -28,8 +28,8 @@ from perma_payments.services.upload_statuses import (
     undo,
 )
 
-from .. import cyber_source, ledger
-from ..ledger import REGISTRAR
+from .. import cyber_source, records
+from ..records import REGISTRAR
 
 pytestmark = pytest.mark.django_db
 
@@ -52,7 +52,7 @@ def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = "7408214
 
 
 def standing(pk: int = 7, **changes: Any) -> SubscriptionAgreement:
-    return ledger.standing_agreement(
+    return records.standing_agreement(
         Customer(REGISTRAR.type, pk),
         **{
             "schedule_start": LAST_CHARGE.date(),
@@ -65,16 +65,16 @@ def standing(pk: int = 7, **changes: Any) -> SubscriptionAgreement:
 
 def checkout(agreement: SubscriptionAgreement) -> OutgoingTransaction:
     """The checkout of a subscription that is to be charged from the 13th on."""
-    return ledger.outgoing(Kind.SUBSCRIBE, agreement, recurring_start_date=NEXT_CHARGE.date())
+    return records.outgoing(Kind.SUBSCRIBE, agreement, recurring_start_date=NEXT_CHARGE.date())
 
 
-def confirm(upload_id: int, **arguments: Any) -> StatusUpload:
+def confirm(upload_id: int, **arguments: Any) -> StatusReport:
     """Confirm a preview as it is now."""
-    arguments.setdefault("revision", StatusUpload.objects.get(pk=upload_id).revision)
+    arguments.setdefault("revision", StatusReport.objects.get(pk=upload_id).revision)
     return upload_statuses.confirm(upload_id, **arguments)
 
 
-def apply(data: bytes, staff: User, *, leave_out: bool = False) -> StatusUpload:
+def apply(data: bytes, staff: User, *, leave_out: bool = False) -> StatusReport:
     return confirm(preview(data, by=staff, now=NOW).pk, by=staff, leave_out=leave_out, now=NOW)
 
 
@@ -85,9 +85,9 @@ def state(agreement: SubscriptionAgreement) -> dict[str, Any]:
     return row
 
 
-def changes(upload: StatusUpload) -> list[dict[str, Any]]:
+def changes(upload: StatusReport) -> list[dict[str, Any]]:
     """What an upload does to each agreement that it changes."""
-    changed = upload.reported.filter(after__isnull=False).order_by("agreement")
+    changed = upload.lines.filter(after__isnull=False).order_by("agreement")
     return list(changed.values("agreement", "before", "after", "takes_token"))
 
 
@@ -112,7 +112,7 @@ def test_no_name_of_the_file_is_kept(staff):
     agreement = standing()
     apply(report((agreement, "HOLD"), ("ORDER-1", "CURRENT"), (agreement, "SUPERSEDED")), staff)
 
-    kept = [*StatusUpload.objects.values(), *ReportedStatus.objects.values()]
+    kept = [*StatusReport.objects.values(), *StatusReportLine.objects.values()]
     assert len(kept) == 2
     assert "Erin" not in str(kept)
 
@@ -120,7 +120,7 @@ def test_no_name_of_the_file_is_kept(staff):
 def test_a_file_that_is_no_report_leaves_nothing(staff):
     with pytest.raises(UnreadableReport):
         preview(b"%PDF-1.7", by=staff, now=NOW)
-    assert not StatusUpload.objects.exists()
+    assert not StatusReport.objects.exists()
 
 
 @pytest.mark.parametrize("text", ["Erin Example", "erin@example.com", "Example", "12 Example Street"])
@@ -130,7 +130,7 @@ def test_what_does_not_look_like_a_reference_number_is_counted_and_not_kept(staf
 
     assert (upload.unknown_count, upload.unknown_references) == (2, ["ORDER-1"])
     assert (upload.duplicate_count, upload.duplicates) == (1, [])
-    assert text not in str(StatusUpload.objects.values().get())
+    assert text not in str(StatusReport.objects.values().get())
 
 
 def test_our_reference_numbers_that_come_several_times_are_named_with_what_counts(staff):
@@ -146,7 +146,7 @@ def test_a_subscription_id_is_kept_only_where_it_may_be_needed(staff):
     rows = [(lacking, "CURRENT"), (standing(2), "CURRENT"), (standing(3, payment_token=""), "COMPLETED")]
     upload = preview(report(*rows, token="7408214003316000001111"), by=staff, now=NOW)
 
-    assert [row.agreement for row in upload.reported.exclude(subscription_id="")] == [lacking]
+    assert [row.agreement for row in upload.lines.exclude(subscription_id="")] == [lacking]
 
 
 def test_ids_of_a_preview_that_nobody_confirmed_are_forgotten_after_a_day(staff):
@@ -154,7 +154,7 @@ def test_ids_of_a_preview_that_nobody_confirmed_are_forgotten_after_a_day(staff)
 
     assert forget_ids_of_old_previews(now=NOW + timedelta(days=1, hours=1)) == 0
     assert forget_ids_of_old_previews(now=NOW + timedelta(days=1, hours=1, seconds=1)) == 1
-    assert not ReportedStatus.objects.exclude(subscription_id="").exists()
+    assert not StatusReportLine.objects.exclude(subscription_id="").exists()
 
 
 # --- Confirm ----------------------------------------------------------------------------------------
@@ -178,7 +178,7 @@ def test_the_same_file_twice_changes_nothing_the_second_time(staff):
 
     again = preview(data, by=staff, now=NOW)
     assert (again.change_count, changes(again)) == (0, [])
-    assert again.digest == StatusUpload.objects.get(state="confirmed").digest
+    assert again.digest == StatusReport.objects.get(state="confirmed").digest
 
 
 def test_rows_that_cannot_be_read_are_left_out_only_if_a_person_says_so(staff):
@@ -191,7 +191,7 @@ def test_rows_that_cannot_be_read_are_left_out_only_if_a_person_says_so(staff):
         confirm(upload.pk, by=staff, leave_out=False, now=NOW)
     assert state(good)["status"] == "Current"
     confirm(upload.pk, by=staff, leave_out=True, now=NOW)
-    assert (state(good)["status"], state(odd)["status"]) == ("Hold", "Current")
+    assert (state(good)["status"], state(withheld)["status"]) == ("Hold", "Current")
 
 
 def test_a_report_that_changes_nothing_can_be_confirmed_and_undone(staff):
@@ -234,7 +234,7 @@ def test_what_was_worked_out_anew_is_counted_and_warned_of_anew(staff):
         confirm(upload.pk, by=staff, leave_out=False, now=NOW)
     upload.refresh_from_db()
     assert [change["before"] for change in changes(upload)] == [{"status": "Canceled"}]
-    assert upload.reported.get(agreement=touched).before is None
+    assert upload.lines.get(agreement=touched).before is None
     assert upload.change_count == 1
     assert any("come back from an ending" in warning for warning in upload.warnings)
 
@@ -322,7 +322,7 @@ def test_the_history_names_the_upload_and_who_confirmed_it(staff):
 
 @pytest.mark.parametrize("unpaid", ["Pending", "Rejected", "Aborted"])
 def test_a_subscription_whose_response_went_astray_is_completed(staff, unpaid):
-    agreement = ledger.agreement(status=unpaid)
+    agreement = records.agreement(status=unpaid)
     outgoing = checkout(agreement)
     apply(report((agreement, "CURRENT"), token="7408214003316000001234"), staff)
 
@@ -335,7 +335,7 @@ def test_a_subscription_whose_response_went_astray_is_completed(staff, unpaid):
 
 
 def test_a_subscription_that_was_reported_as_ended_before_it_was_ever_paid_is_completed_when_it_lives(staff):
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     checkout(agreement)
     apply(report((agreement, "COMPLETED")), staff)
     apply(report((agreement, "CURRENT")), staff)
@@ -345,7 +345,7 @@ def test_a_subscription_that_was_reported_as_ended_before_it_was_ever_paid_is_co
 
 @pytest.mark.parametrize("token", ["", "no token", "1" * 40, "7.40821E+21"])
 def test_a_subscription_is_completed_without_a_usable_subscription_id(staff, token):
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     checkout(agreement)
     apply(report((agreement, "CURRENT"), token=token), staff)
 
@@ -353,11 +353,11 @@ def test_a_subscription_is_completed_without_a_usable_subscription_id(staff, tok
 
 
 def test_a_subscription_that_is_completed_without_a_token_is_told_to_staff(staff):
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     checkout(agreement)
     upload = preview(report((agreement, "CURRENT"), token="7.40821E+21"), by=staff, now=NOW)
     assert any("without a token" in warning and "rounded" in warning for warning in upload.warnings)
-    assert upload.reported.get().remarks == ["completed from its checkout", "without a token"]
+    assert upload.lines.get().remarks == ["completed from its checkout", "without a token"]
 
     confirm(upload.pk, by=staff, leave_out=False, now=NOW)
     task = StaffTask.objects.get()
@@ -373,13 +373,13 @@ def test_a_subscription_that_lacks_its_token_takes_it_from_the_report_and_that_e
     before = state(agreement)
     upload = preview(report((agreement, "CURRENT"), token="7408214003316000009999"), by=staff, now=NOW)
     assert changes(upload) == [{"agreement": agreement.pk, "before": {}, "after": {}, "takes_token": True}]
-    assert upload.reported.get().remarks == ["takes its token from the report"]
+    assert upload.lines.get().remarks == ["takes its token from the report"]
 
     confirm(upload.pk, by=staff, leave_out=False, now=NOW)
     assert state(agreement)["payment_token"] == "7408214003316000009999"
     task.refresh_from_db()
     assert (task.resolution, task.done_by) == ("done", staff)
-    assert not ReportedStatus.objects.exclude(subscription_id="").exists()
+    assert not StatusReportLine.objects.exclude(subscription_id="").exists()
     undo(upload.pk, by=staff, now=NOW)
     task.refresh_from_db()
     assert (state(agreement), task.resolution) == (before, "")
@@ -397,12 +397,12 @@ def test_a_token_that_is_there_is_not_replaced(staff):
     agreement = standing()
     apply(report((agreement, "HOLD"), token="7408214003316000001111"), staff)
 
-    assert state(agreement)["payment_token"] == ledger.TOKEN
+    assert state(agreement)["payment_token"] == records.TOKEN
 
 
 def test_a_rescue_that_gives_a_customer_two_subscriptions_is_told_to_staff(staff):
     standing()
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     checkout(agreement)
     upload = apply(report((agreement, "CURRENT")), staff)
 
@@ -414,7 +414,7 @@ def test_a_rescue_that_gives_a_customer_two_subscriptions_is_told_to_staff(staff
 
 
 def test_two_rescues_of_one_customer_are_one_task_about_the_younger(staff):
-    older, younger = ledger.agreement(), ledger.agreement()
+    older, younger = records.agreement(), records.agreement()
     for agreement in (older, younger):
         checkout(agreement)
     upload = preview(report((older, "CURRENT"), (younger, "CURRENT")), by=staff, now=NOW)
@@ -426,7 +426,7 @@ def test_two_rescues_of_one_customer_are_one_task_about_the_younger(staff):
 
 
 def test_a_subscription_that_replaces_another_in_the_same_report_is_no_second_one(staff):
-    old, new = standing(), ledger.agreement()
+    old, new = standing(), records.agreement()
     checkout(new)
     upload = apply(report((old, "SUPERSEDED"), (new, "CURRENT")), staff)
 
@@ -450,10 +450,10 @@ def test_a_task_that_is_open_already_is_not_opened_again(staff):
 
 
 def test_a_subscription_without_a_checkout_is_named_and_left_alone(staff):
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     upload = apply(report((agreement, "CURRENT")), staff)
 
-    assert upload.reported.get(is_incomplete=True).agreement == agreement
+    assert upload.lines.get(is_incomplete=True).agreement == agreement
     assert any(agreement.reference_number in warning for warning in upload.warnings)
     assert state(agreement)["status"] == "Pending"
 
@@ -463,7 +463,7 @@ def test_a_subscription_without_a_checkout_is_named_and_left_alone(staff):
 
 def test_undo_puts_everything_back(staff):
     held, current, canceled = standing(1), standing(2), standing(3, cancellation_requested_at=NOW)
-    rescued = ledger.agreement(Customer(REGISTRAR.type, 4))
+    rescued = records.agreement(Customer(REGISTRAR.type, 4))
     checkout(rescued)
     task = StaffTask.objects.create(kind="cancellation", agreement=canceled)
     everyone = [held, current, canceled, rescued]
@@ -570,10 +570,10 @@ def test_undoing_what_made_a_customer_subscribe_again_is_told_to_staff(staff):
 
 
 def test_a_late_response_after_a_rescue_brings_the_token_and_keeps_the_upload_from_being_undone(staff):
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     outgoing = checkout(agreement)
     upload = apply(report((agreement, "CURRENT"), token=""), staff)
-    fields = cyber_source.response(ledger.form(outgoing))
+    fields = cyber_source.response(records.form(outgoing))
     receive_callback(b"body", list(fields.items()), now=NOW + timedelta(hours=1))
 
     assert state(agreement)["payment_token"] == fields["transaction_id"]
@@ -602,7 +602,7 @@ def test_a_report_ends_the_cancellation_of_what_was_canceled_by_hand_before(staf
 
 
 def test_a_subscription_that_ends_unpaid_is_no_rescue_and_takes_no_token(staff):
-    agreement = ledger.agreement()
+    agreement = records.agreement()
     checkout(agreement)
     upload = apply(report((agreement, "SUPERSEDED")), staff)
 

@@ -15,7 +15,7 @@ from django.test.client import ClientHandler
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase
 
-from .. import cyber_source, ledger, perma_cc
+from .. import cyber_source, records, perma_cc
 from ..conftest import FORM
 from . import traces
 from .routes import ACKNOWLEDGE_PURCHASE, CALLBACK, Asker, Route
@@ -45,9 +45,9 @@ def _nothing_counted() -> None:
 @pytest.fixture
 def stock(db: None) -> dict[str, str]:
     """A ledger with something in it. Returns the signed form of its one unanswered checkout."""
-    ledger.standing_agreement(ledger.INDIVIDUAL, reference_number="PERMA-0000-0001")
-    ledger.paid_purchase(reference_number="PERMA-0000-0002")
-    return ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    records.standing_agreement(records.INDIVIDUAL, reference_number="PERMA-0000-0001")
+    records.paid_purchase(reference_number="PERMA-0000-0002")
+    return records.form(records.outgoing(Kind.SUBSCRIBE))
 
 
 def valid_form(route: Route, stock: dict[str, str]) -> dict[str, str]:

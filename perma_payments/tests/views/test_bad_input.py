@@ -22,7 +22,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement, TaskKind
 from perma_payments.views.wsgi_request import Application
 
-from .. import cyber_source, ledger, perma_cc
+from .. import cyber_source, records, perma_cc
 from ..conftest import FORM
 from ..pages import checkout_form
 from . import traces
@@ -43,7 +43,7 @@ from .routes import (
 )
 from .traces import MARKER
 
-VAULT_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
+ARCHIVE_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
 
 # The uuid of no transaction of ours.
 STRANGER = "0b8e6d3a-5c4e-4f0d-9a51-6f1f0c3e7d21"
@@ -800,7 +800,7 @@ def kept(client: Client, caplog: pytest.LogCaptureFixture) -> Kept:
         assert (answer.status_code, answer.content) == (200, b"received\n")
         assert Response.objects.count() == number + 1
         response = Response.objects.latest("id")
-        assert SealedBox(PrivateKey(VAULT_SECRET_KEY)).decrypt(bytes(response.sealed)) == body
+        assert SealedBox(PrivateKey(ARCHIVE_SECRET_KEY)).decrypt(bytes(response.sealed)) == body
         assert response.applied_at is not None
         assert cyber_source.personal_data_in(traces.texts_in_database()) == []
         assert cyber_source.personal_data_in([traces.log(caplog)]) == []
@@ -845,8 +845,8 @@ UUIDS_OF_NOTHING = [
 def test_a_response_to_no_transaction_of_ours_is_kept_for_a_person_to_place(kept, stock, uuid):
     response = kept(callback(stock, req_transaction_uuid=uuid))
 
-    assert (response.outgoing, response.outcome) == (None, "unplaced")
-    assert tasks() == [TaskKind.UNPLACED]
+    assert (response.outgoing, response.outcome) == (None, "unmatched")
+    assert tasks() == [TaskKind.UNMATCHED]
     assert the_agreement().status == "Pending"
 
 
@@ -940,7 +940,7 @@ NAMES = [
 )
 def test_a_signed_response_is_kept_whatever_is_in_any_of_its_fields(kept, db, decision, value):
     for name in NAMES:
-        form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+        form = records.form(records.outgoing(Kind.SUBSCRIBE))
         kept(callback(form, decision, **{name: value}))
 
 
@@ -1048,7 +1048,7 @@ def test_the_same_amount_written_otherwise_is_the_same(kept, stock, amount):
 @pytest.mark.parametrize(
     ("amount", "task"),
     [
-        ("12.49", TaskKind.PARTLY_PAID),
+        ("12.49", TaskKind.PARTIAL_APPROVAL),
         *(
             (amount, TaskKind.UNREADABLE_AMOUNT)
             for amount in ("abc", "-12.50", "NaN", "1e9", "\x00", "9" * 10_000)
@@ -1182,7 +1182,7 @@ def test_a_random_value_in_a_message_either_is_valid_or_changes_nothing(client, 
 @EXAMPLES
 @given(changes=st.dictionaries(st.sampled_from([*NAMES, "decision"]), st.text(), min_size=1, max_size=6))
 def test_a_signed_response_with_random_values_is_kept(kept, db, changes):
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
 
     kept(cyber_source.response(form, changes.pop("decision", "ACCEPT"), **changes))
 
@@ -1190,7 +1190,7 @@ def test_a_signed_response_with_random_values_is_kept(kept, db, changes):
 @EXAMPLES
 @given(changes=st.dictionaries(st.text(min_size=1), st.text(), min_size=1, max_size=6))
 def test_random_fields_behind_the_signature_do_not_matter(kept, db, changes):
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     fields = cyber_source.response(form)
 
     kept({**changes, **fields})

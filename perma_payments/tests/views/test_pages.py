@@ -18,7 +18,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.checkout import SignedForm
 from perma_payments.views import pages
 
-from .. import cyber_source, ledger, perma_cc
+from .. import cyber_source, records, perma_cc
 from ..conftest import FORM
 from ..pages import checkout_action, checkout_form, heading
 from .conftest import assert_is_page_for_a_person
@@ -60,7 +60,7 @@ CHECKOUTS = {
 def begin(post, kind: str) -> HttpResponse:
     """The page that takes a customer to CyberSource, for one kind of checkout."""
     if kind in ("change", "downgrade", "update"):
-        ledger.standing_agreement()
+        records.standing_agreement()
     return post("change", amount="0.00") if kind == "downgrade" else post(kind)
 
 
@@ -201,7 +201,7 @@ def send(post, client, case: str, monkeypatch) -> HttpResponse:
 
     match case:
         case "already subscribed":
-            ledger.standing_agreement()
+            records.standing_agreement()
             return post("subscribe")
         case "nothing to change" | "nothing to update" | "nothing to cancel":
             return post({"change": "change", "update": "update", "cancel": "cancel-request"}[case.split()[-1]])
@@ -339,7 +339,7 @@ def test_who_meets_a_broken_database_is_asked_to_try_again(message_page, case):
 
 
 def test_a_checkout_that_is_more_than_15_minutes_old_is_not_gone_on_with(client):
-    begun = ledger.outgoing(Kind.SUBSCRIBE, created_at=datetime.now(UTC) - timedelta(minutes=16))
+    begun = records.outgoing(Kind.SUBSCRIBE, created_at=datetime.now(UTC) - timedelta(minutes=16))
     box = perma_cc.seal(perma_cc.fields("subscribe"), nonce=begun.message_nonce)
     response = client.generic("POST", "/subscribe/", urlencode({"encrypted_data": box}), FORM)
 
@@ -347,7 +347,7 @@ def test_a_checkout_that_is_more_than_15_minutes_old_is_not_gone_on_with(client)
 
 
 def test_a_checkout_that_was_just_begun_is_gone_on_with(client):
-    begun = ledger.outgoing(Kind.SUBSCRIBE, created_at=datetime.now(UTC) - timedelta(minutes=14))
+    begun = records.outgoing(Kind.SUBSCRIBE, created_at=datetime.now(UTC) - timedelta(minutes=14))
     box = perma_cc.seal(perma_cc.fields("subscribe"), nonce=begun.message_nonce)
     response = client.generic("POST", "/subscribe/", urlencode({"encrypted_data": box}), FORM)
 

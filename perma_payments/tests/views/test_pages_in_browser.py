@@ -9,7 +9,7 @@ from playwright.sync_api import Route, expect
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Response, SubscriptionAgreement
 
-from .. import cyber_source, ledger, perma_cc
+from .. import cyber_source, records, perma_cc
 from ..in_browser import Visit
 
 pytestmark = pytest.mark.browser
@@ -108,7 +108,7 @@ def test_a_customer_whose_card_is_declined_is_back_without_a_message(visitor):
 
 def test_a_browser_that_only_knows_the_callback_is_led_back_and_no_cookie_is_needed(visitor):
     visit = visitor()
-    form = ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
     post(visit, cyber_source.response(form), route="cybersource-callback")
 
     assert_returned(visit, "subscription=success")
@@ -240,13 +240,13 @@ def show(visit: Visit, name: str) -> None:
             stay(visit)
             post(visit, perma_cc.form("subscribe"))
         case "card":
-            ledger.standing_agreement()
+            records.standing_agreement()
             stay(visit)
             post(visit, perma_cc.form("update"), route="update")
         case "nothing to alter":
             post(visit, perma_cc.form("change"), route="change")
         case "already subscribed":
-            ledger.standing_agreement()
+            records.standing_agreement()
             post(visit, perma_cc.form("subscribe"))
         case "expired":
             post(visit, perma_cc.form("subscribe", timestamp=0))

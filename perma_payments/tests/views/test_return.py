@@ -13,7 +13,7 @@ from perma_payments.models import Response, SubscriptionAgreement
 from perma_payments.perma.returns import Ending, address
 from perma_payments.services import receive_callback
 
-from .. import cyber_source, ledger
+from .. import cyber_source, records
 from ..conftest import FORM
 from . import traces
 from .conftest import assert_is_page_for_a_person
@@ -43,7 +43,7 @@ def landed(answer):
 @pytest.fixture
 def form(db):
     """The signed form of a checkout to subscribe."""
-    return ledger.form(ledger.outgoing(Kind.SUBSCRIBE))
+    return records.form(records.outgoing(Kind.SUBSCRIBE))
 
 
 # --- What the customer is told ----------------------------------------------------------------------
@@ -67,7 +67,7 @@ TOLD = {
 )
 @pytest.mark.parametrize("first", ["the browser", "the server"])
 def test_the_customer_lands_with_what_is_true(client, db, decision, kind, query, first):
-    fields = cyber_source.response(ledger.form(ledger.outgoing(kind)), decision)
+    fields = cyber_source.response(records.form(records.outgoing(kind)), decision)
     if first == "the server":
         assert bring(client, fields, CALLBACK).status_code == 200
     assert landed(bring(client, fields)) == query
@@ -112,7 +112,7 @@ def test_a_response_that_is_brought_again_says_the_same_and_changes_nothing(clie
 
 @pytest.mark.django_db(transaction=True)
 def test_browser_and_server_at_once_are_one_response(client):
-    fields = cyber_source.response(ledger.form(ledger.outgoing(Kind.SUBSCRIBE)))
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
 
     def deliver(path):
         try:

@@ -8,10 +8,10 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from perma_payments.services.report_status import standing_subscription, unacknowledged_purchases
+from perma_payments.services.perma_queries import standing_subscription, unacknowledged_purchases
 
-from .. import ledger, perma_cc
-from ..ledger import INDIVIDUAL, REGISTRAR
+from .. import records, perma_cc
+from ..records import INDIVIDUAL, REGISTRAR
 
 pytestmark = pytest.mark.django_db
 
@@ -24,27 +24,27 @@ def status(now: datetime = NOW) -> str | None:
 
 
 def test_a_customer_without_an_agreement_has_no_subscription():
-    ledger.standing_agreement(INDIVIDUAL)
+    records.standing_agreement(INDIVIDUAL)
 
     assert status() is None
 
 
 @pytest.mark.parametrize("held", ["Pending", "Rejected", "Aborted", "Completed", "Superseded"])
 def test_an_agreement_that_does_not_stand_is_not_shown(held):
-    ledger.standing_agreement(status=held)
+    records.standing_agreement(status=held)
 
     assert status() is None
 
 
 @pytest.mark.parametrize("held", ["Current", "Hold"])
 def test_current_and_hold_are_shown_whatever_is_paid_for(held):
-    ledger.standing_agreement(status=held, covered_until=NOW - timedelta(days=40))
+    records.standing_agreement(status=held, covered_until=NOW - timedelta(days=40))
 
     assert status() == held
 
 
 def test_canceled_is_shown_to_the_last_second_that_is_paid_for():
-    ledger.standing_agreement(status="Canceled", covered_until=NOW)
+    records.standing_agreement(status="Canceled", covered_until=NOW)
 
     assert status(NOW) == "Canceled"
     assert status(NOW + timedelta(microseconds=1)) is None
@@ -54,31 +54,31 @@ def test_canceled_is_shown_to_the_last_second_that_is_paid_for():
     ("held", "shown"), [("Current", "Cancellation Requested"), ("Hold", "Hold"), ("Canceled", "Canceled")]
 )
 def test_a_requested_cancellation_stands_in_for_current_only(held, shown):
-    ledger.standing_agreement(status=held, cancellation_requested_at=NOW, covered_until=NOW)
+    records.standing_agreement(status=held, cancellation_requested_at=NOW, covered_until=NOW)
 
     assert status() == shown
 
 
 def test_of_two_standing_subscriptions_the_oldest_is_shown():
-    ledger.standing_agreement(created_at=NOW, current_link_limit="500")
-    ledger.standing_agreement(created_at=NOW - timedelta(days=1), current_link_limit="10")
+    records.standing_agreement(created_at=NOW, current_link_limit="500")
+    records.standing_agreement(created_at=NOW - timedelta(days=1), current_link_limit="10")
 
     assert standing_subscription(REGISTRAR, now=NOW).link_limit == "10"
 
 
 def test_a_canceled_subscription_gives_way_to_one_that_is_still_charged():
-    ledger.standing_agreement(created_at=NOW - timedelta(days=1), status="Canceled", covered_until=NOW)
-    ledger.standing_agreement(created_at=NOW)
+    records.standing_agreement(created_at=NOW - timedelta(days=1), status="Canceled", covered_until=NOW)
+    records.standing_agreement(created_at=NOW)
 
     assert status() == "Current"
 
 
 def test_only_paid_purchases_that_nobody_acknowledged_are_offered_oldest_first():
-    first, second = ledger.paid_purchase(), ledger.paid_purchase(link_quantity=500)
-    ledger.paid_purchase(acknowledged_at=NOW)
-    ledger.paid_purchase(INDIVIDUAL)
+    first, second = records.paid_purchase(), records.paid_purchase(link_quantity=500)
+    records.paid_purchase(acknowledged_at=NOW)
+    records.paid_purchase(INDIVIDUAL)
     for unpaid in ("Pending", "Refused", "Aborted"):
-        ledger.purchase(status=unpaid)
+        records.purchase(status=unpaid)
 
     assert [(purchase.id, purchase.link_quantity) for purchase in unacknowledged_purchases(REGISTRAR)] == [
         (first.pk, 10),
@@ -88,7 +88,7 @@ def test_only_paid_purchases_that_nobody_acknowledged_are_offered_oldest_first()
 
 def test_of_several_purchases_the_oldest_is_offered_until_it_is_acknowledged(post):
     """Of several at once, the client would credit a later one twice if the first is not acknowledged."""
-    first, second = ledger.paid_purchase(), ledger.paid_purchase(link_quantity=100)
+    first, second = records.paid_purchase(), records.paid_purchase(link_quantity=100)
     offered = []
     for _ in range(3):
         offered.append(perma_cc.open_reply(post("subscription").json())["purchases"])
@@ -100,14 +100,14 @@ def test_of_several_purchases_the_oldest_is_offered_until_it_is_acknowledged(pos
 
 def test_the_reply_is_what_the_client_can_read(post):
     effective = datetime(2026, 12, 1, tzinfo=UTC)
-    agreement = ledger.standing_agreement(
+    agreement = records.standing_agreement(
         current_rate=Decimal("120"),
         current_frequency="annually",
         current_link_limit="unlimited",
         current_link_limit_effective_timestamp=effective,
         schedule_start=date(2028, 10, 21),
     )
-    purchase = ledger.paid_purchase()
+    purchase = records.paid_purchase()
 
     response = post("subscription")
 
@@ -139,8 +139,8 @@ def test_the_reply_about_a_stranger_holds_null_and_an_empty_list(post):
 
 
 def test_a_status_query_is_two_statements(post, django_assert_num_queries):
-    ledger.standing_agreement()
-    ledger.paid_purchase()
+    records.standing_agreement()
+    records.paid_purchase()
 
     with django_assert_num_queries(2):
         post("subscription")

@@ -11,7 +11,7 @@ from django.utils import timezone
 from .fields import never_deleted
 
 
-class UploadState(models.TextChoices):
+class ReportState(models.TextChoices):
     """How far an upload has come."""
 
     PREVIEWED = "previewed", "looked at, not confirmed"
@@ -23,13 +23,13 @@ class UploadState(models.TextChoices):
 PREVIEW_LASTS = timedelta(days=1)
 
 
-class StatusUpload(models.Model):
+class StatusReport(models.Model):
     """One upload of a report. The file holds customers' names and is not kept.
 
-    What the report says about each subscription of ours, and what that changes, is in ReportedStatus.
+    What the report says about each subscription of ours, and what that changes, is in StatusReportLine.
     """
 
-    state = models.CharField(max_length=10, choices=UploadState.choices, default=UploadState.PREVIEWED)
+    state = models.CharField(max_length=10, choices=ReportState.choices, default=ReportState.PREVIEWED)
     revision = models.PositiveIntegerField(
         default=1, help_text="How often the preview was worked out: only the last one can be confirmed."
     )
@@ -66,16 +66,16 @@ class StatusUpload(models.Model):
 
     class Meta:
         verbose_name = "status report"
-        permissions = [("upload_statuses", "Can upload, confirm and undo status reports")]
+        permissions = [("upload_statusreport", "Can upload, confirm and undo status reports")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(state="previewed", confirmed_at__isnull=True, undone_at__isnull=True)
                 | Q(state="confirmed", confirmed_at__isnull=False, undone_at__isnull=True)
                 | Q(state="undone", confirmed_at__isnull=False, undone_at__isnull=False),
-                name="upload_state_has_its_dates",
+                name="report_state_has_its_dates",
             )
         ]
-        indexes = [models.Index(fields=["digest"], name="upload_digest")]
+        indexes = [models.Index(fields=["digest"], name="report_digest")]
         triggers = [
             never_deleted(),
             pgtrigger.ReadOnly(name="what_was_uploaded_stays", fields=["digest", "uploaded_by", "uploaded_at"]),
@@ -92,4 +92,4 @@ class StatusUpload(models.Model):
 
     def has_expired(self, now: datetime) -> bool:
         """Whether it is a preview that is too old to be confirmed."""
-        return self.state == UploadState.PREVIEWED and now - self.uploaded_at > PREVIEW_LASTS
+        return self.state == ReportState.PREVIEWED and now - self.uploaded_at > PREVIEW_LASTS

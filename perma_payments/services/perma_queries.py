@@ -4,7 +4,7 @@ from datetime import datetime
 
 from ..billing.coverage import told
 from ..billing.customers import Customer
-from ..billing.statuses import reported_status
+from ..billing.statuses import status_for_perma
 from ..models import Purchase, SubscriptionAgreement
 from ..perma.replies import Subscription, UnacknowledgedPurchase
 
@@ -22,7 +22,7 @@ def describe(agreement: SubscriptionAgreement, *, now: datetime) -> Subscription
     # Held by the constraint agreement_standing_is_complete.
     assert rate is not None and frequency and link_limit and effective and agreement.covered_until
     return Subscription(
-        status=reported_status(
+        status=status_for_perma(
             agreement.status, cancellation_requested=agreement.cancellation_requested_at is not None
         ),
         rate=rate,

@@ -4,21 +4,21 @@ from django.db import models
 from django.utils import timezone
 
 
-class LoginTry(models.Model):
+class LoginAttempt(models.Model):
     """One try, kept until the scheduler purges it. Account and address are digests: what was typed is not kept."""
 
     account = models.CharField(max_length=64)
     address = models.CharField(max_length=64, blank=True, help_text="Empty where the address is not known.")
-    tried_at = models.DateTimeField(default=timezone.now)
+    attempted_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        verbose_name_plural = "login tries"
+        verbose_name_plural = "login attempts"
         default_permissions = ()
         indexes = [
-            models.Index(fields=["account", "tried_at"], name="login_try_of_account"),
-            models.Index(fields=["address", "tried_at"], name="login_try_from_address"),
-            models.Index(fields=["tried_at"], name="login_try_age"),
+            models.Index(fields=["account", "attempted_at"], name="login_attempt_of_account"),
+            models.Index(fields=["address", "attempted_at"], name="login_attempt_from_address"),
+            models.Index(fields=["attempted_at"], name="login_attempt_age"),
         ]
 
     def __str__(self) -> str:
-        return f"try to log in at {self.tried_at:%Y-%m-%d %H:%M} UTC"
+        return f"try to log in at {self.attempted_at:%Y-%m-%d %H:%M} UTC"

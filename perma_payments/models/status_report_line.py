@@ -8,7 +8,7 @@ from ..billing.coverage import ChargeNews
 from ..billing.statuses import ALIVE, REPORTED, Status, goes_backwards
 from .agreement import SubscriptionAgreement
 from .fields import TOKEN_PATTERN, choices, never_deleted, one_of
-from .status_upload import StatusUpload
+from .status_report import StatusReport
 
 # The columns of an agreement that a report may change, besides the token, which is written down nowhere else.
 CHANGED_BY_REPORTS = (
@@ -25,15 +25,15 @@ CHANGED_BY_REPORTS = (
 )
 
 
-class ReportedStatus(models.Model):
+class StatusReportLine(models.Model):
     """The status that a report gives a subscription, and what that changes.
 
     ``before`` and ``after`` hold those of the agreement's columns that change, as text that is exact: amounts
     with two decimals, dates and moments in ISO's format, moments in UTC. Both are null where nothing would change.
     """
 
-    upload = models.ForeignKey(StatusUpload, on_delete=models.PROTECT, related_name="reported")
-    agreement = models.ForeignKey(SubscriptionAgreement, on_delete=models.PROTECT, related_name="reported")
+    report = models.ForeignKey(StatusReport, on_delete=models.PROTECT, related_name="lines")
+    agreement = models.ForeignKey(SubscriptionAgreement, on_delete=models.PROTECT, related_name="report_lines")
     status = models.CharField(max_length=20, choices=choices(sorted(REPORTED)))
     charge_news = models.CharField("what it says about charges", max_length=15, choices=choices(ChargeNews))
     next_charge_on = models.DateField("next charge", null=True)
@@ -52,28 +52,28 @@ class ReportedStatus(models.Model):
     class Meta:
         default_permissions = ()
         constraints = [
-            models.UniqueConstraint(fields=["upload", "agreement"], name="reported_once"),
-            models.CheckConstraint(condition=one_of("status", REPORTED), name="reported_status"),
-            models.CheckConstraint(condition=one_of("charge_news", ChargeNews), name="reported_charge_news"),
+            models.UniqueConstraint(fields=["report", "agreement"], name="report_line_once_per_agreement"),
+            models.CheckConstraint(condition=one_of("status", REPORTED), name="report_line_status"),
+            models.CheckConstraint(condition=one_of("charge_news", ChargeNews), name="report_line_charge_news"),
             models.CheckConstraint(
-                condition=Q(subscription_id__regex=TOKEN_PATTERN), name="reported_subscription_id_form"
+                condition=Q(subscription_id__regex=TOKEN_PATTERN), name="report_line_subscription_id_form"
             ),
             models.CheckConstraint(
                 condition=Q(before__isnull=True, after__isnull=True, takes_token=False)
                 | Q(before__isnull=False, after__isnull=False),
-                name="reported_before_and_after",
+                name="report_line_before_and_after",
             ),
         ]
         triggers = [
             never_deleted(),
             pgtrigger.ReadOnly(
                 name="what_was_reported_stays",
-                fields=["upload", "agreement", "status", "charge_news", "next_charge_on"],
+                fields=["report", "agreement", "status", "charge_news", "next_charge_on"],
             ),
         ]
 
     def __str__(self) -> str:
-        return f"{self.status} ({self.upload})"
+        return f"{self.status} ({self.report})"
 
     @property
     def remarks(self) -> list[str]:

@@ -5,28 +5,28 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from nacl.public import PrivateKey, SealedBox
 
-from perma_payments.vault import CannotOpen, Vault, open_sealed
+from perma_payments.sealed_archive import CannotOpen, SealedArchive, open_sealed
 
 SECRET = PrivateKey(bytes(range(32)))
-VAULT = Vault(key_id="2026-11", public_key=bytes(SECRET.public_key))
-SEALED = VAULT.seal(b"contents")
+ARCHIVE = SealedArchive(key_id="2026-11", public_key=bytes(SECRET.public_key))
+SEALED = ARCHIVE.seal(b"contents")
 
 
 @settings(deadline=None)
 @given(st.binary(max_size=10_000))
 def test_what_is_sealed_is_opened_unchanged_with_the_secret_key(contents):
-    assert open_sealed(VAULT.seal(contents), bytes(SECRET)) == contents
+    assert open_sealed(ARCHIVE.seal(contents), bytes(SECRET)) == contents
 
 
 @settings(deadline=None)
 @given(st.binary())
 def test_the_wire_is_that_of_a_sealed_box(contents):
-    assert SealedBox(SECRET).decrypt(VAULT.seal(contents)) == contents
+    assert SealedBox(SECRET).decrypt(ARCHIVE.seal(contents)) == contents
     assert open_sealed(SealedBox(SECRET.public_key).encrypt(contents), bytes(SECRET)) == contents
 
 
 def test_the_same_contents_are_never_sealed_the_same():
-    assert VAULT.seal(b"contents") != VAULT.seal(b"contents")
+    assert ARCHIVE.seal(b"contents") != ARCHIVE.seal(b"contents")
 
 
 def test_what_is_sealed_does_not_show_what_it_holds():

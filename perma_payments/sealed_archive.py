@@ -20,8 +20,8 @@ class CannotOpen(Exception):
 
 
 @dataclass(frozen=True)
-class Vault:
-    """The public half of the vault's key pair (32 bytes), with the id that is stored beside what it sealed."""
+class SealedArchive:
+    """The public half of the archive's key pair (32 bytes), with the id that is stored beside what it sealed."""
 
     key_id: str
     public_key: bytes
@@ -32,7 +32,7 @@ class Vault:
 
 
 def open_sealed(sealed: bytes, secret_key: bytes) -> bytes:
-    """Open what a vault sealed, with its secret key (32 bytes). Raises CannotOpen."""
+    """Open what an archive sealed, with its secret key (32 bytes). Raises CannotOpen."""
     try:
         return SealedBox(PrivateKey(secret_key)).decrypt(sealed)
     except (CryptoError, TypeError, ValueError):

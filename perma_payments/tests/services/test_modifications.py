@@ -11,15 +11,15 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.checkout import SignedForm
 from perma_payments.models import OutgoingTransaction, SubscriptionAgreement
 from perma_payments.perma.messages import ChangeMessage, UpdateMessage
-from perma_payments.services.alterable import NothingToAlter
+from perma_payments.services.modifiable import NothingToModify
 from perma_payments.services.change import change
 from perma_payments.services.checkouts import MessageUsedUp
 from perma_payments.services.receive_callback import receive_callback
-from perma_payments.services.report_status import standing_subscription
+from perma_payments.services.perma_queries import standing_subscription
 from perma_payments.services.update import update
 
-from .. import cyber_source, ledger
-from ..ledger import INDIVIDUAL, REGISTRAR
+from .. import cyber_source, records
+from ..records import INDIVIDUAL, REGISTRAR
 
 pytestmark = pytest.mark.django_db
 
@@ -66,7 +66,7 @@ def unsigned(form: SignedForm) -> dict[str, str]:
 
 
 def test_an_upgrade_is_a_sale_with_the_new_amount_for_the_stored_card():
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
 
     assert unsigned(begin(Kind.CHANGE)) == {
         "transaction_type": "sale,update_payment_token",
@@ -74,13 +74,13 @@ def test_an_upgrade_is_a_sale_with_the_new_amount_for_the_stored_card():
         "amount": "20.00",
         "currency": "USD",
         "recurring_amount": "90.00",
-        "payment_token": ledger.TOKEN,
+        "payment_token": records.TOKEN,
         "allow_payment_token_update": "true",
     }
 
 
 def test_a_downgrade_charges_nothing_and_is_no_sale():
-    ledger.standing_agreement()
+    records.standing_agreement()
     form = begin(Kind.CHANGE, amount=Decimal("0.00"))
 
     assert form.fields["transaction_type"] == "update_payment_token"
@@ -89,20 +89,20 @@ def test_a_downgrade_charges_nothing_and_is_no_sale():
 
 
 def test_a_card_update_asks_for_no_money():
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
 
     assert unsigned(begin(Kind.UPDATE)) == {
         "transaction_type": "update_payment_token",
         "reference_number": agreement.reference_number,
-        "payment_token": ledger.TOKEN,
+        "payment_token": records.TOKEN,
         "allow_payment_token_update": "true",
     }
 
 
 def test_where_a_transaction_type_is_posted_is_a_setting(settings):
-    from perma_payments.keyrings import merchant
+    from perma_payments.keyrings import profile
 
-    ledger.standing_agreement()
+    records.standing_agreement()
     settings.CS_PATHS = {**settings.CS_PATHS, "update_payment_token": "/pay"}
     merchant.cache_clear()
     try:
@@ -124,39 +124,39 @@ def test_where_a_transaction_type_is_posted_is_a_setting(settings):
     ],
 )
 def test_a_subscription_that_ends_or_has_no_token_cannot_be_altered(kind, state):
-    ledger.standing_agreement(**state)
+    records.standing_agreement(**state)
 
-    with pytest.raises(NothingToAlter):
+    with pytest.raises(NothingToModify):
         begin(kind)
     assert not OutgoingTransaction.objects.exists()
 
 
 @BOTH
 def test_a_customer_without_a_subscription_has_nothing_to_alter(kind):
-    ledger.standing_agreement(INDIVIDUAL)
+    records.standing_agreement(INDIVIDUAL)
 
-    with pytest.raises(NothingToAlter):
+    with pytest.raises(NothingToModify):
         begin(kind)
 
 
 @BOTH
 def test_a_subscription_on_hold_can_be_altered(kind):
-    ledger.standing_agreement(status="Hold")
+    records.standing_agreement(status="Hold")
 
-    assert begin(kind).fields["payment_token"] == ledger.TOKEN
+    assert begin(kind).fields["payment_token"] == records.TOKEN
 
 
 @BOTH
 def test_of_two_subscriptions_the_oldest_is_altered(kind):
-    ledger.standing_agreement(created_at=NOW)
-    oldest = ledger.standing_agreement(created_at=NOW - timedelta(days=1))
+    records.standing_agreement(created_at=NOW)
+    oldest = records.standing_agreement(created_at=NOW - timedelta(days=1))
 
     assert begin(kind).fields["reference_number"] == oldest.reference_number
 
 
 @BOTH
 def test_the_same_message_leads_to_the_same_checkout_until_it_is_answered(kind):
-    ledger.standing_agreement()
+    records.standing_agreement()
     nonce = secrets.token_bytes(24)
     first, second = begin(kind, nonce), begin(kind, nonce, now=NOW + timedelta(minutes=15))
     assert first.fields["transaction_uuid"] == second.fields["transaction_uuid"]
@@ -169,18 +169,18 @@ def test_the_same_message_leads_to_the_same_checkout_until_it_is_answered(kind):
 
 @BOTH
 def test_the_same_message_is_of_no_use_once_a_cancellation_is_asked_for(kind):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     nonce = secrets.token_bytes(24)
     begin(kind, nonce)
     SubscriptionAgreement.objects.filter(pk=agreement.pk).update(cancellation_requested_at=NOW)
 
-    with pytest.raises(NothingToAlter):
+    with pytest.raises(NothingToModify):
         begin(kind, nonce)
 
 
 @BOTH
 def test_beginning_changes_nothing(kind):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     begin(kind)
 
     assert agreement.events.count() == 1
@@ -189,7 +189,7 @@ def test_beginning_changes_nothing(kind):
 @pytest.mark.parametrize("decision", ["DECLINE", "ERROR", "CANCEL"])
 @BOTH
 def test_a_checkout_that_fails_leaves_the_subscription_as_it_was(kind, decision):
-    agreement = ledger.standing_agreement()
+    agreement = records.standing_agreement()
     before = standing_subscription(REGISTRAR, now=NOW)
     answer(begin(kind), decision)
 
@@ -198,7 +198,7 @@ def test_a_checkout_that_fails_leaves_the_subscription_as_it_was(kind, decision)
 
 
 def test_a_downgrade_is_reported_with_its_future_date():
-    ledger.standing_agreement()
+    records.standing_agreement()
     answer(
         begin(
             Kind.CHANGE,

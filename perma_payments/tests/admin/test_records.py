@@ -13,8 +13,8 @@ from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Response
 
-from .. import ledger
-from ..ledger import INDIVIDUAL, REGISTRAR
+from .. import records
+from ..records import INDIVIDUAL, REGISTRAR
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +33,7 @@ def response(outgoing: OutgoingTransaction | None, **changes: Any) -> Response:
             "transaction_type": "sale",
             "reference_number": outgoing.reference_number if outgoing else "?",
             "sealed": b"x",
-            "vault_key_id": "k",
+            "archive_key_id": "k",
             **changes,
         }
     )
@@ -50,10 +50,10 @@ def found(client: Client, table: str, **query: str) -> set[int]:
 def rows() -> dict[str, tuple[Any, Any]]:
     """Of each table a row of Registrar 7, and another one of Individual 8."""
     other = Customer(INDIVIDUAL.type, 8)
-    agreements = ledger.standing_agreement(REGISTRAR), ledger.standing_agreement(other, status="Hold")
-    purchases = ledger.purchase(REGISTRAR), ledger.paid_purchase(other)
-    outgoing = tuple(ledger.outgoing(Kind.UPDATE, agreement) for agreement in agreements)
-    bought = tuple(ledger.outgoing(Kind.PURCHASE, purchase) for purchase in purchases)
+    agreements = records.standing_agreement(REGISTRAR), records.standing_agreement(other, status="Hold")
+    purchases = records.purchase(REGISTRAR), records.paid_purchase(other)
+    outgoing = tuple(records.outgoing(Kind.UPDATE, agreement) for agreement in agreements)
+    bought = tuple(records.outgoing(Kind.PURCHASE, purchase) for purchase in purchases)
     responses = tuple(
         response(checkout, transaction_id=f"{number}" * 22, decision=decision)
         for number, checkout, decision in [(1, outgoing[0], "ACCEPT"), (2, outgoing[1], "DECLINE")]
@@ -122,8 +122,8 @@ def test_a_table_is_filtered(admin_client, rows, table, query, which):
 
 
 def test_a_requested_cancellation_is_found(admin_client):
-    agreement = ledger.standing_agreement(cancellation_requested_at=timezone.now())
-    ledger.standing_agreement(INDIVIDUAL)
+    agreement = records.standing_agreement(cancellation_requested_at=timezone.now())
+    records.standing_agreement(INDIVIDUAL)
 
     assert found(admin_client, "subscriptionagreement", cancelling="yes") == {agreement.pk}
 
@@ -152,9 +152,9 @@ def test_a_table_goes_by_dates(admin_client, rows, table):
 @pytest.mark.parametrize("table", TABLES)
 def test_a_list_takes_few_statements_however_long_it_is(admin_client, rows, table, django_assert_max_num_queries):
     for pk in range(20, 30):
-        agreement = ledger.standing_agreement(Customer(REGISTRAR.type, pk))
-        response(ledger.outgoing(Kind.UPDATE, agreement))
-        response(ledger.outgoing(Kind.PURCHASE, ledger.purchase(Customer(REGISTRAR.type, pk))))
+        agreement = records.standing_agreement(Customer(REGISTRAR.type, pk))
+        response(records.outgoing(Kind.UPDATE, agreement))
+        response(records.outgoing(Kind.PURCHASE, records.purchase(Customer(REGISTRAR.type, pk))))
     with django_assert_max_num_queries(10):
         assert len(found(admin_client, table)) >= 12
 
@@ -169,7 +169,7 @@ def test_no_secret_is_on_any_page(admin_client, rows, table):
         said = page.content.decode().lower().replace("update_payment_token", "")
         for secret in SECRETS:
             assert secret not in said and secret.replace("_", " ") not in said
-        assert ledger.TOKEN not in said
+        assert records.TOKEN not in said
 
 
 @pytest.mark.parametrize("table", TABLES)
@@ -191,18 +191,18 @@ def test_lists_name_the_customer_and_say_that_moments_are_in_utc(admin_client, r
 
 
 def test_moments_are_written_in_one_way_everywhere(admin_client):
-    agreement = ledger.standing_agreement(covered_until=datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC))
+    agreement = records.standing_agreement(covered_until=datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC))
     page = admin_client.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/change/").content.decode()
 
     assert "2026-03-31 23:59:59" in page and "March" not in page
 
 
 def test_a_response_to_nothing_of_ours_is_listed_and_shown(admin_client):
-    unplaced = response(None, decision="<b>x</b>")
+    unmatched = response(None, decision="<b>x</b>")
 
     listed = admin_client.get("/admin/perma_payments/response/")
     assert b"none of ours" in listed.content and b"<b>x" not in listed.content
-    assert admin_client.get(f"/admin/perma_payments/response/{unplaced.pk}/change/").status_code == 200
+    assert admin_client.get(f"/admin/perma_payments/response/{unmatched.pk}/change/").status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -227,7 +227,7 @@ def test_a_response_to_nothing_of_ours_is_listed_and_shown(admin_client):
         ("outgoingtransaction", "kind", "created_at"),
         ("response", "outcome", "received_at"),
         ("stafftask", "kind", "opened_at"),
-        ("statusupload", "state", "uploaded_at"),
+        ("statusreport", "state", "uploaded_at"),
     ],
 )
 def test_nonsense_in_the_address_of_a_list_leads_to_a_page(admin_client, table, status, day, query):
