@@ -93,7 +93,7 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
     from django.utils import timezone
 
     from perma_payments.models import SubscriptionAgreement
-    from perma_payments.services import upload_statuses
+    from perma_payments.services.status_reports import plan as upload_statuses
 
     someone = User.objects.create_superuser("someone")
     client = Client(HTTP_HOST="localhost")

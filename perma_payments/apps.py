@@ -15,7 +15,7 @@ class PermaPaymentsConfig(AppConfig):
     def ready(self) -> None:
         """See Django's AppConfig."""
         from . import checks  # noqa: F401 (importing it registers the checks)
-        from .services.groups import after_migrate
+        from .admin.login.groups import after_migrate
 
         post_migrate.connect(after_migrate, sender=self, dispatch_uid="perma_payments.groups")
 

@@ -43,7 +43,7 @@ class StaffSite(AdminSite):
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The login page; 429 for who has tried too often."""
-        from .admin.login import LoginForm
+        from .admin.login.form import LoginForm
 
         self.login_form = LoginForm
         context = {**(extra_context or {}), "developer_emails": settings.DEVELOPER_EMAILS}

@@ -3,11 +3,11 @@
 from django.contrib import admin
 
 from ..models import OutgoingTransaction, Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement
-from . import overview
+from . import dashboard as overview
 from .corrections import CorrectableAgreement, CorrectablePurchase, CorrectableResponse
-from .ledger import OutgoingTransactionAdmin
+from .read_only import OutgoingTransactionAdmin
 from .staff_tasks import StaffTaskAdmin
-from .status_uploads import StatusReportAdmin
+from .status_reports import StatusReportAdmin
 
 admin.site.site_header = "Perma Payments"
 admin.site.site_title = "Perma Payments"

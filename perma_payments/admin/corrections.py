@@ -24,7 +24,7 @@ from ..models import Outcome, Purchase, Response, SubscriptionAgreement
 from ..models.fields import choices
 from ..postgres.problems import is_locked
 from ..services import corrections
-from .ledger import LedgerAdmin, PurchaseAdmin, ResponseAdmin, SubscriptionAgreementAdmin
+from .read_only import LedgerAdmin, PurchaseAdmin, ResponseAdmin, SubscriptionAgreementAdmin
 
 
 class ReasonForm(forms.Form):

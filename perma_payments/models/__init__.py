@@ -9,10 +9,10 @@ from .job_run import JobRun
 from .login_attempt import LoginAttempt
 from .purchase import Purchase
 from .reference_number import ReferenceNumber
-from .status_report_line import CHANGED_BY_REPORTS, StatusReportLine
 from .response import Outcome, Response
 from .staff_task import Resolution, StaffTask, TaskKind
-from .status_report import PREVIEW_LASTS, StatusReport, ReportState
+from .status_report import PREVIEW_LASTS, ReportState, StatusReport
+from .status_report_line import CHANGED_BY_REPORTS, StatusReportLine
 from .transaction import OutgoingTransaction
 from .unanswered_acknowledgement import UnansweredAcknowledgement
 from .used_message import UsedMessage

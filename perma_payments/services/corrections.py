@@ -22,8 +22,8 @@ from ..billing.customers import Customer
 from ..billing.statuses import ALIVE, WITH_TERMS, PurchaseStatus, Status
 from ..billing.transactions import Kind
 from ..models import (
-    OutgoingTransaction,
     Outcome,
+    OutgoingTransaction,
     Purchase,
     Resolution,
     Response,
@@ -32,10 +32,10 @@ from ..models import (
     TaskKind,
 )
 from ..perma.replies import Subscription, UnacknowledgedPurchase
-from .apply_response import apply_response
+from .callbacks.apply import apply_response
 from .locks import lock_customer
 from .perma_queries import standing_subscription, unacknowledged_purchases
-from .staff_tasks import end_open, open_for_revived
+from .staff_tasks.tasks import end_open, open_for_revived
 
 logger = logging.getLogger(__name__)
 

@@ -12,7 +12,6 @@ from django.db import connection
 
 from ..billing.customers import Customer
 
-
 # PostgreSQL has room for a few thousand locks in all.
 MANY_CUSTOMERS = 1_000
 

@@ -9,15 +9,15 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
+from ..admin.login.attempts import purge_old_attempts
 from ..postgres.problems import describe
-from .daily_report import remind_of_overdue, send_daily_report
-from .login_attempts import purge_old_attempts
+from .callbacks.retry import retry_responses
+from .checkouts.purchase import tell_of_doubts
 from .once_a_day import NotYet, do_once_a_day
-from .outbox import send_task_mails
-from .purchase import tell_of_doubts
-from .retry_responses import retry_responses
-from .task_listener import TaskListener
-from .upload_statuses import forget_ids_of_old_previews
+from .staff_tasks.digest import remind_of_overdue, send_daily_report
+from .staff_tasks.listener import TaskListener
+from .staff_tasks.outbox import send_task_mails
+from .status_reports.plan import forget_ids_of_old_previews
 
 logger = logging.getLogger(__name__)
 

@@ -123,7 +123,7 @@ def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> 
     settings.CS_BASE_URL = settings.PERMA_URL = sandbox
     settings.PERMA_SUBSCRIPTION_PAGE = f"{sandbox}/settings/subscription/"
     settings.PERMA_RETURN_PAGE = f"{sandbox}/settings/usage-plan/"
-    merchant.cache_clear()
+    profile.cache_clear()
     contexts: list[BrowserContext] = []
 
     def visitor(**options: Any) -> Visit:
@@ -146,4 +146,4 @@ def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> 
     yield visitor
     for context in contexts:
         context.close()
-    merchant.cache_clear()
+    profile.cache_clear()

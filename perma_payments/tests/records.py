@@ -12,7 +12,7 @@ from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.checkout import transaction_type
 from perma_payments.models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
-from perma_payments.services import checkouts
+from perma_payments.services.checkouts import reuse as checkouts
 
 REGISTRAR = Customer(CustomerType.REGISTRAR, 7)
 INDIVIDUAL = Customer(CustomerType.INDIVIDUAL, 7)

@@ -11,10 +11,10 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 from nacl.public import PrivateKey
 
+from perma_payments.admin.login import attempts as login_attempts
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Response, StaffTask
-from perma_payments.services import login_attempts
-from perma_payments.services.receive_callback import receive_callback
+from perma_payments.services.callbacks.receive import receive_callback
 
 from . import cyber_source, records
 from .environments import base64_of, start
@@ -248,7 +248,7 @@ def test_purge_expired_says_how_much_it_has_purged(db):
 
 def test_apply_responses_fails_loudly(response, monkeypatch):
     Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
-    monkeypatch.setattr("perma_payments.services.receive_callback.apply_response", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("perma_payments.services.callbacks.receive.apply_response", lambda *a, **k: 1 / 0)
 
     with pytest.raises(CommandError, match="each has a staff task"):
         run("apply_responses")

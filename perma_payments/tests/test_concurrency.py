@@ -28,12 +28,12 @@ from perma_payments.models import (
 from perma_payments.perma.messages import CancelRequestMessage
 from perma_payments.postgres.time_limits import within
 from perma_payments.services import locks, scheduler
-from perma_payments.services.modifiable import NothingToModify
-from perma_payments.services.cancel import request_cancellation
-from perma_payments.services.retry_responses import retry_responses
-from perma_payments.services.upload_statuses import CannotBeDone, DataHasMoved, confirm, preview, undo
+from perma_payments.services.callbacks.retry import retry_responses
+from perma_payments.services.cancellation import request_cancellation
+from perma_payments.services.checkouts.modifiable import NothingToModify
+from perma_payments.services.status_reports.plan import CannotBeDone, DataHasMoved, confirm, preview, undo
 
-from . import cyber_source, records, perma_cc
+from . import cyber_source, perma_cc, records
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

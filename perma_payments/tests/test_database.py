@@ -37,11 +37,11 @@ from perma_payments.models import (
 )
 from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
-from perma_payments.services import purchase as purchases
+from perma_payments.services.callbacks.retry import retry_responses
+from perma_payments.services.checkouts import purchase as purchases
 from perma_payments.services.locks import lock_customer
-from perma_payments.services.retry_responses import retry_responses
 
-from . import cyber_source, records, perma_cc
+from . import cyber_source, perma_cc, records
 from .accounts import log_in
 from .programs import need
 from .test_faults import (  # noqa: F401 (fixtures)

@@ -20,7 +20,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from perma_payments.services.locks import lock_customer
 
-from . import cyber_source, records, perma_cc
+from . import cyber_source, perma_cc, records
 
 HOST = "127.0.0.1"
 # What CyberSource waits for an answer, in seconds (cybersource.md §5.2).

@@ -20,7 +20,7 @@ from devtools.processes import free_port
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import LoginAttempt, Response, StatusReport, SubscriptionAgreement
 
-from . import cyber_source, records, perma_cc
+from . import cyber_source, perma_cc, records
 from .conftest import FORM
 from .programs import need
 from .test_faults import FORM as CHECKOUT

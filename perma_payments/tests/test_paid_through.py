@@ -11,9 +11,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
-from perma_payments.services import upload_statuses
+from perma_payments.services.status_reports import plan as upload_statuses
 
-from . import records, perma_cc
+from . import perma_cc, records
 from .conftest import Post
 
 pytestmark = pytest.mark.django_db

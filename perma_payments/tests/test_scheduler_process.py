@@ -13,9 +13,9 @@ from devtools.postgres_supervisor import eventually as wait_until
 from devtools.processes import Leashed, leashed
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Response, StaffTask
-from perma_payments.services.receive_callback import receive_callback
+from perma_payments.services.callbacks.receive import receive_callback
 
-from . import cyber_source, records, perma_cc
+from . import cyber_source, perma_cc, records
 from .mail_server import hanging_mail_server
 from .test_database import pooled  # noqa: F401 (a fixture)
 from .test_faults import Service, serve, service, url_of_test_database  # noqa: F401 (fixtures)

@@ -5,7 +5,7 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from ..cybersource.callback import CallbackRefused
-from ..services.receive_callback import receive_callback
+from ..services.callbacks.receive import receive_callback
 from .customer_return import lead_back
 from .forms import BadForm, posted_fields
 from .incoming import method_not_allowed_for_machines

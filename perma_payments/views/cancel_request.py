@@ -5,8 +5,8 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils import timezone
 
 from ..perma.messages import CancelRequestMessage
-from ..services.modifiable import NothingToModify
-from ..services.cancel import request_cancellation
+from ..services.cancellation import request_cancellation
+from ..services.checkouts.modifiable import NothingToModify
 from . import pages
 from .incoming import carried_by_browser, open_message
 

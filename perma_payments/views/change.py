@@ -4,8 +4,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from ..perma.messages import ChangeMessage
-from ..services.modifiable import NothingToModify
-from ..services.change import change as begin_change
+from ..services.checkouts.change import change as begin_change
+from ..services.checkouts.modifiable import NothingToModify
 from . import pages
 from .incoming import carried_by_browser, open_message
 

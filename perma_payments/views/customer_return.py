@@ -15,8 +15,8 @@ from ..billing.transactions import Kind
 from ..cybersource.callback import CallbackRefused
 from ..perma.returns import address
 from ..postgres.problems import describe
-from ..services.customer_return import ending_of
-from ..services.receive_callback import receive_callback
+from ..services.callbacks.ending import ending_of
+from ..services.callbacks.receive import receive_callback
 from . import pages
 from .forms import BadForm, posted_fields
 from .middleware import time_limit

@@ -17,7 +17,7 @@ from ..perma import messages
 from ..perma.box import Opened
 from ..perma.messages import Message
 from ..perma.refusals import Refusal, Stale, WrongValue
-from ..services.checkouts import MessageUsedUp
+from ..services.checkouts.reuse import MessageUsedUp
 from . import pages
 from .forms import BadForm, posted_fields
 

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from ..perma import replies
 from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage, PurchaseMessage
-from ..services import purchase as purchases
+from ..services.checkouts import purchase as purchases
 from . import pages
 from .incoming import carried_by_browser, client_is_waiting, from_perma_servers, open_message, sealed
 from .middleware import time_limit

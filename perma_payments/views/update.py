@@ -4,8 +4,8 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from ..perma.messages import UpdateMessage
-from ..services.modifiable import NothingToModify
-from ..services.update import update as begin_update
+from ..services.checkouts.modifiable import NothingToModify
+from ..services.checkouts.update import update as begin_update
 from . import pages
 from .incoming import carried_by_browser, open_message
 

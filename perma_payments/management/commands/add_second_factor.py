@@ -6,7 +6,7 @@ from typing import Any
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
-from ...services import second_factors
+from ...admin.login import second_factors
 
 
 class Command(BaseCommand):

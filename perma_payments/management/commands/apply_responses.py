@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from ...services.purchase import tell_of_doubts
-from ...services.retry_responses import retry_responses
+from ...services.callbacks.retry import retry_responses
+from ...services.checkouts.purchase import tell_of_doubts
 
 
 class Command(BaseCommand):

@@ -11,8 +11,8 @@ from nacl.public import PrivateKey
 
 from ... import development
 from ...env import Env
-from ...setting_kinds import PUBLIC_KEY
 from ...sealed_archive import CannotOpen, SealedArchive, open_sealed
+from ...setting_kinds import PUBLIC_KEY
 from ._archive_key import add_key_file, archive_key
 
 

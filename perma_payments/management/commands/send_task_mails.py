@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from ...services.outbox import count_unsent, send_task_mails
+from ...services.staff_tasks.outbox import count_unsent, send_task_mails
 
 
 class Command(BaseCommand):

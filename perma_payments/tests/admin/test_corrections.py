@@ -12,7 +12,7 @@ from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask
-from perma_payments.services.receive_callback import receive_callback
+from perma_payments.services.callbacks.receive import receive_callback
 
 from .. import cyber_source, records
 from ..pages import words

@@ -18,6 +18,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from perma_payments.admin.login import groups
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import (
     OutgoingTransaction,
@@ -27,10 +28,10 @@ from perma_payments.models import (
     StatusReport,
     SubscriptionAgreement,
 )
-from perma_payments.services import groups, upload_statuses
+from perma_payments.services.status_reports import plan as upload_statuses
 
 from .. import records
-from ..services.test_upload_statuses import report
+from ..services.status_reports.test_plan import report
 
 pytestmark = pytest.mark.django_db
 

@@ -8,8 +8,8 @@ from django.core.cache import cache
 from django.core.management import call_command
 from playwright.sync_api import expect
 
+from perma_payments.admin.login import groups
 from perma_payments.models import StatusReport, SubscriptionAgreement
-from perma_payments.services import groups
 
 from .. import records
 from ..in_browser import Visit

@@ -13,17 +13,18 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
+from perma_payments.admin.timeline import Entry, EntryKind, story_of
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
-from perma_payments.services import purchase as purchasing
-from perma_payments.services import staff_tasks, upload_statuses
-from perma_payments.services.outbox import send_task_mails
-from perma_payments.services.timeline import Entry, EntryKind, story_of
+from perma_payments.services.checkouts import purchase as purchasing
+from perma_payments.services.staff_tasks import tasks as staff_tasks
+from perma_payments.services.staff_tasks.outbox import send_task_mails
+from perma_payments.services.status_reports import plan as upload_statuses
 
 from .. import records
 from ..accounts import log_in
 from ..pages import words
-from ..services.test_upload_statuses import report
+from ..services.status_reports.test_plan import report
 
 EVERYTHING = [
     "view_stafftask",
@@ -168,7 +169,7 @@ def test_a_change_by_a_response_that_staff_have_placed_says_so():
         ),
         ({"source": "staff", "user": None}, "Changed by someone.", "status: Current → Hold"),
         (
-            {"source": "status report", "upload": 0},
+            {"source": "status report", "report": 0},
             "Changed by the status report, confirmed by someone.",
             "status: Current → Hold",
         ),

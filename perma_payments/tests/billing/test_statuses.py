@@ -12,7 +12,7 @@ from perma_payments.billing.statuses import (
     Status,
     can_be_modified,
     is_standing,
-    reported_status,
+    status_for_perma,
 )
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)

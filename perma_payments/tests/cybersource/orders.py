@@ -7,7 +7,7 @@ from uuid import UUID
 
 from perma_payments.billing.frequencies import Frequency
 from perma_payments.billing.transactions import Kind
-from perma_payments.cybersource.checkout import DEFAULT_PATHS, Profile, Order, SignedForm, transaction_type
+from perma_payments.cybersource.checkout import DEFAULT_PATHS, Order, Profile, SignedForm, transaction_type
 from perma_payments.cybersource.signature import SigningKey, SigningKeys
 
 from .. import cyber_source

@@ -10,7 +10,7 @@ from perma_payments.cybersource.checkout import transaction_type
 from perma_payments.cybersource.signature import SigningKey, SigningKeys
 
 from .. import cyber_source
-from .orders import KEY, NOW, TOKEN, form, merchant, order
+from .orders import KEY, NOW, TOKEN, form, order, profile
 
 ALWAYS = {
     "access_key": cyber_source.ACCESS_KEY,

@@ -13,8 +13,8 @@ from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement
 from perma_payments.services import corrections
+from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.corrections import CannotCorrect, match_response, told_after, told_of
-from perma_payments.services.receive_callback import receive_callback
 from perma_payments.services.perma_queries import standing_subscription, unacknowledged_purchases
 
 from .. import cyber_source, records

@@ -10,7 +10,7 @@ from django.utils import timezone
 
 from perma_payments.services.perma_queries import standing_subscription, unacknowledged_purchases
 
-from .. import records, perma_cc
+from .. import perma_cc, records
 from ..records import INDIVIDUAL, REGISTRAR
 
 pytestmark = pytest.mark.django_db

@@ -14,11 +14,11 @@ from perma_payments import emails
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import JobRun, Response, StaffTask
 from perma_payments.services import scheduler
-from perma_payments.services.daily_report import remind_of_overdue, send_daily_report
+from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.once_a_day import NotYet, do_once_a_day
-from perma_payments.services.outbox import Sent
-from perma_payments.services.receive_callback import receive_callback
-from perma_payments.services.task_listener import TaskListener
+from perma_payments.services.staff_tasks.digest import remind_of_overdue, send_daily_report
+from perma_payments.services.staff_tasks.listener import TaskListener
+from perma_payments.services.staff_tasks.outbox import Sent
 
 from .. import cyber_source, records
 from ..mail_server import free_port, use

@@ -15,7 +15,7 @@ from django.test.client import ClientHandler
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase
 
-from .. import cyber_source, records, perma_cc
+from .. import cyber_source, perma_cc, records
 from ..conftest import FORM
 from . import traces
 from .routes import ACKNOWLEDGE_PURCHASE, CALLBACK, Asker, Route

@@ -22,7 +22,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement, TaskKind
 from perma_payments.views.wsgi_request import Application
 
-from .. import cyber_source, records, perma_cc
+from .. import cyber_source, perma_cc, records
 from ..conftest import FORM
 from ..pages import checkout_form
 from . import traces

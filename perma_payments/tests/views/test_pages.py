@@ -18,7 +18,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.checkout import SignedForm
 from perma_payments.views import pages
 
-from .. import cyber_source, records, perma_cc
+from .. import cyber_source, perma_cc, records
 from ..conftest import FORM
 from ..pages import checkout_action, checkout_form, heading
 from .conftest import assert_is_page_for_a_person

@@ -9,7 +9,7 @@ from playwright.sync_api import Route, expect
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Response, SubscriptionAgreement
 
-from .. import cyber_source, records, perma_cc
+from .. import cyber_source, perma_cc, records
 from ..in_browser import Visit
 
 pytestmark = pytest.mark.browser

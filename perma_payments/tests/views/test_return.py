@@ -11,7 +11,7 @@ from django.test import Client
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Response, SubscriptionAgreement
 from perma_payments.perma.returns import Ending, address
-from perma_payments.services import receive_callback
+from perma_payments.services.callbacks import receive as receive_callback
 
 from .. import cyber_source, records
 from ..conftest import FORM
@@ -307,7 +307,7 @@ def test_without_a_database_the_customer_is_led_on_and_the_log_says_what_is_lost
     monkeypatch.setattr(receive_callback, "_keep", fail)
     assert landed(bring(client, cyber_source.response(form))) == ""
 
-    assert "CRITICAL perma_payments.services.receive_callback: a response could not be kept: ACCEPT 100" in (
+    assert "CRITICAL perma_payments.services.callbacks.receive: a response could not be kept: ACCEPT 100" in (
         traces.log(caplog)
     )
     assert "/return/: a customer was sent back without a word: the connection" in traces.log(caplog)

@@ -1,0 +1,136 @@
+"""Logging in to the staff's side: a password, where it is required a code, and not too many tries."""
+
+import ipaddress
+import logging
+from datetime import timedelta
+from typing import Any
+
+from django import forms
+from django.conf import settings
+from django.contrib.admin.forms import AdminAuthenticationForm
+from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.signals import user_logged_in
+from django.core.exceptions import ValidationError
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+
+from ...models import LoginAttempt
+from . import attempts as login_attempts
+from . import second_factors
+
+logger = logging.getLogger(__name__)
+
+# Of IPv6, a customer of a provider is given this much to choose from.
+IPV6_NETWORK = 64
+
+WRONG = (
+    "That did not work. Please enter the user name and the password of a staff account. Small and capital letters "
+    "make a difference."
+)
+# Does not say which of them is wrong: that would tell a guesser that the password is right.
+WRONG_WITH_CODE = (
+    "That did not work. Please enter the user name and the password of a staff account, and a code that has not "
+    "been used: perhaps wait for the next one."
+)
+
+
+class CodeInput(forms.TextInput):
+    """Is empty when the page is shown again: a code works once."""
+
+    def format_value(self, value: Any) -> None:
+        """Nothing."""
+        return None
+
+
+class LoginForm(AdminAuthenticationForm):
+    """User name, password and, where a second factor is required, a code."""
+
+    code = forms.CharField(
+        max_length=30,
+        help_text="From your authenticator app, or one of your recovery codes. Each code works once.",
+        widget=CodeInput(attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}),
+    )
+
+    def __init__(self, request: HttpRequest | None = None, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        if not settings.REQUIRE_SECOND_FACTOR:
+            del self.fields["code"]
+        wrong = WRONG_WITH_CODE if settings.REQUIRE_SECOND_FACTOR else WRONG
+        self.error_messages = {**self.error_messages, "invalid_login": wrong}
+
+    def clean_code(self) -> str:
+        """As it is kept: people group it, and telephones capitalise it."""
+        code: str = self.cleaned_data["code"]
+        return code.replace(" ", "").replace("-", "").lower()
+
+    def clean(self) -> dict[str, Any]:
+        """Look at the password only if all is filled in, and nobody has tried too often."""
+        if self.errors:
+            return self.cleaned_data
+        this = self._begin()
+        cleaned = super().clean()
+        if settings.REQUIRE_SECOND_FACTOR:
+            self._check_code(self.get_user())
+        login_attempts.succeed(this)
+        return cleaned
+
+    def _begin(self) -> LoginAttempt:
+        address = address_of(self.request)
+        if address is None:
+            logger.warning(
+                "a login came from an unknown address: X-Forwarded-For lacks what the proxies should have added "
+                "(TRUSTED_PROXIES is %s)",
+                settings.TRUSTED_PROXIES,
+            )
+        try:
+            return login_attempts.begin(account=self.cleaned_data["username"], address=address, now=timezone.now())
+        except login_attempts.TooManyAttempts:
+            raise ValidationError(
+                "Too many tries. Please wait 15 minutes, then try again.", code="too_many_attempts"
+            ) from None
+
+    def _check_code(self, user: AbstractBaseUser) -> None:
+        device = second_factors.device_that_accepts(user, self.cleaned_data["code"])
+        if device is None:
+            raise self.get_invalid_login_error()
+        # Where django-otp looks for it when the user is logged in.
+        user.otp_device = device  # type: ignore[attr-defined]
+
+
+def address_of(request: HttpRequest | None) -> str | None:
+    """Where a request comes from, as far as that can be known: an address, or a network of IPv6.
+
+    Each trusted proxy adds to X-Forwarded-For the address that it was called from, so the client's is as many
+    entries from the right as there are proxies; a client may send any before it.
+    """
+    if request is None:
+        return None
+    proxies = settings.TRUSTED_PROXIES
+    if proxies:
+        entries = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
+        text = entries[-proxies] if len(entries) >= proxies else ""
+    else:
+        text = request.META.get("REMOTE_ADDR", "")
+    try:
+        address = ipaddress.ip_address(_without_port(text.strip()))
+    except ValueError:
+        return None
+    if isinstance(address, ipaddress.IPv4Address):
+        return str(address)
+    if address.ipv4_mapped:
+        return str(address.ipv4_mapped)
+    return str(ipaddress.ip_network((int(address), IPV6_NETWORK), strict=False))
+
+
+def _without_port(text: str) -> str:
+    """An address as some proxies write it: 192.0.2.1:5678, or [2001:db8::1]:5678."""
+    if text.startswith("["):
+        return text[1:].partition("]")[0]
+    return text.partition(":")[0] if text.count(":") == 1 else text
+
+
+@receiver(user_logged_in)
+def end_the_session_after_a_day(sender: Any, request: HttpRequest, **kwargs: Any) -> None:
+    """From the login on, whatever is done meanwhile: Django's own age would begin anew at each change."""
+    request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))

@@ -1,0 +1,383 @@
+"""The admin's front page: what is to do, the numbers that matter, a year of subscriptions."""
+
+import secrets
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from bs4 import BeautifulSoup
+from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
+
+from perma_payments.admin import figures as overview
+from perma_payments.admin.dashboard import chart
+from perma_payments.admin.figures import MonthEnd
+from perma_payments.billing.customers import Customer
+from perma_payments.billing.frequencies import Frequency
+from perma_payments.models import Response, StaffTask, StatusReport, SubscriptionAgreement
+
+from .. import records
+from ..accounts import log_in
+from ..pages import words
+from ..records import INDIVIDUAL, REGISTRAR
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+EVERYTHING = [
+    "view_stafftask",
+    "view_subscriptionagreement",
+    "view_purchase",
+    "view_response",
+    "view_statusreport",
+]
+
+
+@pytest.fixture(autouse=True)
+def nothing_kept():
+    """Each test has a history of its own."""
+    cache.clear()
+
+
+def task(days_ago: float = 0, **changes: Any) -> StaffTask:
+    if not {"agreement", "purchase"} & set(changes):
+        changes["agreement"] = records.standing_agreement()
+    return StaffTask.objects.create(
+        **{"kind": "token missing", "opened_at": timezone.now() - timedelta(days=days_ago), **changes}
+    )
+
+
+def response(**changes: Any) -> Response:
+    return Response.objects.create(
+        **{
+            "fingerprint": secrets.token_bytes(32),
+            "transaction_uuid": "x",
+            "decision": "ACCEPT",
+            "transaction_type": "sale",
+            "reference_number": "PERMA-0000-0001",
+            "sealed": b"x",
+            "archive_key_id": "k",
+            **changes,
+        }
+    )
+
+
+def upload(confirmed_at: datetime | None) -> StatusReport:
+    user, _ = User.objects.get_or_create(username="uploader")
+    return StatusReport.objects.create(
+        digest="0" * 64,
+        row_count=1,
+        matched_count=1,
+        uploaded_by=user,
+        confirmed_by=user if confirmed_at else None,
+        state="confirmed" if confirmed_at else "previewed",
+        confirmed_at=confirmed_at,
+    )
+
+
+# --- What is to do -----------------------------------------------------------------------------------
+
+
+def test_open_tasks_come_first_the_oldest_on_top_with_what_to_do_and_a_link(client):
+    log_in(client, *EVERYTHING)
+    new, old = task(0.5), task(4.5, kind="cancellation")
+    task(9, done_at=timezone.now(), resolution="done")
+    page = client.get("/admin/")
+
+    said = words(page)
+    assert "To do: 2, 1 overdue" in said
+    assert f"4 days overdue Cancel a subscription in CyberSource {old.agreement} Registrar 7" in said
+    assert f"less than a day Find the token of a paid subscription {new.agreement} Registrar 7" in said
+    assert said.index(str(old.agreement)) < said.index(str(new.agreement)) < said.index("At a glance")
+    assert f"/admin/perma_payments/stafftask/{old.pk}/change/".encode() in page.content
+
+
+def test_at_most_fifty_tasks_are_shown_and_the_rest_is_a_link(client, monkeypatch):
+    monkeypatch.setattr(overview, "TASKS_SHOWN", 3)
+    log_in(client, *EVERYTHING)
+    agreement = records.standing_agreement()
+    for _ in range(5):
+        task(agreement=agreement)
+    page = client.get("/admin/")
+
+    assert "and 2 more" in words(page)
+    link = BeautifulSoup(page.content, "html.parser").find("a", string="and 2 more")["href"]
+    assert "5 staff tasks" in words(client.get(link))
+
+
+def test_a_page_without_tasks_says_so(client):
+    log_in(client, *EVERYTHING)
+
+    assert "There is nothing to do." in words(client.get("/admin/"))
+
+
+def test_what_a_stranger_has_put_into_a_response_is_text(client):
+    log_in(client, *EVERYTHING)
+    task(response=response(reference_number="<script>alert(1)</script>"), agreement=None, kind="unmatched")
+    page = client.get("/admin/")
+
+    assert b"<script>alert" not in page.content
+    assert "(no reference number)" in words(page)
+
+
+# --- The numbers -------------------------------------------------------------------------------------
+
+
+def test_subscriptions_are_counted_by_status_and_type_if_they_stand():
+    records.standing_agreement()
+    records.standing_agreement(INDIVIDUAL)
+    records.standing_agreement(Customer(REGISTRAR.type, 8), status="Hold")
+    records.standing_agreement(Customer(REGISTRAR.type, 9), status="Canceled")
+    records.standing_agreement(Customer(REGISTRAR.type, 10), status="Canceled", covered_until=timezone.now())
+    records.standing_agreement(Customer(REGISTRAR.type, 11), status="Superseded")
+    records.agreement()
+    counted = overview.subscriptions(now=timezone.now() + timedelta(seconds=1))
+
+    assert counted.customer_types == ["Registrar", "Individual"]
+    assert counted.by_status == [("Current", [1, 1], 2), ("Hold", [1, 0], 1), ("Canceled", [1, 0], 1)]
+    assert counted.total == 4
+
+
+@pytest.mark.parametrize(
+    ("frequency", "rate", "per_month"),
+    [
+        ("weekly", "12.00", "52.00"),
+        ("bi-weekly", "12.00", "26.00"),
+        ("quad-weekly", "12.00", "13.00"),
+        ("semi-monthly", "12.00", "24.00"),
+        ("monthly", "12.00", "12.00"),
+        ("quarterly", "12.00", "4.00"),
+        ("semi-annually", "12.00", "2.00"),
+        ("annually", "100.00", "8.33"),
+        ("annually", "0.06", "0.01"),
+    ],
+)
+def test_every_frequency_is_converted_to_a_month(frequency, rate, per_month):
+    value = overview.monthly_value({frequency: Decimal(rate)})
+
+    assert (value, str(value)) == (Decimal(per_month), per_month)
+
+
+def test_every_frequency_has_a_number_of_charges():
+    assert set(overview.CHARGES_PER_YEAR) == set(Frequency)
+
+
+def test_the_monthly_value_is_that_of_the_current_ones_alone_and_rounded_once():
+    for pk in range(1, 4):
+        records.standing_agreement(
+            Customer(REGISTRAR.type, pk), current_frequency="annually", current_rate=Decimal("100.00")
+        )
+    records.standing_agreement(INDIVIDUAL, status="Hold")
+
+    # Three times 8.33 would be 24.99.
+    assert overview.subscriptions(now=timezone.now()).monthly_value == Decimal("25.00")
+
+
+def test_what_has_waited_for_more_than_a_day_is_counted(client):
+    log_in(client, *EVERYTHING)
+    now = timezone.now()
+    records.agreement(created_at=now - timedelta(hours=25))
+    records.agreement(INDIVIDUAL, created_at=now - timedelta(hours=23))
+    records.paid_purchase(paid_at=now - timedelta(hours=25))
+    records.paid_purchase(paid_at=now - timedelta(hours=23))
+    records.paid_purchase(acknowledged_at=now)
+    records.purchase()
+    response()
+    response(applied_at=now, outcome="no effect")
+    task()
+    task(agreement=records.standing_agreement(INDIVIDUAL), notified_at=now)
+    page = client.get("/admin/")
+
+    said = words(page)
+    assert "Subscriptions Pending for more than a day 1 " in said
+    assert "Purchases paid, but not acknowledged by Perma.cc 2 1 for more than a day" in said
+    assert "Responses not applied 1 " in said
+    assert "Mails about tasks not sent 1 " in said
+    for link in BeautifulSoup(page.content, "html.parser").select(".numbers a"):
+        assert client.get(link["href"]).status_code == 200, link
+
+
+@pytest.mark.parametrize(
+    ("today", "confirmed", "is_missing"),
+    [
+        (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 2, tzinfo=UTC), False),
+        (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 11, 1, tzinfo=UTC), False),
+        (datetime(2026, 11, 21, tzinfo=UTC), datetime(2026, 10, 31, 23, 59, tzinfo=UTC), True),
+        (datetime(2026, 11, 3, 23, tzinfo=UTC), datetime(2026, 10, 2, tzinfo=UTC), False),
+        (datetime(2026, 11, 4, tzinfo=UTC), datetime(2026, 10, 2, tzinfo=UTC), True),
+        (datetime(2026, 11, 4, tzinfo=UTC), None, True),
+        (datetime(2026, 11, 1, tzinfo=UTC), None, False),
+    ],
+)
+def test_a_report_is_missed_once_the_third_is_over(today, confirmed, is_missing):
+    upload(None)
+    if confirmed:
+        upload(confirmed - timedelta(days=40))
+        upload(confirmed)
+    last = overview.last_report(now=today)
+
+    assert (last.confirmed_at, last.is_missing) == (confirmed, is_missing)
+
+
+# --- The last year -----------------------------------------------------------------------------------
+
+
+def history(agreement: SubscriptionAgreement, *spans: tuple[datetime, str, datetime | None]) -> None:
+    """Give an agreement another past: when it was how, and paid through when."""
+    events = SubscriptionAgreement.pgh_event_model
+    with connection.cursor() as cursor:
+        # The history is protected, also from tests.
+        cursor.execute("ALTER TABLE perma_payments_subscriptionagreementevent DISABLE TRIGGER USER")
+        events.objects.filter(pgh_obj=agreement).delete()
+        for since, status, paid_through in spans:
+            event = events.objects.create(
+                pgh_obj=agreement,
+                pgh_label="update",
+                id=agreement.pk,
+                customer_type="Registrar",
+                customer_pk=7,
+                status=status,
+                reference_number=agreement.reference_number,
+                covered_until=paid_through,
+            )
+            events.objects.filter(pk=event.pk).update(pgh_created_at=since)
+        cursor.execute("ALTER TABLE perma_payments_subscriptionagreementevent ENABLE TRIGGER USER")
+
+
+def at(month: int, day: int, *time: int, year: int = 2026) -> datetime:
+    return datetime(year, month, day, *time, tzinfo=UTC)
+
+
+def by_month() -> dict[int, int]:
+    return {end.month.month: end.standing for end in overview.year_of_standing(now=NOW)}
+
+
+def test_the_year_is_that_of_the_last_twelve_months_that_have_ended():
+    months = [end.month for end in overview.year_of_standing(now=NOW)]
+
+    assert (months[0], months[-1], len(months)) == (date(2025, 11, 1), date(2026, 10, 1), 12)
+
+
+@pytest.mark.parametrize(
+    ("spans", "months"),
+    [
+        ([(at(3, 10), "Pending", None), (at(5, 10), "Current", None)], {5, 6, 7, 8, 9, 10}),
+        ([(at(3, 10), "Current", None), (at(5, 10), "Hold", None), (at(7, 1), "Superseded", None)], {3, 4, 5, 6}),
+        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(7, 31, 23, 59, 59))], {3, 4, 5, 6, 7}),
+        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(7, 31, 23, 59, 58))], {3, 4, 5, 6}),
+        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", None)], {3, 4}),
+        ([(at(3, 10), "Canceled", at(6, 1)), (at(4, 10), "Completed", at(6, 1))], {3}),
+        # It was Canceled after what was paid for had run out.
+        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(1, 1))], {3, 4}),
+        # Long ago, and as it was then ever since.
+        ([(at(1, 1, year=2020), "Current", None)], set(range(1, 13))),
+        # Twice in one month: the last one counts.
+        ([(at(9, 1), "Current", None), (at(9, 2), "Canceled", None), (at(9, 3), "Current", None)], {9, 10}),
+        # What happens as the next month begins belongs to that.
+        ([(at(9, 1), "Current", None), (at(10, 1), "Superseded", None)], {9}),
+        ([(at(10, 1), "Current", None)], {10}),
+        # It began earlier, but waited for what is before it.
+        (
+            [(at(3, 10), "Pending", None), (at(5, 10), "Hold", None), (at(4, 20), "Current", None)],
+            {5, 6, 7, 8, 9, 10},
+        ),
+    ],
+)
+def test_a_month_counts_what_stood_at_its_end(spans, months):
+    history(records.agreement(), *spans)
+
+    assert {month for month, standing in by_month().items() if standing} == months
+
+
+def test_the_year_takes_one_statement(django_assert_num_queries):
+    records.standing_agreement()
+    with django_assert_num_queries(1):
+        overview.year_of_standing(now=NOW)
+
+
+def test_bars_are_as_long_as_their_numbers_and_one_among_thousands_is_seen():
+    standing = [(1, 0), (2, 1), (3, 1000), (4, 2000)]
+    months = [MonthEnd(date(2026, month, 1), count) for month, count in standing]
+    drawn = chart(months[:-1], months[-1])
+
+    assert [bar.height for bar in drawn.bars] == [0, 1, 63, 126]
+    assert all(bar.y + bar.height == drawn.base for bar in drawn.bars)
+    assert all(0 <= bar.x and bar.x + drawn.bar_width <= drawn.width for bar in drawn.bars)
+
+
+def test_months_that_have_ended_are_counted_once_a_day(client):
+    log_in(client, *EVERYTHING)
+    client.get("/admin/")
+    records.standing_agreement()
+    with CaptureQueriesContext(connection) as statements:
+        page = BeautifulSoup(client.get("/admin/").content, "html.parser")
+
+    assert not [each for each in statements.captured_queries if "lead(pgh_created_at" in each["sql"]]
+    assert page.select("details tbody tr")[-1].get_text(" ", strip=True) == "now 1"
+
+
+def test_the_chart_has_words_and_a_table_and_no_styles_of_its_own(client):
+    log_in(client, *EVERYTHING)
+    records.standing_agreement()
+    page = BeautifulSoup(client.get("/admin/").content, "html.parser")
+
+    assert [element.name for element in page.select("svg.chart > title, svg.chart > desc")] == ["title", "desc"]
+    assert len(page.select("svg.chart rect")) == 13
+    assert len(page.select("details tbody tr")) == 13
+    assert page.select("details tbody tr")[-1].get_text(" ", strip=True) == "now 1"
+    assert not page.select(".overview [style], .overview script, .overview style")
+
+
+# --- Who may look ------------------------------------------------------------------------------------
+
+
+PARTS = {
+    "view_stafftask": "To do: 1",
+    "view_subscriptionagreement": "Monthly value",
+    "view_purchase": "Purchases paid",
+    "view_response": "Responses not applied",
+    "view_statusreport": "Last status report",
+}
+
+
+@pytest.mark.parametrize("permission", PARTS)
+def test_everyone_is_told_what_they_may_look_at_and_nothing_else(client, permission):
+    task()
+    log_in(client, permission)
+    said = words(client.get("/admin/"))
+
+    assert {each for each, part in PARTS.items() if part in said} == {permission}
+    assert ("The last twelve months" in said) == (permission == "view_subscriptionagreement")
+
+
+def test_who_may_look_at_nothing_gets_djangos_page(client):
+    task()
+    log_in(client)
+    page = client.get("/admin/")
+
+    assert page.status_code == 200
+    assert "At a glance" not in words(page)
+
+
+def test_the_list_of_tables_is_still_there(client):
+    log_in(client, *EVERYTHING)
+    page = client.get("/admin/")
+
+    assert b'href="/admin/perma_payments/subscriptionagreement/"' in page.content
+
+
+def test_the_page_takes_few_statements_however_much_there_is(client, django_assert_max_num_queries):
+    log_in(client, *EVERYTHING)
+    for pk in range(1, 12):
+        task(agreement=records.standing_agreement(Customer(REGISTRAR.type, pk)))
+    # Eight of the overview; the others are the session's, the user's, permissions, and Django's log.
+    with django_assert_max_num_queries(14):
+        assert client.get("/admin/").status_code == 200
+
+
+def test_who_is_not_logged_in_gets_the_login_page(client):
+    assert client.get("/admin/").status_code == 302

@@ -1,0 +1,246 @@
+"""CyberSource's callbacks: the evidence first, then its effect, once."""
+
+import base64
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.db import DatabaseError, connection
+
+from perma_payments.billing.transactions import Kind
+from perma_payments.cybersource.callback import CallbackRefused
+from perma_payments.models import Outcome, Response, StaffTask
+from perma_payments.sealed_archive import open_sealed
+from perma_payments.services.callbacks import receive as module
+from perma_payments.services.callbacks.receive import receive_callback
+from perma_payments.services.callbacks.retry import retry_responses
+
+from ... import cyber_source, records
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+ARCHIVE_SECRET = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
+
+
+def receive(fields: dict[str, str], body: bytes = b"body") -> Response:
+    return receive_callback(body, list(fields.items()), now=NOW)
+
+
+def make_application_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(response_id: int, *, now: datetime) -> None:
+        raise DatabaseError("Failing row contains (Erin)")
+
+    monkeypatch.setattr(module, "apply_response", fail)
+
+
+def test_what_came_is_kept_with_ids_only_and_sealed_in_full():
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(records.form(outgoing))
+    body = b"the body, byte for byte, Erin included"
+    response = receive(fields, body)
+
+    response.refresh_from_db()
+    assert response.outgoing == outgoing
+    assert response.transaction_uuid == str(outgoing.transaction_uuid)
+    assert response.transaction_id == fields["transaction_id"]
+    assert (response.decision, response.reason_code) == ("ACCEPT", "100")
+    assert response.message == "Request was processed successfully."
+    assert (response.amount, response.currency, response.auth_amount) == ("12.50", "USD", "12.50")
+    assert response.received_at == NOW
+    assert response.archive_key_id == "development"
+    assert open_sealed(bytes(response.sealed), ARCHIVE_SECRET) == body
+
+
+def test_a_callback_that_is_not_ours_leaves_nothing():
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+
+    with pytest.raises(CallbackRefused):
+        receive(cyber_source.response(records.form(outgoing), secret="wrong"))
+    assert not Response.objects.exists()
+
+
+def test_our_own_form_sent_back_is_not_ours():
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    answered = {**form, **{f"req_{name}": value for name, value in form.items()}}
+
+    with pytest.raises(CallbackRefused):
+        receive({**answered, "decision": "ACCEPT", "reason_code": "100", "message": "", "transaction_id": "1"})
+    assert not Response.objects.exists()
+
+
+def test_the_same_callback_is_kept_and_applied_once():
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(records.form(outgoing))
+    first = receive(fields)
+    # The browser's copy is signed anew, and lacks a field of the server's.
+    again = cyber_source.response(
+        records.form(outgoing),
+        transaction_id=fields["transaction_id"],
+        signed_date_time="2026-11-21T12:00:09Z",
+        req_card_type=...,
+    )
+    changed_at = records.SubscriptionAgreement.objects.get().updated_at
+
+    assert receive(again).pk == first.pk
+    assert Response.objects.count() == 1
+    assert records.SubscriptionAgreement.objects.get().updated_at == changed_at
+
+
+def test_another_attempt_within_the_same_checkout_is_another_response():
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    for decision in ("DECLINE", "DECLINE", "ACCEPT", "CANCEL"):
+        receive(cyber_source.response(form, decision))
+
+    assert Response.objects.count() == 4
+
+
+@pytest.mark.parametrize("uuid", ["0b8e6d3a-5c4e-4f0d-9a51-6f1f0c3e7d21", "no uuid", "", "\x00", "x" * 10_000])
+def test_a_signed_callback_that_belongs_to_nothing_is_kept_and_a_person_places_it(uuid):
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    response = receive(cyber_source.response(form, req_transaction_uuid=uuid))
+
+    response.refresh_from_db()
+    assert (response.outgoing, response.outcome) == (None, Outcome.UNMATCHED)
+    (task,) = StaffTask.objects.all()
+    assert (task.kind, task.response) == ("unmatched", response)
+    assert records.SubscriptionAgreement.objects.get().status == "Pending"
+
+
+def test_two_long_uuids_that_begin_alike_are_two_responses():
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    for end in "ab":
+        receive(cyber_source.response(form, req_transaction_uuid="x" * 300 + end, transaction_id="1"))
+
+    assert Response.objects.count() == 2
+
+
+def test_a_response_that_cannot_be_applied_is_kept_and_staff_are_told(monkeypatch, caplog):
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    make_application_fail(monkeypatch)
+    response = receive(cyber_source.response(records.form(outgoing)))
+
+    assert response.applied_at is None
+    (task,) = StaffTask.objects.all()
+    assert (task.kind, task.response, task.agreement) == ("not applied", response, outgoing.agreement)
+    assert f"response {response.pk} could not be applied: DatabaseError" in caplog.text
+    assert "Erin" not in caplog.text
+
+
+def test_a_later_try_applies_it_and_ends_the_task(monkeypatch):
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    with monkeypatch.context() as broken:
+        make_application_fail(broken)
+        receive(cyber_source.response(records.form(outgoing)))
+        assert retry_responses(now=NOW) == (0, 1)
+    assert retry_responses(now=NOW + timedelta(hours=1)) == (1, 0)
+
+    outgoing.agreement.refresh_from_db()
+    assert outgoing.agreement.status == "Current"
+    (task,) = StaffTask.objects.all()
+    assert (task.resolution, task.done_at) == ("withdrawn", NOW + timedelta(hours=1))
+    assert retry_responses(now=NOW) == (0, 0)
+
+
+def test_the_same_callback_again_applies_what_could_not_be_applied_before(monkeypatch):
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    fields = cyber_source.response(records.form(outgoing))
+    with monkeypatch.context() as broken:
+        make_application_fail(broken)
+        receive(fields)
+    receive(fields)
+
+    outgoing.agreement.refresh_from_db()
+    assert (outgoing.agreement.status, Response.objects.count()) == ("Current", 1)
+
+
+def test_an_application_that_breaks_half_way_changes_nothing(monkeypatch):
+    outgoing = records.outgoing(Kind.SUBSCRIBE, records.agreement())
+    records.standing_agreement()  # so that a task is opened, after the agreement was saved
+    monkeypatch.setattr(
+        "perma_payments.services.callbacks.apply.staff_tasks.open_for_response", lambda *a, **k: 1 / 0
+    )
+    response = receive(cyber_source.response(records.form(outgoing)))
+
+    outgoing.agreement.refresh_from_db()
+    response.refresh_from_db()
+    assert (outgoing.agreement.status, outgoing.agreement.payment_token) == ("Pending", "")
+    assert (response.applied_at, response.outcome) == (None, "")
+    assert response.payment_token
+
+
+def test_what_is_logged_are_ids(caplog):
+    caplog.set_level(logging.DEBUG)
+    fields = cyber_source.response(
+        records.form(records.outgoing(Kind.SUBSCRIBE)), "DECLINE", reason_code="Erin Exámple", message="Dear Erin,"
+    )
+    receive(fields)
+
+    assert fields["transaction_id"] in caplog.text
+    assert cyber_source.personal_data_in([caplog.text]) == []
+    for name in ("Erin", "Exámple", "example"):
+        assert name not in caplog.text
+
+
+def test_no_personal_value_is_stored_in_clear():
+    message = "Declined: Erin Exámple, Jr. of 1 main street, card xxxxxxxxxxxx1111, mail to erin@customer.example"
+    receive(cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), message=message))
+
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT row_to_json(r) FROM perma_payments_response r")
+        (row,) = cursor.fetchone()
+    assert cyber_source.personal_data_in(str(value) for name, value in row.items() if name != "sealed") == []
+
+
+def test_a_response_that_cannot_even_be_kept_leaves_its_ids_in_the_log(monkeypatch, caplog):
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
+
+    def fail(*args: object, **kwargs: object) -> None:
+        raise DatabaseError("Failing row contains (Erin)")
+
+    monkeypatch.setattr(Response.objects, "get_or_create", fail)
+    with pytest.raises(DatabaseError):
+        receive(fields)
+
+    (record,) = [record for record in caplog.records if record.levelname == "CRITICAL"]
+    assert fields["transaction_id"] in record.getMessage()
+    assert fields["req_transaction_uuid"] in record.getMessage()
+    assert "Erin" not in caplog.text
+
+
+def test_two_errors_without_an_id_are_two_responses_if_their_reasons_differ():
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    for reason in ("102", "150", "150"):
+        receive(cyber_source.response(form, "ERROR", reason_code=reason, transaction_id=...))
+
+    assert Response.objects.count() == 2
+    assert StaffTask.objects.filter(kind="indeterminate").count() == 1
+
+
+def test_an_ambiguous_callback_does_not_stand_in_the_way_of_the_one_that_it_resembles():
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    same = {"transaction_id": "7408214003316000001234"}
+    receive(cyber_source.response(records.form(outgoing), req_bill_to_surname="x,decision=y", **same))
+    receive(cyber_source.response(records.form(outgoing), **same))
+
+    outgoing.agreement.refresh_from_db()
+    assert outgoing.agreement.status == "Current"
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        "req_reference_number",
+        "req_transaction_uuid",
+        "transaction_id",
+        "reason_code",
+        "req_amount",
+        "req_currency",
+    ],
+)
+def test_what_is_no_id_is_kept_in_the_sealed_post_only(field):
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    response = receive(cyber_source.response(form, **{field: "John.Doe@mail.example"}))
+
+    row = Response.objects.filter(pk=response.pk).values().get()
+    assert "John" not in str({name: value for name, value in row.items() if name != "sealed"})

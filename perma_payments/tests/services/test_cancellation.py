@@ -1,0 +1,165 @@
+"""A customer wants the subscription to end."""
+
+import secrets
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import User
+
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import StaffTask
+from perma_payments.perma.messages import CancelRequestMessage, UpdateMessage
+from perma_payments.services.cancellation import request_cancellation
+from perma_payments.services.checkouts.modifiable import NothingToModify
+from perma_payments.services.checkouts.reuse import MessageUsedUp
+from perma_payments.services.checkouts.update import update
+from perma_payments.services.perma_queries import standing_subscription
+from perma_payments.services.staff_tasks import tasks as staff_tasks
+from perma_payments.services.staff_tasks.mail import compose
+
+from .. import records
+from ..mail_server import hanging_mail_server
+from ..records import INDIVIDUAL, REGISTRAR
+
+pytestmark = pytest.mark.django_db
+
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+
+
+def cancel(nonce: bytes | None = None, *, now: datetime = NOW) -> None:
+    request_cancellation(CancelRequestMessage(customer=REGISTRAR), nonce=nonce or secrets.token_bytes(24), now=now)
+
+
+def test_a_request_is_recorded_and_shown_to_perma_and_its_task_is_opened():
+    agreement = records.standing_agreement()
+    cancel()
+
+    agreement.refresh_from_db()
+    assert (agreement.status, agreement.cancellation_requested_at) == ("Current", NOW)
+    assert standing_subscription(REGISTRAR, now=NOW).status == "Cancellation Requested"
+    task = StaffTask.objects.get()
+    assert (task.kind, task.agreement, task.opened_at, task.notified_at) == ("cancellation", agreement, NOW, None)
+
+
+def test_the_history_says_that_the_customer_asked():
+    agreement = records.standing_agreement()
+    cancel()
+
+    assert agreement.events.last().pgh_context == {"source": "the customer's request"}
+
+
+@pytest.mark.parametrize("same_message", [True, False])
+def test_a_second_request_changes_nothing(same_message):
+    agreement = records.standing_agreement()
+    nonce = secrets.token_bytes(24)
+    cancel(nonce)
+    cancel(nonce if same_message else None, now=NOW + timedelta(hours=1))
+
+    agreement.refresh_from_db()
+    assert agreement.cancellation_requested_at == NOW
+    assert StaffTask.objects.count() == 1
+
+
+@pytest.mark.parametrize(
+    "state",
+    [
+        {"status": "Canceled", "covered_until": NOW + timedelta(days=9)},
+        {"status": "Pending"},
+        {"status": "Superseded"},
+    ],
+)
+def test_what_has_ended_cannot_be_cancelled(state):
+    records.standing_agreement(**state)
+    records.standing_agreement(INDIVIDUAL)
+
+    with pytest.raises(NothingToModify):
+        cancel()
+    assert not StaffTask.objects.exists()
+
+
+def test_a_subscription_on_hold_can_be_cancelled_and_stays_on_hold():
+    records.standing_agreement(status="Hold")
+    cancel()
+
+    assert standing_subscription(REGISTRAR, now=NOW).status == "Hold"
+    assert StaffTask.objects.count() == 1
+
+
+def test_a_request_does_not_speak_to_the_mail_server(settings, post):
+    records.standing_agreement()
+    with hanging_mail_server(settings) as server:
+        assert post("cancel-request").status_code == 302
+        server.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
+def test_the_customer_is_sent_back_to_perma(settings, post):
+    records.standing_agreement()
+    response = post("cancel-request")
+
+    assert (response.status_code, response["Location"]) == (302, settings.PERMA_SUBSCRIPTION_PAGE)
+    assert settings.PERMA_SUBSCRIPTION_PAGE.endswith("/settings/subscription/")
+
+
+def test_the_repeated_request_is_answered_like_the_first(settings, post):
+    records.standing_agreement()
+
+    assert [post("cancel-request").status_code for _ in range(2)] == [302, 302]
+
+
+def test_a_customer_without_a_subscription_gets_a_page(post):
+    response = post("cancel-request")
+
+    assert response.status_code == 200
+    assert b"There is no subscription to change" in response.content
+
+
+def test_a_request_that_was_answered_asks_for_nothing_new_after_it_was_withdrawn():
+    records.standing_agreement()
+    nonces = [secrets.token_bytes(24) for _ in range(2)]  # two tabs
+    for nonce in nonces:
+        cancel(nonce)
+    task = StaffTask.objects.get()
+    staff_tasks.withdraw(task.pk, by=User.objects.create_user("staff"), note="They called.", now=NOW)
+    for nonce in nonces:
+        cancel(nonce)
+
+    assert standing_subscription(REGISTRAR, now=NOW).status == "Current"
+    assert StaffTask.objects.count() == 1
+
+
+def test_a_new_request_after_one_that_was_marked_as_done_is_heard():
+    records.standing_agreement()
+    cancel()
+    task = StaffTask.objects.get()
+    staff_tasks.finish(task.pk, by=User.objects.create_user("staff"), note="By mistake.", now=NOW)
+    cancel(now=NOW + timedelta(days=1))
+
+    assert StaffTask.objects.filter(done_at=None).count() == 1
+
+
+def test_a_message_that_has_begun_a_checkout_cancels_nothing():
+    agreement = records.standing_agreement()
+    nonce = bytes(records.outgoing(Kind.UPDATE, agreement).message_nonce)
+
+    with pytest.raises(MessageUsedUp):
+        cancel(nonce)
+    assert not StaffTask.objects.exists()
+
+
+def test_a_message_that_has_cancelled_begins_no_checkout():
+    records.standing_agreement()
+    nonce = secrets.token_bytes(24)
+    cancel(nonce)
+
+    with pytest.raises(MessageUsedUp):
+        update(UpdateMessage(customer=REGISTRAR), nonce=nonce, now=NOW)
+
+
+def test_the_mail_names_the_customers_other_subscriptions():
+    records.standing_agreement()
+    other = records.standing_agreement()
+    cancel()
+
+    assert f"The customer also has: {other.reference_number} (Current)" in compose(StaffTask.objects.get())[1]
