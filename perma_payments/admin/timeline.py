@@ -29,6 +29,7 @@ from ..models import (
     SubscriptionAgreement,
     TaskKind,
 )
+from ..models.history import HistorySource
 
 NOTHING = "nothing"
 
@@ -270,20 +271,20 @@ def _why(event: Any, references: _References) -> tuple[str, tuple[str, ...], str
     # Staff who place a response give a reason, too.
     reason = (f"Reason given: {note['reason']}",) if note.get("reason") else ()
     match note.get("source"):
-        case "CyberSource's response":
+        case HistorySource.CYBERSOURCE_RESPONSE:
             placed = f", which {_by(note, references)} has placed" if note.get("user") else ""
             return f"Changed by CyberSource's response{placed}.", reason, _page("response", note["response"])
-        case "the customer's request":
+        case HistorySource.CUSTOMER_REQUEST:
             return "Changed at the customer's request.", (), ""
-        case "status report":
+        case HistorySource.STATUS_REPORT:
             words = f"Changed by the {references.upload(note['report'])}, confirmed by {_by(note, references)}."
             return words, (), _page("statusreport", note["report"])
-        case "status report undone":
+        case HistorySource.STATUS_REPORT_REVERTED:
             words = f"Put back: the {references.upload(note['report'])} was undone by {_by(note, references)}."
             return words, (), _page("statusreport", note["report"])
-        case "staff":
+        case HistorySource.STAFF:
             return f"Changed by {_by(note, references)}.", reason, ""
-        case "Perma.cc's acknowledgement":
+        case HistorySource.PERMA_ACKNOWLEDGEMENT:
             return "Perma.cc said that it has credited the links.", (), ""
         case None:
             return "Changed outside the service (SQL).", (), ""

@@ -7,6 +7,7 @@ import pghistory
 from django.db import transaction
 
 from ..models import OutgoingTransaction, StaffTask, TaskKind, UsedMessage
+from ..models.history import HistorySource
 from ..perma.messages import CancelRequestMessage
 from .checkouts.modifiable import modifiable_agreement
 from .checkouts.reuse import MessageUsedUp
@@ -21,7 +22,7 @@ def request_cancellation(message: CancelRequestMessage, *, nonce: bytes, now: da
     A repeated request changes nothing, and is answered like the first. Raises NothingToModify if there is
     no subscription that could be cancelled, and MessageUsedUp for a message that has begun a checkout.
     """
-    with transaction.atomic(durable=True), pghistory.context(source="the customer's request"):
+    with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
         lock_customer(message.customer)
         # The same message once more, perhaps after staff have withdrawn the request.
         if UsedMessage.objects.filter(nonce=nonce).exists():

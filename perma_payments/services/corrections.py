@@ -31,6 +31,7 @@ from ..models import (
     SubscriptionAgreement,
     TaskKind,
 )
+from ..models.history import HistorySource
 from ..perma.replies import Subscription, UnacknowledgedPurchase
 from .callbacks.apply import apply_response
 from .locks import lock_customer
@@ -179,7 +180,7 @@ def transaction_with(uuid: UUID) -> OutgoingTransaction:
 
 @contextmanager
 def _by_hand(by: User, reason: str) -> Iterator[None]:
-    with transaction.atomic(), pghistory.context(source="staff", user=by.pk, reason=reason):
+    with transaction.atomic(), pghistory.context(source=HistorySource.STAFF, user=by.pk, reason=reason):
         yield
 
 

@@ -35,6 +35,7 @@ from perma_payments.models import (
     TaskKind,
     UnansweredAcknowledgement,
 )
+from perma_payments.models.history import HistorySource
 from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
 from perma_payments.services.callbacks.retry import retry_responses
@@ -204,7 +205,7 @@ def test_behind_pgbouncer_a_paid_subscription_is_kept_applied_and_told(serve, po
     assert set(SubscriptionAgreement.objects.values_list("status", flat=True)) == {"Current"}
     # Who did what is told to the trigger by the transaction, whatever connection that has.
     told = SubscriptionAgreement.objects.first().events.last().pgh_context
-    assert told["source"] == "CyberSource's response"
+    assert told["source"] == HistorySource.CYBERSOURCE_RESPONSE
     assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
 
 

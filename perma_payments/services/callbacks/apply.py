@@ -21,6 +21,7 @@ from ...billing.transactions import Kind
 from ...cybersource import decisions
 from ...cybersource.decisions import Concern, Effect, Finding
 from ...models import Outcome, OutgoingTransaction, Purchase, Response, SubscriptionAgreement, TaskKind
+from ...models.history import HistorySource
 from ..locks import lock_customer
 from ..staff_tasks import tasks as staff_tasks
 
@@ -39,7 +40,7 @@ _MONEY_MOVED = ("ACCEPT", "REVIEW")
 
 def apply_response(response_id: int, *, now: datetime) -> None:
     """Apply one response, unless it is applied already. All or nothing: raises what goes wrong."""
-    with transaction.atomic(), pghistory.context(source="CyberSource's response", response=response_id):
+    with transaction.atomic(), pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=response_id):
         response = Response.objects.select_related("outgoing__agreement", "outgoing__purchase").get(pk=response_id)
         if response.outgoing is not None:
             lock_customer(response.outgoing.customer)

@@ -12,6 +12,7 @@ from ...billing.statuses import can_be_modified
 from ...billing.transactions import Kind
 from ...cybersource.checkout import SignedForm, transaction_type
 from ...models import OutgoingTransaction, SubscriptionAgreement
+from ...models.history import HistorySource
 from ..locks import lock_customer
 from . import reuse as checkouts
 
@@ -48,7 +49,7 @@ def begin_modification(kind: Kind, customer: Customer, *, nonce: bytes, now: dat
     The subscription stays as it is until CyberSource accepts. The same message, sent again in time, leads
     to the same checkout. Raises MessageUsedUp and NothingToModify; nothing is recorded then.
     """
-    with transaction.atomic(durable=True), pghistory.context(source="the customer's request"):
+    with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
         lock_customer(customer)
         outgoing = checkouts.begun_by(nonce, kind, customer, now=now)
         agreement = modifiable_agreement(customer, now=now)

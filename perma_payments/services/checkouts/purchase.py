@@ -22,6 +22,7 @@ from ...models import (
     TaskKind,
     UnansweredAcknowledgement,
 )
+from ...models.history import HistorySource
 from ...perma.messages import PurchaseMessage
 from ...perma.replies import HistoricPurchase
 from ...postgres.problems import describe
@@ -56,7 +57,7 @@ def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> Signed
     recorded then.
     """
     customer = message.customer
-    with transaction.atomic(durable=True), pghistory.context(source="the customer's request"):
+    with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
         lock_customer(customer)
         outgoing = checkouts.begun_by(nonce, Kind.PURCHASE, customer, now=now)
         if outgoing is None:
@@ -74,7 +75,7 @@ def acknowledge_purchase(purchase_id: int, *, is_awaited: Callable[[], bool], no
     Returns what to pass to ``answered``. Raises NotAcknowledgeable, GaveUp if nobody waits, and OperationalError
     if the database is too slow. Nothing is recorded then; if that is in doubt, staff get a task later.
     """
-    with transaction.atomic(durable=True), pghistory.context(source="Perma.cc's acknowledgement"):
+    with transaction.atomic(durable=True), pghistory.context(source=HistorySource.PERMA_ACKNOWLEDGEMENT):
         with within(ACKNOWLEDGING):
             # One statement: of several at once, PostgreSQL lets one find the row as it must be.
             acknowledged = Purchase.objects.filter(

@@ -9,6 +9,7 @@ from django.db import transaction
 from ...billing.transactions import Kind
 from ...cybersource.checkout import SignedForm, transaction_type
 from ...models import OutgoingTransaction, ReferenceNumber, SubscriptionAgreement
+from ...models.history import HistorySource
 from ...perma.messages import SubscribeMessage
 from ..locks import lock_customer
 from . import reuse as checkouts
@@ -27,7 +28,7 @@ def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> Sign
     AlreadySubscribed; nothing is recorded then.
     """
     customer = message.customer
-    with transaction.atomic(durable=True), pghistory.context(source="the customer's request"):
+    with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
         lock_customer(customer)
         outgoing = checkouts.begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
         if SubscriptionAgreement.objects.of(customer).standing(now).exists():

@@ -30,6 +30,7 @@ from ...emails import (
     recipients,
 )
 from ...models import StaffTask
+from ...models.history import HistorySource
 from ..once_a_day import NotYet, do_once_a_day
 from .backoff import LEASE, check_connection, wait_after_failure, wait_after_silence, wait_for_the_rest
 from .mail import compose
@@ -118,7 +119,7 @@ def _mail(task_id: int, server: MailServer, now: datetime) -> bool:
         _report_refusals(server, failure, now)
         raise
     left = [refusal.recipient for refusal in refused if refusal.is_temporary]
-    with transaction.atomic(), pghistory.context(source="the mail"):
+    with transaction.atomic(), pghistory.context(source=HistorySource.MAIL):
         this.update(
             notified_at=Coalesce("notified_at", now),
             mail_attempts=F("mail_attempts") + (1 if left else 0),

@@ -13,6 +13,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 
 from ...billing.statuses import ALIVE
 from ...models import FOREMOST_FIRST, Purchase, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
+from ...models.history import HistorySource
 from ..locks import lock_customer
 
 logger = logging.getLogger(__name__)
@@ -111,7 +112,7 @@ def withdraw(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
 
 
 def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: datetime) -> StaffTask:
-    with transaction.atomic(), pghistory.context(source="staff", user=by.pk, reason=note):
+    with transaction.atomic(), pghistory.context(source=HistorySource.STAFF, user=by.pk, reason=note):
         task = StaffTask.objects.select_related("agreement").get(pk=task_id)
         agreement = None
         if task.agreement is not None:

@@ -29,6 +29,7 @@ from ...models import (
     TaskKind,
 )
 from ...models.fields import REFERENCE_NUMBER_PATTERN
+from ...models.history import HistorySource
 from ..locks import try_to_lock
 from ..staff_tasks.tasks import end_open, open_about, open_for_revived
 from . import sql as reported_statuses
@@ -92,7 +93,10 @@ def confirm(upload_id: int, *, revision: int, by: User, leave_out: bool, now: da
     not be read are to be left out. Raises CannotBeDone, and DataHasMoved after working the preview out anew.
     """
     try:
-        with transaction.atomic(), pghistory.context(source="status report", report=upload_id, user=by.pk):
+        with (
+            transaction.atomic(),
+            pghistory.context(source=HistorySource.STATUS_REPORT, report=upload_id, user=by.pk),
+        ):
             upload = _confirm(upload_id, revision, by, leave_out, now)
     except DataHasMoved:
         with transaction.atomic():
@@ -110,7 +114,10 @@ def undo(upload_id: int, *, by: User, now: datetime) -> StatusReport:
 
     Raises CannotBeDone if anything else has changed one of those subscriptions since.
     """
-    with transaction.atomic(), pghistory.context(source="status report undone", report=upload_id, user=by.pk):
+    with (
+        transaction.atomic(),
+        pghistory.context(source=HistorySource.STATUS_REPORT_REVERTED, report=upload_id, user=by.pk),
+    ):
         upload = _alone_with(upload_id)
         if upload.state != ReportState.CONFIRMED:
             raise CannotBeDone(f"This report cannot be undone: it is {upload.get_state_display()}.")

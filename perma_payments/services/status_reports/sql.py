@@ -16,6 +16,7 @@ from ...billing.statuses import ALIVE
 from ...cybersource.status_report import Row
 from ...models import CHANGED_BY_REPORTS, ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
 from ...models.fields import TOKEN_PATTERN
+from ...models.history import HistorySource
 from ..locks import lock_customers
 from .changes import CHUNK, Effect, Held, Reported, chunks, held, work_out
 
@@ -201,6 +202,6 @@ def changed_since(upload: StatusReport) -> list[str]:
             WHERE NOT COALESCE(pgh_context @> %s::jsonb, false)
             ORDER BY reference_number
             """,
-            [upload.pk, json.dumps({"source": "status report", "report": upload.pk})],
+            [upload.pk, json.dumps({"source": HistorySource.STATUS_REPORT, "report": upload.pk})],
         )
         return [reference_number for (reference_number,) in cursor.fetchall()]

@@ -16,6 +16,7 @@ from django.utils import timezone
 from perma_payments.admin.timeline import Entry, EntryKind, story_of
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.models.history import HistorySource
 from perma_payments.services.checkouts import purchase as purchasing
 from perma_payments.services.staff_tasks import tasks as staff_tasks
 from perma_payments.services.staff_tasks.outbox import send_task_mails
@@ -123,7 +124,7 @@ def test_another_card_is_told_and_no_token_ever(client):
     log_in(client, *EVERYTHING)
     agreement = records.standing_agreement(payment_token="A" * 22)
     answer = response(records.outgoing(Kind.UPDATE, agreement), payment_token="C" * 22)
-    with pghistory.context(source="CyberSource's response", response=answer.pk):
+    with pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=answer.pk):
         agreement.payment_token = "B" * 22
         agreement.save()
     page = client.get(page_of(agreement))
@@ -148,8 +149,8 @@ def test_a_change_by_a_response_that_staff_have_placed_says_so():
     user = User.objects.create_user("jane")
     agreement = records.standing_agreement()
     answer = response(records.outgoing(Kind.UPDATE, agreement))
-    with pghistory.context(source="staff", user=user.pk, reason="Found it."):
-        with pghistory.context(source="CyberSource's response", response=answer.pk):
+    with pghistory.context(source=HistorySource.STAFF, user=user.pk, reason="Found it."):
+        with pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=answer.pk):
             agreement.status = "Hold"
             agreement.save()
 
@@ -163,13 +164,13 @@ def test_a_change_by_a_response_that_staff_have_placed_says_so():
     ("context", "sentence", "first_detail"),
     [
         (
-            {"source": "staff", "user": 0, "reason": "They called."},
+            {"source": HistorySource.STAFF, "user": 0, "reason": "They called."},
             "Changed by someone.",
             "Reason given: They called.",
         ),
-        ({"source": "staff", "user": None}, "Changed by someone.", "status: Current → Hold"),
+        ({"source": HistorySource.STAFF, "user": None}, "Changed by someone.", "status: Current → Hold"),
         (
-            {"source": "status report", "report": 0},
+            {"source": HistorySource.STATUS_REPORT, "report": 0},
             "Changed by the status report, confirmed by someone.",
             "status: Current → Hold",
         ),
@@ -319,7 +320,7 @@ def test_the_story_takes_few_statements_however_long_it_is(django_assert_max_num
         checkout = records.outgoing(Kind.CHANGE, agreement)
         answer = response(checkout)
         user = User.objects.create_user(f"user{number}")
-        with pghistory.context(source="staff", user=user.pk, reason="x"):
+        with pghistory.context(source=HistorySource.STAFF, user=user.pk, reason="x"):
             agreement.current_link_limit = str(number)
             agreement.save()
         task = StaffTask.objects.create(kind="duplicate charge", agreement=agreement, response=answer)
@@ -397,7 +398,7 @@ def test_all_links_of_the_story_lead_somewhere(client):
     user = log_in(client, *EVERYTHING)
     agreement = records.standing_agreement()
     answer = response(records.outgoing(Kind.UPDATE, agreement))
-    with pghistory.context(source="CyberSource's response", response=answer.pk):
+    with pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=answer.pk):
         agreement.status = "Hold"
         agreement.save()
     StaffTask.objects.create(kind="token missing", agreement=agreement)

@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask
+from perma_payments.models.history import HistorySource
 from perma_payments.perma.messages import CancelRequestMessage, UpdateMessage
 from perma_payments.services.cancellation import request_cancellation
 from perma_payments.services.checkouts.modifiable import NothingToModify
@@ -45,7 +46,7 @@ def test_the_history_says_that_the_customer_asked():
     agreement = records.standing_agreement()
     cancel()
 
-    assert agreement.events.last().pgh_context == {"source": "the customer's request"}
+    assert agreement.events.last().pgh_context == {"source": HistorySource.CUSTOMER_REQUEST}
 
 
 @pytest.mark.parametrize("same_message", [True, False])

@@ -12,6 +12,7 @@ from django.contrib.auth.models import User
 from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.models.history import HistorySource
 from perma_payments.services import corrections
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.corrections import CannotCorrect, match_response, told_after, told_of
@@ -50,7 +51,7 @@ def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
     agreement.refresh_from_db()
     assert (agreement.status, agreement.covered_until) == ("Hold", LATER)
     assert agreement.events.order_by("pgh_id").last().pgh_context == {
-        "source": "staff",
+        "source": HistorySource.STAFF,
         "user": staff.pk,
         "reason": "The bank called.",
     }

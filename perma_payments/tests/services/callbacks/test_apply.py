@@ -10,6 +10,7 @@ from perma_payments.billing.coverage import midnight
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Outcome, OutgoingTransaction, Response, StaffTask
+from perma_payments.models.history import HistorySource
 from perma_payments.services.callbacks.receive import receive_callback
 
 from ... import cyber_source, records
@@ -497,4 +498,4 @@ def test_the_history_tells_which_response_changed_an_agreement():
 
     inserted, updated = outgoing.agreement.events.order_by("pgh_id")
     assert (inserted.status, updated.status) == ("Pending", "Current")
-    assert updated.pgh_context == {"source": "CyberSource's response", "response": response.pk}
+    assert updated.pgh_context == {"source": HistorySource.CYBERSOURCE_RESPONSE, "response": response.pk}

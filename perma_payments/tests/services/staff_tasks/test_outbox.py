@@ -11,6 +11,7 @@ from django.db import connection
 from perma_payments import emails
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import JobRun, StaffTask
+from perma_payments.models.history import HistorySource
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.staff_tasks import outbox
 from perma_payments.services.staff_tasks.backoff import (
@@ -78,7 +79,7 @@ def test_the_history_says_that_the_mail_was_sent_and_nothing_of_its_attempts(mai
 
     opened, mailed = this.events.order_by("pgh_id")
     assert (opened.notified_at, mailed.notified_at) == (None, NOW + timedelta(hours=1))
-    assert mailed.pgh_context == {"source": "the mail"}
+    assert mailed.pgh_context == {"source": HistorySource.MAIL}
 
 
 def test_a_callback_is_answered_and_its_task_is_left_to_the_scheduler(settings, call_back):

@@ -9,6 +9,7 @@ from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask, TaskKind
+from perma_payments.models.history import HistorySource
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.staff_tasks import tasks as staff_tasks
 from perma_payments.services.staff_tasks.mail import compose
@@ -136,7 +137,7 @@ def test_a_task_that_is_done_says_by_whom_when_and_how(staff):
     task.agreement.refresh_from_db()
     assert task.agreement.cancellation_requested_at == NOW
     context = task.events.last().pgh_context
-    assert context == {"source": "staff", "user": staff.pk, "reason": "Cancelled it."}
+    assert context == {"source": HistorySource.STAFF, "user": staff.pk, "reason": "Cancelled it."}
 
 
 def test_a_cancellation_that_is_withdrawn_was_never_asked_for(staff):

@@ -17,6 +17,7 @@ from perma_payments.models import (
     StatusReportLine,
     SubscriptionAgreement,
 )
+from perma_payments.models.history import HistorySource
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.perma_queries import standing_subscription
 from perma_payments.services.staff_tasks import tasks as staff_tasks
@@ -312,7 +313,7 @@ def test_the_history_names_the_upload_and_who_confirmed_it(staff):
     upload = apply(report((agreement, "HOLD")), staff)
 
     assert agreement.events.order_by("pgh_id").last().pgh_context == {
-        "source": "status report",
+        "source": HistorySource.STATUS_REPORT,
         "report": upload.pk,
         "user": staff.pk,
     }
