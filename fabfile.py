@@ -16,7 +16,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task as invoke_task
 
-from devtools import Problem, demo as demonstration, postgres, processes, programs
+from devtools import TaskError, demo as demonstration, postgres, processes, programs
 
 
 def task(function: Callable[..., None]) -> Any:
@@ -27,8 +27,8 @@ def task(function: Callable[..., None]) -> Any:
         processes.end_in_order_when_told()
         try:
             function(*args, **kwargs)
-        except Problem as problem:
-            raise Exit(str(problem), code=1)
+        except TaskError as error:
+            raise Exit(str(error), code=1)
 
     return invoke_task(told)
 
@@ -122,7 +122,7 @@ def lint(context: Context) -> None:
             if processes.run(*command, env={"DATABASE_URL": url}) != 0:
                 failed.append(name)
     if failed:
-        raise Problem(f"Failed: {', '.join(failed)}.")
+        raise TaskError(f"Failed: {', '.join(failed)}.")
     print("All checks passed.")
 
 
@@ -150,7 +150,7 @@ def requirements(context: Context) -> None:
             f"{name}.txt",
         )
         if code != 0:
-            raise Problem(f"{name}.in could not be compiled.")
+            raise TaskError(f"{name}.in could not be compiled.")
 
 
 @task
@@ -204,7 +204,7 @@ def prepare_database(url: str) -> None:
     if postgres.create_database(url):
         print("The database is new.", flush=True)
     if processes.run("manage.py", "migrate", env={"DATABASE_URL": url}) != 0:
-        raise Problem("The migrations failed.")
+        raise TaskError("The migrations failed.")
 
 
 def until_interrupted(function: Callable[[], None]) -> None:

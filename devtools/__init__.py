@@ -9,5 +9,5 @@ ROOT = Path(__file__).resolve().parent.parent
 """The root of the checkout: every process starts there, wherever `fab` was called."""
 
 
-class Problem(Exception):
+class TaskError(Exception):
     """Why a task can't go on: a sentence for the person who called it."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from dotenv import dotenv_values
 
-from devtools import ROOT, Problem
+from devtools import ROOT, TaskError
 from devtools.postgres import create_database, database_url, given, given_url
 from devtools.processes import (
     GUNICORN,
@@ -106,7 +106,7 @@ def check() -> int:
         refuse_the_ended(running.processes)
         for process in (running.app, running.scheduler):
             if FAILURES.search(process.printed()):
-                raise Problem(f"{process.name} failed at something. {process.last_words()}")
+                raise TaskError(f"{process.name} failed at something. {process.last_words()}")
         return walkthrough.wait()
 
 
@@ -161,7 +161,7 @@ def refuse_what_is_real() -> None:
     name = "PERMA_PAYMENTS_ENV"
     environment = given(name)
     if environment not in (None, "development"):
-        raise Problem(f"The demo does not run where {name} says {environment}.")
+        raise TaskError(f"The demo does not run where {name} says {environment}.")
 
 
 def log_in_staff(password: str, env: dict[str, str]) -> None:

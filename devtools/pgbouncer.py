@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import psycopg2
 
-from devtools import Problem
+from devtools import TaskError
 from devtools.postgres_supervisor import unprivileged_account
 from devtools.processes import free_port, leashed, refuse_the_ended
 
@@ -66,6 +66,6 @@ def pgbouncer(program: str, url: str, *, pool_size: int = 4) -> Iterator[str]:
                 except psycopg2.OperationalError as error:
                     refuse_the_ended([process])
                     if time.monotonic() > end:
-                        raise Problem(f"PgBouncer leads nowhere: {error}{process.last_words()}")
+                        raise TaskError(f"PgBouncer leads nowhere: {error}{process.last_words()}")
                     time.sleep(0.05)
             yield behind

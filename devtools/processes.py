@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from typing import IO, NoReturn
 
-from devtools import ROOT, Problem
+from devtools import ROOT, TaskError
 
 # An access log short enough to be read and clear enough to be searched; it holds no query string.
 ACCESS_LOG = "%(m)s %(U)s was answered with %(s)s"
@@ -67,7 +67,7 @@ def run_quietly(*arguments: str, env: Mapping[str, str] | None = None, failure: 
         errors="replace",
     )
     if finished.returncode != 0:
-        raise Problem("\n".join([failure, *finished.stdout.splitlines()[-30:]]))
+        raise TaskError("\n".join([failure, *finished.stdout.splitlines()[-30:]]))
 
 
 class Leashed:
@@ -130,16 +130,16 @@ def leashed(
 
 
 def refuse_the_ended(processes: Iterable[Leashed]) -> None:
-    """Raise a Problem if one that should go on has ended."""
+    """Raise a TaskError if one that should go on has ended."""
     for process in processes:
         if process.has_ended():
-            raise Problem(
+            raise TaskError(
                 f"{process.name} ended by itself, with exit code {process.wait()}. {process.last_words()}"
             )
 
 
 def watch(processes: Sequence[Leashed]) -> NoReturn:
-    """Wait until one that should go on has ended, and raise a Problem then."""
+    """Wait until one that should go on has ended, and raise a TaskError then."""
     while True:
         refuse_the_ended(processes)
         time.sleep(0.5)
@@ -151,7 +151,7 @@ def wait_until_it_answers(process: Leashed, address: str, path: str, seconds: fl
     while (said := said_to_get(address, path)) != "200":
         refuse_the_ended([process])
         if time.monotonic() > end:
-            raise Problem(
+            raise TaskError(
                 f"{process.name} should have answered http://{address}{path} with 200 "
                 f"within {seconds:.0f} seconds. What came: {said}. "
                 f"{process.last_words()}"
@@ -183,7 +183,7 @@ def free_port(host: str, first: int | None = None) -> int:
                 return bound_port(host, port)
             except OSError:
                 pass
-    raise Problem(f"On {host} none of the 100 ports from {first} on is free.")
+    raise TaskError(f"On {host} none of the 100 ports from {first} on is free.")
 
 
 def bound_port(host: str, port: int) -> int:

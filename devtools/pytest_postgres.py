@@ -9,7 +9,7 @@ from contextlib import ExitStack
 
 import pytest
 
-from devtools import Problem
+from devtools import TaskError
 from devtools.postgres import database_url
 
 _in_use = ExitStack()
@@ -23,8 +23,8 @@ def pytest_load_initial_conftests() -> Generator[None, object, object]:
     """
     try:
         os.environ["DATABASE_URL"] = _in_use.enter_context(database_url())
-    except Problem as problem:
-        raise pytest.UsageError(str(problem)) from None
+    except TaskError as error:
+        raise pytest.UsageError(str(error)) from None
     return (yield)
 
 

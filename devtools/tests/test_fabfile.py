@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from devtools import ROOT, Problem, demo, postgres
+from devtools import ROOT, TaskError, demo, postgres
 
 TASKS = [
     "apply_responses",
@@ -69,7 +69,7 @@ def test_the_demo_refuses_what_is_real(
 
     (tmp_path / "environment").write_text(environment)
     (tmp_path / ".env").write_text(f"PERMA_PAYMENTS_ENV{line}\n".replace("HERE", str(tmp_path)))
-    with pytest.raises(Problem, match=f"does not run where PERMA_PAYMENTS_ENV says {environment}"):
+    with pytest.raises(TaskError, match=f"does not run where PERMA_PAYMENTS_ENV says {environment}"):
         demo.refuse_what_is_real()
 
 

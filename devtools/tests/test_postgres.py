@@ -18,7 +18,7 @@ import dj_database_url
 import psycopg2
 import pytest
 
-from devtools import ROOT, Problem, postgres, postgres_supervisor
+from devtools import ROOT, TaskError, postgres, postgres_supervisor
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can try what root has to mind")
 
@@ -289,7 +289,7 @@ class TestADatabaseUrlThatWasGiven:
 
     def test_may_be_in_a_file_of_its_own(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
-        with pytest.raises(Problem, match="DATABASE_URL_FILE names a file that can not be read"):
+        with pytest.raises(TaskError, match="DATABASE_URL_FILE names a file that can not be read"):
             postgres.given_url()
         (tmp_path / "url").write_text("postgres://somebody@elsewhere/theirs\n")
         assert postgres.given_url() == "postgres://somebody@elsewhere/theirs"
@@ -312,14 +312,14 @@ class TestCreatingADatabase:
         [("postgres://nobody@127.0.0.1:1/none", "can not be reached"), ("surely no URL", "can not be read")],
     )
     def test_fails_with_a_sentence(self, url: str, told: str) -> None:
-        with pytest.raises(Problem, match=told):
+        with pytest.raises(TaskError, match=told):
             postgres.create_database(url)
 
 
 class TestWithoutPostgresql:
     def test_a_sentence_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(postgres_supervisor, "PACKAGE", "no_such_package")
-        with pytest.raises(Problem, match="pip install -r requirements-dev.txt"):
+        with pytest.raises(TaskError, match="pip install -r requirements-dev.txt"):
             postgres_supervisor.package_directory()
 
     def test_a_server_that_does_not_start_says_why(
@@ -328,5 +328,5 @@ class TestWithoutPostgresql:
         with postgres.server(kept=True):
             pass
         (kept_elsewhere / "data" / "PG_VERSION").write_text("1\n")
-        with pytest.raises(Problem, match="(?s)did not start.*initialized by PostgreSQL version 1"):
+        with pytest.raises(TaskError, match="(?s)did not start.*initialized by PostgreSQL version 1"):
             postgres.server(kept=True).__enter__()
