@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from urllib.parse import parse_qsl
 
 from .fields import invalid_fields, is_known, read_date
@@ -208,7 +208,7 @@ def _broken_names(posted: list[tuple[str, str]]) -> str | None:
     listed = signed + unsigned
     odd = [name for name in listed if not _FIELD_NAME.fullmatch(name)]
     if odd:
-        return f"no field name, or one with a space: {_quoted(withheld)}"
+        return f"no field name, or one with a space: {_quoted(odd)}"
     if "signature" in listed:
         return "signature must be in neither of the two lists"
     twice = [name for name in set(listed) if listed.count(name) > 1]
@@ -255,7 +255,7 @@ def _wrong_time(fields: Mapping[str, str], rules: Rules, now: datetime) -> str |
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", value):
         return error
     try:
-        signed_at = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=timezone.utc)
+        signed_at = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         return error
     if rules.strict_clock and abs((now - signed_at).total_seconds()) > CLOCK_TOLERANCE_SECONDS:
