@@ -6,7 +6,7 @@ every change to an agreement, a purchase or a staff task is in an append-only hi
 
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement
 from .job_run import JobRun
-from .login_attempt import LoginAttempt
+from .login_attempt import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 from .purchase import Purchase
 from .reference_number import ReferenceNumber
 from .response import Outcome, Response
@@ -20,21 +20,22 @@ from .used_message import UsedMessage
 __all__ = [
     "CHANGED_BY_REPORTS",
     "FOREMOST_FIRST",
+    "LOGIN_ATTEMPT_COUNTS_FOR",
+    "PREVIEW_LASTS",
     "JobRun",
     "LoginAttempt",
-    "OutgoingTransaction",
     "Outcome",
-    "PREVIEW_LASTS",
+    "OutgoingTransaction",
     "Purchase",
     "ReferenceNumber",
-    "StatusReportLine",
+    "ReportState",
     "Resolution",
     "Response",
     "StaffTask",
     "StatusReport",
+    "StatusReportLine",
     "SubscriptionAgreement",
     "TaskKind",
     "UnansweredAcknowledgement",
-    "ReportState",
     "UsedMessage",
 ]

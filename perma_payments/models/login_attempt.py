@@ -1,7 +1,11 @@
 """Tries to log in to the admin that have not succeeded."""
 
+from datetime import timedelta
+
 from django.db import models
 from django.utils import timezone
+
+LOGIN_ATTEMPT_COUNTS_FOR = timedelta(minutes=15)
 
 
 class LoginAttempt(models.Model):

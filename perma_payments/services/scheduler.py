@@ -9,7 +9,7 @@ from django.conf import settings
 from django.db import close_old_connections
 from django.utils import timezone
 
-from ..admin.login.attempts import purge_old_attempts
+from ..models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 from ..postgres.problems import describe
 from .callbacks.retry import retry_responses
 from .checkouts.purchase import tell_of_doubts
@@ -93,10 +93,10 @@ def purge_expired(*, now: datetime) -> tuple[int, int]:
     That is the subscription ids in old previews of status reports, and old login attempts.
     """
     ids = forget_ids_of_old_previews(now=now)
-    tries = purge_old_attempts(now=now)
-    if ids or tries:
-        logger.info("purged: subscription ids of old previews %s, login attempts %s", ids, tries)
-    return ids, tries
+    attempts, _ = LoginAttempt.objects.filter(attempted_at__lte=now - LOGIN_ATTEMPT_COUNTS_FOR).delete()
+    if ids or attempts:
+        logger.info("purged: subscription ids of old previews %s, login attempts %s", ids, attempts)
+    return ids, attempts
 
 
 def _do_or_log(job: str, now: datetime) -> bool:

@@ -6,13 +6,12 @@ is looked at, and taken back if it succeeds; so tries at the same moment see eac
 nothing by being quick.
 """
 
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.utils.crypto import salted_hmac
 
-from ...models import LoginAttempt
+from ...models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 
-PERIOD = timedelta(minutes=15)
 # Of one address with one account: somebody who mistypes, or guesses.
 MAX_ATTEMPTS = 5
 # Of one address, whatever the account.
@@ -44,14 +43,8 @@ def succeed(this: LoginAttempt) -> None:
     this.delete()
 
 
-def purge_old_attempts(*, now: datetime) -> int:
-    """Delete the tries that count no more; return how many there were."""
-    count, _ = LoginAttempt.objects.filter(attempted_at__lte=now - PERIOD).delete()
-    return count
-
-
 def _too_many(this: LoginAttempt) -> bool:
-    counted = LoginAttempt.objects.filter(attempted_at__gt=this.attempted_at - PERIOD)
+    counted = LoginAttempt.objects.filter(attempted_at__gt=this.attempted_at - LOGIN_ATTEMPT_COUNTS_FOR)
     # Those without an address count as if they all came from one.
     if counted.filter(account=this.account, address=this.address).count() > MAX_ATTEMPTS:
         return True
