@@ -28,7 +28,7 @@ def task(function: Callable[..., None]) -> Any:
         try:
             function(*args, **kwargs)
         except TaskError as error:
-            raise Exit(str(error), code=1)
+            raise Exit(str(error), code=1) from None
 
     return invoke_task(told)
 
@@ -107,8 +107,10 @@ def test(context: Context, args: str = "") -> None:
 
 @task
 def lint(context: Context) -> None:
-    """Check style, types, imports, migrations and Django's settings."""
+    """Check format, style, types, imports, missing migrations and Django's settings."""
     checks = {
+        "ruff format": ["-m", "ruff", "format", "--check", "."],
+        "ruff": ["-m", "ruff", "check", "."],
         "flake8": ["-m", "flake8"],
         "mypy": ["-m", "mypy"],
         "lint-imports": ["-c", "from importlinter.cli import lint_imports_command as lint; lint()"],

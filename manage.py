@@ -37,7 +37,7 @@ if __name__ == "__main__":
             + (
                 "Check that DATABASE_URL is right, that the server runs, and that manage.py migrate was run."
                 if "DATABASE_URL" in env.given
-                else "DATABASE_URL is not set. Set it, as in DATABASE_URL=postgres://user:password@localhost/name, "
-                "or use the Fabric tasks (fab --list), which start a server of their own."
+                else "DATABASE_URL is not set. Set it, as in DATABASE_URL=postgres://user:password@localhost/name,"
+                " or use the Fabric tasks (fab --list), which start a server of their own."
             )
         )

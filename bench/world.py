@@ -31,7 +31,7 @@ def databases(*names: str) -> Iterator[list[str]]:
 def environment(database_url: str) -> dict[str, str]:
     """What the service is told: development's settings, and a quiet log."""
     return {
-        **{name: "" for name in dotenv_values(ROOT / ".env")},  # Empty counts as not set.
+        **dict.fromkeys(dotenv_values(ROOT / ".env"), ""),  # Empty counts as not set.
         "DATABASE_URL": database_url,
         "PERMA_PAYMENTS_ENV": "development",
         "LOG_LEVEL": "WARNING",

@@ -121,7 +121,7 @@ def world(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterat
     print(f"Preparing {database} ...", flush=True)
     with database_url() as url:
         env = {
-            **{name: "" for name in dotenv_values(ROOT / ".env")},  # Empty counts as not set.
+            **dict.fromkeys(dotenv_values(ROOT / ".env"), ""),  # Empty counts as not set.
             "DATABASE_URL": url,
             "PERMA_PAYMENTS_ENV": "development",
             "PERMA_URL": sandbox_url,

@@ -8,6 +8,7 @@ started are ended: asked first, then made to. When the command ends by itself, s
 with the same exit code.
 """
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -37,10 +38,9 @@ def end_with_input(group: int) -> None:
 
 
 def end(group: int, sign: signal.Signals) -> None:
-    try:
+    # On macOS it is PermissionError if all of them have ended.
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(group, sign)
-    except (ProcessLookupError, PermissionError):  # macOS says the latter if all have ended.
-        pass
 
 
 if __name__ == "__main__":

@@ -66,6 +66,6 @@ def pgbouncer(program: str, url: str, *, pool_size: int = 4) -> Iterator[str]:
                 except psycopg2.OperationalError as error:
                     refuse_the_ended([process])
                     if time.monotonic() > end:
-                        raise TaskError(f"PgBouncer leads nowhere: {error}{process.last_words()}")
+                        raise TaskError(f"PgBouncer leads nowhere: {error}{process.last_words()}") from None
                     time.sleep(0.05)
             yield behind

@@ -40,7 +40,7 @@ def given(name: str) -> str | None:
         try:
             value = Path(file).read_text(encoding="utf-8-sig")
         except (OSError, ValueError):
-            raise TaskError(f"{name}_FILE names a file that can not be read: {file}.")
+            raise TaskError(f"{name}_FILE names a file that can not be read: {file}.") from None
     return value.strip() or None if value else None
 
 
@@ -111,7 +111,7 @@ def create_database(url: str) -> bool:
         raise TaskError(
             "DATABASE_URL can not be read: expected the address of a PostgreSQL "
             "database, for example postgres://user:password@localhost:5432/name."
-        )
+        ) from None
     except psycopg2.OperationalError as error:
         reason = str(error).strip()
     name = psycopg2.extensions.parse_dsn(url).get("dbname")
@@ -125,5 +125,5 @@ def create_database(url: str) -> bool:
             cursor.execute(f"CREATE DATABASE {quoted}")
         connection.close()
     except psycopg2.Error as error:
-        raise TaskError(f'There is no database "{name}", and it could not be created. {error}')
+        raise TaskError(f'There is no database "{name}", and it could not be created. {error}') from None
     return True

@@ -25,6 +25,7 @@ already. That account may not be able to enter a virtual environment below root'
 a copy of the programs. No account is made, and no permission of anything that was there is changed.
 """
 
+import contextlib
 import fcntl
 import importlib.util
 import json
@@ -171,6 +172,7 @@ class Server:
                     *([] if self.kept else ["--no-sync"]),
                 ],
                 **self.how_to_run(log),
+                check=False,
             )
         if initdb.returncode != 0:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -308,10 +310,8 @@ def nobody_else_holds(file: TextIO) -> bool:
 
 
 def is_alive(process_id: int) -> bool:
-    try:
+    with contextlib.suppress(ChildProcessError):  # Another supervisor's.
         os.waitpid(process_id, os.WNOHANG)  # A child that has ended looks alive until asked.
-    except ChildProcessError:
-        pass  # Another supervisor's, then.
     try:
         os.kill(process_id, 0)
         return True
@@ -358,10 +358,8 @@ def wait_for_end_of_input() -> None:
 
 
 def answer(**words: str) -> None:
-    try:
+    with contextlib.suppress(BrokenPipeError):  # The caller has gone; the end of the input will say so, too.
         os.write(sys.stdout.fileno(), json.dumps(words).encode() + b"\n")
-    except BrokenPipeError:
-        pass  # The caller has gone; the end of the input will say so, too.
 
 
 def main(kept: str | None = None) -> None:

@@ -60,6 +60,7 @@ def run_quietly(*arguments: str, env: Mapping[str, str] | None = None, failure: 
         python(arguments),
         cwd=ROOT,
         env=environment(env),
+        check=False,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -78,7 +79,7 @@ class Leashed:
     ) -> None:
         self.name = name
         # What it prints goes to a file without a name, which can't be left lying around.
-        self.output: IO[bytes] | None = None if to_terminal else tempfile.TemporaryFile()
+        self.output: IO[bytes] | None = None if to_terminal else tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             python(["-m", "devtools.leash", *python(arguments)]),
             cwd=ROOT,

@@ -53,7 +53,7 @@ def check_mail_is_encrypted(app_configs: Any, **kwargs: Any) -> list[CheckMessag
         return []
     return [
         Warning(
-            "EMAIL_USE_TLS and EMAIL_USE_SSL are off: mail, and EMAIL_HOST_PASSWORD, cross the network in the clear.",
+            "EMAIL_USE_TLS and EMAIL_USE_SSL are off: mail and EMAIL_HOST_PASSWORD cross the network unencrypted.",
             hint="Remove EMAIL_USE_TLS=false, or set EMAIL_USE_SSL=true for a mail server on port 465.",
             id="perma_payments.W005",
         )

@@ -221,7 +221,9 @@ def _failure(error: Exception, client: _Client, to: Sequence[Recipient]) -> NotD
 
 
 def _refused(client: _Client, to: Sequence[Recipient]) -> list[Refusal]:
-    return [Refusal(recipient, code) for recipient, code in zip(to, client.codes) if code not in TAKEN]
+    return [
+        Refusal(recipient, code) for recipient, code in zip(to, client.codes, strict=False) if code not in TAKEN
+    ]
 
 
 def _reason(error: Exception) -> str:

@@ -27,7 +27,7 @@ class NoValuesFormatter(logging.Formatter):
             record.exc_info = None
         return super().format(record)
 
-    def formatException(  # noqa: N802 (logging's name)
+    def formatException(
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
         """See logging.Formatter."""

@@ -17,8 +17,7 @@ import psycopg2.extensions
 from csp.constants import NONE, SELF
 from pghistory import ContextJSONField
 
-from . import development
-from . import setting_kinds as kinds
+from . import development, setting_kinds as kinds
 from .cybersource.checkout import DEFAULT_PATHS
 from .cybersource.signature import SigningKeys
 from .env import Env, Kind, Unfit

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
@@ -104,10 +104,8 @@ def _serve(host: str, port: int, config: Config) -> None:
             flush=True,
         )
         print(f"It takes mail at {mailbox.address}." if mailbox.address else "It takes no mail.", flush=True)
-        try:
+        with suppress(KeyboardInterrupt):
             server.serve_forever()
-        except KeyboardInterrupt:
-            pass
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

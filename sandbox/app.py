@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from flask import Flask, abort, jsonify, render_template, request
@@ -22,7 +22,7 @@ TRAFFIC_PAGE_ENTRIES = 100
 
 
 def _utc_now() -> datetime:
-    return datetime.now(timezone.utc)
+    return datetime.now(UTC)
 
 
 def create_app(config: Config, clock: Callable[[], datetime] = _utc_now, mailbox: Mailbox | None = None) -> Flask:

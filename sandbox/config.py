@@ -112,7 +112,7 @@ def _url(name: str, value: str) -> str:
     )
     try:
         parts = urlsplit(value)
-        parts.port  # raises ValueError where it is no port number
+        _ = parts.port  # raises ValueError where it is no port number
     except ValueError:
         raise error from None
     if (
@@ -167,7 +167,7 @@ def _key_pairs(name: str, value: str) -> Mapping[str, str]:
     )
     pairs: dict[str, str] = {}
     for item in value.split(","):
-        access_key, colon, secret = item.strip().partition(":")
+        access_key, _colon, secret = item.strip().partition(":")
         if (
             not re.fullmatch(r"[0-9A-Za-z]{32}", access_key)
             or access_key in pairs

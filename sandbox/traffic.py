@@ -8,7 +8,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 # The kinds of entry. What an entry of each kind has besides `id`, `at`, `kind` and `summary`:
@@ -60,7 +60,7 @@ class TrafficLog:
         """Note one thing; `details` must be representable in JSON and is not to change later."""
         with self._lock:
             self._last_id += 1
-            entry = Entry(self._last_id, datetime.now(timezone.utc), kind, summary, details)
+            entry = Entry(self._last_id, datetime.now(UTC), kind, summary, details)
             self._entries.append(entry)
             return entry
 

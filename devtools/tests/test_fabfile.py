@@ -30,6 +30,7 @@ def fab(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, "-m", "fabric", *arguments],
         cwd=ROOT / "devtools",
         env={**os.environ, **variables},
+        check=False,
         capture_output=True,
         text=True,
     )

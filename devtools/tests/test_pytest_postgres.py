@@ -47,6 +47,7 @@ def run_pytest(test_file: Path, **variables: str) -> subprocess.CompletedProcess
             test_file,
         ],
         cwd=ROOT,
+        check=False,
         env={**env, **variables},
         capture_output=True,
         text=True,

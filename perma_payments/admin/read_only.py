@@ -1,5 +1,6 @@
 """The ledger's tables, to be looked at: lists that are searched and filtered, and pages that tell a story."""
 
+import contextlib
 import re
 from collections.abc import Iterable
 from datetime import UTC, datetime
@@ -104,10 +105,8 @@ class SearchableAdmin(LedgerAdmin):
                 found |= Q(**{f"{reference}__icontains": term})
         if _NUMBER.fullmatch(term):
             found |= self._of_customer(customer_pk=int(term))
-        try:
+        with contextlib.suppress(ValueError):
             found |= self.with_uuid(UUID(term))
-        except ValueError:
-            pass
         return found
 
     def _of_customer(self, **columns: str | int) -> Q:

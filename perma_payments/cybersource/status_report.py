@@ -48,8 +48,8 @@ STATUSES: Mapping[str, tuple[Status, ChargeNews]] = MappingProxyType(
     {
         "current": (Status.CURRENT, ChargeNews.PROVEN),
         "active": (Status.CURRENT, ChargeNews.PROVEN),
-        # A charge failed and will be retried. CyberSource has not stopped the subscription and has not written to the
-        # customer; it does both when it gives up, and then says Hold.
+        # A charge failed and will be retried. CyberSource has not stopped the subscription and has not written to
+        # the customer; it does both when it gives up, and then says Hold.
         "retry": (Status.CURRENT, ChargeNews.FAILED),
         "hold": (Status.HOLD, ChargeNews.FAILED),
         "onhold": (Status.HOLD, ChargeNews.FAILED),

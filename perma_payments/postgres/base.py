@@ -44,7 +44,7 @@ class Cursor(extensions.cursor):
 
     _limits = ""
 
-    def execute(self, query: Any, vars: Any = None) -> None:  # noqa: A002 (psycopg2's name)
+    def execute(self, query: Any, vars: Any = None) -> None:
         """See psycopg2's cursor."""
         self._limits = ""
         if (

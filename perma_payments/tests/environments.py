@@ -84,6 +84,7 @@ def start(*arguments, cwd=ROOT, **variables):
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=cwd,
+        check=False,
         capture_output=True,
         text=True,
         timeout=60,

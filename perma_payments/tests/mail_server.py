@@ -34,14 +34,14 @@ class Mailbox:
         self.hangs_at_quit = False
         self.breaks_at = ""
 
-    async def handle_EHLO(  # noqa: N802 (aiosmtpd's name)
+    async def handle_EHLO(
         self, server: Any, session: Any, envelope: Any, hostname: str, responses: list[str]
     ) -> list[str]:
         self.conversations += 1
         session.host_name = hostname
         return responses
 
-    async def handle_RCPT(  # noqa: N802
+    async def handle_RCPT(
         self, server: Any, session: Any, envelope: Any, address: str, rcpt_options: list[str]
     ) -> str:
         if code := self.refused.get(address):
@@ -49,7 +49,7 @@ class Mailbox:
         envelope.rcpt_tos.append(address)
         return "250 ok"
 
-    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
         if self.refuses:
             return "451 try later"
         if self.breaks_at and self.breaks_at.encode() in envelope.content:
@@ -61,7 +61,7 @@ class Mailbox:
         await asyncio.sleep(self.seconds_to_answer)
         return "250 taken"
 
-    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:  # noqa: N802
+    async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:
         if self.hangs_at_quit:
             await asyncio.sleep(60)
         return "221 bye"

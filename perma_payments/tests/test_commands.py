@@ -98,12 +98,12 @@ def test_check_keys_finds_the_secret_half_in_the_place_of_the_public_one(key_fil
 
 @pytest.mark.parametrize("text", ["", "Zaphod", ARCHIVE_SECRET[:-4], f"{ARCHIVE_SECRET} {ARCHIVE_SECRET}", "ключ"])
 def test_check_keys_refuses_what_is_no_key(key_file, text):
-    with pytest.raises(CommandError, match="^That is not a secret key: expected 32 bytes in base64"):
+    with pytest.raises(CommandError, match=r"^That is not a secret key: expected 32 bytes in base64"):
         run("check_keys", "--key-file", key_file(text))
 
 
 def test_check_keys_says_that_a_file_cannot_be_read():
-    with pytest.raises(CommandError, match="^/nowhere cannot be read: FileNotFoundError"):
+    with pytest.raises(CommandError, match=r"^/nowhere cannot be read: FileNotFoundError"):
         run("check_keys", "--key-file", "/nowhere")
 
 

@@ -45,16 +45,7 @@ from perma_payments.services.locks import lock_customer
 from . import cyber_source, perma_cc, records
 from .accounts import log_in
 from .programs import need
-from .test_faults import (  # noqa: F401 (fixtures)
-    FORM,
-    HOST,
-    Serve,
-    Service,
-    eventually,
-    serve,
-    service,
-    url_of_test_database,
-)
+from .test_faults import FORM, HOST, Serve, Service, eventually, serve, service, url_of_test_database  # noqa: F401
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
@@ -122,15 +113,15 @@ def timed(call: Any, *arguments: Any) -> tuple[int, float]:
     return status, time.monotonic() - start
 
 
-def get(service: Service, path: str) -> requests.Response:  # noqa: F811
+def get(service: Service, path: str) -> requests.Response:
     return requests.get(service.url + path, timeout=10)
 
 
 # --- A database that hangs --------------------------------------------------------------------------
 
 
-def test_a_frozen_database_is_given_up_within_seconds_and_used_again_at_once(serve, postgres):  # noqa: F811
-    service = serve(postgres)  # noqa: F811
+def test_a_frozen_database_is_given_up_within_seconds_and_used_again_at_once(serve, postgres):
+    service = serve(postgres)
     calls = [
         (service.post, "subscription", perma_cc.form("subscription")),
         (service.post, "purchase-history", perma_cc.form("purchase-history")),
@@ -159,8 +150,8 @@ def test_a_frozen_database_is_given_up_within_seconds_and_used_again_at_once(ser
     assert max(seconds for _, seconds in after) < 3
 
 
-def test_an_acknowledgement_to_a_frozen_database_is_not_recorded(serve, postgres):  # noqa: F811
-    service = serve(postgres)  # noqa: F811
+def test_an_acknowledgement_to_a_frozen_database_is_not_recorded(serve, postgres):
+    service = serve(postgres)
     ask(postgres, "INSERT INTO perma_payments_referencenumber (value) VALUES ('PERMA-0000-0077')")
     number = ask(
         postgres,
@@ -182,8 +173,8 @@ def test_an_acknowledgement_to_a_frozen_database_is_not_recorded(serve, postgres
 # --- PgBouncer --------------------------------------------------------------------------------------
 
 
-def test_behind_pgbouncer_a_locked_customer_is_not_waited_for_longer(serve, pooled):  # noqa: F811
-    service = serve(pooled)  # noqa: F811
+def test_behind_pgbouncer_a_locked_customer_is_not_waited_for_longer(serve, pooled):
+    service = serve(pooled)
     with transaction.atomic():
         lock_customer(records.REGISTRAR)
         status, seconds = timed(service.post, "cancel-request", perma_cc.form("cancel-request"))
@@ -193,8 +184,8 @@ def test_behind_pgbouncer_a_locked_customer_is_not_waited_for_longer(serve, pool
     assert f"/cancel-request/: the database cannot serve this: {reason}" in service.log()
 
 
-def test_behind_pgbouncer_a_paid_subscription_is_kept_applied_and_told(serve, pooled):  # noqa: F811
-    service = serve(pooled)  # noqa: F811
+def test_behind_pgbouncer_a_paid_subscription_is_kept_applied_and_told(serve, pooled):
+    service = serve(pooled)
     callbacks = [
         cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE, records.agreement(customer))))
         for customer in (records.REGISTRAR, records.INDIVIDUAL)
@@ -250,7 +241,7 @@ def locked_table(table: str) -> Iterator[None]:
         yield
 
 
-def test_a_callback_is_answered_in_time_even_if_staff_cannot_be_told_either(service):  # noqa: F811
+def test_a_callback_is_answered_in_time_even_if_staff_cannot_be_told_either(service):
     callback = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
     with transaction.atomic():
         lock_customer(records.REGISTRAR)
@@ -267,7 +258,7 @@ def test_a_callback_is_answered_in_time_even_if_staff_cannot_be_told_either(serv
     assert SubscriptionAgreement.objects.get().status == "Current"
 
 
-def test_a_callback_that_cannot_be_kept_is_refused_in_time(service):  # noqa: F811
+def test_a_callback_that_cannot_be_kept_is_refused_in_time(service):
     callback = cyber_source.response(FORM)
     with locked_table(Response._meta.db_table):
         status, seconds = timed(service.post, "cybersource-callback", callback)
@@ -279,15 +270,15 @@ def test_a_callback_that_cannot_be_kept_is_refused_in_time(service):  # noqa: F8
 # --- What the log says ------------------------------------------------------------------------------
 
 
-def log_without(url: str, serve: Serve) -> str:  # noqa: F811
+def log_without(url: str, serve: Serve) -> str:
     """What the service logs of one request on a database that it cannot use."""
-    service = serve(url)  # noqa: F811
+    service = serve(url)
     assert service.post("subscription", perma_cc.form("subscription")).status_code == 503
     assert "Traceback" not in service.log()
     return service.log()
 
 
-def test_why_there_is_no_connection_is_told_apart(serve, postgres):  # noqa: F811
+def test_why_there_is_no_connection_is_told_apart(serve, postgres):
     ask(postgres, "DROP ROLE IF EXISTS guarded")
     ask(postgres, "CREATE ROLE guarded LOGIN PASSWORD 'right'")
     file = Path(ask(postgres, "SHOW hba_file"))
@@ -304,11 +295,11 @@ def test_why_there_is_no_connection_is_told_apart(serve, postgres):  # noqa: F81
     assert problem + "the connection was refused: nobody listens there\n" in log_without(refused, serve)
 
 
-def test_a_read_only_database_is_a_503_for_everybody(serve, transactional_db):  # noqa: F811
+def test_a_read_only_database_is_a_503_for_everybody(serve, transactional_db):
     """As after a failover, when a standby answers."""
     User.objects.create_user("someone", password="a long password of someone", is_staff=True)
     options = urlencode({"options": "-c default_transaction_read_only=on"})
-    service = serve(f"{url_of_test_database()}?{options}")  # noqa: F811
+    service = serve(f"{url_of_test_database()}?{options}")
     for route in ("subscribe", "acknowledge-purchase"):
         form = perma_cc.form(route)
         if route == "acknowledge-purchase":
@@ -454,7 +445,7 @@ def copy(postgres: str) -> Iterator[str]:
     url = f"{postgres.rpartition('/')[0]}/copy"
     ask(url.replace("/copy", "/postgres"), "DROP DATABASE IF EXISTS copy")
     ask(url.replace("/copy", "/postgres"), "CREATE DATABASE copy TEMPLATE perma_payments")
-    yield url
+    return url
 
 
 def start(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
@@ -463,6 +454,7 @@ def start(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
         [sys.executable, *arguments],
         cwd=ours.BASE_DIR,
         env={**os.environ, "DATABASE_URL": url},
+        check=False,
         text=True,
         capture_output=True,
         timeout=60,
@@ -497,13 +489,13 @@ def test_a_database_that_lacks_migrations_stops_the_start_with_a_sentence(copy, 
     assert "Traceback" not in ended.stderr
 
 
-def test_a_database_that_is_ahead_is_served(serve, copy):  # noqa: F811
+def test_a_database_that_is_ahead_is_served(serve, copy):
     """During a rolling upgrade, old code runs on a schema that is new already."""
     ask(
         copy,
         "INSERT INTO django_migrations (app, name, applied) VALUES ('perma_payments', '9999_of_tomorrow', now())",
     )
-    service = serve(copy)  # noqa: F811
+    service = serve(copy)
     assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
 
 
@@ -519,7 +511,7 @@ def test_a_command_without_a_database_ends_with_a_sentence():
 # --- Acknowledgements, in time or not at all --------------------------------------------------------
 
 
-def test_who_has_gone_before_the_purchase_is_recorded_is_offered_it_again(service):  # noqa: F811
+def test_who_has_gone_before_the_purchase_is_recorded_is_offered_it_again(service):
     bought = records.paid_purchase()
     body = urlencode(perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk))
     with transaction.atomic():
@@ -548,7 +540,7 @@ def someone_waits_for_us() -> bool:
         return cursor.rowcount > 0
 
 
-def test_a_purchase_that_is_locked_is_acknowledged_later_or_not_at_all(service):  # noqa: F811
+def test_a_purchase_that_is_locked_is_acknowledged_later_or_not_at_all(service):
     bought = records.paid_purchase()
     form = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
     with transaction.atomic():

@@ -1,6 +1,5 @@
 """Mail: what the server took, what it refused, and what nobody can know, in real conversations."""
 
-import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -234,7 +233,7 @@ def test_a_mail_that_was_given_up_is_not_delivered_afterwards(settings):
                     while data := connection.recv(1000):
                         heard.append(data)
                         connection.sendall(b"250 ok\r\n")
-                except (OSError, socket.timeout):
+                except (TimeoutError, OSError):
                     return
 
         given_up = threading.Event()

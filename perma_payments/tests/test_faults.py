@@ -133,7 +133,7 @@ def test_without_a_database_everybody_is_asked_to_try_again(serve):
         assert answer.status_code == 503, route
         assert int(answer.headers["Retry-After"]) > 0
         assert f"/{route}/: the database cannot serve this: the connection was refused" in service.log()
-        eventually(lambda: f"POST /{route}/ was answered with 503" in service.log())
+        eventually(lambda route=route: f"POST /{route}/ was answered with 503" in service.log())
     page = BeautifulSoup(answers["subscribe"].content, "html.parser")
     assert page.find("h1").get_text() == "Something is wrong on our side"
     assert page.find("main").find("a")["href"].endswith("/settings/subscription/")

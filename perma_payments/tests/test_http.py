@@ -23,8 +23,7 @@ from perma_payments.models import LoginAttempt, Response, StatusReport, Subscrip
 from . import cyber_source, perma_cc, records
 from .conftest import FORM
 from .programs import need
-from .test_faults import FORM as CHECKOUT
-from .test_faults import HOST, Service, serve, service, url_of_test_database  # noqa: F401 (fixtures)
+from .test_faults import FORM as CHECKOUT, HOST, Service, serve, service, url_of_test_database  # noqa: F401
 
 ARCHIVE_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
 PATIENCE = 10
@@ -70,7 +69,7 @@ def eventually_in(log: Callable[[], str], text: str) -> bool:
 
 
 @pytest.fixture
-def form(service: Service) -> dict[str, str]:  # noqa: F811
+def form(service: Service) -> dict[str, str]:
     """The signed form of a checkout to subscribe."""
     return records.form(records.outgoing(Kind.SUBSCRIBE))
 
@@ -89,11 +88,11 @@ def assert_all_routes_understand_chunks(url: str) -> None:
     assert SubscriptionAgreement.objects.latest("id").status == "Current"
 
 
-def test_bodies_in_chunks_are_understood(service):  # noqa: F811
+def test_bodies_in_chunks_are_understood(service):
     assert_all_routes_understand_chunks(service.url)
 
 
-def test_headers_in_other_words_are_understood(service):  # noqa: F811
+def test_headers_in_other_words_are_understood(service):
     for headers in (
         [f"Content-Type: {FORM}; charset=UTF-8"],
         [f"CONTENT-TYPE: {FORM.upper()}"],
@@ -111,7 +110,7 @@ def test_headers_in_other_words_are_understood(service):  # noqa: F811
     assert Response.objects.count() == 4
 
 
-def test_a_body_in_chunks_is_read_no_further_than_any_other(service, form):  # noqa: F811
+def test_a_body_in_chunks_is_read_no_further_than_any_other(service, form):
     body = urlencode(cyber_source.response(form)).encode() + b"&x=" + b"x" * 300_000
     # The chunk that would end it does not come: whoever waits for it waits in vain.
     endless = chunks(body, 65_536)[:-1]
@@ -140,7 +139,7 @@ BAD_CHUNKS = [
 ]
 
 
-def test_chunks_that_cannot_be_read_are_refused_with_a_reason(service):  # noqa: F811
+def test_chunks_that_cannot_be_read_are_refused_with_a_reason(service):
     headers = ("Transfer-Encoding: chunked", f"Content-Type: {FORM}")
     for piece in BAD_CHUNKS:
         assert exchange(service.url, "/cybersource-callback/", [piece], *headers) == (400, b"refused\n")
@@ -151,7 +150,7 @@ def test_chunks_that_cannot_be_read_are_refused_with_a_reason(service):  # noqa:
     assert service.log().count("Booting worker") == 1
 
 
-def test_a_client_that_goes_away_in_the_middle_is_told_in_the_log(service, form):  # noqa: F811
+def test_a_client_that_goes_away_in_the_middle_is_told_in_the_log(service, form):
     parts = urlsplit(service.url)
     body = urlencode(cyber_source.response(form)).encode()
     with socket.create_connection((parts.hostname, parts.port)) as connection:
@@ -164,7 +163,7 @@ def test_a_client_that_goes_away_in_the_middle_is_told_in_the_log(service, form)
     assert not Response.objects.exists()
 
 
-def test_a_body_whose_end_is_in_doubt_is_not_believed(service, form):  # noqa: F811
+def test_a_body_whose_end_is_in_doubt_is_not_believed(service, form):
     body = chunks(urlencode(cyber_source.response(form)).encode())
     for headers in (
         ["Transfer-Encoding: chunked", "Content-Length: 5"],
@@ -180,7 +179,7 @@ def test_a_body_whose_end_is_in_doubt_is_not_believed(service, form):  # noqa: F
     assert "Traceback" not in service.log()
 
 
-def test_an_answer_to_head_has_no_body_and_gives_no_warning(service):  # noqa: F811
+def test_an_answer_to_head_has_no_body_and_gives_no_warning(service):
     for path, status in (
         ("/", 200),
         ("/subscribe/", 405),
@@ -234,7 +233,7 @@ def upload_in_chunks(url: str, report: bytes) -> requests.Response:
         return staff.send(prepared, allow_redirects=False)
 
 
-def test_a_file_in_chunks_is_uploaded(service):  # noqa: F811
+def test_a_file_in_chunks_is_uploaded(service):
     agreement = records.standing_agreement()
     report = f"Merchant Reference Code,Status\n{agreement.reference_number},HOLD\n{'x' * 5000},HOLD\n"
     answer = upload_in_chunks(service.url, report.encode())
@@ -284,17 +283,17 @@ def nginx(tmp_path: Path) -> Iterator[Proxy]:
         process.wait(PATIENCE)
 
 
-def test_bodies_in_chunks_are_understood_behind_nginx(service, nginx):  # noqa: F811
+def test_bodies_in_chunks_are_understood_behind_nginx(service, nginx):
     for directives in ([], ["proxy_request_buffering off;", "proxy_http_version 1.1;"]):
         url = nginx(service.url, *directives)
         assert_all_routes_understand_chunks(url)
 
 
-def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, monkeypatch):  # noqa: F811
+def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, monkeypatch):
     """It passes on another Host than the browser has asked for, and no other port."""
     User.objects.create_superuser("someone", password="a long enough password")
     monkeypatch.setenv("PAYMENTS_URL", "http://payments.test:8080")
-    service = serve(url_of_test_database())  # noqa: F811
+    service = serve(url_of_test_database())
     url = nginx(service.url)
     with requests.Session() as staff:
         staff.trust_env = False
@@ -331,10 +330,7 @@ def wrong_login(url: str, *, address: str, forwarded: str) -> LoginAttempt:
 
 
 def test_behind_two_proxies_logins_are_counted_by_the_clients_own_address(
-    serve,
-    transactional_db,
-    nginx,
-    monkeypatch,  # noqa: F811
+    serve, transactional_db, nginx, monkeypatch
 ):
     try:
         socket.socket().bind(("127.0.0.2", 0))
@@ -354,8 +350,8 @@ def test_behind_two_proxies_logins_are_counted_by_the_clients_own_address(
 # --- Without a database -----------------------------------------------------------------------------
 
 
-def test_without_a_database_nobody_loses_the_way(serve):  # noqa: F811
-    service = serve(f"postgres://nobody:password@{HOST}:{free_port(HOST)}/nowhere")  # noqa: F811
+def test_without_a_database_nobody_loses_the_way(serve):
+    service = serve(f"postgres://nobody:password@{HOST}:{free_port(HOST)}/nowhere")
     assert exchange(service.url, "/", [], method="GET")[0] == 200
     with requests.Session() as customer:
         customer.trust_env = False

@@ -32,7 +32,7 @@ def fail_while_handling_another():
     try:
         fail()
     except Trouble:
-        raise KeyError(VALUE)
+        raise KeyError(VALUE)  # noqa: B904 (that is the point)
 
 
 def fail_instead_of_another():

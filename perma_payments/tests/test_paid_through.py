@@ -84,7 +84,7 @@ class Customer:
 
 @pytest.fixture
 def customer(post: Post, call_back: Post, monkeypatch: pytest.MonkeyPatch) -> Iterator[Customer]:
-    yield Customer(post, call_back, monkeypatch, User.objects.create_user("staff"))
+    return Customer(post, call_back, monkeypatch, User.objects.create_user("staff"))
 
 
 # --- After signing up -------------------------------------------------------------------------------

@@ -65,9 +65,7 @@ def without_notifications() -> Iterator[None]:
 
 
 def test_a_cancellation_is_mailed_within_seconds_with_notifications_and_without(
-    service: Service,
-    mailbox,
-    settings,  # noqa: F811
+    service: Service, mailbox, settings
 ):
     first, second = (records.standing_agreement(records.Customer(records.REGISTRAR.type, pk)) for pk in (1, 2))
     with scheduler(settings) as process:
@@ -103,7 +101,7 @@ def test_a_mail_server_that_hangs_holds_up_neither_responses_nor_the_end(transac
             assert monotonic() - began < 15
 
 
-def test_behind_a_pooler_tasks_are_mailed_and_nobody_listens(mailbox, settings, pooled):  # noqa: F811
+def test_behind_a_pooler_tasks_are_mailed_and_nobody_listens(mailbox, settings, pooled):
     with scheduler(settings, pooled) as process:
         eventually(lambda: "behind a pooler no notifications come through" in process.printed())
         StaffTask.objects.create(kind="cancellation", agreement=records.standing_agreement())

@@ -1,8 +1,7 @@
 """Responses are sealed for the offline key: nobody without it opens them, and with it nothing is lost."""
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 from nacl.public import PrivateKey, SealedBox
 
 from perma_payments.sealed_archive import CannotOpen, SealedArchive, open_sealed

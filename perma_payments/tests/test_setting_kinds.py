@@ -1,11 +1,11 @@
 """Settings are read as what they are meant to be, or refused with a sentence on how to set them."""
 
 import base64
+import contextlib
 from datetime import date, time
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from nacl.public import PrivateKey
 
 from perma_payments import setting_kinds as kinds
@@ -395,10 +395,8 @@ def test_a_labeled_secret_half_is_refused_as_what_it_is(kind):
 @settings(deadline=None)
 @given(text=st.text())
 def test_reading_any_text_raises_nothing_but_value_error(kind, text):
-    try:
+    with contextlib.suppress(ValueError):
         read(kind, "x" + text)
-    except ValueError:
-        pass
 
 
 # --- The sentence -----------------------------------------------------------------------------------

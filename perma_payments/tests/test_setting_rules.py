@@ -258,7 +258,7 @@ def test_a_server_whose_environment_was_forgotten_does_not_start(real, arguments
 @pytest.mark.parametrize("name", ["PERMA_PAYMENT_ENV", "perma_payments_env", "\ufeffPERMA_PAYMENTS_ENV"])
 def test_a_server_whose_environment_is_misspelt_does_not_start(name):
     real = ("PERMA_PAYMENTS_ENV", "ALLOWED_HOSTS", "PERMA_URL", "PAYMENTS_URL", "CS_MODE")
-    environment = production(**{each: ... for each in real})
+    environment = production(**dict.fromkeys(real, ...))
     ended = start(*WSGI, **{name: "production", **environment})
 
     assert ended.returncode == 3

@@ -4,8 +4,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 
 from ..perma.messages import SubscribeMessage
-from ..services.checkouts.subscribe import AlreadySubscribed
-from ..services.checkouts.subscribe import subscribe as begin_subscription
+from ..services.checkouts.subscribe import AlreadySubscribed, subscribe as begin_subscription
 from . import pages
 from .incoming import carried_by_browser, open_message
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from datetime import date, datetime
+from datetime import date
 from ipaddress import AddressValueError, IPv4Address
 
 Rule = Callable[[str], bool]
@@ -80,7 +80,7 @@ def read_date(value: str) -> date | None:
     if not re.fullmatch(r"[0-9]{8}", value):
         return None
     try:
-        return datetime.strptime(value, "%Y%m%d").date()
+        return date.fromisoformat(value)
     except ValueError:
         return None
 

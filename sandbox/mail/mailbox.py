@@ -6,7 +6,7 @@ import threading
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.message import EmailMessage
 from email.policy import default as default_policy
@@ -84,7 +84,7 @@ class Mailbox:
             self._last_id += 1
             mail = Mail(
                 id=self._last_id,
-                received_at=datetime.now(timezone.utc),
+                received_at=datetime.now(UTC),
                 recipients=tuple(_clean(recipient) for recipient in recipients),
                 sender=_header(message, "From"),
                 reply_to=_header(message, "Reply-To"),

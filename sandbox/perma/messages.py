@@ -14,7 +14,6 @@ from typing import Any
 from .replies import Subscription
 from .store import Customer, Package, Plan
 
-
 CENT = Decimal("0.01")
 MONTHS = {"monthly": 1, "annually": 12}
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -69,7 +69,7 @@ def read_date_time(value: Any) -> datetime:
     """Read a date-time the way the client does. Raises ValueError; a fraction is required."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a date-time")
-    return datetime.strptime(value, CLIENT_DATE_TIME).replace(tzinfo=timezone.utc)
+    return datetime.strptime(value, CLIENT_DATE_TIME).replace(tzinfo=UTC)
 
 
 def read_status_reply(opened: dict[str, Any], customer: Customer, now: datetime) -> StatusReply:

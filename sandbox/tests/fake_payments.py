@@ -11,7 +11,7 @@ import smtplib
 import threading
 import time
 import uuid
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from email.message import EmailMessage
 from html import escape
 
@@ -224,7 +224,7 @@ class FakePayments:
             "access_key": next(iter(self.config.cs_keys)),
             "profile_id": self.config.cs_profile_id,
             "transaction_uuid": transaction["uuid"],
-            "signed_date_time": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "signed_date_time": datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
             "locale": "en-us",
             "reference_number": transaction["reference"],
             "payment_method": "card",
@@ -300,9 +300,9 @@ class FakePayments:
         """A standing subscription as the client reads it."""
         terms = subscription["terms"]
         start = datetime.strptime(subscription["start"], "%Y-%m-%d")
-        effective = datetime.fromtimestamp(terms["link_limit_effective_timestamp"], timezone.utc)
+        effective = datetime.fromtimestamp(terms["link_limit_effective_timestamp"], UTC)
         if "forgets the future" in self.faults:
-            effective = min(effective, datetime.now(timezone.utc))
+            effective = min(effective, datetime.now(UTC))
         fraction = "%Y-%m-%dT%H:%M:%SZ" if "no fraction" in self.faults else DATE_TIME
         return {
             "status": subscription["status"],
@@ -386,7 +386,7 @@ class FakePayments:
                 "customer": customer,
                 "acknowledged": False,
                 "link_quantity": message["link_quantity"],
-                "date": datetime.now(timezone.utc),
+                "date": datetime.now(UTC),
                 "reference": transaction["reference"],
             }
         elif transaction["kind"] == "subscribe":

@@ -6,8 +6,7 @@ import threading
 
 import pytest
 import requests
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from werkzeug.wrappers import Response
 
 from sandbox.browser import Form
@@ -52,7 +51,7 @@ def test_a_purchase_is_acknowledged_by_a_sealed_post_that_does_not_name_the_cust
     assert first["sent"] == {"timestamp": NOW.timestamp(), "purchase_pk": 5}
     assert second["sent"]["purchase_pk"] == 6
     assert (first["status"], first["reply"], first["problem"]) == (200, {"status": "ok"}, None)
-    path, body = next(
+    _path, body = next(
         pair
         for pair in zip(merchant.paths, merchant.responses, strict=True)
         if pair[0] == "POST /acknowledge-purchase/"

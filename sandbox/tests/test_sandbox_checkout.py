@@ -211,9 +211,7 @@ def test_what_the_customer_types_wrong_is_said_on_the_page(client, merchant, cha
     assert merchant.bodies == []
     assert (
         finish(
-            client,
-            again,
-            **{name: value for name, value in {"bill_to_email": "a@example.com", "bill_to_surname": "B"}.items()},
+            client, again, **dict({"bill_to_email": "a@example.com", "bill_to_surname": "B"}.items())
         ).status_code
         == 200
     )

@@ -6,8 +6,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sandbox.config import DEFAULT_CS_ACCESS_KEY, DEFAULT_CS_PROFILE_ID, DEFAULT_CS_SECRET
 from sandbox.cybersource.form import Order, Refusal, Rules, check_form, read_body

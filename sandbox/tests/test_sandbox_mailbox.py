@@ -9,8 +9,7 @@ from time import monotonic
 
 import pytest
 from bs4 import BeautifulSoup
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from sandbox.app import create_app
 from sandbox.mail import smtp

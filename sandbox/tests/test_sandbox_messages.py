@@ -5,12 +5,11 @@ from __future__ import annotations
 import base64
 import json
 import re
-from datetime import date, datetime, timezone
+from datetime import UTC, date, datetime
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sandbox.config import Config
 from sandbox.perma.box import BoxError, PermaBox, strict_json
@@ -28,7 +27,7 @@ from sandbox.perma.store import CUSTOMERS, Package, Plan, find_customer, plans_f
 
 from .fake_payments import payments_box
 
-NOW = datetime(2026, 3, 10, 9, 30, 0, 250000, tzinfo=timezone.utc)
+NOW = datetime(2026, 3, 10, 9, 30, 0, 250000, tzinfo=UTC)
 MONTHLY = Plan("100", "monthly", Decimal("45.00"))
 ANNUAL = Plan("unlimited", "annually", Decimal("2500.00"))
 

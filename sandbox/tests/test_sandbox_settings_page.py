@@ -6,8 +6,7 @@ import json
 import threading
 
 import pytest
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from werkzeug.wrappers import Request, Response
 
 from sandbox.app import create_app

@@ -6,8 +6,7 @@ import base64
 import hashlib
 import hmac
 
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from sandbox.cybersource.signature import data_to_sign, is_signed, sign
 

@@ -61,7 +61,7 @@ def test_a_request_line_that_makes_no_sense_is_a_400_without_a_stack_trace():
                 connection.sendall(line + b"\r\nHost: localhost\r\n\r\n")
                 assert b"400" in connection.makefile("rb").read()
         process.terminate()
-        output, errors = process.communicate(timeout=30)
+        _output, errors = process.communicate(timeout=30)
     assert "Traceback" not in errors
 
 
@@ -88,7 +88,7 @@ def test_it_takes_mail_at_the_port_that_was_named():
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         assert b"Hello" in opener.open(url + "mailbox.json", timeout=30).read()
         process.terminate()
-        output, errors = process.communicate(timeout=30)
+        _output, errors = process.communicate(timeout=30)
     assert process.returncode == 0
     assert "Traceback" not in errors
 
@@ -112,14 +112,14 @@ def test_a_port_for_mail_that_is_taken_is_said_in_one_sentence(way):
 @pytest.mark.parametrize("arguments", [("--port", "70000"), ("--host", "no.such.host.invalid")])
 def test_an_address_that_is_none_is_said_in_one_sentence(arguments):
     with started(*arguments) as process:
-        output, errors = process.communicate(timeout=60)
+        _output, errors = process.communicate(timeout=60)
     assert process.returncode == 1
     assert errors.startswith("The sandbox cannot listen at ") and errors.count("\n") == 1
 
 
 def test_a_bad_setting_stops_it_with_one_sentence():
     with started(SANDBOX_CS_STRICT_CLOCK="maybe") as process:
-        output, errors = process.communicate(timeout=30)
+        _output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert errors == (
         "SANDBOX_CS_STRICT_CLOCK must be on or off (also true/false, yes/no, 1/0), for example "

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from time import monotonic, sleep
 from typing import Any
 from urllib.parse import urlsplit
@@ -172,7 +172,7 @@ def member_downgrades(visit: Visit) -> None:
     before = ask_for_change(visit, visit.member, "10")
     message = visit.way_of(visit.member).message
     visit.report.check(
-        message["link_limit_effective_timestamp"] > datetime.now(timezone.utc).timestamp(),
+        message["link_limit_effective_timestamp"] > datetime.now(UTC).timestamp(),
         "the change begins in the future",
     )
     pay(visit, visit.member)

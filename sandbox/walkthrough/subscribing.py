@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from ..perma.replies import read_date_time
@@ -77,7 +77,7 @@ def check_subscription(visit: Visit, customer: str) -> None:
     check_effective(visit, subscription, way.message["link_limit_effective_timestamp"])
     paid_through = read_time(visit, subscription, "paid_through")
     if paid_through is not None:
-        start = datetime.strptime(way.message["recurring_start_date"], "%Y-%m-%d").replace(tzinfo=timezone.utc)
+        start = datetime.strptime(way.message["recurring_start_date"], "%Y-%m-%d").replace(tzinfo=UTC)
         check(paid_through == start, "paid_through is the day of the next charge")
 
 

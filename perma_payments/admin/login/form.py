@@ -16,8 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from ...models import LoginAttempt
-from . import attempts as login_attempts
-from . import second_factors
+from . import attempts as login_attempts, second_factors
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +39,7 @@ class CodeInput(forms.TextInput):
 
     def format_value(self, value: Any) -> None:
         """Nothing."""
-        return None
+        return
 
 
 class LoginForm(AdminAuthenticationForm):

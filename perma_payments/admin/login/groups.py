@@ -3,8 +3,7 @@
 from typing import Any
 
 from django.apps import AppConfig
-from django.apps.registry import Apps
-from django.apps.registry import apps as apps_of_today
+from django.apps.registry import Apps, apps as apps_of_today
 from django.contrib.auth.management import create_permissions
 from django.db.models import Q
 

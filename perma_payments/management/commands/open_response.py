@@ -33,7 +33,7 @@ class Command(BaseCommand):
             body = open_sealed(bytes(response.sealed), archive_key(options["key_file"], response.archive_key_id))
         except CannotOpen:
             raise CommandError(
-                f"This key does not open response {response.pk}: it was sealed to the key {response.archive_key_id}."
+                f"This key does not open response {response.pk}, sealed to the key {response.archive_key_id}."
             ) from None
         for name, value in sorted(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)):
             self.stdout.write(f"{name} = {value}")

@@ -43,7 +43,7 @@ def submit(staff: Client, page: HttpResponse, button: str = "", **changes: str) 
         fields[select["name"]] = select.select_one("[selected]")["value"]
     for area in soup.select("#content-main textarea"):
         fields[area["name"]] = area.get_text()
-    fields |= {name: value for name, value in changes.items()}
+    fields |= dict(changes.items())
     if button:
         assert soup.select_one(f"button[name={button}]")
         fields[button] = "yes"

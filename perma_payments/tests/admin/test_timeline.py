@@ -208,8 +208,8 @@ def test_every_kind_of_request_is_told():
         ({"decision": "CANCEL", "reason_code": ""}, "The customer gave up at CyberSource.", ()),
         (
             {"decision": "REVIEW", "reason_code": "480"},
-            "CyberSource accepted, but holds the payment for review: held for review by CyberSource's Decision Manager "
-            "(reason code 480).",
+            "CyberSource accepted, but holds the payment for review: held for review by CyberSource's Decision "
+            "Manager (reason code 480).",
             (),
         ),
         (

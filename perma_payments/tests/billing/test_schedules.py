@@ -4,8 +4,7 @@ from calendar import monthrange
 from datetime import date, timedelta
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from perma_payments.billing.frequencies import Frequency
 from perma_payments.billing.schedules import Schedule

@@ -8,8 +8,8 @@ REQUEST = {
     "access_key": ACCESS_KEY,
     "profile_id": PROFILE_ID,
     "transaction_uuid": "2f1c7c52-7a54-4a2f-9a0e-0f6f2f6b1c01",
-    "signed_field_names": "access_key,profile_id,transaction_uuid,signed_field_names,unsigned_field_names,signed_date_time,"
-    "locale,transaction_type,reference_number,amount,currency",
+    "signed_field_names": "access_key,profile_id,transaction_uuid,signed_field_names,unsigned_field_names,"
+    "signed_date_time,locale,transaction_type,reference_number,amount,currency",
     "unsigned_field_names": "",
     "signed_date_time": "2025-03-01T09:30:00Z",
     "locale": "en-us",
@@ -29,8 +29,8 @@ REQUEST_SIGNATURE = "28oDxNPKFQGniajwbS3eBVEx9gTPdgfXXZiyMimaKAM="
 
 ALPHABETICAL = {
     **REQUEST,
-    "signed_field_names": "access_key,amount,currency,locale,profile_id,reference_number,signed_date_time,signed_field_names,"
-    "transaction_type,transaction_uuid,unsigned_field_names",
+    "signed_field_names": "access_key,amount,currency,locale,profile_id,reference_number,signed_date_time,"
+    "signed_field_names,transaction_type,transaction_uuid,unsigned_field_names",
 }
 ALPHABETICAL_SIGNATURE = "MkbuR71lHfAuTMmdA8IzIyGKOgAewoum+At+R9VgHzM="
 
@@ -53,9 +53,9 @@ RESPONSE = {
     "message": "Request was processed successfully.",
     "reason_code": "100",
     "auth_amount": "15.00",
-    "signed_field_names": "transaction_id,decision,req_access_key,req_profile_id,req_transaction_uuid,req_transaction_type,"
-    "req_reference_number,req_amount,req_currency,req_bill_to_surname,message,reason_code,auth_amount,"
-    "signed_field_names,signed_date_time",
+    "signed_field_names": "transaction_id,decision,req_access_key,req_profile_id,req_transaction_uuid,"
+    "req_transaction_type,req_reference_number,req_amount,req_currency,req_bill_to_surname,message,"
+    "reason_code,auth_amount,signed_field_names,signed_date_time",
     "signed_date_time": "2025-03-01T09:31:12Z",
 }
 RESPONSE_TEXT = (

@@ -3,8 +3,7 @@
 import random
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource import callback

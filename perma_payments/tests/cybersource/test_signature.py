@@ -5,8 +5,7 @@ import hashlib
 import hmac
 
 import pytest
-from hypothesis import assume, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, given, settings, strategies as st
 
 from perma_payments.cybersource.signature import SigningKey, SigningKeys, data_to_sign, is_signed, sign
 

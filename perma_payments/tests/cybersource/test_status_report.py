@@ -7,8 +7,7 @@ from collections import Counter
 from datetime import date
 
 import pytest
-from hypothesis import example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings, strategies as st
 
 from perma_payments.billing.coverage import ChargeNews
 from perma_payments.billing.statuses import Status

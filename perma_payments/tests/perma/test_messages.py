@@ -6,8 +6,7 @@ from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.frequencies import Frequency
@@ -238,7 +237,7 @@ def test_a_field_of_a_wrong_type_is_refused(route, name, value):
 )
 def test_what_is_not_a_json_object_is_refused_on_every_route(plaintext):
     for route in ROUTES:
-        with pytest.raises(WrongShape, match="not plain JSON|not a JSON object"):
+        with pytest.raises(WrongShape, match=r"not plain JSON|not a JSON object"):
             read_bytes(route, plaintext)
 
 
@@ -573,7 +572,7 @@ def test_a_reply_of_ours_sent_back_is_refused(route, reply):
 
 @pytest.mark.parametrize("checkout", ["subscribe", "change", "purchase"])
 def test_a_checkout_message_sent_to_cancel_request_is_refused(checkout):
-    with pytest.raises(WrongShape, match="fields missing: none; fields too many: [1-9]"):
+    with pytest.raises(WrongShape, match=r"fields missing: none; fields too many: [1-9]"):
         read_bytes("cancel-request", raw(checkout))
 
 

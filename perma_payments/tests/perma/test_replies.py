@@ -5,8 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from hypothesis import assume, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import assume, example, given, settings, strategies as st
 
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.perma.box import PermaKeys
@@ -33,7 +32,7 @@ def subscription(**changes):
     return Subscription(
         **{
             "status": "Current",
-            "rate": Decimal("120"),
+            "rate": Decimal(120),
             "frequency": "annually",
             "link_limit": "unlimited",
             "link_limit_effective_timestamp": datetime(2026, 11, 1, tzinfo=UTC),

@@ -101,7 +101,7 @@ def test_of_several_purchases_the_oldest_is_offered_until_it_is_acknowledged(pos
 def test_the_reply_is_what_the_client_can_read(post):
     effective = datetime(2026, 12, 1, tzinfo=UTC)
     agreement = records.standing_agreement(
-        current_rate=Decimal("120"),
+        current_rate=Decimal(120),
         current_frequency="annually",
         current_link_limit="unlimited",
         current_link_limit_effective_timestamp=effective,

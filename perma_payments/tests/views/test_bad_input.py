@@ -14,8 +14,7 @@ import pytest
 from django.core.signals import request_started
 from django.http import HttpResponse
 from django.test import Client, RequestFactory
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 from nacl.public import Box, PrivateKey, PublicKey, SealedBox
 
 from perma_payments.billing.transactions import Kind

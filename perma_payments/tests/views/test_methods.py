@@ -100,7 +100,7 @@ def test_a_method_in_a_header_or_a_field_is_not_the_method(client, stock, route)
 @typical_routes
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_a_path_almost_like_a_routes_is_not_found_and_not_redirected(client, stock, route, method):
-    for path in [
+    for pattern in [
         "/{}",
         "//{}/",
         "/{}//",
@@ -114,7 +114,7 @@ def test_a_path_almost_like_a_routes_is_not_found_and_not_redirected(client, sto
         "/{}/index.html",
         "/{};/",
     ]:
-        path = path.replace("{}", route.name)
+        path = pattern.replace("{}", route.name)
         form = valid_form(route, stock)
         before = traces.rows()
         response = client.generic(method, "/", urlencode(form), FORM, PATH_INFO=path)

@@ -386,7 +386,7 @@ def test_no_page_has_a_script_or_a_style_inside(page):
     assert html.find_all("style") == []
     names = {name for tag in html.find_all(True) for name in tag.attrs}
     assert not [name for name in names if name == "style" or name.startswith("on")]
-    assert not [tag for tag in html.find_all(href=re.compile("^ *javascript:", re.IGNORECASE))]
+    assert not list(html.find_all(href=re.compile("^ *javascript:", re.IGNORECASE)))
 
 
 def test_every_page_loads_only_files_of_ours_that_are_there(page, client):

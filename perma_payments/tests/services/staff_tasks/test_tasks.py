@@ -55,7 +55,7 @@ def test_each_kind_has_a_mail_that_a_person_can_act_on(kind, transaction, settin
     reference_number = (task.agreement or task.purchase).reference_number
     assert subject == f"{kind.label}: {reference_number}"
     for part in ("WHAT HAPPENED", "WHAT TO DO", "WHERE TO LOOK", "IF NOBODY DOES IT"):
-        heading, _, rest = body.partition(part)
+        _heading, _, rest = body.partition(part)
         assert rest.strip().splitlines()[0] not in ("WHAT TO DO", "WHERE TO LOOK", "IF NOBODY DOES IT")
     assert "1. " in body
     assert f"Reference number: {reference_number}" in body
