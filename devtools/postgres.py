@@ -114,7 +114,7 @@ def create_database(url: str) -> bool:
         ) from None
     except psycopg2.OperationalError as error:
         reason = str(error).strip()
-    name = psycopg2.extensions.parse_dsn(url).get("dbname")
+    name = psycopg2.extensions.parse_dsn(url).get("dbname") or ""
     if f'database "{name}" does not exist' not in reason:
         raise TaskError(f"The database of DATABASE_URL can not be reached. {reason}")
     try:

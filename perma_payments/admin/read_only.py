@@ -36,7 +36,7 @@ _TABLE_OF = {
 }
 
 
-class LedgerAdmin(admin.ModelAdmin):
+class LedgerAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic class when it runs
     """A table that may be looked at, and nothing else."""
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

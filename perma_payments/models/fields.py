@@ -25,17 +25,17 @@ def one_of(column: str, values: Iterable[StrEnum]) -> Q:
     return Q(**{f"{column}__in": sorted(str(value) for value in values)})
 
 
-def money_field(verbose_name: str, **options: Any) -> models.DecimalField:
+def money_field(verbose_name: str, **options: Any) -> "models.DecimalField[Any, Any]":
     """An amount of US dollars."""
     return models.DecimalField(verbose_name, max_digits=MAX_DIGITS, decimal_places=DECIMAL_PLACES, **options)
 
 
-def customer_type_field() -> models.CharField:
+def customer_type_field() -> "models.CharField[str, str]":
     """Which kind of customer: Perma.cc's spelling."""
     return models.CharField("customer type", max_length=10, choices=choices(CustomerType))
 
 
-def customer_pk_field() -> models.BigIntegerField:
+def customer_pk_field() -> "models.BigIntegerField[int, int]":
     """Perma.cc's id of the registrar or individual."""
     return models.BigIntegerField("customer id")
 

@@ -98,7 +98,7 @@ class _Controller(Controller):
     def _stop(self) -> None:
         for task in asyncio.all_tasks(self.loop):
             task.cancel()
-        super()._stop()
+        super()._stop()  # type: ignore[misc]
 
 
 _never_listening: list[socket.socket] = []

@@ -1,6 +1,7 @@
 """Builders of what the ledger holds. Each makes the valid case; keyword arguments change one thing."""
 
 import secrets
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -77,7 +78,10 @@ def outgoing(
 ) -> OutgoingTransaction:
     """A checkout of one kind, about ``subject`` or a new one: Pending to subscribe or buy, else standing."""
     if subject is None:
-        subject = {Kind.SUBSCRIBE: agreement, Kind.PURCHASE: purchase}.get(kind, standing_agreement)()
+        make: Callable[[], Any] = {Kind.SUBSCRIBE: agreement, Kind.PURCHASE: purchase}.get(
+            kind, standing_agreement
+        )
+        subject = make()
     of_kind: dict[Kind, dict[str, Any]] = {
         Kind.SUBSCRIBE: {
             "amount": Decimal("12.50"),

@@ -34,7 +34,7 @@ class Request(WSGIRequest):
             # An unknown or impossible encoding. No route takes a body of no type.
             self.content_type, self.content_params = "", {}
 
-    def parse_file_upload(self, META: Any, post_data: Any) -> tuple[QueryDict, MultiValueDict]:
+    def parse_file_upload(self, META: Any, post_data: Any) -> "tuple[QueryDict, MultiValueDict[str, Any]]":
         """See HttpRequest. Django's parser reads nothing where there is no length."""
         if _is_chunked(META):
             # Only says that the file may be too large for memory; the parser reads to the end.

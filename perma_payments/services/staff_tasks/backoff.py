@@ -34,4 +34,5 @@ def check_connection() -> None:
 
 
 def _doubled(first: timedelta, failures: int, most: timedelta) -> timedelta:
-    return min(first * 2 ** min(failures - 1, 20), most)
+    factor: int = 2 ** min(failures - 1, 20)
+    return min(first * factor, most)
