@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import connection
 from django.db.models import Count, Q, Sum
 
-from ..billing.frequencies import Frequency
+from ..billing.schedules import Frequency
 from ..billing.statuses import Status
 from ..models import Purchase, ReportState, Response, StaffTask, StatusReport, SubscriptionAgreement
 from ..services.staff_tasks.mail import age_in_days, customer_of, reference_number_of
@@ -27,17 +27,6 @@ A_DAY = timedelta(days=1)
 
 # The report of a month is uploaded on its 2nd.
 REPORT_EXPECTED_BY = 3
-
-CHARGES_PER_YEAR = {
-    Frequency.WEEKLY: 52,
-    Frequency.BI_WEEKLY: 26,
-    Frequency.QUAD_WEEKLY: 13,
-    Frequency.SEMI_MONTHLY: 24,
-    Frequency.MONTHLY: 12,
-    Frequency.QUARTERLY: 4,
-    Frequency.SEMI_ANNUALLY: 2,
-    Frequency.ANNUALLY: 1,
-}
 
 
 @dataclass(frozen=True)
@@ -159,7 +148,7 @@ def subscriptions(*, now: datetime) -> Subscriptions:
 
 def monthly_value(rates: dict[str, Decimal]) -> Decimal:
     """What rates bring in per month, given the sum of the rates of each frequency; rounded once, at the end."""
-    per_year = sum((CHARGES_PER_YEAR[Frequency(name)] * rate for name, rate in rates.items()), Decimal())
+    per_year = sum((Frequency(name).charges_per_year * rate for name, rate in rates.items()), Decimal())
     return (per_year / 12).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 

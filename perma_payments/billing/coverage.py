@@ -8,14 +8,8 @@ from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
 from typing import NamedTuple
 
-from .frequencies import Frequency
 from .schedules import Schedule
 from .statuses import Status
-
-# One more period of these is granted in full where nobody can know yet whether a charge succeeded.
-_AT_MOST_A_MONTH = frozenset(
-    {Frequency.WEEKLY, Frequency.BI_WEEKLY, Frequency.QUAD_WEEKLY, Frequency.SEMI_MONTHLY, Frequency.MONTHLY}
-)
 
 
 class Proof(StrEnum):
@@ -48,7 +42,7 @@ def midnight(day: date) -> datetime:
     return datetime.combine(day, time(), tzinfo=UTC)
 
 
-def told(
+def paid_through_for_perma(
     status: str, schedule: Schedule, covered_until: datetime, next_charge_on: date | None, now: datetime
 ) -> datetime:
     """The ``paid_through`` that Perma.cc is told (perma.md §3.1).
@@ -116,7 +110,8 @@ def after_ending(schedule: Schedule, known: Coverage, *, made_on: date, grace_da
 
 
 def _unproven(schedule: Schedule, due: date, grace_days: int) -> Coverage:
+    """One more period in full, if it is a month at most; of a longer one only the grace period."""
     until = schedule.first_due_after(due)
-    if schedule.frequency not in _AT_MOST_A_MONTH:
+    if schedule.frequency.charges_per_year < 12:
         until = min(until, due + timedelta(days=grace_days))
     return Coverage(midnight(until), Proof.UNPROVEN)

@@ -1,12 +1,40 @@
-"""On which days CyberSource charges a subscription: its due dates."""
+"""How often, and on which days, CyberSource charges a subscription (cybersource.md §3.2)."""
 
 from datetime import date, timedelta
+from enum import StrEnum
 from typing import NamedTuple
 
 from dateutil.relativedelta import relativedelta
 
-from .frequencies import Frequency
 
+class Frequency(StrEnum):
+    """CyberSource's eight values of ``recurring_frequency``, in its own spelling."""
+
+    WEEKLY = "weekly"
+    BI_WEEKLY = "bi-weekly"
+    QUAD_WEEKLY = "quad-weekly"
+    MONTHLY = "monthly"
+    SEMI_MONTHLY = "semi-monthly"
+    QUARTERLY = "quarterly"
+    SEMI_ANNUALLY = "semi-annually"
+    ANNUALLY = "annually"
+
+    @property
+    def charges_per_year(self) -> int:
+        """How often it is charged in a year, taking a year to have 52 weeks."""
+        return _CHARGES_PER_YEAR[self]
+
+
+_CHARGES_PER_YEAR = {
+    Frequency.WEEKLY: 52,
+    Frequency.BI_WEEKLY: 26,
+    Frequency.QUAD_WEEKLY: 13,
+    Frequency.MONTHLY: 12,
+    Frequency.SEMI_MONTHLY: 24,
+    Frequency.QUARTERLY: 4,
+    Frequency.SEMI_ANNUALLY: 2,
+    Frequency.ANNUALLY: 1,
+}
 _STEPS = {
     Frequency.WEEKLY: relativedelta(weeks=1),
     Frequency.BI_WEEKLY: relativedelta(weeks=2),

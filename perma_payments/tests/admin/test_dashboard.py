@@ -17,7 +17,6 @@ from perma_payments.admin import figures as overview
 from perma_payments.admin.dashboard import chart
 from perma_payments.admin.figures import MonthEnd
 from perma_payments.billing.customers import Customer
-from perma_payments.billing.frequencies import Frequency
 from perma_payments.models import Response, StaffTask, StatusReport, SubscriptionAgreement
 
 from .. import records
@@ -160,10 +159,6 @@ def test_every_frequency_is_converted_to_a_month(frequency, rate, per_month):
     value = overview.monthly_value({frequency: Decimal(rate)})
 
     assert (value, str(value)) == (Decimal(per_month), per_month)
-
-
-def test_every_frequency_has_a_number_of_charges():
-    assert set(overview.CHARGES_PER_YEAR) == set(Frequency)
 
 
 def test_the_monthly_value_is_that_of_the_current_ones_alone_and_rounded_once():

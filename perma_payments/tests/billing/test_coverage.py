@@ -7,8 +7,7 @@ from hypothesis import given, settings, strategies as st
 
 from perma_payments.billing import coverage
 from perma_payments.billing.coverage import Coverage, Proof, midnight
-from perma_payments.billing.frequencies import Frequency
-from perma_payments.billing.schedules import Schedule
+from perma_payments.billing.schedules import Frequency, Schedule
 
 # Charged on the 13th of each month, or on 13 December of each year.
 MONTHLY = Schedule(Frequency.MONTHLY, date(2026, 12, 13))
@@ -154,13 +153,15 @@ def test_an_ending_around_a_due_date_leaves_its_charge_unproven(schedule, known,
 def test_what_is_charged_is_told_its_next_due_date(next_charge_on, now, told):
     known_until, date_of_report = midnight(day("2026-12-13")), next_charge_on and day(next_charge_on)
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
-    assert coverage.told("Current", MONTHLY, known_until, date_of_report, moment) == midnight(day(told))
+    assert coverage.paid_through_for_perma("Current", MONTHLY, known_until, date_of_report, moment) == midnight(
+        day(told)
+    )
 
 
 @pytest.mark.parametrize("status", ["Hold", "Canceled"])
 def test_what_is_not_charged_is_told_what_is_covered(status):
     until, later = midnight(day("2026-12-13")), datetime(2027, 3, 1, tzinfo=UTC)
-    assert coverage.told(status, MONTHLY, until, day("2027-04-13"), later) == until
+    assert coverage.paid_through_for_perma(status, MONTHLY, until, day("2027-04-13"), later) == until
 
 
 @pytest.mark.parametrize("frequency", Frequency)
@@ -169,4 +170,4 @@ def test_what_is_not_charged_is_told_what_is_covered(status):
 def test_what_is_charged_is_never_told_a_date_that_has_passed(frequency, start, seconds):
     now = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     schedule = Schedule(frequency, start)
-    assert coverage.told("Current", schedule, midnight(start), None, now) > now
+    assert coverage.paid_through_for_perma("Current", schedule, midnight(start), None, now) > now

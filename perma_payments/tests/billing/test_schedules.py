@@ -6,8 +6,7 @@ from datetime import date, timedelta
 import pytest
 from hypothesis import given, settings, strategies as st
 
-from perma_payments.billing.frequencies import Frequency
-from perma_payments.billing.schedules import Schedule
+from perma_payments.billing.schedules import Frequency, Schedule
 
 DAY = timedelta(days=1)
 
@@ -82,3 +81,12 @@ def test_the_first_due_date_after_a_day_is_the_nearest_one(frequency, start, day
 def test_a_day_is_around_a_due_date_if_it_is_no_more_than_a_day_away(day, around):
     found = Schedule(Frequency.MONTHLY, date(2026, 12, 13)).due_around(date.fromisoformat(day))
     assert found == (around and date.fromisoformat(around))
+
+
+@pytest.mark.parametrize("frequency", Frequency)
+def test_every_frequency_is_charged_as_often_as_it_is_due(frequency):
+    day, due = date(2027, 1, 1), []
+    while (day := Schedule(frequency, date(2027, 1, 1)).first_due_after(day)) <= date(2027, 12, 31):
+        due.append(day)
+    # The start is the first due date of the year.
+    assert frequency.charges_per_year in (len(due), len(due) + 1)
