@@ -34,7 +34,7 @@ from ..models import (
 from ..models.history import HistorySource
 from ..perma.replies import Subscription, UnacknowledgedPurchase
 from .callbacks.apply import apply_response
-from .locks import lock_customer
+from .locks import lock_agreement, lock_customer, lock_purchase, lock_response
 from .perma_queries import standing_subscription, unacknowledged_purchases
 from .staff_tasks.tasks import end_open, open_for_revived
 
@@ -94,9 +94,7 @@ def correct_agreement(
 ) -> SubscriptionAgreement:
     """Set a subscription's status, and until when it is paid for. Raises CannotCorrect."""
     with _by_hand(by, reason):
-        customer = SubscriptionAgreement.objects.get(pk=agreement_id).customer
-        lock_customer(customer)
-        agreement = SubscriptionAgreement.objects.select_for_update(no_key=True).get(pk=agreement_id)
+        agreement = lock_agreement(agreement_id)
         _refuse_what_has_changed(agreement, seen)
         if (agreement.status, agreement.covered_until) == (status, covered_until):
             raise CannotCorrect("That is how it is already.")
@@ -126,7 +124,7 @@ def correct_purchase(
 ) -> Purchase:
     """Mark a paid purchase as credited, or offer it to Perma.cc once more. Raises CannotCorrect."""
     with _by_hand(by, reason):
-        purchase = Purchase.objects.select_for_update(no_key=True).get(pk=purchase_id)
+        purchase = lock_purchase(purchase_id)
         _refuse_what_has_changed(purchase, seen)
         if purchase.status != PurchaseStatus.PAID:
             raise CannotCorrect(f"{purchase} is not paid: it is {purchase.status}.")
@@ -146,7 +144,7 @@ def match_response(response_id: int, transaction_uuid: UUID, *, by: User, reason
     with _by_hand(by, reason):
         outgoing = transaction_with(transaction_uuid)
         lock_customer(outgoing.customer)
-        response = Response.objects.select_for_update(no_key=True).get(pk=response_id)
+        response, _ = lock_response(response_id)
         if response.outcome != Outcome.UNMATCHED:
             raise CannotCorrect("This response is placed already.")
         # It could not be placed anywhere else afterwards.

@@ -1,23 +1,30 @@
 """Locks, always taken in this order: customers; a response; agreements or a purchase, by id; staff tasks.
 
-Rows are locked with ``no_key``: their keys never change, and a plain FOR UPDATE would keep others from
-writing rows that refer to them, evidence and staff tasks among them. How long a lock is waited for is in
-postgres/time_limits.py.
+Every function returns the rows that it locked, read again under their locks: what was read before may have changed
+since. All locks last until the running transaction ends; how long a lock is waited for is in postgres/time_limits.py.
+
+Rows are locked with ``no_key``: their keys never change, and a plain FOR UPDATE would keep others from writing rows
+that refer to them, evidence and staff tasks among them.
 """
 
 import hashlib
 from collections.abc import Iterable
+from typing import TypeVar
 
 from django.db import connection
+from django.db.models import Model, QuerySet
 
 from ..billing.customers import Customer
+from ..models import Purchase, Response, StaffTask, SubscriptionAgreement
+
+M = TypeVar("M", bound=Model)
 
 # PostgreSQL has room for a few thousand locks in all.
 MANY_CUSTOMERS = 1_000
 
 
 def lock_customer(customer: Customer) -> None:
-    """Hold everything about a customer until the running transaction ends.
+    """Lock everything about a customer.
 
     A customer has no row of its own here, so this is an advisory lock of PostgreSQL's.
     """
@@ -29,7 +36,7 @@ def lock_customer(customer: Customer) -> None:
 
 
 def lock_customers(customers: Iterable[Customer]) -> None:
-    """Hold everything about some customers; about all there are, if they are very many."""
+    """Lock everything about some customers; about all customers, if these are very many."""
     different = sorted(set(customers))
     if len(different) <= MANY_CUSTOMERS:
         for customer in different:
@@ -39,12 +46,68 @@ def lock_customers(customers: Iterable[Customer]) -> None:
         cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ALL_CUSTOMERS])
 
 
+def lock_agreements_of(customer: Customer) -> list[SubscriptionAgreement]:
+    """Lock a customer and all of its agreements: a status report locks agreements, but few customers."""
+    lock_customer(customer)
+    return lock_rows(SubscriptionAgreement.objects.of(customer))
+
+
+def lock_agreement(agreement_id: int) -> SubscriptionAgreement:
+    """Lock an agreement and its customer. Raises DoesNotExist."""
+    # Whose it is never changes.
+    lock_customer(SubscriptionAgreement.objects.get(pk=agreement_id).customer)
+    return _lock_row(SubscriptionAgreement.objects.all(), agreement_id)
+
+
+def lock_purchase(purchase_id: int) -> Purchase:
+    """Lock a purchase. Raises DoesNotExist."""
+    return _lock_row(Purchase.objects.all(), purchase_id)
+
+
+def lock_response(response_id: int) -> tuple[Response, SubscriptionAgreement | Purchase | None]:
+    """Lock a response with its customer and the agreement or purchase that it is about, if it was matched.
+
+    Raises DoesNotExist.
+    """
+    responses = Response.objects.select_related("outgoing__agreement", "outgoing__purchase")
+    outgoing = responses.get(pk=response_id).outgoing
+    if outgoing is not None:
+        lock_customer(outgoing.customer)
+    response = _lock_row(responses, response_id)
+    match response.outgoing and response.outgoing.subject:
+        case SubscriptionAgreement(pk=pk):
+            return response, _lock_row(SubscriptionAgreement.objects.all(), pk)
+        case Purchase(pk=pk):
+            return response, lock_purchase(pk)
+        case _:
+            return response, None
+
+
+def lock_task(task_id: int) -> StaffTask:
+    """Lock a task with the agreement that it is about (``task.agreement``), if it is about one. Raises DoesNotExist."""
+    tasks = StaffTask.objects.select_related("agreement")
+    agreement_id = tasks.get(pk=task_id).agreement_id
+    agreement = None if agreement_id is None else lock_agreement(agreement_id)
+    task = _lock_row(tasks, task_id)
+    task.agreement = agreement
+    return task
+
+
+def lock_rows(rows: QuerySet[M]) -> list[M]:
+    """Lock the rows of a query in the order of their ids."""
+    return list(rows.order_by("pk").select_for_update(no_key=True, of=("self",)))
+
+
 def try_to_lock(name: str) -> bool:
-    """Hold what a name stands for until the running transaction ends; return False if another one holds it."""
+    """Lock what a name stands for, without waiting; return False if another transaction holds it."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_try_advisory_xact_lock(%s)", [_number(name)])
         (locked,) = cursor.fetchone()
     return bool(locked)
+
+
+def _lock_row(rows: QuerySet[M], pk: int) -> M:
+    return rows.select_for_update(no_key=True, of=("self",)).get(pk=pk)
 
 
 def _number(name: str) -> int:

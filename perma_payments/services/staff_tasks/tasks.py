@@ -14,7 +14,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from ...billing.statuses import ALIVE
 from ...models import FOREMOST_FIRST, Purchase, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
-from ..locks import lock_customer
+from ..locks import lock_rows, lock_task
 
 logger = logging.getLogger(__name__)
 
@@ -113,13 +113,8 @@ def withdraw(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
 
 def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: datetime) -> StaffTask:
     with transaction.atomic(), pghistory.context(source=HistorySource.STAFF, user=by.pk, reason=note):
-        task = StaffTask.objects.select_related("agreement").get(pk=task_id)
-        agreement = None
-        if task.agreement is not None:
-            lock_customer(task.agreement.customer)
-            agreement = SubscriptionAgreement.objects.select_for_update(no_key=True).get(pk=task.agreement.pk)
-        # Read again under the lock: someone else may have ended it meanwhile.
-        task = StaffTask.objects.select_for_update(no_key=True).get(pk=task_id)
+        task = lock_task(task_id)
+        agreement = task.agreement
         if task.done_at is not None:
             raise NotOpen(f"staff task {task_id}")
         if agreement and task.kind == TaskKind.CANCELLATION and resolution == Resolution.WITHDRAWN:
@@ -138,7 +133,7 @@ def end_open(
     One by one, so that the history has each, and in the order of locks.
     """
     ended = []
-    for task in tasks.filter(done_at__isnull=True).order_by("id").select_for_update(no_key=True):
+    for task in lock_rows(tasks.filter(done_at__isnull=True)):
         _write_end(task, resolution, by=by, note=note, now=now)
         ended.append(task.pk)
     return ended

@@ -68,7 +68,7 @@ def test_who_meets_a_broken_database_is_not_told_that_someone_else_is_busy(clien
     def fail(_: object) -> None:
         raise OperationalError
 
-    monkeypatch.setattr(staff_tasks, "lock_customer", fail)
+    monkeypatch.setattr(staff_tasks, "lock_task", fail)
     client.raise_request_exception = False
     log_in(client, "view_stafftask", "change_stafftask")
 

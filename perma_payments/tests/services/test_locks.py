@@ -1,0 +1,412 @@
+"""Each lock is waited for: without any one of them, one of these tests is red.
+
+The lock is held in this thread's transaction, and the service that needs it runs in another, with a short limit. A
+service that would write the locked row anyway, and so wait even without a lock of its own, is given a case in which it
+writes nothing; or the test looks at what would have been overwritten.
+"""
+
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import OperationalError, connection, transaction
+from django.utils import timezone
+from django_otp.plugins.otp_totp.models import TOTPDevice
+
+from perma_payments.admin.login import second_factors
+from perma_payments.billing.customers import Customer, CustomerType
+from perma_payments.billing.statuses import Status
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
+from perma_payments.perma.messages import (
+    CancelRequestMessage,
+    ChangeMessage,
+    PurchaseMessage,
+    SubscribeMessage,
+    UpdateMessage,
+)
+from perma_payments.postgres.problems import is_locked
+from perma_payments.postgres.time_limits import within
+from perma_payments.services import acknowledgement, corrections, locks
+from perma_payments.services.callbacks.apply import apply_or_record_failure, apply_response
+from perma_payments.services.callbacks.receive import receive_callback
+from perma_payments.services.cancellation import request_cancellation
+from perma_payments.services.checkouts import begin
+from perma_payments.services.checkouts.modifiable import NothingToModify
+from perma_payments.services.staff_tasks import tasks
+from perma_payments.services.status_reports import plan
+
+from .. import cyber_source, perma_cc, records
+from ..records import REGISTRAR
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+Service = Callable[[], object]
+
+
+def elsewhere(service: Service, *, seconds: float = 20) -> "Future[Any]":
+    """Run a service on another connection, which waits for at most some seconds."""
+
+    def run() -> object:
+        try:
+            with within(seconds):
+                return service()
+        finally:
+            connection.close()
+
+    pool = ThreadPoolExecutor(1)
+    future = pool.submit(run)
+    pool.shutdown(wait=False)
+    return future
+
+
+def waits(service: Service) -> bool:
+    """Whether a service, run elsewhere, waits for a lock that this transaction holds."""
+    try:
+        elsewhere(service, seconds=0.5).result()
+    except OperationalError as error:
+        assert is_locked(error)
+        return True
+    except Exception:  # a refusal: it did not wait
+        return False
+    return False
+
+
+def until_it_waits(future: "Future[Any]") -> None:
+    """Return when another connection waits for a lock, or when nothing is left that could."""
+    with connection.cursor() as cursor:
+        while not future.done():
+            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
+            if cursor.fetchone() == (True,):
+                return
+
+
+def staff() -> User:
+    return User.objects.get_or_create(username="staff")[0]
+
+
+def message(message_class: Any, route: str) -> Any:
+    return message_class.from_json(perma_cc.fields(route), today=timezone.now().date())
+
+
+def kept_response(outgoing: Any, decision: str = "ACCEPT", *, applied: bool = True) -> Response:
+    fields = cyber_source.response(records.form(outgoing), decision)
+    response = receive_callback(b"body", list(fields.items()), now=timezone.now())
+    if not applied:
+        Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
+    return response
+
+
+# --- The customer's lock ------------------------------------------------------------------------------
+
+
+def subscribing() -> Service:
+    return lambda: begin.subscribe(message(SubscribeMessage, "subscribe"), nonce=bytes(24), now=timezone.now())
+
+
+def buying() -> Service:
+    return lambda: begin.purchase(message(PurchaseMessage, "purchase"), nonce=bytes(24), now=timezone.now())
+
+
+def changing() -> Service:
+    records.standing_agreement()
+    return lambda: begin.change(message(ChangeMessage, "change"), nonce=bytes(24), now=timezone.now())
+
+
+def updating() -> Service:
+    records.standing_agreement()
+    return lambda: begin.update(message(UpdateMessage, "update"), nonce=bytes(24), now=timezone.now())
+
+
+def canceling() -> Service:
+    if not SubscriptionAgreement.objects.exists():
+        records.standing_agreement()
+    return lambda: request_cancellation(
+        message(CancelRequestMessage, "cancel-request"), nonce=bytes(24), now=timezone.now()
+    )
+
+
+def applying_a_response() -> Service:
+    response = kept_response(records.outgoing(Kind.SUBSCRIBE), "DECLINE")
+    return lambda: apply_response(response.pk, now=timezone.now())
+
+
+def correcting_an_agreement() -> Service:
+    agreement = records.standing_agreement()
+    return lambda: corrections.correct_agreement(
+        agreement.pk,
+        Status.CURRENT,
+        agreement.covered_until,
+        seen=agreement.updated_at,
+        by=staff(),
+        reason="x",
+        now=timezone.now(),
+    )
+
+
+def matching_a_response() -> Service:
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    response = kept_response(outgoing)
+    return lambda: corrections.match_response(
+        response.pk, outgoing.transaction_uuid, by=staff(), reason="x", now=timezone.now()
+    )
+
+
+def ending_a_task() -> Service:
+    task = StaffTask.objects.create(kind=TaskKind.TOKEN_MISSING, agreement=records.standing_agreement())
+    return lambda: tasks.finish(task.pk, by=staff(), note="x", now=timezone.now())
+
+
+@pytest.mark.parametrize(
+    "prepare",
+    [
+        subscribing,
+        buying,
+        changing,
+        updating,
+        canceling,
+        applying_a_response,
+        correcting_an_agreement,
+        matching_a_response,
+        ending_a_task,
+    ],
+)
+def test_it_waits_for_the_customers_lock(prepare):
+    service = prepare()
+    with transaction.atomic():
+        locks.lock_customer(REGISTRAR)
+        assert waits(service)
+
+
+# --- Locks of rows --------------------------------------------------------------------------------------
+
+
+def test_a_second_cancellation_waits_for_the_agreement():
+    agreement = records.standing_agreement()
+    StaffTask.objects.create(kind=TaskKind.CANCELLATION, agreement=agreement)
+    service = canceling()
+    with transaction.atomic():
+        locks.lock_rows(SubscriptionAgreement.objects.filter(pk=agreement.pk))
+        assert waits(service)
+
+
+def test_a_cancellation_sees_an_ending_of_the_same_moment():
+    agreement = records.standing_agreement()
+    with transaction.atomic():
+        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(
+            status="Canceled", covered_until=timezone.now() - timedelta(days=1)
+        )
+        future = elsewhere(canceling())
+        until_it_waits(future)
+    with pytest.raises(NothingToModify):
+        future.result()
+
+
+def test_an_applied_response_is_not_applied_without_its_lock():
+    response = kept_response(records.outgoing(Kind.SUBSCRIBE))
+    with transaction.atomic():
+        locks.lock_rows(Response.objects.filter(pk=response.pk))
+        assert waits(lambda: apply_response(response.pk, now=timezone.now()))
+
+
+@pytest.mark.parametrize(
+    ("kind", "settle", "decision"),
+    [
+        (Kind.SUBSCRIBE, {"status": "Superseded"}, "DECLINE"),
+        (Kind.PURCHASE, {"status": "Paid", "paid_at": timezone.now()}, "CANCEL"),
+    ],
+)
+def test_a_response_waits_for_what_it_is_about(kind, settle, decision):
+    outgoing = records.outgoing(kind)
+    type(outgoing.subject).objects.filter(pk=outgoing.subject.pk).update(**settle)
+    response = kept_response(outgoing, decision, applied=False)
+    with transaction.atomic():
+        locks.lock_rows(type(outgoing.subject).objects.filter(pk=outgoing.subject.pk))
+        assert waits(lambda: apply_response(response.pk, now=timezone.now()))
+
+
+def test_a_correction_waits_for_the_agreement():
+    service = correcting_an_agreement()
+    with transaction.atomic():
+        locks.lock_rows(SubscriptionAgreement.objects.all())
+        assert waits(service)
+
+
+def test_a_correction_waits_for_the_purchase():
+    paid = records.paid_purchase()
+    with transaction.atomic():
+        locks.lock_rows(Purchase.objects.filter(pk=paid.pk))
+        assert waits(
+            lambda: corrections.correct_purchase(
+                paid.pk, credited=False, seen=paid.updated_at, by=staff(), reason="x", now=timezone.now()
+            )
+        )
+
+
+def test_matching_waits_for_the_response():
+    service = matching_a_response()
+    with transaction.atomic():
+        locks.lock_rows(Response.objects.all())
+        assert waits(service)
+
+
+@pytest.mark.parametrize("rows", [StaffTask.objects, SubscriptionAgreement.objects], ids=["task", "agreement"])
+def test_ending_a_task_waits_for_it_and_for_its_agreement(rows):
+    ended = {"done_at": timezone.now(), "resolution": "done"}
+    task = StaffTask.objects.create(kind=TaskKind.TOKEN_MISSING, agreement=records.standing_agreement(), **ended)
+    with transaction.atomic():
+        locks.lock_rows(rows.all())
+        assert waits(lambda: tasks.finish(task.pk, by=staff(), note="x", now=timezone.now()))
+
+
+def test_a_correction_does_not_overwrite_the_end_of_a_task():
+    agreement = records.standing_agreement()
+    task = StaffTask.objects.create(kind=TaskKind.CANCELLATION, agreement=agreement)
+    by = staff()
+    with transaction.atomic():
+        StaffTask.objects.filter(pk=task.pk).update(done_at=timezone.now(), resolution="done", note="The first.")
+        future = elsewhere(
+            lambda: corrections.correct_agreement(
+                agreement.pk,
+                Status.CANCELED,
+                agreement.covered_until,
+                seen=agreement.updated_at,
+                by=by,
+                reason="The second.",
+                now=timezone.now(),
+            )
+        )
+        until_it_waits(future)
+    future.result()
+    assert StaffTask.objects.get().note == "The first."
+
+
+def test_a_doubt_that_is_being_settled_is_left_alone():
+    paid = records.paid_purchase()
+    unanswered = acknowledgement.acknowledge_purchase(
+        paid.pk, is_awaited=lambda: True, now=timezone.now() - timedelta(hours=1)
+    )
+    with transaction.atomic():
+        locks.lock_rows(acknowledgement.UnansweredAcknowledgement.objects.filter(pk=unanswered))
+        found = elsewhere(lambda: acknowledgement.open_tasks_for_doubts(now=timezone.now()), seconds=5)
+        assert found.result() == 0
+
+
+def test_a_failure_is_not_recorded_of_what_is_being_applied(monkeypatch):
+    """Another process has just applied the response: no task says that it could not be."""
+    response = kept_response(records.outgoing(Kind.SUBSCRIBE), applied=False)
+    monkeypatch.setattr("perma_payments.services.callbacks.apply.apply_response", lambda *args, **kwargs: 1 / 0)
+    with transaction.atomic():
+        Response.objects.filter(pk=response.pk).update(applied_at=timezone.now(), outcome="took effect")
+        future = elsewhere(lambda: apply_or_record_failure(response, now=timezone.now()))
+        until_it_waits(future)
+    assert future.result() is False
+    assert not StaffTask.objects.exists()
+
+
+# --- Status reports -------------------------------------------------------------------------------------
+
+
+def planned(agreement: SubscriptionAgreement, status: str) -> StatusReport:
+    data = f"Merchant Reference Code,Status\n{agreement},{status}\n".encode()
+    return plan.preview(data, by=staff(), now=timezone.now())
+
+
+def applying(report: StatusReport) -> Service:
+    by = staff()
+    return lambda: plan.confirm(report.pk, revision=1, by=by, leave_out=False, now=timezone.now())
+
+
+def reverting(report: StatusReport) -> Service:
+    by = staff()
+    return lambda: plan.undo(report.pk, by=by, now=timezone.now())
+
+
+def test_a_report_waits_for_the_customer_of_what_it_revives():
+    outgoing = records.outgoing(Kind.SUBSCRIBE)
+    report = planned(outgoing.agreement, "CURRENT")
+    with transaction.atomic():
+        locks.lock_customer(REGISTRAR)
+        assert waits(applying(report))
+
+
+def test_reverting_waits_for_the_customer_of_what_it_revives():
+    report = planned(records.standing_agreement(), "CANCELED")
+    applying(report)()
+    with transaction.atomic():
+        locks.lock_customer(REGISTRAR)
+        assert waits(reverting(report))
+
+
+def test_a_report_sees_a_change_of_the_same_moment():
+    agreement = records.standing_agreement()
+    report = planned(agreement, "HOLD")
+    with transaction.atomic():
+        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Superseded")
+        future = elsewhere(applying(report))
+        until_it_waits(future)
+    with pytest.raises(plan.DataHasMoved):
+        future.result()
+    agreement.refresh_from_db()
+    assert agreement.status == "Superseded"
+
+
+def test_reverting_sees_a_change_of_the_same_moment():
+    agreement = records.standing_agreement()
+    report = planned(agreement, "HOLD")
+    applying(report)()
+    with transaction.atomic():
+        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Superseded")
+        future = elsewhere(reverting(report))
+        until_it_waits(future)
+    with pytest.raises(plan.CannotBeDone, match=str(agreement)):
+        future.result()
+
+
+@pytest.mark.parametrize("act", [applying, reverting])
+def test_one_report_is_applied_or_reverted_at_a_time(act):
+    service = act(planned(records.standing_agreement(), "HOLD"))
+    with transaction.atomic():
+        assert locks.try_to_lock("status reports")
+        with pytest.raises(plan.CannotBeDone, match="right now"):
+            elsewhere(service).result()
+
+
+# --- Logins ---------------------------------------------------------------------------------------------
+
+
+def test_two_second_factors_are_not_made_at_once():
+    user = staff()
+    with transaction.atomic():
+        locks.lock_rows(User.objects.filter(pk=user.pk))
+        assert waits(lambda: second_factors.add(user))
+
+
+def test_a_code_is_not_checked_while_another_is():
+    user = staff()
+    device = TOTPDevice.objects.create(
+        user=user, name="app", throttling_failure_count=9, throttling_failure_timestamp=timezone.now()
+    )
+    with transaction.atomic():
+        locks.lock_rows(TOTPDevice.objects.filter(pk=device.pk))
+        assert waits(lambda: second_factors.device_that_accepts(user, "123456"))
+
+
+# --- Very many customers --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("many", "all_of_them"), [(1, True), (2, False)])
+def test_very_many_customers_are_locked_as_all_customers(monkeypatch, many, all_of_them):
+    monkeypatch.setattr(locks, "MANY_CUSTOMERS", many)
+    one, two, three = (Customer(CustomerType.REGISTRAR, pk) for pk in (1, 2, 3))
+
+    def lock_three() -> None:
+        with transaction.atomic():
+            locks.lock_customer(three)
+
+    with transaction.atomic():
+        locks.lock_customers([one, two, one])
+        assert waits(lock_three) == all_of_them
