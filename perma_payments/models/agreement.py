@@ -8,14 +8,13 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from ..billing import tokens
 from ..billing.coverage import Coverage, Proof
 from ..billing.customers import Customer, CustomerType
-from ..billing.frequencies import Frequency
-from ..billing.schedules import Schedule
-from ..billing.statuses import WITH_TERMS, Status
+from ..billing.schedules import Frequency, Schedule
+from ..billing.statuses import WITH_TERMS, Status, is_standing
 from .fields import (
     REFERENCE_NUMBER_PATTERN,
-    TOKEN_PATTERN,
     choices,
     customer_constraint,
     customer_pk_field,
@@ -121,7 +120,7 @@ class SubscriptionAgreement(models.Model):
                 name="agreement_reference_number_form",
             ),
             models.CheckConstraint(
-                condition=Q(payment_token__regex=TOKEN_PATTERN), name="agreement_payment_token_form"
+                condition=Q(payment_token__regex=tokens.PATTERN), name="agreement_payment_token_form"
             ),
             models.CheckConstraint(
                 condition=Q(current_frequency__isnull=True) | one_of("current_frequency", Frequency),
@@ -155,6 +154,10 @@ class SubscriptionAgreement(models.Model):
         """Put terms in force; see OutgoingTransaction.terms. Saves nothing."""
         for column, value in terms.items():
             setattr(self, column, value)
+
+    def is_standing(self, now: datetime) -> bool:
+        """Whether Perma.cc is shown the agreement; the same as ``AgreementQuerySet.standing``."""
+        return is_standing(self.status, self.covered_until, now)
 
     @property
     def schedule(self) -> Schedule:

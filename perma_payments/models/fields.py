@@ -12,7 +12,6 @@ from ..billing.customers import CustomerType
 from ..billing.money import DECIMAL_PLACES, MAX_DIGITS
 
 REFERENCE_NUMBER_PATTERN = r"^PERMA-[0-9]{4}-[0-9]{4}$"
-TOKEN_PATTERN = r"^[0-9A-Za-z]{0,32}$"  # cybersource.md §4.6
 
 
 def choices(values: Iterable[StrEnum]) -> list[tuple[str, str]]:

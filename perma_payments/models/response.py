@@ -5,7 +5,8 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
-from .fields import TOKEN_PATTERN, never_deleted
+from ..billing import tokens
+from .fields import never_deleted
 from .transaction import OutgoingTransaction
 
 
@@ -23,6 +24,10 @@ class Response(models.Model):
     The texts are CyberSource's, shortened to their columns; the whole POST is in ``sealed``. Nothing
     here names a person.
     """
+
+    # Decisions that say that money moved, or is about to.
+    GRANTING = ("ACCEPT", "REVIEW")
+    FAILURE_LENGTH = 100
 
     fingerprint = models.BinaryField(
         max_length=32,
@@ -57,6 +62,12 @@ class Response(models.Model):
     sealed = models.BinaryField(help_text="The full POST, sealed to the archive's key.")
     archive_key_id = models.CharField(max_length=50)
     received_at = models.DateTimeField(default=timezone.now)
+    failed_at = models.DateTimeField(
+        "could not be applied", null=True, blank=True, help_text="When that was tried last without success."
+    )
+    failure = models.CharField(
+        max_length=FAILURE_LENGTH, blank=True, help_text="The type of the error. Its text could quote a payload."
+    )
     applied_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
 
@@ -64,7 +75,7 @@ class Response(models.Model):
         permissions = [("correct_response", "Can link an unmatched response to its transaction")]
         constraints = [
             models.CheckConstraint(
-                condition=Q(payment_token__regex=TOKEN_PATTERN), name="response_payment_token_form"
+                condition=Q(payment_token__regex=tokens.PATTERN), name="response_payment_token_form"
             ),
             models.CheckConstraint(
                 condition=Q(applied_at__isnull=True, outcome="")

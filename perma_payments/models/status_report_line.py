@@ -4,10 +4,11 @@ import pgtrigger
 from django.db import models
 from django.db.models import Q
 
+from ..billing import tokens
 from ..billing.coverage import ChargeNews
 from ..billing.statuses import ALIVE, REPORTED, Status, goes_backwards
 from .agreement import SubscriptionAgreement
-from .fields import TOKEN_PATTERN, choices, never_deleted, one_of
+from .fields import choices, never_deleted, one_of
 from .status_report import StatusReport
 
 # The columns of an agreement that a report may change, besides the token, which is written down nowhere else.
@@ -56,7 +57,7 @@ class StatusReportLine(models.Model):
             models.CheckConstraint(condition=one_of("status", REPORTED), name="report_line_status"),
             models.CheckConstraint(condition=one_of("charge_news", ChargeNews), name="report_line_charge_news"),
             models.CheckConstraint(
-                condition=Q(subscription_id__regex=TOKEN_PATTERN), name="report_line_subscription_id_form"
+                condition=Q(subscription_id__regex=tokens.PATTERN), name="report_line_subscription_id_form"
             ),
             models.CheckConstraint(
                 condition=Q(before__isnull=True, after__isnull=True, takes_token=False)

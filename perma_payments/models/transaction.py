@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ..billing.customers import Customer
-from ..billing.frequencies import Frequency
+from ..billing.schedules import Frequency
 from ..billing.transactions import Kind
 from .agreement import SubscriptionAgreement
 from .fields import choices, money_field, never_deleted, one_of
@@ -102,6 +102,11 @@ class OutgoingTransaction(models.Model):
     def customer(self) -> Customer:
         """Whose checkout it is."""
         return self.subject.customer
+
+    @property
+    def is_sale(self) -> bool:
+        """Whether CyberSource charges something at once."""
+        return "sale" in self.transaction_type.split(",")
 
     @property
     def reference_number(self) -> str:

@@ -1,11 +1,11 @@
 """Apply a kept response to the agreement or purchase of its transaction, once (docs/statuses.md).
 
-Everything needed is in the ledger, so that a response can be applied at any later time; what it does
-depends on when it was received, not on when it is applied.
+Everything needed is in the database, so a response can be applied at any later time. What it does depends on when it
+was received, not on when it is applied.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -16,44 +16,47 @@ from django.db.models import QuerySet
 
 from ...billing.coverage import extended, of_checkout
 from ...billing.money import CURRENCY, parse_echoed_amount
-from ...billing.statuses import UNPAID, PurchaseStatus, Status, is_standing
+from ...billing.statuses import UNPAID, PurchaseStatus, Status
+from ...billing.tokens import changes_with_card
 from ...billing.transactions import Kind
-from ...cybersource import decisions
-from ...cybersource.decisions import Concern, Effect, Finding
+from ...cybersource.decisions import Verdict, read_decision
 from ...models import Outcome, OutgoingTransaction, Purchase, Response, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
-from ..locks import lock_customer
+from ...postgres.problems import describe
+from ...postgres.time_limits import within
+from ..locks import lock_response
 from ..staff_tasks import tasks as staff_tasks
 
 logger = logging.getLogger(__name__)
 
-_TASK_OF_CONCERN = {
-    Concern.HELD_FOR_REVIEW: TaskKind.HELD_FOR_REVIEW,
-    Concern.PARTIAL_APPROVAL: TaskKind.PARTIAL_APPROVAL,
-    Concern.UNREADABLE_AMOUNT: TaskKind.UNREADABLE_AMOUNT,
-    Concern.CHECKOUT_FAILED: TaskKind.CHECKOUT_FAILED,
-    Concern.INDETERMINATE: TaskKind.INDETERMINATE,
-    Concern.UNKNOWN_DECISION: TaskKind.UNKNOWN_DECISION,
-}
-_MONEY_MOVED = ("ACCEPT", "REVIEW")
+# In seconds, each for everything that it asks of the database: CyberSource waits ten for its answer.
+APPLYING, RECORDING_FAILURE = 3.5, 1.0
+
+Subject = SubscriptionAgreement | Purchase
+# What applying a response came to, and the tasks that it opens.
+Result = tuple[Outcome, list[TaskKind]]
+
+
+def apply_or_record_failure(response: Response, *, now: datetime) -> bool:
+    """Apply a response. If that fails, leave it unapplied, record the failure, open a task, and return False."""
+    try:
+        with within(APPLYING):
+            apply_response(response.pk, now=now)
+    except Exception as error:  # whatever it is, the evidence is kept and CyberSource gets its 200
+        logger.error("response %s could not be applied: %s", response.pk, describe(error))
+        _record_failure(response, error, now)
+        return False
+    return True
 
 
 def apply_response(response_id: int, *, now: datetime) -> None:
-    """Apply one response, unless it is applied already. All or nothing: raises what goes wrong."""
-    with transaction.atomic(), pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=response_id):
-        response = Response.objects.select_related("outgoing__agreement", "outgoing__purchase").get(pk=response_id)
-        if response.outgoing is not None:
-            lock_customer(response.outgoing.customer)
-        # Read again under the locks: another process may have applied it meanwhile.
-        response = Response.objects.select_for_update(no_key=True).get(pk=response_id)
+    """Apply one response, unless it was applied already. All or nothing: raises what goes wrong."""
+    source = pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=response_id)
+    with transaction.atomic(), source:
+        response, subject = lock_response(response_id)
         if response.applied_at is not None:
             return
-        if response.outgoing is None:
-            response.outcome, tasks, subject = Outcome.UNMATCHED, [TaskKind.UNMATCHED], None
-        else:
-            application = _Application(response, response.outgoing)
-            tasks = list(application.run())
-            response.outcome, subject = application.outcome, application.subject
+        response.outcome, tasks = _apply(response, subject)
         response.applied_at = now
         response.save(update_fields=["applied_at", "outcome", "payment_token"])
         for kind in tasks:
@@ -62,185 +65,157 @@ def apply_response(response_id: int, *, now: datetime) -> None:
         transaction.on_commit(partial(logger.info, "response %s applied: %s", response_id, response.outcome))
 
 
-class _Application:
-    """One response, its transaction and what it is about, locked; ``run`` changes them and yields tasks."""
+def _apply(response: Response, subject: Subject | None) -> Result:
+    outgoing = response.outgoing
+    if outgoing is None:
+        return Outcome.UNMATCHED, [TaskKind.UNMATCHED]
+    if not _is_what_we_signed(response, outgoing):
+        return Outcome.NO_EFFECT, [TaskKind.NOT_WHAT_WAS_SIGNED]
+    in_full = _is_authorized_in_full(response, outgoing)
+    verdict = read_decision(response.decision, response.reason_code, in_full=in_full)
+    tasks = [_TASKS[verdict]] if verdict in _TASKS else []
+    if verdict in (Verdict.PAID, Verdict.HELD) and _is_second_charge(response, outgoing):
+        return Outcome.NO_EFFECT, [*tasks, TaskKind.DUPLICATE_CHARGE]
+    step = _STEPS.get((Kind(outgoing.kind), verdict))
+    if step is None:
+        return Outcome.NO_EFFECT, tasks
+    outcome, more = step(response, outgoing, subject)
+    return outcome, tasks + more
 
-    def __init__(self, response: Response, outgoing: OutgoingTransaction) -> None:
-        self.response = response
-        self.at = response.received_at
-        # What was signed is final, so it needs no lock.
-        self.outgoing = outgoing
-        self.subject: SubscriptionAgreement | Purchase
-        match self.outgoing.subject:
-            case SubscriptionAgreement(pk=pk):
-                self.subject = SubscriptionAgreement.objects.select_for_update(no_key=True).get(pk=pk)
-            case Purchase(pk=pk):
-                self.subject = Purchase.objects.select_for_update(no_key=True).get(pk=pk)
-        self.outcome = Outcome.NO_EFFECT
 
-    def run(self) -> Iterator[TaskKind]:
-        """Apply the response and yield the tasks that it gives."""
-        if not self._is_what_we_signed():
-            yield TaskKind.NOT_WHAT_WAS_SIGNED
-            return
-        finding = decisions.find(
-            self.response.decision, self.response.reason_code, in_full=self._is_authorized_in_full()
-        )
-        outcome = decisions.outcome(Kind(self.outgoing.kind), finding)
-        if outcome.concern is not None:
-            yield _TASK_OF_CONCERN[outcome.concern]
-        if finding in (Finding.PAID, Finding.HELD) and self._is_second_charge():
-            yield TaskKind.DUPLICATE_CHARGE
-            return
-        match outcome.effect:
-            case Effect.ACTIVATE:
-                yield from self._activate()
-            case Effect.TAKE_TERMS:
-                yield from self._take_terms()
-            case Effect.TAKE_TOKEN:
-                yield from self._take_new_token()
-            case Effect.PAY:
-                self._pay()
-            case Effect.REFUSE:
-                self._end_unpaid(Status.REJECTED, PurchaseStatus.REFUSED, over={"Pending"})
-            case Effect.ABORT:
-                # A customer may be declined and then give up: the last word of a checkout is CANCEL.
-                self._end_unpaid(Status.ABORTED, PurchaseStatus.ABORTED, over={"Pending", "Rejected", "Refused"})
+# --- What the response does -------------------------------------------------------------------------
 
-    # --- What the response says ---------------------------------------------------------------------
 
-    def _is_what_we_signed(self) -> bool:
-        """Whether the response is about the order that we signed, at its price."""
-        response, outgoing = self.response, self.outgoing
-        if response.is_ambiguous:
-            return False
-        if response.reference_number != outgoing.reference_number:
-            return False
-        if response.transaction_type != outgoing.transaction_type:
-            return False
-        if outgoing.amount is None:
-            return True
-        if self._is_sale() and response.decision in _MONEY_MOVED and not (response.amount and response.currency):
-            return False
-        # Responses to a plain token update echo no amount, and those that charge nothing may not either. An amount
-        # that cannot be read is no other amount: it is for a person to look at.
-        return (not response.amount or _amount(response.amount) in (None, outgoing.amount)) and (
-            not response.currency or response.currency == CURRENCY
-        )
+def _activate(response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement) -> Result:
+    """The agreement becomes Current, with its terms and token."""
+    tasks = []
+    if agreement.status in UNPAID:
+        others = SubscriptionAgreement.objects.of(agreement.customer).standing(response.received_at)
+        if others.exclude(pk=agreement.pk).exists():
+            tasks.append(TaskKind.SECOND_SUBSCRIPTION)
+        agreement.status = Status.CURRENT
+        agreement.take_terms(outgoing.terms)
+        agreement.coverage = extended(agreement.coverage, of_checkout(agreement.schedule))
+    # An agreement that stands already (a status report was first, or a REVIEW) may still lack its token.
+    if not agreement.payment_token:
+        tasks += _take_token_of(response, agreement)
+        if not agreement.payment_token and not response.token_is_unusable:
+            tasks.append(TaskKind.TOKEN_MISSING)
+    agreement.save()
+    return Outcome.TOOK_EFFECT, tasks
 
-    def _is_sale(self) -> bool:
-        return "sale" in self.outgoing.transaction_type.split(",")
 
-    def _is_authorized_in_full(self) -> bool | None:
-        """Whether what was asked for was authorized; None if an amount cannot be read."""
-        if self.outgoing.amount is None:
-            return True
-        for text in filter(None, (self.response.amount, self.response.auth_amount)):
-            amount = _amount(text)
-            if amount is None or amount < self.outgoing.amount:
-                return None if amount is None else False
+def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement) -> Result:
+    """The agreement takes the terms that were asked for, and a new token if one came."""
+    if not agreement.is_standing(response.received_at):
+        return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
+    if _came_after_a_later_one(response, outgoing, Kind.CHANGE):
+        return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
+    if not _granted(response, outgoing).exists():
+        agreement.take_terms(outgoing.terms)
+    tasks = _take_token_of(response, agreement)
+    agreement.save()
+    return Outcome.TOOK_EFFECT, tasks
+
+
+def _change_token(response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement) -> Result:
+    """The agreement takes a new token if one came."""
+    if not agreement.is_standing(response.received_at):
+        return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
+    if response.payment_token and _came_after_a_later_one(response, outgoing, Kind.CHANGE, Kind.UPDATE):
+        return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
+    tasks = _take_token_of(response, agreement)
+    agreement.save()
+    return Outcome.TOOK_EFFECT, tasks
+
+
+def _pay(response: Response, outgoing: OutgoingTransaction, purchase: Purchase) -> Result:
+    """The purchase is paid, and offered to Perma.cc."""
+    if purchase.status == PurchaseStatus.PAID:
+        return Outcome.NO_EFFECT, []
+    purchase.status, purchase.paid_at = PurchaseStatus.PAID, response.received_at
+    purchase.save()
+    return Outcome.TOOK_EFFECT, []
+
+
+def _refuse(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:
+    """What was Pending is Rejected (an agreement) or Refused (a purchase)."""
+    if subject.status != Status.PENDING:
+        return Outcome.NO_EFFECT, []
+    subject.status = PurchaseStatus.REFUSED if isinstance(subject, Purchase) else Status.REJECTED
+    subject.save()
+    return Outcome.TOOK_EFFECT, []
+
+
+def _abort(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:
+    """What was not paid is Aborted: customers may be declined and then give up, and CANCEL is the last word."""
+    if subject.status not in (Status.PENDING, Status.REJECTED, PurchaseStatus.REFUSED):
+        return Outcome.NO_EFFECT, []
+    subject.status = PurchaseStatus.ABORTED if isinstance(subject, Purchase) else Status.ABORTED
+    subject.save()
+    return Outcome.TOOK_EFFECT, []
+
+
+# What happens, by kind of checkout and by what the decision says. In every other case nothing does.
+_STEPS: dict[tuple[Kind, Verdict], Callable[..., Result]] = {
+    (Kind.SUBSCRIBE, Verdict.PAID): _activate,
+    (Kind.SUBSCRIBE, Verdict.HELD): _activate,
+    (Kind.SUBSCRIBE, Verdict.DECLINED): _refuse,
+    (Kind.SUBSCRIBE, Verdict.FAILED): _refuse,
+    (Kind.SUBSCRIBE, Verdict.CANCELED): _abort,
+    (Kind.CHANGE, Verdict.PAID): _change_terms,
+    (Kind.CHANGE, Verdict.HELD): _change_terms,
+    (Kind.UPDATE, Verdict.PAID): _change_token,
+    (Kind.PURCHASE, Verdict.PAID): _pay,
+    (Kind.PURCHASE, Verdict.HELD): _pay,
+    (Kind.PURCHASE, Verdict.DECLINED): _refuse,
+    (Kind.PURCHASE, Verdict.FAILED): _refuse,
+    (Kind.PURCHASE, Verdict.CANCELED): _abort,
+}
+
+# What a person must look at, whatever the kind.
+_TASKS = {
+    Verdict.HELD: TaskKind.HELD_FOR_REVIEW,
+    Verdict.PARTIAL_APPROVAL: TaskKind.PARTIAL_APPROVAL,
+    Verdict.UNREADABLE_AMOUNT: TaskKind.UNREADABLE_AMOUNT,
+    Verdict.FAILED: TaskKind.CHECKOUT_FAILED,
+    Verdict.INDETERMINATE: TaskKind.INDETERMINATE,
+    Verdict.UNKNOWN: TaskKind.UNKNOWN_DECISION,
+}
+
+
+# --- What the response says -------------------------------------------------------------------------
+
+
+def _is_what_we_signed(response: Response, outgoing: OutgoingTransaction) -> bool:
+    """Whether the response is about the order that we signed, at its price."""
+    if response.is_ambiguous:
+        return False
+    if response.reference_number != outgoing.reference_number:
+        return False
+    if response.transaction_type != outgoing.transaction_type:
+        return False
+    if outgoing.amount is None:
         return True
+    moves_money = outgoing.is_sale and response.decision in Response.GRANTING
+    if moves_money and not (response.amount and response.currency):
+        return False
+    # Responses to a plain token update echo no amount, and those that charge nothing may not either. An amount
+    # that cannot be read does not differ: it is for a person to look at.
+    return (not response.amount or _amount(response.amount) in (None, outgoing.amount)) and (
+        not response.currency or response.currency == CURRENCY
+    )
 
-    def _granted(self) -> QuerySet[Response]:
-        """The other responses of this transaction that said that money moved, and took effect."""
-        return Response.objects.filter(
-            outgoing=self.outgoing, decision__in=_MONEY_MOVED, outcome=Outcome.TOOK_EFFECT
-        ).exclude(pk=self.response.pk)
 
-    def _is_second_charge(self) -> bool:
-        """Whether this transaction was charged before, as another attempt (cybersource.md §5.3)."""
-        return self._is_sale() and self._granted().exclude(transaction_id=self.response.transaction_id).exists()
-
-    # --- What it does -------------------------------------------------------------------------------
-
-    def _activate(self) -> Iterator[TaskKind]:
-        agreement = self._agreement()
-        if agreement.status in UNPAID:
-            others = SubscriptionAgreement.objects.of(agreement.customer).standing(self.at)
-            if others.exclude(pk=agreement.pk).exists():
-                yield TaskKind.SECOND_SUBSCRIPTION
-            agreement.status = Status.CURRENT
-            agreement.take_terms(self.outgoing.terms)
-            agreement.coverage = extended(agreement.coverage, of_checkout(agreement.schedule))
-        # An agreement that stands already (a status report was first, or a REVIEW) may still lack its token.
-        if not agreement.payment_token:
-            yield from self._set_token(agreement)
-            if not agreement.payment_token:
-                yield TaskKind.TOKEN_MISSING
-        self._save(agreement)
-
-    def _take_terms(self) -> Iterator[TaskKind]:
-        agreement = self._agreement()
-        if not is_standing(agreement.status, agreement.covered_until, self.at):
-            yield TaskKind.NO_LONGER_STANDS
-        elif self._came_after_a_later_one(Kind.CHANGE):
-            yield TaskKind.OUT_OF_ORDER
-        else:
-            if not self._granted().exists():
-                agreement.take_terms(self.outgoing.terms)
-            yield from self._set_token(agreement)
-            self._save(agreement)
-
-    def _take_new_token(self) -> Iterator[TaskKind]:
-        agreement = self._agreement()
-        if not is_standing(agreement.status, agreement.covered_until, self.at):
-            yield TaskKind.NO_LONGER_STANDS
-        elif self.response.payment_token and self._came_after_a_later_one(Kind.CHANGE, Kind.UPDATE):
-            yield TaskKind.OUT_OF_ORDER
-        else:
-            yield from self._set_token(agreement)
-            self._save(agreement)
-
-    def _pay(self) -> None:
-        assert isinstance(self.subject, Purchase)
-        if self.subject.status != PurchaseStatus.PAID:
-            self.subject.status = PurchaseStatus.PAID
-            self.subject.paid_at = self.at
-            self._save(self.subject)
-
-    def _end_unpaid(self, status: Status, purchase_status: PurchaseStatus, *, over: set[str]) -> None:
-        if self.subject.status in over:
-            self.subject.status = status if isinstance(self.subject, SubscriptionAgreement) else purchase_status
-            self._save(self.subject)
-
-    # --- How ----------------------------------------------------------------------------------------
-
-    def _agreement(self) -> SubscriptionAgreement:
-        assert isinstance(self.subject, SubscriptionAgreement)
-        return self.subject
-
-    def _came_after_a_later_one(self, *kinds: Kind) -> bool:
-        """Whether another checkout of these kinds has taken effect that CyberSource answered later than this one.
-
-        What CyberSource did last is in force there, so it must be here, whatever the order of arrival.
-        """
-        return (
-            Response.objects.filter(
-                outgoing__agreement=self.outgoing.agreement_id,
-                outgoing__kind__in=kinds,
-                outcome=Outcome.TOOK_EFFECT,
-                signed_at__gt=self.response.signed_at,
-            )
-            .exclude(outgoing=self.outgoing)
-            .exists()
-        )
-
-    def _set_token(self, agreement: SubscriptionAgreement) -> Iterator[TaskKind]:
-        token = self.response.payment_token
-        if self.response.token_is_unusable:
-            yield TaskKind.TOKEN_MISSING
-        if not token:
-            return
-        agreement.payment_token = token
-        # The agreement has it now, and a key to money is kept in one place.
-        self.response.payment_token = ""
-        # Format-preserving tokens have 16 digits and end when the card does (cybersource.md §4.6).
-        if len(token) == 16 and token.isdecimal():
-            yield TaskKind.TOKEN_CHANGES
-
-    def _save(self, subject: SubscriptionAgreement | Purchase) -> None:
-        subject.save()
-        self.outcome = Outcome.TOOK_EFFECT
+def _is_authorized_in_full(response: Response, outgoing: OutgoingTransaction) -> bool | None:
+    """Whether what was asked for was authorized; None if an amount cannot be read."""
+    if outgoing.amount is None:
+        return True
+    for text in filter(None, (response.amount, response.auth_amount)):
+        amount = _amount(text)
+        if amount is None or amount < outgoing.amount:
+            return None if amount is None else False
+    return True
 
 
 def _amount(text: str) -> Decimal | None:
@@ -248,3 +223,52 @@ def _amount(text: str) -> Decimal | None:
         return parse_echoed_amount(text)
     except ValueError:
         return None
+
+
+def _granted(response: Response, outgoing: OutgoingTransaction) -> QuerySet[Response]:
+    """The other responses to this checkout that said that money moved, and took effect."""
+    return outgoing.responses.filter(decision__in=Response.GRANTING, outcome=Outcome.TOOK_EFFECT).exclude(
+        pk=response.pk
+    )
+
+
+def _is_second_charge(response: Response, outgoing: OutgoingTransaction) -> bool:
+    """Whether this checkout was charged before, as another attempt (cybersource.md §5.3)."""
+    earlier = _granted(response, outgoing).exclude(transaction_id=response.transaction_id)
+    return outgoing.is_sale and earlier.exists()
+
+
+def _came_after_a_later_one(response: Response, outgoing: OutgoingTransaction, *kinds: Kind) -> bool:
+    """Whether another checkout of these kinds took effect that CyberSource answered later than this one.
+
+    What CyberSource did last is in force there, so it must be here, whatever the order of arrival.
+    """
+    later = Response.objects.filter(
+        outgoing__agreement=outgoing.agreement_id,
+        outgoing__kind__in=kinds,
+        outcome=Outcome.TOOK_EFFECT,
+        signed_at__gt=response.signed_at,
+    )
+    return later.exclude(outgoing=outgoing).exists()
+
+
+def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list[TaskKind]:
+    """Move the response's token, if there is one, to the agreement: a key to money is kept in one place."""
+    if response.token_is_unusable:
+        return [TaskKind.TOKEN_MISSING]
+    if not response.payment_token:
+        return []
+    agreement.payment_token, response.payment_token = response.payment_token, ""
+    return [TaskKind.TOKEN_CHANGES] if changes_with_card(agreement.payment_token) else []
+
+
+def _record_failure(response: Response, error: Exception, now: datetime) -> None:
+    try:
+        with within(RECORDING_FAILURE), transaction.atomic():
+            # Another process may have applied it in the meantime, and cannot until this is committed.
+            unapplied = Response.objects.filter(pk=response.pk, applied_at__isnull=True)
+            if unapplied.update(failed_at=now, failure=type(error).__qualname__[: Response.FAILURE_LENGTH]):
+                subject = None if response.outgoing is None else response.outgoing.subject
+                staff_tasks.open_for_response(TaskKind.NOT_APPLIED, response, subject=subject, now=now)
+    except Exception as second:  # as above: the response itself is safe, and the log says so
+        logger.error("no task for response %s could be opened: %s", response.pk, describe(second))

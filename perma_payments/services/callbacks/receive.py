@@ -16,20 +16,21 @@ from uuid import UUID
 
 from django.db import transaction
 
+from ...billing.tokens import is_token
 from ...cybersource.callback import Callback, verify
 from ...keyrings import profile, sealed_archive
-from ...models import OutgoingTransaction, Response, TaskKind
+from ...models import OutgoingTransaction, Response
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
-from ..staff_tasks import tasks as staff_tasks
-from .apply import apply_response
+from .apply import apply_or_record_failure
 
 logger = logging.getLogger(__name__)
 
 WITHHELD = "(withheld)"
 
-# In seconds, each for everything that it asks of the database: CyberSource waits ten for its answer.
-KEEPING, APPLYING, TELLING_STAFF = 3.0, 3.5, 1.0
+# In seconds, for everything that it asks of the database: CyberSource waits ten for its answer, and applying it
+# (apply.py) takes time as well.
+KEEPING = 3.0
 
 
 def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: datetime) -> Response:
@@ -46,28 +47,14 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
         logger.critical("a response could not be kept: %s: %s", _ids(callback), describe(error))
         raise
     if response.applied_at is None:
-        apply_or_leave(response, now=now)
+        apply_or_record_failure(response, now=now)
     return response
-
-
-def apply_or_leave(response: Response, *, now: datetime) -> bool:
-    """Apply a response; if that fails, leave it unapplied, tell staff, and return False."""
-    try:
-        with within(APPLYING):
-            apply_response(response.pk, now=now)
-    except Exception as error:  # whatever it is, the evidence is kept and CyberSource gets its 200
-        logger.error("response %s could not be applied: %s", response.pk, describe(error))
-        with within(TELLING_STAFF):
-            _tell_staff(response, now)
-        return False
-    return True
 
 
 def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
     """Return the row of this callback: a new one, committed, or that of the same callback received before."""
     with transaction.atomic(durable=True):
         token = callback.payment_token
-        token_is_usable = re.fullmatch(r"[0-9A-Za-z]{1,32}", token, re.ASCII) is not None
         response, created = Response.objects.get_or_create(
             fingerprint=_fingerprint(callback),
             defaults={
@@ -82,8 +69,8 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
                 "amount": _plain(callback.amount, 20),
                 "currency": _plain(callback.currency, 10),
                 "auth_amount": _plain(callback.auth_amount, 20),
-                "payment_token": token if token_is_usable else "",
-                "token_is_unusable": bool(token) and not token_is_usable,
+                "payment_token": token if is_token(token) else "",
+                "token_is_unusable": bool(token) and not is_token(token),
                 "is_ambiguous": callback.is_ambiguous,
                 "signed_at": callback.signed_at or now,
                 "sealed": sealed_archive().seal(body),
@@ -136,14 +123,3 @@ def _ids(callback: Callback) -> str:
         for text in (callback.decision, callback.reason_code, callback.transaction_uuid, callback.transaction_id)
     )
     return f"{decision} {reason} for transaction {uuid}, CyberSource's id {transaction_id}"
-
-
-def _tell_staff(response: Response, now: datetime) -> None:
-    try:
-        # Another process may have applied it in the meantime.
-        if not Response.objects.filter(pk=response.pk, applied_at__isnull=True).exists():
-            return
-        subject = None if response.outgoing is None else response.outgoing.subject
-        staff_tasks.open_for_response(TaskKind.NOT_APPLIED, response, subject=subject, now=now)
-    except Exception as error:  # as above: the response itself is safe, and the log says so
-        logger.error("no task for response %s could be opened: %s", response.pk, describe(error))

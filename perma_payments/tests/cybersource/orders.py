@@ -5,7 +5,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from perma_payments.billing.frequencies import Frequency
+from perma_payments.billing.schedules import Frequency
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.checkout import DEFAULT_PATHS, Order, Profile, SignedForm, transaction_type
 from perma_payments.cybersource.signature import SigningKey, SigningKeys

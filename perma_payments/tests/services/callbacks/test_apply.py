@@ -292,6 +292,14 @@ def test_what_cybersource_did_last_is_in_force_whatever_the_order_of_asking_and_
     assert response.payment_token == "10"
 
 
+def test_of_two_changes_of_one_second_the_last_to_come_counts():
+    agreement = records.standing_agreement()
+    for link_limit in ("500", "10"):
+        answer(records.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=LATER)
+
+    assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
+
+
 def test_two_changes_in_their_order_are_nothing_special():
     agreement = records.standing_agreement()
     for signed_at, link_limit in ((EARLIER, "10"), (LATER, "500")):

@@ -11,7 +11,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.callback import CallbackRefused
 from perma_payments.models import Outcome, Response, StaffTask
 from perma_payments.sealed_archive import open_sealed
-from perma_payments.services.callbacks import receive as module
+from perma_payments.services.callbacks import apply as module
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.callbacks.retry import retry_responses
 
@@ -120,7 +120,7 @@ def test_a_response_that_cannot_be_applied_is_kept_and_staff_are_told(monkeypatc
     make_application_fail(monkeypatch)
     response = receive(cyber_source.response(records.form(outgoing)))
 
-    assert response.applied_at is None
+    assert (response.applied_at, response.failed_at, response.failure) == (None, NOW, "DatabaseError")
     (task,) = StaffTask.objects.all()
     assert (task.kind, task.response, task.agreement) == ("not applied", response, outgoing.agreement)
     assert f"response {response.pk} could not be applied: DatabaseError" in caplog.text
