@@ -1,21 +1,21 @@
-"""Perma.cc asks for a customer's status, while a page of its own renders: two indexed statements."""
+"""What Perma.cc is told of a customer: status and purchases to credit, while a page of its own renders, and history."""
 
 from datetime import datetime
 
-from ..billing.coverage import told
+from ..billing.coverage import paid_through_for_perma
 from ..billing.customers import Customer
-from ..billing.statuses import status_for_perma
+from ..billing.statuses import PurchaseStatus, status_for_perma
 from ..models import Purchase, SubscriptionAgreement
-from ..perma.replies import Subscription, UnacknowledgedPurchase
+from ..perma.replies import HistoricPurchase, Subscription, UnacknowledgedPurchase
 
 
 def standing_subscription(customer: Customer, *, now: datetime) -> Subscription | None:
-    """The customer's standing subscription as Perma.cc is told of it; None if there is none."""
+    """The customer's standing subscription, if there is one. One indexed statement."""
     agreement = SubscriptionAgreement.objects.of(customer).standing(now).first()
-    return None if agreement is None else describe(agreement, now=now)
+    return None if agreement is None else subscription_for_perma(agreement, now=now)
 
 
-def describe(agreement: SubscriptionAgreement, *, now: datetime) -> Subscription:
+def subscription_for_perma(agreement: SubscriptionAgreement, *, now: datetime) -> Subscription:
     """A standing agreement in Perma.cc's terms."""
     rate, frequency = agreement.current_rate, agreement.current_frequency
     link_limit, effective = agreement.current_link_limit, agreement.current_link_limit_effective_timestamp
@@ -29,7 +29,7 @@ def describe(agreement: SubscriptionAgreement, *, now: datetime) -> Subscription
         frequency=frequency,
         link_limit=link_limit,
         link_limit_effective_timestamp=effective,
-        paid_through=told(
+        paid_through=paid_through_for_perma(
             agreement.status, agreement.schedule, agreement.covered_until, agreement.next_charge_on, now
         ),
         reference_number=agreement.reference_number,
@@ -39,8 +39,8 @@ def describe(agreement: SubscriptionAgreement, *, now: datetime) -> Subscription
 def offered_purchases(customer: Customer) -> list[UnacknowledgedPurchase]:
     """The one purchase that Perma.cc is offered to credit now: the oldest that is paid but not yet credited.
 
-    Of several, the client credits the later ones twice if the acknowledgement of the first fails. The next is
-    offered as soon as this one is acknowledged.
+    If several were offered and the acknowledgement of the first failed, the client would credit the others twice. The
+    next is offered as soon as this one is acknowledged.
     """
     return unacknowledged_purchases(customer)[:1]
 
@@ -51,3 +51,19 @@ def unacknowledged_purchases(customer: Customer) -> list[UnacknowledgedPurchase]
         UnacknowledgedPurchase(id=purchase.pk, link_quantity=purchase.link_quantity)
         for purchase in Purchase.objects.of(customer).unacknowledged()
     ]
+
+
+def paid_purchases(customer: Customer) -> list[HistoricPurchase]:
+    """The customer's paid purchases, acknowledged or not, oldest first."""
+    history = []
+    for paid in Purchase.objects.of(customer).filter(status=PurchaseStatus.PAID).order_by("paid_at", "id"):
+        assert paid.paid_at is not None  # held by purchase_paid_has_date
+        history.append(
+            HistoricPurchase(
+                id=paid.pk,
+                link_quantity=paid.link_quantity,
+                date=paid.paid_at,
+                reference_number=paid.reference_number,
+            )
+        )
+    return history

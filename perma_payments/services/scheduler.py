@@ -11,8 +11,8 @@ from django.utils import timezone
 
 from ..models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 from ..postgres.problems import describe
+from .acknowledgement import open_tasks_for_doubts
 from .callbacks.retry import retry_responses
-from .checkouts.purchase import tell_of_doubts
 from .once_a_day import NotYet, do_once_a_day
 from .staff_tasks.digest import remind_of_overdue, send_daily_report
 from .staff_tasks.listener import TaskListener
@@ -81,7 +81,7 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
 
 def apply_responses(*, now: datetime) -> None:
     """Try again to apply the responses that were not applied, and let staff clear up what was left in doubt."""
-    tell_of_doubts(now=now)
+    open_tasks_for_doubts(now=now)
     applied, not_applied = retry_responses(now=now)
     if applied or not_applied:
         logger.info("tried again: responses applied %s, not applied %s", applied, not_applied)

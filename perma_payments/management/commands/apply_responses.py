@@ -5,8 +5,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
+from ...services.acknowledgement import open_tasks_for_doubts
 from ...services.callbacks.retry import retry_responses
-from ...services.checkouts.purchase import tell_of_doubts
 
 
 class Command(BaseCommand):
@@ -16,7 +16,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         """See Django's BaseCommand."""
-        tell_of_doubts(now=timezone.now())
+        open_tasks_for_doubts(now=timezone.now())
         applied, failed = retry_responses(now=timezone.now())
         self.stdout.write(f"Applied: {applied}. Not applied: {failed}.")
         if failed:

@@ -10,8 +10,7 @@ from django.db.models import QuerySet
 
 from ...billing import coverage
 from ...billing.coverage import ChargeNews, Coverage, Proof
-from ...billing.frequencies import Frequency
-from ...billing.schedules import Schedule
+from ...billing.schedules import Frequency, Schedule
 from ...billing.statuses import ALIVE, UNPAID, WITH_TERMS, Status
 from ...billing.transactions import Kind
 from ...models import OutgoingTransaction, SubscriptionAgreement

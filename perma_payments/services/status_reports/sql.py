@@ -4,7 +4,6 @@ That happens inside PostgreSQL: so neither memory nor the number of statements g
 """
 
 import json
-import re
 from collections.abc import Iterator, Sequence
 from datetime import date, datetime
 from typing import Literal
@@ -13,9 +12,9 @@ from django.db import connection
 from django.db.models import QuerySet
 
 from ...billing.statuses import ALIVE
+from ...billing.tokens import is_token
 from ...cybersource.status_report import Row
 from ...models import CHANGED_BY_REPORTS, ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
-from ...models.fields import TOKEN_PATTERN
 from ...models.history import HistorySource
 from ..locks import lock_customers
 from .changes import CHUNK, Effect, Held, Reported, chunks, held, work_out
@@ -64,8 +63,8 @@ def keep_what_is_ours(upload: StatusReport, rows: Sequence[Row]) -> set[str]:
 
 def _reported(row: Row, agreement: Held) -> Reported:
     needs_token = row.status in ALIVE and not agreement.payment_token
-    is_token = needs_token and re.fullmatch(TOKEN_PATTERN, row.subscription_id, re.ASCII)
-    return Reported(row.status, row.charge_news, row.next_charge_on, row.subscription_id if is_token else "")
+    takes_token = needs_token and is_token(row.subscription_id)
+    return Reported(row.status, row.charge_news, row.next_charge_on, row.subscription_id if takes_token else "")
 
 
 def _insert(upload: StatusReport, worked_out: Iterator[tuple[Held, Reported, Effect]]) -> None:

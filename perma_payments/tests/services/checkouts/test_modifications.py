@@ -12,10 +12,9 @@ from perma_payments.cybersource.checkout import SignedForm
 from perma_payments.models import OutgoingTransaction, SubscriptionAgreement
 from perma_payments.perma.messages import ChangeMessage, UpdateMessage
 from perma_payments.services.callbacks.receive import receive_callback
-from perma_payments.services.checkouts.change import change
+from perma_payments.services.checkouts.begin import change, update
 from perma_payments.services.checkouts.modifiable import NothingToModify
-from perma_payments.services.checkouts.reuse import MessageUsedUp
-from perma_payments.services.checkouts.update import update
+from perma_payments.services.checkouts.used_messages import MessageUsedUp
 from perma_payments.services.perma_queries import standing_subscription
 
 from ... import cyber_source, records

@@ -8,8 +8,9 @@ import pytest
 
 from perma_payments.models import OutgoingTransaction, Purchase
 from perma_payments.perma.messages import PurchaseMessage
-from perma_payments.services.checkouts.purchase import NotAcknowledgeable, acknowledge_purchase, purchase
-from perma_payments.services.checkouts.reuse import MessageUsedUp
+from perma_payments.services.acknowledgement import NotAcknowledgeable, acknowledge_purchase
+from perma_payments.services.checkouts.begin import purchase
+from perma_payments.services.checkouts.used_messages import MessageUsedUp
 
 from ... import perma_cc, records
 from ...records import INDIVIDUAL, REGISTRAR

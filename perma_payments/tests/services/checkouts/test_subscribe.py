@@ -8,13 +8,13 @@ from typing import Any
 import pytest
 
 from perma_payments.billing.customers import Customer
-from perma_payments.billing.frequencies import Frequency
+from perma_payments.billing.schedules import Frequency
 from perma_payments.cybersource.checkout import SignedForm
 from perma_payments.models import OutgoingTransaction, ReferenceNumber, SubscriptionAgreement
 from perma_payments.perma.messages import SubscribeMessage
 from perma_payments.services.callbacks.receive import receive_callback
-from perma_payments.services.checkouts.reuse import MessageUsedUp
-from perma_payments.services.checkouts.subscribe import AlreadySubscribed, subscribe
+from perma_payments.services.checkouts.begin import AlreadySubscribed, subscribe
+from perma_payments.services.checkouts.used_messages import MessageUsedUp
 
 from ... import cyber_source, records
 from ...cyber_source import sign

@@ -1,0 +1,154 @@
+"""Begin a checkout: record what was asked for, and return the signed form that takes the customer to CyberSource.
+
+Subscribe, change and update begin one about a subscription, purchase one about bonus links. All of them:
+
+* hold the customer's lock, so that two clicks at once are one checkout;
+* go on with the checkout that the same message has begun already (a double click, the Back button);
+* raise a refusal, and then record nothing.
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
+
+import pghistory
+from django.db import transaction
+
+from ...billing.customers import Customer
+from ...billing.schedules import Frequency
+from ...billing.transactions import Kind
+from ...cybersource.checkout import Order, SignedForm, transaction_type
+from ...keyrings import profile
+from ...models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
+from ...models.history import HistorySource
+from ...perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
+from ..locks import lock_customer
+from .modifiable import NothingToModify, modifiable_agreement
+from .used_messages import begun_by
+
+logger = logging.getLogger(__name__)
+
+
+class AlreadySubscribed(Exception):
+    """The customer has a standing subscription, and would be charged for both."""
+
+
+def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
+    """Begin a new subscription. Raises AlreadySubscribed and MessageUsedUp."""
+    customer = message.customer
+    with _checkout(customer):
+        outgoing = begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
+        if SubscriptionAgreement.objects.of(customer).standing(now).exists():
+            raise AlreadySubscribed(str(customer))
+        if outgoing is None:
+            agreement = SubscriptionAgreement.objects.create(
+                customer_type=customer.type,
+                customer_pk=customer.pk,
+                reference_number=ReferenceNumber.issue(),
+                created_at=now,
+            )
+            outgoing = _record(
+                Kind.SUBSCRIBE,
+                nonce,
+                now,
+                agreement=agreement,
+                amount=message.amount,
+                recurring_amount=message.recurring_amount,
+                recurring_frequency=message.recurring_frequency,
+                recurring_start_date=message.recurring_start_date,
+                link_limit=message.link_limit,
+                link_limit_effective_timestamp=message.link_limit_effective_timestamp,
+            )
+    return signed_form(outgoing, now=now)
+
+
+def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> SignedForm:
+    """Begin a purchase of bonus links. Raises MessageUsedUp."""
+    customer = message.customer
+    with _checkout(customer):
+        outgoing = begun_by(nonce, Kind.PURCHASE, customer, now=now)
+        if outgoing is None:
+            begun = Purchase.objects.create(
+                customer_type=customer.type,
+                customer_pk=customer.pk,
+                reference_number=ReferenceNumber.issue(),
+                amount=message.amount,
+                link_quantity=message.link_quantity,
+                created_at=now,
+            )
+            outgoing = _record(Kind.PURCHASE, nonce, now, purchase=begun, amount=message.amount)
+    return signed_form(outgoing, now=now)
+
+
+def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
+    """Begin a change to another plan. The schedule stays (cybersource.md §3.2), and the terms do until it is accepted.
+
+    Raises NothingToModify and MessageUsedUp.
+    """
+    return _modify(
+        Kind.CHANGE,
+        message.customer,
+        nonce,
+        now,
+        amount=message.amount,
+        recurring_amount=message.recurring_amount,
+        link_limit=message.link_limit,
+        link_limit_effective_timestamp=message.link_limit_effective_timestamp,
+    )
+
+
+def update(message: UpdateMessage, *, nonce: bytes, now: datetime) -> SignedForm:
+    """Begin a replacement of the card or the billing address: nothing is charged.
+
+    Raises NothingToModify and MessageUsedUp.
+    """
+    return _modify(Kind.UPDATE, message.customer, nonce, now)
+
+
+@contextmanager
+def _checkout(customer: Customer) -> Iterator[None]:
+    with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
+        lock_customer(customer)
+        yield
+
+
+def _modify(kind: Kind, customer: Customer, nonce: bytes, now: datetime, **terms: Any) -> SignedForm:
+    with _checkout(customer):
+        outgoing = begun_by(nonce, kind, customer, now=now)
+        agreement = modifiable_agreement(customer, now=now)
+        if not agreement.payment_token:
+            # A staff task (token missing) says so.
+            raise NothingToModify(f"{agreement} has no token")
+        if outgoing is None:
+            outgoing = _record(kind, nonce, now, agreement=agreement, **terms)
+    return signed_form(outgoing, now=now)
+
+
+def _record(kind: Kind, nonce: bytes, now: datetime, **columns: Any) -> OutgoingTransaction:
+    outgoing = OutgoingTransaction.objects.create(
+        kind=kind,
+        transaction_type=transaction_type(kind, columns.get("amount")),
+        message_nonce=nonce,
+        created_at=now,
+        **columns,
+    )
+    logger.info("%s: %s %s begun for %s", outgoing.subject, kind, outgoing, outgoing.customer)
+    return outgoing
+
+
+def signed_form(outgoing: OutgoingTransaction, *, now: datetime) -> SignedForm:
+    """The form of a transaction, signed now."""
+    order = Order(
+        kind=Kind(outgoing.kind),
+        transaction_type=outgoing.transaction_type,
+        transaction_uuid=outgoing.transaction_uuid,
+        reference_number=outgoing.reference_number,
+        amount=outgoing.amount,
+        recurring_amount=outgoing.recurring_amount,
+        recurring_frequency=Frequency(outgoing.recurring_frequency) if outgoing.recurring_frequency else None,
+        recurring_start_date=outgoing.recurring_start_date,
+        payment_token=outgoing.agreement.payment_token if outgoing.agreement else None,
+    )
+    return profile().form(order, now=now)
