@@ -4,15 +4,10 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 
-from .views.callback import cybersource_callback
-from .views.cancel_request import cancel_request
-from .views.change import change
-from .views.customer_return import customer_return
+from .views.checkouts import cancel_request, change, purchase, subscribe, update
+from .views.cybersource import customer_return, cybersource_callback
 from .views.pages import index
-from .views.purchase import acknowledge_purchase, purchase, purchase_history
-from .views.subscribe import subscribe
-from .views.subscription import subscription
-from .views.update import update
+from .views.queries import acknowledge_purchase, purchase_history, subscription
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("", index, name="index"),

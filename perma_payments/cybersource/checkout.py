@@ -10,8 +10,8 @@ from decimal import Decimal
 from types import MappingProxyType
 from uuid import UUID
 
-from ..billing.frequencies import Frequency
 from ..billing.money import CURRENCY, format_amount
+from ..billing.schedules import Frequency
 from ..billing.transactions import Kind
 from .signature import SigningKeys, sign
 

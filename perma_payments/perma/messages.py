@@ -15,8 +15,8 @@ from enum import Enum, auto
 from typing import Any, ClassVar, Self, TypeVar
 
 from ..billing.customers import Customer, CustomerType
-from ..billing.frequencies import Frequency
 from ..billing.money import parse_amount
+from ..billing.schedules import Frequency
 from .refusals import FromTheFuture, Stale, WrongShape, WrongValue
 
 

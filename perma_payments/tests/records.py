@@ -13,7 +13,7 @@ from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.checkout import transaction_type
 from perma_payments.models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
-from perma_payments.services.checkouts import reuse as checkouts
+from perma_payments.services.checkouts import begin
 
 REGISTRAR = Customer(CustomerType.REGISTRAR, 7)
 INDIVIDUAL = Customer(CustomerType.INDIVIDUAL, 7)
@@ -113,4 +113,4 @@ def outgoing(
 
 def form(transaction: OutgoingTransaction) -> dict[str, str]:
     """The signed form that takes the customer to this checkout."""
-    return dict(checkouts.form_of(transaction, now=timezone.now()).fields)
+    return dict(begin.signed_form(transaction, now=timezone.now()).fields)

@@ -248,7 +248,7 @@ def test_purge_expired_says_how_much_it_has_purged(db):
 
 def test_apply_responses_fails_loudly(response, monkeypatch):
     Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
-    monkeypatch.setattr("perma_payments.services.callbacks.receive.apply_response", lambda *a, **k: 1 / 0)
+    monkeypatch.setattr("perma_payments.services.callbacks.apply.apply_response", lambda *a, **k: 1 / 0)
 
     with pytest.raises(CommandError, match="each has a staff task"):
         run("apply_responses")

@@ -38,8 +38,8 @@ from perma_payments.models import (
 from perma_payments.models.history import HistorySource
 from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
+from perma_payments.services import acknowledgement
 from perma_payments.services.callbacks.retry import retry_responses
-from perma_payments.services.checkouts import purchase as purchases
 from perma_payments.services.locks import lock_customer
 
 from . import cyber_source, perma_cc, records
@@ -556,14 +556,14 @@ def test_a_purchase_that_is_locked_is_acknowledged_later_or_not_at_all(service):
 def test_postgresql_refuses_the_commit_of_an_acknowledgement_that_comes_too_late(monkeypatch):
     """It may be told to commit while it stands still, and do it when nobody waits any more."""
     bought = records.paid_purchase()
-    monkeypatch.setattr(purchases, "ACKNOWLEDGING", 0.3)
+    monkeypatch.setattr(acknowledgement, "ACKNOWLEDGING", 0.3)
 
     def stall() -> bool:
         time.sleep(0.4)
         return True
 
     with pytest.raises(OperationalError) as caught:
-        purchases.acknowledge_purchase(bought.pk, is_awaited=stall, now=NOW)
+        acknowledgement.acknowledge_purchase(bought.pk, is_awaited=stall, now=NOW)
     assert why_unavailable(caught.value) == "it did not answer in time"
     bought.refresh_from_db()
     assert bought.acknowledged_at is None
@@ -573,8 +573,8 @@ def test_postgresql_refuses_the_commit_of_an_acknowledgement_that_comes_too_late
 @pytest.mark.django_db(transaction=True)
 def test_an_answer_that_the_database_could_not_be_told_of_is_told_it_later(monkeypatch):
     """Otherwise each time that the database stands still would give staff a task for nothing."""
-    monkeypatch.setattr(purchases, "TELL_AGAIN_AFTER", 0.1)
-    number = purchases.acknowledge_purchase(records.paid_purchase().pk, is_awaited=lambda: True, now=NOW)
+    monkeypatch.setattr(acknowledgement, "TRY_AGAIN_AFTER", 0.1)
+    number = acknowledgement.acknowledge_purchase(records.paid_purchase().pk, is_awaited=lambda: True, now=NOW)
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
         UnansweredAcknowledgement.objects.select_for_update().get(pk=number)
         pool.submit(answer, number).result()
@@ -585,7 +585,7 @@ def test_an_answer_that_the_database_could_not_be_told_of_is_told_it_later(monke
 def answer(number: int) -> None:
     """In a thread of its own, as a request would."""
     try:
-        purchases.answered(number)
+        acknowledgement.confirm_answered(number)
     finally:
         connection.close()
 
@@ -593,16 +593,16 @@ def answer(number: int) -> None:
 @pytest.mark.django_db
 def test_an_acknowledgement_of_which_nobody_knows_whether_it_was_answered_gives_one_task():
     doubtful, fresh, answered = (records.paid_purchase() for _ in range(3))
-    purchases.acknowledge_purchase(doubtful.pk, is_awaited=lambda: True, now=NOW - timedelta(minutes=1))
-    purchases.acknowledge_purchase(fresh.pk, is_awaited=lambda: True, now=NOW - timedelta(seconds=59))
-    purchases.answered(
-        purchases.acknowledge_purchase(answered.pk, is_awaited=lambda: True, now=NOW - timedelta(hours=1))
+    acknowledgement.acknowledge_purchase(doubtful.pk, is_awaited=lambda: True, now=NOW - timedelta(minutes=1))
+    acknowledgement.acknowledge_purchase(fresh.pk, is_awaited=lambda: True, now=NOW - timedelta(seconds=59))
+    acknowledgement.confirm_answered(
+        acknowledgement.acknowledge_purchase(answered.pk, is_awaited=lambda: True, now=NOW - timedelta(hours=1))
     )
-    assert purchases.tell_of_doubts(now=NOW) == 1
-    assert purchases.tell_of_doubts(now=NOW) == 0
+    assert acknowledgement.open_tasks_for_doubts(now=NOW) == 1
+    assert acknowledgement.open_tasks_for_doubts(now=NOW) == 0
     task = StaffTask.objects.get()
     assert (task.kind, task.purchase, task.done_at) == (TaskKind.ACKNOWLEDGEMENT_IN_DOUBT, doubtful, None)
     # Once looked at, it may be offered, acknowledged and in doubt again.
     Purchase.objects.filter(pk=doubtful.pk).update(acknowledged_at=None)
-    purchases.acknowledge_purchase(doubtful.pk, is_awaited=lambda: True, now=NOW - timedelta(minutes=1))
-    assert purchases.tell_of_doubts(now=NOW) == 1
+    acknowledgement.acknowledge_purchase(doubtful.pk, is_awaited=lambda: True, now=NOW - timedelta(minutes=1))
+    assert acknowledgement.open_tasks_for_doubts(now=NOW) == 1

@@ -1,4 +1,4 @@
-"""Messages of Perma.cc at our routes: opened and read, or refused, in one place."""
+"""What comes in at our routes: forms, and in them the messages of Perma.cc, opened and read or refused in one place."""
 
 import logging
 import select
@@ -6,9 +6,11 @@ import socket
 from collections.abc import Callable
 from functools import wraps
 from typing import TypeVar
+from urllib.parse import parse_qsl
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.core.exceptions import RequestDataTooBig
+from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostError
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
@@ -17,14 +19,42 @@ from ..perma import messages
 from ..perma.box import Opened
 from ..perma.messages import Message
 from ..perma.refusals import Refusal, Stale, WrongValue
-from ..services.checkouts.reuse import MessageUsedUp
+from ..services.checkouts.modifiable import NothingToModify
+from ..services.checkouts.used_messages import MessageUsedUp
 from . import pages
-from .forms import BadForm, posted_fields
 
 logger = logging.getLogger(__name__)
 
 M = TypeVar("M", bound=Message)
 View = Callable[[HttpRequest], HttpResponse]
+
+FORM = "application/x-www-form-urlencoded"
+MAX_FIELDS = 500
+
+
+class BadForm(Exception):
+    """A POST that is not a form. Its text is for our log and holds no payload."""
+
+
+def posted_fields(request: HttpRequest) -> list[tuple[str, str]]:
+    """Return the (name, value) pairs of a POSTed form: every repetition, in order, percent-decoded as UTF-8.
+
+    Raises BadForm for another content type, more than 500 fields, or a body that broke off.
+    """
+    if request.content_type != FORM:
+        raise BadForm("not a form")
+    try:
+        body = request.body
+    except UnreadablePostError:
+        raise BadForm("the body broke off") from None
+    except RequestDataTooBig:
+        raise BadForm("the body is too long") from None
+    try:
+        return parse_qsl(
+            body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS
+        )
+    except ValueError:
+        raise BadForm("too many fields") from None
 
 
 def open_message(request: HttpRequest, message_class: type[M]) -> tuple[M, Opened]:
@@ -33,36 +63,33 @@ def open_message(request: HttpRequest, message_class: type[M]) -> tuple[M, Opene
     if len(values) != 1:
         raise BadForm(f"encrypted_data came {len(values)} times")
     opened = perma_keys().open(values[0])
-    message = messages.read(
-        message_class, opened.plaintext, now=timezone.now(), freshness=settings.PERMA_FRESHNESS
-    )
-    return message, opened
+    freshness = settings.PERMA_FRESHNESS
+    return messages.read(message_class, opened.plaintext, now=timezone.now(), freshness=freshness), opened
 
 
 def sealed(reply: bytes, opened: Opened) -> HttpResponse:
-    """The answer to a message of Perma.cc's servers, sealed with the key that the message came with."""
+    """The reply to a message of Perma.cc's servers, sealed with the key that the message came with."""
     return JsonResponse({"encrypted_data": perma_keys().seal(reply, key_id=opened.key_id)})
 
 
-def carried_by_browser(*, get: View | None) -> Callable[[View], View]:
+def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:
     """Make a view a route for messages that the customer's browser carries.
 
-    ``get`` answers GET, where the route has a page for it. Refusals become pages in plain words.
+    ``get`` answers GET, if the route has a page for it. Refusals become pages in plain words.
     """
 
     def decorate(view: View) -> View:
-        """Wrap one view."""
-        allowed = ["GET", "POST"] if get else ["POST"]
-
         @csrf_exempt
         @wraps(view)
         def route(request: HttpRequest) -> HttpResponse:
             if get and request.method == "GET":
                 return get(request)
             if request.method != "POST":
-                return pages.method_not_allowed(request, allowed)
+                return pages.method_not_allowed(request, ["GET", "POST"] if get else ["POST"])
             try:
                 return view(request)
+            except NothingToModify:
+                return pages.nothing_to_modify(request)
             except (Stale, MessageUsedUp) as refusal:
                 _log(request, refusal)
                 return pages.expired(request)
@@ -79,7 +106,7 @@ def carried_by_browser(*, get: View | None) -> Callable[[View], View]:
 
 
 def from_perma_servers(view: View) -> View:
-    """Make a view a route for messages of Perma.cc's servers. Refusals become a 400 without words to read."""
+    """Make a view a route for messages of Perma.cc's servers. Refusals become a 400 with nothing to read."""
 
     @csrf_exempt
     @wraps(view)
@@ -99,7 +126,7 @@ def client_is_waiting(request: HttpRequest) -> bool:
     """Whether the client still waits for the answer, as far as the web server lets us see.
 
     A client that gave up has closed its connection, and a proxy in front (nginx) closes its own with it. A request
-    can be read long after that, when it had to wait for a worker.
+    that had to wait for a worker can be read long after that.
     """
     connection = request.META.get("gunicorn.socket")
     if connection is None:

@@ -40,9 +40,9 @@ def already_subscribed(request: HttpRequest) -> HttpResponse:
     return _page(request, "already_subscribed.html")
 
 
-def nothing_here(request: HttpRequest) -> HttpResponse:
+def not_opened_directly(request: HttpRequest) -> HttpResponse:
     """Somebody reloaded or bookmarked a page that only a form of Perma.cc's leads to."""
-    return _page(request, "nothing_here.html")
+    return _page(request, "not_opened_directly.html")
 
 
 def expired(request: HttpRequest) -> HttpResponse:
@@ -62,7 +62,7 @@ def refused(request: HttpRequest, exception: Exception | None = None) -> HttpRes
 
 def method_not_allowed(request: HttpRequest, allowed: Sequence[str]) -> HttpResponse:
     """A route asked in a way that it does not answer."""
-    response = _page(request, "nothing_here.html", status=405)
+    response = _page(request, "not_opened_directly.html", status=405)
     response["Allow"] = ", ".join(allowed)
     return response
 

@@ -17,7 +17,7 @@ from perma_payments.admin.timeline import Entry, EntryKind, story_of
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
 from perma_payments.models.history import HistorySource
-from perma_payments.services.checkouts import purchase as purchasing
+from perma_payments.services.acknowledgement import acknowledge_purchase
 from perma_payments.services.staff_tasks import tasks as staff_tasks
 from perma_payments.services.staff_tasks.outbox import send_task_mails
 from perma_payments.services.status_reports import plan as upload_statuses
@@ -420,7 +420,7 @@ def test_a_purchase_tells_its_story(client, call_back):
     call_back(records.form(checkout))
     log_in(client, *EVERYTHING)
     assert "10 links are paid for and wait to be credited." in words(client.get(page_of(bought)))
-    purchasing.acknowledge_purchase(bought.pk, is_awaited=lambda: True, now=timezone.now())
+    acknowledge_purchase(bought.pk, is_awaited=lambda: True, now=timezone.now())
 
     assert told(bought) == [
         "Put on record as Pending.",

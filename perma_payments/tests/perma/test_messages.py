@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from perma_payments.billing.customers import Customer, CustomerType
-from perma_payments.billing.frequencies import Frequency
+from perma_payments.billing.schedules import Frequency
 from perma_payments.perma import messages, replies
 from perma_payments.perma.box import PermaKeys
 from perma_payments.perma.messages import Freshness

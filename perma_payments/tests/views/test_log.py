@@ -4,7 +4,7 @@ import pytest
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.db import OperationalError
 
-from perma_payments.views import subscribe as subscribe_view
+from perma_payments.services.checkouts import begin
 
 from ..conftest import FORM
 from . import traces
@@ -16,7 +16,7 @@ def failing(monkeypatch, error):
     def fail(*args, **kwargs):
         raise error
 
-    monkeypatch.setattr(subscribe_view, "begin_subscription", fail)
+    monkeypatch.setattr(begin, "subscribe", fail)
 
 
 @pytest.mark.parametrize(
@@ -33,14 +33,14 @@ def failing(monkeypatch, error):
             "/cybersource-callback/",
             {},
             400,
-            "WARNING perma_payments.views.refusals: callback refused (1 in ",
+            "WARNING perma_payments.views.cybersource: callback refused (1 in ",
         ),
         (
             "POST",
             "/return/",
             {},
             303,
-            "WARNING perma_payments.views.refusals: return refused (1 in this minute): ",
+            "WARNING perma_payments.views.cybersource: return refused (1 in this minute): ",
         ),
         ("GET", "/subscribe/", {"HTTP_HOST": "192.0.2.1"}, 400, "ERROR django.security.DisallowedHost: Invalid"),
     ],

@@ -196,7 +196,7 @@ def send(post, client, case: str, monkeypatch) -> HttpResponse:
         def subscribe(*args, **kwargs):
             raise error
 
-        monkeypatch.setattr("perma_payments.views.subscribe.begin_subscription", subscribe)
+        monkeypatch.setattr("perma_payments.services.checkouts.begin.subscribe", subscribe)
         return post("subscribe")
 
     match case:

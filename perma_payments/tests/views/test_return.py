@@ -11,7 +11,7 @@ from django.test import Client
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Response, SubscriptionAgreement
 from perma_payments.perma.returns import Ending, address
-from perma_payments.services.callbacks import receive as receive_callback
+from perma_payments.services.callbacks import apply
 
 from .. import cyber_source, records
 from ..conftest import FORM
@@ -304,13 +304,13 @@ def test_without_a_database_the_customer_is_led_on_and_the_log_says_what_is_lost
     def fail(*args):
         raise OperationalError(MARKER)
 
-    monkeypatch.setattr(receive_callback, "_keep", fail)
+    monkeypatch.setattr(apply, "_keep", fail)
     assert landed(bring(client, cyber_source.response(form))) == ""
 
     assert "CRITICAL perma_payments.services.callbacks.receive: a response could not be kept: ACCEPT 100" in (
         traces.log(caplog)
     )
-    assert "/return/: a customer was sent back without a word: the connection" in traces.log(caplog)
+    assert "/return/: a customer was sent back without a message: the connection" in traces.log(caplog)
     assert MARKER not in traces.log(caplog)
 
 
@@ -321,7 +321,7 @@ def test_who_has_paid_hears_so_though_the_response_is_applied_later(client, form
     def fail(*args, **kwargs):
         raise OperationalError
 
-    monkeypatch.setattr(receive_callback, "apply_response", fail)
+    monkeypatch.setattr(apply, "apply_response", fail)
 
     assert landed(bring(client, cyber_source.response(form, decision))) == query
     assert Response.objects.get().applied_at is None

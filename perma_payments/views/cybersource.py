@@ -1,0 +1,105 @@
+"""The routes that CyberSource's responses come to, from its server and from the customer's browser.
+
+Both are the same signed response, and are treated the same; the first to come is applied. ``/cybersource-callback/``
+answers a machine. At ``/return/``, where CyberSource's receipt and cancel pages post it, a person waits: whatever was
+posted, the answer leads back to Perma.cc.
+"""
+
+import logging
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django_ratelimit.core import get_usage
+
+from ..billing.transactions import Kind
+from ..cybersource.callback import CallbackRefused
+from ..perma.returns import address
+from ..postgres.problems import describe
+from ..services.callbacks.ending import ending_of
+from ..services.callbacks.receive import receive_callback
+from . import pages
+from .incoming import BadForm, method_not_allowed_for_machines, posted_fields
+from .middleware import time_limit
+
+logger = logging.getLogger(__name__)
+
+# In seconds: more than all parts of a callback may take (services/callbacks), and less than CyberSource waits.
+LIMIT = 8
+
+# Anyone can POST rubbish to these routes, as fast as they like: the log shows the first refusals of each minute,
+# and every hundredth after that, with their number.
+LOGGED_PER_MINUTE = 10
+
+
+@csrf_exempt
+@time_limit(LIMIT)
+def cybersource_callback(request: HttpRequest) -> HttpResponse:
+    """Answer 200 as soon as a signed response is kept, 400 to anything else.
+
+    A customer whose browser comes here, because CyberSource's profile still says so, is led back to Perma.cc.
+    Only a browser says that it navigates, and no script can make it; CyberSource's server always gets its 200.
+    """
+    if request.method != "POST":
+        return method_not_allowed_for_machines(["POST"])
+    if request.headers.get("Sec-Fetch-Mode") == "navigate":
+        return _lead_back(request)
+    try:
+        pairs = posted_fields(request)
+        receive_callback(request.body, pairs, now=timezone.now())
+    except (BadForm, CallbackRefused) as refusal:
+        _log_some(request, "callback", refusal)
+        return HttpResponse("refused\n", status=400, content_type="text/plain")
+    return HttpResponse("received\n", content_type="text/plain")
+
+
+@csrf_exempt
+@time_limit(LIMIT)
+def customer_return(request: HttpRequest) -> HttpResponse:
+    """Answer by sending the customer back to Perma.cc, with what is known to be true of the checkout."""
+    if request.method == "POST":
+        return _lead_back(request)
+    if request.method in ("GET", "HEAD"):
+        return _see_other(settings.PERMA_RETURN_PAGE)
+    return pages.method_not_allowed(request, ["GET", "HEAD", "POST"])
+
+
+def _lead_back(request: HttpRequest) -> HttpResponse:
+    """Take in the response that a browser has posted, if it is one, and send the customer back to Perma.cc."""
+    page: str = settings.PERMA_RETURN_PAGE
+    try:
+        pairs = posted_fields(request)
+        response = receive_callback(request.body, pairs, now=timezone.now())
+        ending = ending_of(response)
+        if ending is not None and response.outgoing is not None:
+            page = address(page, Kind(response.outgoing.kind), ending)
+    except (BadForm, CallbackRefused) as refusal:
+        _log_some(request, "return", refusal)
+    except Exception as error:  # whatever it is, the customer must get back
+        logger.error("%s: a customer was sent back without a message: %s", request.path, describe(error))
+    return _see_other(page)
+
+
+class SeeOther(HttpResponseRedirect):
+    """Tells a browser to go on with a GET, whatever it has sent."""
+
+    status_code = 303
+
+
+def _see_other(page: str) -> HttpResponse:
+    return SeeOther(page, headers={"Cache-Control": "no-store"})
+
+
+def _log_some(request: HttpRequest, what: str, refusal: Exception) -> None:
+    """Log that ``what`` was refused, unless that was logged often enough in this minute."""
+    usage = get_usage(
+        request,
+        group=f"refused {what}",
+        key=lambda group, request: "all",
+        rate=f"{LOGGED_PER_MINUTE}/m",
+        increment=True,
+    )
+    count = usage["count"] if usage else 1
+    if count <= LOGGED_PER_MINUTE or count % 100 == 0:
+        logger.warning("%s refused (%s in this minute): %s", what, count, refusal)
