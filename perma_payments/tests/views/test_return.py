@@ -304,7 +304,7 @@ def test_without_a_database_the_customer_is_led_on_and_the_log_says_what_is_lost
     def fail(*args):
         raise OperationalError(MARKER)
 
-    monkeypatch.setattr(apply, "_keep", fail)
+    monkeypatch.setattr("perma_payments.services.callbacks.receive._keep", fail)
     assert landed(bring(client, cyber_source.response(form))) == ""
 
     assert "CRITICAL perma_payments.services.callbacks.receive: a response could not be kept: ACCEPT 100" in (

@@ -120,6 +120,7 @@ def test_a_response_that_cannot_be_applied_is_kept_and_staff_are_told(monkeypatc
     make_application_fail(monkeypatch)
     response = receive(cyber_source.response(records.form(outgoing)))
 
+    response.refresh_from_db()
     assert (response.applied_at, response.failed_at, response.failure) == (None, NOW, "DatabaseError")
     (task,) = StaffTask.objects.all()
     assert (task.kind, task.response, task.agreement) == ("not applied", response, outgoing.agreement)
