@@ -1,7 +1,7 @@
 """Perma.cc says that it has credited a purchase: that is recorded in time, or not at all.
 
-Perma.cc's client waits two seconds for its answer, then takes its credit back (perma.md §3.1): an acknowledgement that
-is recorded later would lose the links for good. So PostgreSQL refuses a COMMIT that comes too late
+Perma.cc's client waits two seconds for its answer, then takes its credit back (perma.md §3.1): an acknowledgement
+that is recorded later would lose the links for good. So PostgreSQL refuses a COMMIT that comes too late
 (models/unanswered_acknowledgement.py), and what may not have been answered becomes a staff task.
 """
 
@@ -45,8 +45,8 @@ def acknowledge_purchase(purchase_id: int, *, is_awaited: Callable[[], bool], no
     """Record that Perma.cc has credited a purchase. Of several acknowledgements at once, one succeeds.
 
     ``is_awaited`` tells whether the client is still there. Returns what to pass to ``confirm_answered``. Raises
-    NotAcknowledgeable, GaveUp if nobody waits, and OperationalError if the database is too slow. Nothing is recorded
-    then; if that is in doubt, staff get a task later.
+    NotAcknowledgeable, GaveUp if nobody waits, and OperationalError if the database is too slow. Nothing is
+    recorded then; if that is in doubt, staff get a task later.
     """
     with transaction.atomic(durable=True), pghistory.context(source=HistorySource.PERMA_ACKNOWLEDGEMENT):
         with within(ACKNOWLEDGING):
@@ -84,7 +84,7 @@ def confirm_answered(unanswered_id: int) -> None:
 
 
 def open_tasks_for_doubts(*, now: datetime) -> int:
-    """Open a staff task for each acknowledgement that was recorded but may not have been answered; return how many."""
+    """Open a task for each acknowledgement that was recorded but may not have been answered; return how many."""
     old = UnansweredAcknowledgement.objects.filter(acknowledged_at__lte=now - IN_DOUBT_AFTER)
     with transaction.atomic():
         doubts = list(old.order_by("id").select_for_update(skip_locked=True))

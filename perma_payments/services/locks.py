@@ -1,10 +1,11 @@
 """Locks, always taken in this order: customers; a response; agreements or a purchase, by id; staff tasks.
 
 Every function returns the rows that it locked, read again under their locks: what was read before may have changed
-since. All locks last until the running transaction ends; how long a lock is waited for is in postgres/time_limits.py.
+since. All locks last until the running transaction ends; postgres/time_limits.py says how long they are waited
+for.
 
-Rows are locked with ``no_key``: their keys never change, and a plain FOR UPDATE would keep others from writing rows
-that refer to them, evidence and staff tasks among them.
+Rows are locked with ``no_key``: their keys never change, and a plain FOR UPDATE would keep others from writing
+rows that refer to them, evidence and staff tasks among them.
 """
 
 import hashlib
@@ -84,7 +85,7 @@ def lock_response(response_id: int) -> tuple[Response, SubscriptionAgreement | P
 
 
 def lock_task(task_id: int) -> StaffTask:
-    """Lock a task with the agreement that it is about (``task.agreement``), if it is about one. Raises DoesNotExist."""
+    """Lock a task with its agreement (``task.agreement``), if it is about one. Raises DoesNotExist."""
     tasks = StaffTask.objects.select_related("agreement")
     agreement_id = tasks.get(pk=task_id).agreement_id
     agreement = None if agreement_id is None else lock_agreement(agreement_id)

@@ -1,4 +1,4 @@
-"""What Perma.cc is told of a customer: status and purchases to credit, while a page of its own renders, and history."""
+"""What Perma.cc is told of a customer: status, purchases to credit (both while a page renders), and history."""
 
 from datetime import datetime
 
@@ -39,8 +39,8 @@ def subscription_for_perma(agreement: SubscriptionAgreement, *, now: datetime) -
 def offered_purchases(customer: Customer) -> list[UnacknowledgedPurchase]:
     """The one purchase that Perma.cc is offered to credit now: the oldest that is paid but not yet credited.
 
-    If several were offered and the acknowledgement of the first failed, the client would credit the others twice. The
-    next is offered as soon as this one is acknowledged.
+    If several were offered and the acknowledgement of the first failed, the client would credit the others twice.
+    The next is offered as soon as this one is acknowledged.
     """
     return unacknowledged_purchases(customer)[:1]
 

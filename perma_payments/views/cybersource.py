@@ -1,8 +1,8 @@
 """The routes that CyberSource's responses come to, from its server and from the customer's browser.
 
-Both are the same signed response, and are treated the same; the first to come is applied. ``/cybersource-callback/``
-answers a machine. At ``/return/``, where CyberSource's receipt and cancel pages post it, a person waits: whatever was
-posted, the answer leads back to Perma.cc.
+Both are the same signed response, and are treated the same; the first to come is applied.
+``/cybersource-callback/`` answers a machine. At ``/return/``, where CyberSource's receipt and cancel pages post
+it, a person waits: whatever was posted, the answer leads back to Perma.cc.
 """
 
 import logging

@@ -1,4 +1,4 @@
-"""What comes in at our routes: forms, and in them the messages of Perma.cc, opened and read or refused in one place."""
+"""What comes in at our routes: forms, and in them Perma.cc's messages, opened and read or refused in one place."""
 
 import logging
 import select

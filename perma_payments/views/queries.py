@@ -1,4 +1,4 @@
-"""The routes that Perma.cc's servers ask: ``/subscription/``, ``/purchase-history/``, ``/acknowledge-purchase/``."""
+"""What Perma.cc's servers call: ``/subscription/``, ``/purchase-history/``, ``/acknowledge-purchase/``."""
 
 import logging
 from functools import partial

@@ -1,7 +1,7 @@
 """Apply a kept response to the agreement or purchase of its transaction, once (docs/statuses.md).
 
-Everything needed is in the database, so a response can be applied at any later time. What it does depends on when it
-was received, not on when it is applied.
+Everything needed is in the database, so a response can be applied at any later time. What it does depends on when
+it was received, not on when it is applied.
 """
 
 import logging

@@ -83,7 +83,8 @@ def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> Signed
 
 
 def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
-    """Begin a change to another plan. The schedule stays (cybersource.md §3.2), and the terms do until it is accepted.
+    """Begin a change to another plan. The schedule stays (cybersource.md §3.2); so do the terms until it is
+    accepted.
 
     Raises NothingToModify and MessageUsedUp.
     """

@@ -1,4 +1,4 @@
-"""Which subscription a customer can modify: the one that Perma.cc is shown, as long as it is going to be charged."""
+"""Which subscription a customer can modify: the one that Perma.cc is shown, unless it is about to end."""
 
 from datetime import datetime
 

@@ -11,7 +11,7 @@ DUPLICATE_CHECK = timedelta(minutes=15)
 
 
 class MessageUsedUp(Exception):
-    """The message has asked for something else, or for a checkout that was answered or is too old to go on with."""
+    """The message has asked for something else, or for a checkout that was answered or is too old."""
 
 
 def begun_by(nonce: bytes, kind: Kind, customer: Customer, *, now: datetime) -> OutgoingTransaction | None:

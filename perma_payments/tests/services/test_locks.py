@@ -1,18 +1,18 @@
 """Each lock is waited for: without any one of them, one of these tests is red.
 
-The lock is held in this thread's transaction, and the service that needs it runs in another, with a short limit. A
-service that would write the locked row anyway, and so wait even without a lock of its own, is given a case in which it
-writes nothing; or the test looks at what would have been overwritten.
+The lock is held in this thread's transaction, and the service that needs it runs in another, until it waits. A
+service that would write the locked row anyway, and so wait even without a lock of its own, is given a case in
+which it writes nothing; or the test looks at what would have been overwritten.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import OperationalError, connection, transaction
+from django.db import connection, transaction
 from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
@@ -28,8 +28,6 @@ from perma_payments.perma.messages import (
     SubscribeMessage,
     UpdateMessage,
 )
-from perma_payments.postgres.problems import is_locked
-from perma_payments.postgres.time_limits import within
 from perma_payments.services import acknowledgement, corrections, locks
 from perma_payments.services.callbacks.apply import apply_or_record_failure, apply_response
 from perma_payments.services.callbacks.receive import receive_callback
@@ -47,41 +45,43 @@ pytestmark = pytest.mark.django_db(transaction=True)
 Service = Callable[[], object]
 
 
-def elsewhere(service: Service, *, seconds: float = 20) -> "Future[Any]":
-    """Run a service on another connection, which waits for at most some seconds."""
+@pytest.fixture(autouse=True)
+def running() -> Iterator[list["Future[Any]"]]:
+    """What runs elsewhere has ended when the test has."""
+    yield _running
+    while _running:
+        _running.pop().exception()
+
+
+_running: list["Future[Any]"] = []
+
+
+def elsewhere(service: Service) -> "Future[Any]":
+    """Run a service on another connection, until it ends or waits for a lock that this one holds."""
 
     def run() -> object:
         try:
-            with within(seconds):
-                return service()
+            return service()
         finally:
             connection.close()
 
     pool = ThreadPoolExecutor(1)
-    future = pool.submit(run)
+    _running.append(pool.submit(run))
     pool.shutdown(wait=False)
-    return future
+    with connection.cursor() as cursor:
+        while not _running[-1].done():
+            cursor.execute(
+                "SELECT pg_stat_clear_snapshot(), EXISTS (SELECT FROM pg_stat_activity"
+                " WHERE pg_backend_pid() = ANY (pg_blocking_pids(pid)))"
+            )
+            if cursor.fetchone()[1]:
+                break
+    return _running[-1]
 
 
 def waits(service: Service) -> bool:
-    """Whether a service, run elsewhere, waits for a lock that this transaction holds."""
-    try:
-        elsewhere(service, seconds=0.5).result()
-    except OperationalError as error:
-        assert is_locked(error)
-        return True
-    except Exception:  # a refusal: it did not wait
-        return False
-    return False
-
-
-def until_it_waits(future: "Future[Any]") -> None:
-    """Return when another connection waits for a lock, or when nothing is left that could."""
-    with connection.cursor() as cursor:
-        while not future.done():
-            cursor.execute("SELECT EXISTS (SELECT FROM pg_locks WHERE NOT granted)")
-            if cursor.fetchone() == (True,):
-                return
+    """Whether a service waits for a lock that this connection holds."""
+    return not elsewhere(service).done()
 
 
 def staff() -> User:
@@ -200,7 +200,6 @@ def test_a_cancellation_sees_an_ending_of_the_same_moment():
             status="Canceled", covered_until=timezone.now() - timedelta(days=1)
         )
         future = elsewhere(canceling())
-        until_it_waits(future)
     with pytest.raises(NothingToModify):
         future.result()
 
@@ -279,7 +278,6 @@ def test_a_correction_does_not_overwrite_the_end_of_a_task():
                 now=timezone.now(),
             )
         )
-        until_it_waits(future)
     future.result()
     assert StaffTask.objects.get().note == "The first."
 
@@ -291,8 +289,9 @@ def test_a_doubt_that_is_being_settled_is_left_alone():
     )
     with transaction.atomic():
         locks.lock_rows(acknowledgement.UnansweredAcknowledgement.objects.filter(pk=unanswered))
-        found = elsewhere(lambda: acknowledgement.open_tasks_for_doubts(now=timezone.now()), seconds=5)
-        assert found.result() == 0
+        found = elsewhere(lambda: acknowledgement.open_tasks_for_doubts(now=timezone.now()))
+        assert found.done()
+    assert found.result() == 0
 
 
 def test_a_failure_is_not_recorded_of_what_is_being_applied(monkeypatch):
@@ -302,7 +301,6 @@ def test_a_failure_is_not_recorded_of_what_is_being_applied(monkeypatch):
     with transaction.atomic():
         Response.objects.filter(pk=response.pk).update(applied_at=timezone.now(), outcome="took effect")
         future = elsewhere(lambda: apply_or_record_failure(response, now=timezone.now()))
-        until_it_waits(future)
     assert future.result() is False
     assert not StaffTask.objects.exists()
 
@@ -347,7 +345,6 @@ def test_a_report_sees_a_change_of_the_same_moment():
     with transaction.atomic():
         SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Superseded")
         future = elsewhere(applying(report))
-        until_it_waits(future)
     with pytest.raises(plan.DataHasMoved):
         future.result()
     agreement.refresh_from_db()
@@ -361,7 +358,6 @@ def test_reverting_sees_a_change_of_the_same_moment():
     with transaction.atomic():
         SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Superseded")
         future = elsewhere(reverting(report))
-        until_it_waits(future)
     with pytest.raises(plan.CannotBeDone, match=str(agreement)):
         future.result()
 
