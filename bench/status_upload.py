@@ -93,7 +93,9 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
     from django.utils import timezone
 
     from perma_payments.models import SubscriptionAgreement
-    from perma_payments.services.status_reports import plan as upload_statuses
+    from perma_payments.services.status_reports.apply import apply_report
+    from perma_payments.services.status_reports.plan import plan_report
+    from perma_payments.services.status_reports.revert import revert_report
 
     someone = User.objects.create_superuser("someone")
     client = Client(HTTP_HOST="localhost")
@@ -125,14 +127,14 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
             raise SystemExit(f"Subscriptions by status: {counts}, expected {expected}.")
 
     Agreements = SubscriptionAgreement.objects
-    upload = step(partial(upload_statuses.preview, data, by=someone, now=now))
+    upload = step(partial(plan_report, data, by=someone, now=now))
     if upload.change_count != rows:
         raise SystemExit(f"{upload.change_count} of {rows} rows would change something.")
     step(page)
-    step(partial(upload_statuses.confirm, upload.pk, revision=1, by=someone, leave_out=False, now=now))
+    step(partial(apply_report, upload.pk, revision=1, by=someone, leave_out=False, now=now))
     check(Hold=rows // 2, Current=rows // 2)
     step(page)
-    step(partial(upload_statuses.undo, upload.pk, by=someone, now=now))
+    step(partial(revert_report, upload.pk, by=someone, now=now))
     check(Hold=0, Current=rows)
     return steps
 

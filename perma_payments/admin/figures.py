@@ -80,7 +80,7 @@ class LastReport:
     """When the last status report was confirmed, if any ever was, and whether that is too long ago."""
 
     upload_id: int | None
-    confirmed_at: datetime | None
+    applied_at: datetime | None
     is_missing: bool
 
 
@@ -169,18 +169,18 @@ def responses_not_applied() -> int:
 def last_report(*, now: datetime) -> LastReport:
     """When the last status report was confirmed. It is missing if none was this month, once the 3rd is over."""
     last = (
-        StatusReport.objects.filter(state=ReportState.CONFIRMED)
-        .order_by("-confirmed_at")
-        .values_list("id", "confirmed_at")
+        StatusReport.objects.filter(state=ReportState.APPLIED)
+        .order_by("-applied_at")
+        .values_list("id", "applied_at")
         .first()
     )
     today = now.astimezone(UTC)
     month_began = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    upload_id, confirmed_at = last or (None, None)
+    upload_id, applied_at = last or (None, None)
     return LastReport(
         upload_id=upload_id,
-        confirmed_at=confirmed_at,
-        is_missing=today.day > REPORT_EXPECTED_BY and (confirmed_at is None or confirmed_at < month_began),
+        applied_at=applied_at,
+        is_missing=today.day > REPORT_EXPECTED_BY and (applied_at is None or applied_at < month_began),
     )
 
 

@@ -19,8 +19,9 @@ from django.views.decorators.http import require_POST
 from ..cybersource.status_report import UnreadableReport, refuse_size
 from ..models import ReportState, StatusReport
 from ..postgres.problems import is_locked
-from ..services.status_reports import plan as upload_statuses
-from ..services.status_reports.sql import changes_of
+from ..services.status_reports.apply import CannotBeDone, apply_report
+from ..services.status_reports.plan import plan_report
+from ..services.status_reports.revert import revert_report
 from ..services.status_reports.warnings import summarize
 from .read_only import LedgerAdmin
 
@@ -55,8 +56,8 @@ class StatusReportAdmin(LedgerAdmin):
         "row_count",
         "matched_count",
         "change_count",
-        "confirmed_at",
-        "undone_at",
+        "applied_at",
+        "reverted_at",
     )
     list_select_related = ("uploaded_by",)
     list_filter = ("state",)
@@ -79,7 +80,7 @@ class StatusReportAdmin(LedgerAdmin):
         return (
             super()
             .get_queryset(request)
-            .defer("problems", "duplicates", "unknown_references", "warnings", "tasks_ended", "tasks_opened")
+            .defer("unread_rows", "duplicates", "unknown_references", "warnings", "tasks_ended", "tasks_opened")
         )
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
@@ -95,7 +96,7 @@ class StatusReportAdmin(LedgerAdmin):
             file = form.cleaned_data["report"]
             try:
                 refuse_size(file.size)
-                upload = upload_statuses.preview(file.read(), by=_user(request), now=timezone.now())
+                upload = plan_report(file.read(), by=_user(request), now=timezone.now())
             except UnreadableReport as problem:
                 form.add_error("report", str(problem))
             else:
@@ -119,10 +120,10 @@ class StatusReportAdmin(LedgerAdmin):
             raise PermissionDenied
         now = timezone.now()
         # With what get_queryset leaves to the lists, at once.
-        upload = StatusReport.objects.select_related("uploaded_by", "confirmed_by", "undone_by").get(pk=upload.pk)
-        changes = changes_of(upload).select_related("agreement").order_by("agreement")
+        upload = StatusReport.objects.select_related("uploaded_by", "applied_by", "reverted_by").get(pk=upload.pk)
+        changes = upload.changes().select_related("agreement").order_by("agreement")
         has_expired = upload.has_expired(now)
-        may_confirm = upload.state == ReportState.PREVIEWED and not has_expired and upload.matched_count > 0
+        may_confirm = upload.state == ReportState.PLANNED and not has_expired and upload.matched_count > 0
         context = {
             **self.admin_site.each_context(request),
             **(extra_context or {}),
@@ -132,11 +133,11 @@ class StatusReportAdmin(LedgerAdmin):
             "has_expired": has_expired,
             "summary": summarize(upload),
             "page": Paginator(changes, CHANGES_PER_PAGE).get_page(request.GET.get("page")),
-            "problems": upload.problems[:PROBLEMS_SHOWN],
-            "problem_count": len(upload.problems),
-            "problems_hidden": len(upload.problems) - PROBLEMS_SHOWN,
+            "problems": upload.unread_rows[:PROBLEMS_SHOWN],
+            "problem_count": len(upload.unread_rows),
+            "problems_hidden": len(upload.unread_rows) - PROBLEMS_SHOWN,
             "may_confirm": may_confirm and self._may_upload(request),
-            "may_undo": self._may_upload(request) and upload.state == ReportState.CONFIRMED,
+            "may_undo": self._may_upload(request) and upload.state == ReportState.APPLIED,
         }
         return TemplateResponse(request, "perma_payments/admin/status_upload.html", context)
 
@@ -144,7 +145,7 @@ class StatusReportAdmin(LedgerAdmin):
         return request.user.has_perm("perma_payments.upload_statusreport") and self.has_view_permission(request)
 
     def _confirm(self, request: HttpRequest, upload_id: int) -> str:
-        upload = upload_statuses.confirm(
+        upload = apply_report(
             upload_id,
             revision=_number(request.POST.get("revision", "")),
             by=_user(request),
@@ -154,7 +155,7 @@ class StatusReportAdmin(LedgerAdmin):
         return f"Confirmed. Subscriptions changed: {upload.change_count:,}."
 
     def _undo(self, request: HttpRequest, upload_id: int) -> str:
-        upload = upload_statuses.undo(upload_id, by=_user(request), now=timezone.now())
+        upload = revert_report(upload_id, by=_user(request), now=timezone.now())
         return f"Undone. Subscriptions that are as they were: {upload.change_count:,}."
 
     def _action(self, act: Callable[[HttpRequest, int], str]) -> Callable[..., HttpResponse]:
@@ -164,7 +165,7 @@ class StatusReportAdmin(LedgerAdmin):
                 raise PermissionDenied
             try:
                 messages.success(request, act(request, upload_id))
-            except upload_statuses.CannotBeDone as problem:
+            except CannotBeDone as problem:
                 messages.error(request, str(problem))
             except StatusReport.DoesNotExist:
                 raise Http404 from None

@@ -330,12 +330,12 @@ def _task_steps(before: Any, event: Any, references: _References) -> Iterator[tu
 def _reports(agreement: SubscriptionAgreement) -> Iterator[Entry]:
     """The reports that named a subscription. What those that were confirmed have changed is in its history."""
     rows = StatusReportLine.objects.filter(agreement=agreement).select_related(
-        "report__uploaded_by", "report__confirmed_by"
+        "report__uploaded_by", "report__applied_by"
     )
     for row in rows.only(*_OF_A_REPORT):
         upload = row.report
-        if upload.confirmed_at is not None and upload.confirmed_by is not None:
-            when, by = upload.confirmed_at, f"confirmed by {upload.confirmed_by.get_username()}"
+        if upload.applied_at is not None and upload.applied_by is not None:
+            when, by = upload.applied_at, f"confirmed by {upload.applied_by.get_username()}"
         else:
             when, by = upload.uploaded_at, f"uploaded by {upload.uploaded_by.get_username()} and not confirmed"
         details: tuple[str, ...] = ()
@@ -343,7 +343,7 @@ def _reports(agreement: SubscriptionAgreement) -> Iterator[Entry]:
             words = "but it could not be completed: there is no checkout to take its terms from"
         elif row.after is None:
             words = "as it was on record"
-        elif upload.state == ReportState.PREVIEWED:
+        elif upload.state == ReportState.PLANNED:
             words, details = "which would change it", tuple(_would_change(row))
         else:
             continue
@@ -364,9 +364,9 @@ _OF_A_REPORT = (
     "is_incomplete",
     "report__state",
     "report__uploaded_at",
-    "report__confirmed_at",
+    "report__applied_at",
     "report__uploaded_by__username",
-    "report__confirmed_by__username",
+    "report__applied_by__username",
 )
 
 

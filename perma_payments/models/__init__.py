@@ -11,17 +11,15 @@ from .purchase import Purchase
 from .reference_number import ReferenceNumber
 from .response import Outcome, Response
 from .staff_task import Resolution, StaffTask, TaskKind
-from .status_report import PREVIEW_LASTS, ReportState, StatusReport
-from .status_report_line import CHANGED_BY_REPORTS, StatusReportLine
+from .status_report import PLAN_LASTS, ReportState, StatusReport, StatusReportLine
 from .transaction import OutgoingTransaction
 from .unanswered_acknowledgement import UnansweredAcknowledgement
 from .used_message import UsedMessage
 
 __all__ = [
-    "CHANGED_BY_REPORTS",
     "FOREMOST_FIRST",
     "LOGIN_ATTEMPT_COUNTS_FOR",
-    "PREVIEW_LASTS",
+    "PLAN_LASTS",
     "JobRun",
     "LoginAttempt",
     "Outcome",

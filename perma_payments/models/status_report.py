@@ -1,77 +1,98 @@
-"""Uploads of CyberSource's status reports: what each said about our subscriptions, and what it changed."""
+"""Status reports (CyberSource's list of subscriptions, uploaded by staff): what each said, and what it changed."""
 
 from datetime import UTC, date, datetime, timedelta
+from typing import Literal
 
 import pgtrigger
 from django.conf import settings
 from django.db import models
-from django.db.models import Q
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 
-from .fields import never_deleted
+from ..billing import tokens
+from ..billing.coverage import ChargeNews
+from ..billing.statuses import ALIVE, REPORTED, Status, goes_backwards
+from .agreement import SubscriptionAgreement
+from .fields import choices, never_deleted, one_of
 
 
 class ReportState(models.TextChoices):
-    """How far an upload has come."""
+    """How far a report has come, with the words that staff see."""
 
-    PREVIEWED = "previewed", "looked at, not confirmed"
-    CONFIRMED = "confirmed", "confirmed"
-    UNDONE = "undone", "undone"
+    PLANNED = "planned", "not confirmed"
+    APPLIED = "applied", "confirmed"
+    REVERTED = "reverted", "undone"
 
 
-# A preview is of its day: what it says is not true for ever, and it holds subscription ids.
-PREVIEW_LASTS = timedelta(days=1)
+# A report's changes have two sides: how things are after it, and how they were before.
+Side = Literal["before", "after"]
+
+# A plan goes stale, and it holds subscription ids.
+PLAN_LASTS = timedelta(days=1)
+
+# The columns of an agreement that a report may change, besides the token, which is written down nowhere else.
+CHANGED_BY_REPORTS = (
+    "status",
+    "covered_until",
+    "coverage_proof",
+    "next_charge_on",
+    "cancellation_requested_at",
+    "current_rate",
+    "current_frequency",
+    "current_link_limit",
+    "current_link_limit_effective_timestamp",
+    "schedule_start",
+)
 
 
 class StatusReport(models.Model):
-    """One upload of a report. The file holds customers' names and is not kept.
-
-    What the report says about each subscription of ours, and what that changes, is in StatusReportLine.
+    """A status report. Its file holds customers' names and is not kept; what it says about our subscriptions is in
+    StatusReportLine.
     """
 
-    state = models.CharField(max_length=10, choices=ReportState.choices, default=ReportState.PREVIEWED)
+    state = models.CharField(max_length=10, choices=ReportState.choices, default=ReportState.PLANNED)
     revision = models.PositiveIntegerField(
-        default=1, help_text="How often the preview was worked out: only the last one can be confirmed."
+        default=1, help_text="How often it was planned: only the latest plan can be confirmed."
     )
     digest = models.CharField(max_length=64, help_text="SHA-256 of the file.")
-    made_on = models.DateField("report made on", null=True, blank=True)
+    made_on = models.DateField("made on", null=True, blank=True)
     row_count = models.PositiveIntegerField("rows in the report")
     matched_count = models.PositiveIntegerField("subscriptions of ours", default=0)
     change_count = models.PositiveIntegerField("changes", default=0)
-    problems = models.JSONField(default=list, help_text="Rows that could not be read: [line, why].")
-    unknown_statuses = models.JSONField(default=dict, help_text="Statuses never seen, and how often each came.")
-    spoilt_ids = models.PositiveIntegerField("subscription IDs that are none", default=0)
-    ignored_dates = models.PositiveIntegerField("dates of next charges that cannot be read", default=0)
-    duplicate_count = models.PositiveIntegerField("reference numbers that came several times", default=0)
+    unread_rows = models.JSONField(default=list, help_text="Rows that could not be read: [line, why].")
+    unknown_statuses = models.JSONField(default=dict, help_text="Names of statuses we don't know: {name: rows}.")
+    spoiled_ids = models.PositiveIntegerField("invalid subscription IDs", default=0)
+    unreadable_dates = models.PositiveIntegerField("dates of next charges that could not be read", default=0)
+    duplicate_count = models.PositiveIntegerField("reference numbers in several rows", default=0)
     duplicates = models.JSONField(
-        default=list, help_text="Of ours, the first of them: [reference number, lines, statuses, which counts]."
+        default=list, help_text="The first of ours: [reference number, lines, statuses, the status that counts]."
     )
     unknown_count = models.PositiveIntegerField("other reference numbers", default=0)
     unknown_references = models.JSONField(
         default=list, help_text="The first of them that look like reference numbers."
     )
-    warnings = models.JSONField(default=list, help_text="What was said to be unusual, in sentences.")
-    tasks_ended = models.JSONField(default=list, help_text="Cancellations that the report showed to be done.")
-    tasks_opened = models.JSONField(default=list, help_text="Second subscriptions, and tokens that are missing.")
+    warnings = models.JSONField(default=list, help_text="What is unusual about it.")
+    tasks_ended = models.JSONField(default=list, help_text="Ids of the staff tasks that applying it ended.")
+    tasks_opened = models.JSONField(default=list, help_text="Ids of the staff tasks that applying it opened.")
     uploaded_by = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
     uploaded_at = models.DateTimeField(default=timezone.now)
-    confirmed_by = models.ForeignKey(
+    applied_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
-    confirmed_at = models.DateTimeField(null=True, blank=True)
-    undone_by = models.ForeignKey(
+    applied_at = models.DateTimeField("confirmed", null=True, blank=True)
+    reverted_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
-    undone_at = models.DateTimeField(null=True, blank=True)
+    reverted_at = models.DateTimeField("undone", null=True, blank=True)
 
     class Meta:
         verbose_name = "status report"
         permissions = [("upload_statusreport", "Can upload, confirm and undo status reports")]
         constraints = [
             models.CheckConstraint(
-                condition=Q(state="previewed", confirmed_at__isnull=True, undone_at__isnull=True)
-                | Q(state="confirmed", confirmed_at__isnull=False, undone_at__isnull=True)
-                | Q(state="undone", confirmed_at__isnull=False, undone_at__isnull=False),
+                condition=Q(state="planned", applied_at__isnull=True, reverted_at__isnull=True)
+                | Q(state="applied", applied_at__isnull=False, reverted_at__isnull=True)
+                | Q(state="reverted", applied_at__isnull=False, reverted_at__isnull=False),
                 name="report_state_has_its_dates",
             )
         ]
@@ -86,10 +107,91 @@ class StatusReport(models.Model):
 
     @property
     def as_of(self) -> date:
-        """The day whose charges the report knows: when it was made, if it says so, and it can be true."""
+        """The day up to which the report knows of charges: the day it was made, or else that of the upload."""
         uploaded_on = self.uploaded_at.astimezone(UTC).date()
         return min(self.made_on or uploaded_on, uploaded_on)
 
     def has_expired(self, now: datetime) -> bool:
-        """Whether it is a preview that is too old to be confirmed."""
-        return self.state == ReportState.PREVIEWED and now - self.uploaded_at > PREVIEW_LASTS
+        """Whether it is too late to apply its plan."""
+        return self.state == ReportState.PLANNED and now - self.uploaded_at > PLAN_LASTS
+
+    def changes(self) -> "QuerySet[StatusReportLine]":
+        """The lines that change their agreement."""
+        return self.lines.filter(after__isnull=False)
+
+    def reviving(self, side: Side) -> "QuerySet[StatusReportLine]":
+        """The lines whose agreement is charged on one side of the changes, and not on the other."""
+        other = "before" if side == "after" else "after"
+        return self.lines.filter(**{f"{side}__status__in": ALIVE}).exclude(**{f"{other}__status__in": ALIVE})
+
+
+class StatusReportLine(models.Model):
+    """What a report says about one of our subscriptions, and what that changes.
+
+    ``before`` and ``after`` hold the agreement's columns that change, as exact text: amounts with two decimals,
+    dates and times in ISO format, times in UTC. Both are null where nothing changes.
+    """
+
+    report = models.ForeignKey(StatusReport, on_delete=models.PROTECT, related_name="lines")
+    agreement = models.ForeignKey(SubscriptionAgreement, on_delete=models.PROTECT, related_name="report_lines")
+    status = models.CharField(max_length=20, choices=choices(sorted(REPORTED)))
+    charge_news = models.CharField("news about charges", max_length=15, choices=choices(ChargeNews))
+    next_charge_on = models.DateField("next charge", null=True)
+    subscription_id = models.CharField(
+        max_length=32,
+        blank=True,
+        default="",
+        help_text="Kept only where the agreement needs it as its token, and only until it has taken it.",
+    )
+    before = models.JSONField(null=True)
+    after = models.JSONField(null=True)
+    takes_token = models.BooleanField(default=False)
+    ignores_date = models.BooleanField(default=False, help_text="Its date of the next charge is implausible.")
+    is_incomplete = models.BooleanField(default=False, help_text="There is no checkout to take its terms from.")
+
+    class Meta:
+        default_permissions = ()
+        constraints = [
+            models.UniqueConstraint(fields=["report", "agreement"], name="report_line_once_per_agreement"),
+            models.CheckConstraint(condition=one_of("status", REPORTED), name="report_line_status"),
+            models.CheckConstraint(condition=one_of("charge_news", ChargeNews), name="report_line_charge_news"),
+            models.CheckConstraint(
+                condition=Q(subscription_id__regex=tokens.PATTERN), name="report_line_subscription_id_form"
+            ),
+            models.CheckConstraint(
+                condition=Q(before__isnull=True, after__isnull=True, takes_token=False)
+                | Q(before__isnull=False, after__isnull=False),
+                name="report_line_before_and_after",
+            ),
+        ]
+        triggers = [
+            never_deleted(),
+            pgtrigger.ReadOnly(
+                name="what_was_reported_stays",
+                fields=["report", "agreement", "status", "charge_news", "next_charge_on"],
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.status} ({self.report})"
+
+    @property
+    def remarks(self) -> list[str]:
+        """What is to be known of the change besides status and date, in words."""
+        remarks = []
+        if self.status == Status.CURRENT and self.charge_news == ChargeNews.FAILED:
+            remarks.append("a charge failed and is being retried")
+        if self.after is None or self.before is None:
+            return remarks
+        is_rescue = "current_rate" in self.after
+        if is_rescue:
+            remarks.append("completed from its checkout")
+        if self.takes_token:
+            remarks.append("takes its token from the report")
+        elif is_rescue and self.status in ALIVE:
+            remarks.append("without a token")
+        if "cancellation_requested_at" in self.after:
+            remarks.append("the requested cancellation is done")
+        if "status" in self.after and goes_backwards(self.before["status"], self.after["status"]):
+            remarks.append("comes back from an ending")
+        return remarks

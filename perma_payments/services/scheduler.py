@@ -17,7 +17,7 @@ from .once_a_day import NotYet, do_once_a_day
 from .staff_tasks.digest import remind_of_overdue, send_daily_report
 from .staff_tasks.listener import TaskListener
 from .staff_tasks.outbox import send_task_mails
-from .status_reports.plan import forget_ids_of_old_previews
+from .status_reports.plan import purge_ids_of_old_plans
 
 logger = logging.getLogger(__name__)
 
@@ -92,7 +92,7 @@ def purge_expired(*, now: datetime) -> tuple[int, int]:
 
     That is the subscription ids in old previews of status reports, and old login attempts.
     """
-    ids = forget_ids_of_old_previews(now=now)
+    ids = purge_ids_of_old_plans(now=now)
     attempts, _ = LoginAttempt.objects.filter(attempted_at__lte=now - LOGIN_ATTEMPT_COUNTS_FOR).delete()
     if ids or attempts:
         logger.info("purged: subscription ids of old previews %s, login attempts %s", ids, attempts)

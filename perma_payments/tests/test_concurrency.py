@@ -25,7 +25,9 @@ from perma_payments.models import (
 )
 from perma_payments.services import scheduler
 from perma_payments.services.callbacks.retry import retry_responses
-from perma_payments.services.status_reports.plan import CannotBeDone, confirm, preview, undo
+from perma_payments.services.status_reports.apply import CannotBeDone, apply_report
+from perma_payments.services.status_reports.plan import plan_report
+from perma_payments.services.status_reports.revert import revert_report
 
 from . import cyber_source, perma_cc, records
 
@@ -200,7 +202,7 @@ def test_an_acknowledgement_that_would_come_too_late_does_not_come_at_all(live_s
 def confirm_in_thread(upload: StatusReport, staff: User) -> None:
     """Confirm a report, with a connection of its own."""
     try:
-        confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
+        apply_report(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
     finally:
         connection.close()
 
@@ -210,7 +212,7 @@ def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(li
     calls = [callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in agreements]
     staff = User.objects.create_user("staff")
     rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
-    upload = preview(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
+    upload = plan_report(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
 
     with ThreadPoolExecutor(len(calls) + 1) as pool:
         confirmation = pool.submit(confirm_in_thread, upload, staff)
@@ -228,12 +230,12 @@ def test_undoing_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_no
     calls = [callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in agreements]
     staff = User.objects.create_user("staff")
     rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
-    upload = preview(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
-    confirm(upload.pk, revision=1, by=staff, leave_out=False, now=timezone.now())
+    upload = plan_report(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
+    apply_report(upload.pk, revision=1, by=staff, leave_out=False, now=timezone.now())
 
     def undo_it() -> str:
         try:
-            undo(upload.pk, by=staff, now=timezone.now())
+            revert_report(upload.pk, by=staff, now=timezone.now())
             return "Current"
         except CannotBeDone:
             return "Hold"  # a callback was first
@@ -256,7 +258,7 @@ def test_a_rescue_and_the_payment_of_another_subscription_at_once_are_noticed(li
     paying = callback(live_server, records.form(records.outgoing(Kind.SUBSCRIBE)))
     staff = User.objects.create_user("staff")
     data = f"Merchant Reference Code,Status,Subscription ID\n{rescued},CURRENT,7408214003316000001111\n".encode()
-    upload = preview(data, by=staff, now=timezone.now())
+    upload = plan_report(data, by=staff, now=timezone.now())
 
     with ThreadPoolExecutor(2) as pool:
         for future in [pool.submit(confirm_in_thread, upload, staff), pool.submit(paying)]:

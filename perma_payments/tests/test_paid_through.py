@@ -11,7 +11,9 @@ from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
-from perma_payments.services.status_reports import plan as upload_statuses
+from perma_payments.services.status_reports.apply import apply_report
+from perma_payments.services.status_reports.plan import plan_report
+from perma_payments.services.status_reports.revert import revert_report
 
 from . import perma_cc, records
 from .conftest import Post
@@ -66,10 +68,8 @@ class Customer:
             f"Date: {made_on or on:%b %d %Y}\n\nMerchant Reference Code,Status,Next Scheduled Date\n"
             f"{reference_number},{status},{next_charge}\n"
         )
-        upload = upload_statuses.preview(text.encode(), by=self._staff, now=self._now)
-        return upload_statuses.confirm(
-            upload.pk, revision=upload.revision, by=self._staff, leave_out=False, now=self._now
-        )
+        upload = plan_report(text.encode(), by=self._staff, now=self._now)
+        return apply_report(upload.pk, revision=upload.revision, by=self._staff, leave_out=False, now=self._now)
 
     def is_told(self, at: date | datetime) -> tuple[str, date] | None:
         """The status and the day that Perma.cc is told; the day begins at midnight."""
@@ -254,7 +254,7 @@ def test_what_no_one_can_know_is_asked_when_the_subscription_ends(subscriber):
 
 def test_undoing_a_report_takes_the_question_back(subscriber):
     upload = subscriber.is_reported(START, "CANCELED")
-    upload_statuses.undo(upload.pk, by=User.objects.get(), now=noon(START))
+    revert_report(upload.pk, by=User.objects.get(), now=noon(START))
 
     assert (subscriber.is_told(START), tasks()) == (("Current", day("2026-07-13")), [])
 

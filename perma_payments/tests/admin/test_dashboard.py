@@ -65,16 +65,16 @@ def response(**changes: Any) -> Response:
     )
 
 
-def upload(confirmed_at: datetime | None) -> StatusReport:
+def upload(applied_at: datetime | None) -> StatusReport:
     user, _ = User.objects.get_or_create(username="uploader")
     return StatusReport.objects.create(
         digest="0" * 64,
         row_count=1,
         matched_count=1,
         uploaded_by=user,
-        confirmed_by=user if confirmed_at else None,
-        state="confirmed" if confirmed_at else "previewed",
-        confirmed_at=confirmed_at,
+        applied_by=user if applied_at else None,
+        state="applied" if applied_at else "planned",
+        applied_at=applied_at,
     )
 
 
@@ -215,7 +215,7 @@ def test_a_report_is_missed_once_the_third_is_over(today, confirmed, is_missing)
         upload(confirmed)
     last = overview.last_report(now=today)
 
-    assert (last.confirmed_at, last.is_missing) == (confirmed, is_missing)
+    assert (last.applied_at, last.is_missing) == (confirmed, is_missing)
 
 
 # --- The last year -----------------------------------------------------------------------------------

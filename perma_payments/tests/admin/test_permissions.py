@@ -28,7 +28,7 @@ from perma_payments.models import (
     StatusReport,
     SubscriptionAgreement,
 )
-from perma_payments.services.status_reports import plan as upload_statuses
+from perma_payments.services.status_reports.plan import plan_report
 
 from .. import records
 from ..services.status_reports.test_plan import report
@@ -61,7 +61,7 @@ def everything(call_back: Callable[..., Any]) -> None:
     assert call_back(records.form(transaction)).status_code == 200
     StaffTask.objects.create(kind="cancellation", agreement=agreement)
     uploader = User.objects.create_user("uploader")
-    upload_statuses.preview(report((agreement, "HOLD")), by=uploader, now=timezone.now())
+    plan_report(report((agreement, "HOLD")), by=uploader, now=timezone.now())
 
 
 def log_in(client: Client, group: str | None, *, is_staff: bool = True) -> User:

@@ -93,7 +93,7 @@ def test_staff_export_upload_look_confirm_and_undo(visitor, staff, tmp_path):
     expect(visit.page.get_by_text("Nothing: what it says is what we have.")).to_be_visible()
     expect(visit.page.get_by_text("This is the same file as the status report of")).to_be_visible()
 
-    confirmed = StatusReport.objects.get(state="confirmed")
+    confirmed = StatusReport.objects.get(state="applied")
     visit.page.goto(f"{visit.payments}/admin/perma_payments/statusreport/{confirmed.pk}/change/")
     visit.page.get_by_role("button", name="Undo: put 1 subscription back").click()
     expect(visit.page.get_by_text("Undone. Subscriptions that are as they were: 1.")).to_be_visible()

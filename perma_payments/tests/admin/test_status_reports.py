@@ -14,7 +14,7 @@ from django.utils import timezone
 
 from perma_payments.billing.customers import Customer
 from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
-from perma_payments.services.status_reports import plan as upload_statuses
+from perma_payments.services.status_reports.plan import plan_report
 
 from .. import records
 from ..pages import words
@@ -90,7 +90,7 @@ def test_an_unknown_status_among_good_rows_is_named_and_must_be_left_out(staff, 
     assert "Line 7:" in said and "SLEEPING" in said
 
     pk = StatusReport.objects.get().pk
-    assert "Some rows could not be read, so nothing was applied." in words(press_confirm(staff, pk))
+    assert "Some rows could not be read, so nothing was changed." in words(press_confirm(staff, pk))
     assert "Subscriptions changed: 2." in words(press_confirm(staff, pk, leave_out="on"))
 
 
@@ -155,7 +155,7 @@ def test_a_second_click_confirms_nothing_that_nobody_has_seen(staff, upload):
 
     assert "Something has changed since this preview was made." in words(press_confirm(staff, pk))
     said = words(press_confirm(staff, pk))
-    assert "worked out anew since you looked at it" in said and "come back from an ending" in said
+    assert "recomputed after you opened it" in said and "come back from an ending" in said
     assert "Subscriptions changed: 1." in words(press_confirm(staff, pk, revision=2))
 
 
@@ -164,8 +164,8 @@ def test_a_confirmation_without_its_revision_confirms_nothing(staff, upload, rev
     upload(report((standing(1)[0], "HOLD")))
 
     pk = StatusReport.objects.get().pk
-    assert "worked out anew" in words(staff.post(f"{LIST}{pk}/confirm/", {"revision": revision}, follow=True))
-    assert StatusReport.objects.get().state == "previewed"
+    assert "recomputed" in words(staff.post(f"{LIST}{pk}/confirm/", {"revision": revision}, follow=True))
+    assert StatusReport.objects.get().state == "planned"
 
 
 def test_a_report_that_was_made_before_the_last_one_is_said_to_be_so(staff, upload):
@@ -175,10 +175,10 @@ def test_a_report_that_was_made_before_the_last_one_is_said_to_be_so(staff, uplo
         row_count=1,
         matched_count=1,
         made_on=date(2030, 1, 1),
-        state="confirmed",
+        state="applied",
         uploaded_by=User.objects.get(),
-        confirmed_by=User.objects.get(),
-        confirmed_at=timezone.now(),
+        applied_by=User.objects.get(),
+        applied_at=timezone.now(),
     )
 
     said = words(upload(report((agreements[0], "HOLD"))))
@@ -214,7 +214,7 @@ def test_a_report_that_changes_nothing_is_confirmed_all_the_same(staff, upload):
 def test_a_preview_that_cannot_be_confirmed_offers_no_button(staff, upload, hopeless):
     now = timezone.now() - timedelta(days=2 if hopeless == "too old" else 0)
     rows = [(standing(1)[0] if hopeless == "too old" else "ORDER-1", "HOLD")]
-    pk = upload_statuses.preview(report(*rows), by=User.objects.get(), now=now).pk
+    pk = plan_report(report(*rows), by=User.objects.get(), now=now).pk
 
     page = staff.get(f"{LIST}{pk}/change/")
     assert b"/confirm/" not in page.content
@@ -231,7 +231,7 @@ def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(
         said = words(press_confirm(staff, StatusReport.objects.get().pk))
 
     assert "Someone else is changing these subscriptions. Nothing was changed" in said
-    assert StatusReport.objects.get().state == "previewed"
+    assert StatusReport.objects.get().state == "planned"
 
 
 def test_a_cancellation_that_is_marked_as_done_but_still_charged_is_said_to_be_so(upload):

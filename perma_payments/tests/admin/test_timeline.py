@@ -20,7 +20,9 @@ from perma_payments.models.history import HistorySource
 from perma_payments.services.acknowledgement import acknowledge_purchase
 from perma_payments.services.staff_tasks import tasks as staff_tasks
 from perma_payments.services.staff_tasks.outbox import send_task_mails
-from perma_payments.services.status_reports import plan as upload_statuses
+from perma_payments.services.status_reports.apply import apply_report
+from perma_payments.services.status_reports.plan import plan_report
+from perma_payments.services.status_reports.revert import revert_report
 
 from .. import records
 from ..accounts import log_in
@@ -82,9 +84,9 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
     send_task_mails(now=timezone.now())
     user = User.objects.create_user("jane")
     staff_tasks.withdraw(StaffTask.objects.get().pk, by=user, note="They have called.", now=timezone.now())
-    upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=timezone.now())
-    upload_statuses.confirm(upload.pk, revision=upload.revision, by=user, leave_out=False, now=timezone.now())
-    upload_statuses.undo(upload.pk, by=user, now=timezone.now())
+    upload = plan_report(report((agreement, "HOLD")), by=user, now=timezone.now())
+    apply_report(upload.pk, revision=upload.revision, by=user, leave_out=False, now=timezone.now())
+    revert_report(upload.pk, by=user, now=timezone.now())
     SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Completed")
 
     named = f"status report of {upload.uploaded_at:%Y-%m-%d %H:%M} UTC"
@@ -248,7 +250,7 @@ def test_every_kind_of_response_is_told(changes, sentence, details):
 def test_a_report_that_is_only_looked_at_is_told_as_what_it_would_change():
     agreement = records.standing_agreement()
     user = User.objects.create_user("jane")
-    upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=timezone.now())
+    upload = plan_report(report((agreement, "HOLD")), by=user, now=timezone.now())
 
     entry = entry_of(agreement, "The status report")
     assert entry.words == (
@@ -263,8 +265,8 @@ def test_a_report_that_agreed_is_told_too():
     agreement = records.standing_agreement(status="Hold")
     user = User.objects.create_user("jane")
     now = timezone.now()
-    upload = upload_statuses.preview(report((agreement, "HOLD")), by=user, now=now)
-    upload_statuses.confirm(upload.pk, revision=upload.revision, by=user, leave_out=False, now=now)
+    upload = plan_report(report((agreement, "HOLD")), by=user, now=now)
+    apply_report(upload.pk, revision=upload.revision, by=user, leave_out=False, now=now)
 
     entry = entry_of(agreement, "The status report")
     assert entry.words == f"The {upload}, confirmed by jane, calls it Hold, as it was on record."
@@ -274,7 +276,7 @@ def test_a_report_that_agreed_is_told_too():
 def test_a_report_that_could_not_complete_it_is_told():
     agreement = records.agreement()
     user = User.objects.create_user("jane")
-    upload_statuses.preview(report((agreement, "CURRENT")), by=user, now=timezone.now())
+    plan_report(report((agreement, "CURRENT")), by=user, now=timezone.now())
 
     assert "it could not be completed" in entry_of(agreement, "The status report").words
 
@@ -402,7 +404,7 @@ def test_all_links_of_the_story_lead_somewhere(client):
         agreement.status = "Hold"
         agreement.save()
     StaffTask.objects.create(kind="token missing", agreement=agreement)
-    upload_statuses.preview(report((agreement, "CURRENT")), by=user, now=timezone.now())
+    plan_report(report((agreement, "CURRENT")), by=user, now=timezone.now())
     page = BeautifulSoup(client.get(page_of(agreement)).content, "html.parser")
 
     links = {link["href"] for link in page.select(".timeline a")}

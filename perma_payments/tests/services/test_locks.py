@@ -35,7 +35,9 @@ from perma_payments.services.cancellation import request_cancellation
 from perma_payments.services.checkouts import begin
 from perma_payments.services.checkouts.modifiable import NothingToModify
 from perma_payments.services.staff_tasks import tasks
-from perma_payments.services.status_reports import plan
+from perma_payments.services.status_reports.apply import CannotBeDone, DataHasMoved, apply_report
+from perma_payments.services.status_reports.plan import plan_report
+from perma_payments.services.status_reports.revert import revert_report
 
 from .. import cyber_source, perma_cc, records
 from ..records import REGISTRAR
@@ -310,17 +312,17 @@ def test_a_failure_is_not_recorded_of_what_is_being_applied(monkeypatch):
 
 def planned(agreement: SubscriptionAgreement, status: str) -> StatusReport:
     data = f"Merchant Reference Code,Status\n{agreement},{status}\n".encode()
-    return plan.preview(data, by=staff(), now=timezone.now())
+    return plan_report(data, by=staff(), now=timezone.now())
 
 
 def applying(report: StatusReport) -> Service:
     by = staff()
-    return lambda: plan.confirm(report.pk, revision=1, by=by, leave_out=False, now=timezone.now())
+    return lambda: apply_report(report.pk, revision=1, by=by, leave_out=False, now=timezone.now())
 
 
 def reverting(report: StatusReport) -> Service:
     by = staff()
-    return lambda: plan.undo(report.pk, by=by, now=timezone.now())
+    return lambda: revert_report(report.pk, by=by, now=timezone.now())
 
 
 def test_a_report_waits_for_the_customer_of_what_it_revives():
@@ -345,7 +347,7 @@ def test_a_report_sees_a_change_of_the_same_moment():
     with transaction.atomic():
         SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Superseded")
         future = elsewhere(applying(report))
-    with pytest.raises(plan.DataHasMoved):
+    with pytest.raises(DataHasMoved):
         future.result()
     agreement.refresh_from_db()
     assert agreement.status == "Superseded"
@@ -358,7 +360,7 @@ def test_reverting_sees_a_change_of_the_same_moment():
     with transaction.atomic():
         SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Superseded")
         future = elsewhere(reverting(report))
-    with pytest.raises(plan.CannotBeDone, match=str(agreement)):
+    with pytest.raises(CannotBeDone, match=str(agreement)):
         future.result()
 
 
@@ -367,7 +369,7 @@ def test_one_report_is_applied_or_reverted_at_a_time(act):
     service = act(planned(records.standing_agreement(), "HOLD"))
     with transaction.atomic():
         assert locks.try_to_lock("status reports")
-        with pytest.raises(plan.CannotBeDone, match="right now"):
+        with pytest.raises(CannotBeDone, match="right now"):
             elsewhere(service).result()
 
 

@@ -21,14 +21,9 @@ from perma_payments.models.history import HistorySource
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.perma_queries import standing_subscription
 from perma_payments.services.staff_tasks import tasks as staff_tasks
-from perma_payments.services.status_reports import plan as upload_statuses
-from perma_payments.services.status_reports.plan import (
-    CannotBeDone,
-    DataHasMoved,
-    forget_ids_of_old_previews,
-    preview,
-    undo,
-)
+from perma_payments.services.status_reports.apply import CannotBeDone, DataHasMoved, apply_report
+from perma_payments.services.status_reports.plan import plan_report, purge_ids_of_old_plans
+from perma_payments.services.status_reports.revert import revert_report
 
 from ... import cyber_source, records
 from ...records import REGISTRAR
@@ -73,11 +68,11 @@ def checkout(agreement: SubscriptionAgreement) -> OutgoingTransaction:
 def confirm(upload_id: int, **arguments: Any) -> StatusReport:
     """Confirm a preview as it is now."""
     arguments.setdefault("revision", StatusReport.objects.get(pk=upload_id).revision)
-    return upload_statuses.confirm(upload_id, **arguments)
+    return apply_report(upload_id, **arguments)
 
 
 def apply(data: bytes, staff: User, *, leave_out: bool = False) -> StatusReport:
-    return confirm(preview(data, by=staff, now=NOW).pk, by=staff, leave_out=leave_out, now=NOW)
+    return confirm(plan_report(data, by=staff, now=NOW).pk, by=staff, leave_out=leave_out, now=NOW)
 
 
 def state(agreement: SubscriptionAgreement) -> dict[str, Any]:
@@ -99,10 +94,10 @@ def changes(upload: StatusReport) -> list[dict[str, Any]]:
 def test_a_preview_says_what_would_change_and_changes_nothing(staff):
     held, same = standing(1), standing(2, status="Hold")
     before = [state(held), state(same)]
-    upload = preview(report((held, "HOLD"), (same, "Hold"), ("ORDER-1", "CURRENT")), by=staff, now=NOW)
+    upload = plan_report(report((held, "HOLD"), (same, "Hold"), ("ORDER-1", "CURRENT")), by=staff, now=NOW)
 
     assert [state(held), state(same)] == before
-    assert (upload.state, upload.row_count, upload.matched_count, upload.unknown_count) == ("previewed", 3, 2, 1)
+    assert (upload.state, upload.row_count, upload.matched_count, upload.unknown_count) == ("planned", 3, 2, 1)
     assert upload.unknown_references == ["ORDER-1"]
     assert changes(upload) == [
         {"agreement": held.pk, "before": {"status": "Current"}, "after": {"status": "Hold"}, "takes_token": False}
@@ -121,14 +116,14 @@ def test_no_name_of_the_file_is_kept(staff):
 
 def test_a_file_that_is_no_report_leaves_nothing(staff):
     with pytest.raises(UnreadableReport):
-        preview(b"%PDF-1.7", by=staff, now=NOW)
+        plan_report(b"%PDF-1.7", by=staff, now=NOW)
     assert not StatusReport.objects.exists()
 
 
 @pytest.mark.parametrize("text", ["Erin Example", "erin@example.com", "Example", "12 Example Street"])
 def test_what_does_not_look_like_a_reference_number_is_counted_and_not_kept(staff, text):
     rows = [(standing(), "CURRENT"), ("ORDER-1", "CURRENT"), (text, "CURRENT"), (text, "HOLD")]
-    upload = preview(report(*rows), by=staff, now=NOW)
+    upload = plan_report(report(*rows), by=staff, now=NOW)
 
     assert (upload.unknown_count, upload.unknown_references) == (2, ["ORDER-1"])
     assert (upload.duplicate_count, upload.duplicates) == (1, [])
@@ -137,7 +132,7 @@ def test_what_does_not_look_like_a_reference_number_is_counted_and_not_kept(staf
 
 def test_our_reference_numbers_that_come_several_times_are_named_with_what_counts(staff):
     agreement = standing()
-    upload = preview(report((agreement, "SUPERSEDED"), (agreement, "HOLD")), by=staff, now=NOW)
+    upload = plan_report(report((agreement, "SUPERSEDED"), (agreement, "HOLD")), by=staff, now=NOW)
 
     assert upload.duplicates == [[agreement.reference_number, (6, 7), ("Superseded", "Hold"), "Hold"]]
     assert [change["after"] for change in changes(upload)] == [{"status": "Hold"}]
@@ -146,16 +141,16 @@ def test_our_reference_numbers_that_come_several_times_are_named_with_what_count
 def test_a_subscription_id_is_kept_only_where_it_may_be_needed(staff):
     lacking = standing(1, payment_token="")
     rows = [(lacking, "CURRENT"), (standing(2), "CURRENT"), (standing(3, payment_token=""), "COMPLETED")]
-    upload = preview(report(*rows, token="7408214003316000001111"), by=staff, now=NOW)
+    upload = plan_report(report(*rows, token="7408214003316000001111"), by=staff, now=NOW)
 
     assert [row.agreement for row in upload.lines.exclude(subscription_id="")] == [lacking]
 
 
 def test_ids_of_a_preview_that_nobody_confirmed_are_forgotten_after_a_day(staff):
-    preview(report((standing(payment_token=""), "CURRENT")), by=staff, now=NOW)
+    plan_report(report((standing(payment_token=""), "CURRENT")), by=staff, now=NOW)
 
-    assert forget_ids_of_old_previews(now=NOW + timedelta(days=1, hours=1)) == 0
-    assert forget_ids_of_old_previews(now=NOW + timedelta(days=1, hours=1, seconds=1)) == 1
+    assert purge_ids_of_old_plans(now=NOW + timedelta(days=1, hours=1)) == 0
+    assert purge_ids_of_old_plans(now=NOW + timedelta(days=1, hours=1, seconds=1)) == 1
     assert not StatusReportLine.objects.exclude(subscription_id="").exists()
 
 
@@ -178,18 +173,18 @@ def test_the_same_file_twice_changes_nothing_the_second_time(staff):
     data = report((agreement, "HOLD"))
     apply(data, staff)
 
-    again = preview(data, by=staff, now=NOW)
+    again = plan_report(data, by=staff, now=NOW)
     assert (again.change_count, changes(again)) == (0, [])
-    assert again.digest == StatusReport.objects.get(state="confirmed").digest
+    assert again.digest == StatusReport.objects.get(state="applied").digest
 
 
 def test_rows_that_cannot_be_read_are_left_out_only_if_a_person_says_so(staff):
     good, odd = standing(1), standing(2)
-    upload = preview(report((good, "HOLD"), (odd, "SLEEPING")), by=staff, now=NOW)
-    assert [line for line, why in upload.problems] == [7]
-    assert upload.problems[0][1] == f"{odd}: “SLEEPING” is not a status that we know."
+    upload = plan_report(report((good, "HOLD"), (odd, "SLEEPING")), by=staff, now=NOW)
+    assert [line for line, why in upload.unread_rows] == [7]
+    assert upload.unread_rows[0][1] == f"{odd}: “SLEEPING” is not a status that we know."
 
-    with pytest.raises(CannotBeDone, match="left out"):
+    with pytest.raises(CannotBeDone, match="leave them out"):
         confirm(upload.pk, by=staff, leave_out=False, now=NOW)
     assert state(good)["status"] == "Current"
     confirm(upload.pk, by=staff, leave_out=True, now=NOW)
@@ -199,8 +194,8 @@ def test_rows_that_cannot_be_read_are_left_out_only_if_a_person_says_so(staff):
 def test_a_report_that_changes_nothing_can_be_confirmed_and_undone(staff):
     upload = apply(report((standing(status="Hold"), "HOLD")), staff)
 
-    assert (upload.state, upload.change_count) == ("confirmed", 0)
-    assert undo(upload.pk, by=staff, now=NOW).state == "undone"
+    assert (upload.state, upload.change_count) == ("applied", 0)
+    assert revert_report(upload.pk, by=staff, now=NOW).state == "reverted"
 
 
 def test_a_report_about_nobody_of_ours_cannot_be_confirmed(staff):
@@ -210,7 +205,7 @@ def test_a_report_about_nobody_of_ours_cannot_be_confirmed(staff):
 
 def test_a_preview_of_more_than_a_day_ago_cannot_be_confirmed(staff):
     agreement = standing()
-    upload = preview(report((agreement, "HOLD")), by=staff, now=NOW)
+    upload = plan_report(report((agreement, "HOLD")), by=staff, now=NOW)
 
     with pytest.raises(CannotBeDone, match="more than a day old"):
         confirm(upload.pk, by=staff, leave_out=False, now=NOW + timedelta(days=1, seconds=1))
@@ -220,7 +215,7 @@ def test_a_preview_of_more_than_a_day_ago_cannot_be_confirmed(staff):
 
 def test_a_report_proves_the_charges_before_it_was_made_whenever_it_is_confirmed(staff):
     agreement = standing(covered_until=LAST_CHARGE)
-    upload = preview(report((agreement, "CURRENT")), by=staff, now=datetime(2026, 12, 13, 23, tzinfo=UTC))
+    upload = plan_report(report((agreement, "CURRENT")), by=staff, now=datetime(2026, 12, 13, 23, tzinfo=UTC))
     confirm(upload.pk, by=staff, leave_out=False, now=datetime(2026, 12, 14, 9, tzinfo=UTC))
 
     assert state(agreement)["covered_until"] == NEXT_CHARGE
@@ -228,7 +223,7 @@ def test_a_report_proves_the_charges_before_it_was_made_whenever_it_is_confirmed
 
 def test_what_was_worked_out_anew_is_counted_and_warned_of_anew(staff):
     touched, other = standing(1), standing(2)
-    upload = preview(report((touched, "HOLD"), (other, "HOLD")), by=staff, now=NOW)
+    upload = plan_report(report((touched, "HOLD"), (other, "HOLD")), by=staff, now=NOW)
     for agreement, status in ((touched, "Hold"), (other, "Canceled")):
         SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status=status)
 
@@ -243,21 +238,21 @@ def test_what_was_worked_out_anew_is_counted_and_warned_of_anew(staff):
 
 def test_what_was_worked_out_anew_is_confirmed_only_by_who_has_looked_at_it(staff):
     agreement = standing()
-    upload = preview(report((agreement, "HOLD")), by=staff, now=NOW)
+    upload = plan_report(report((agreement, "HOLD")), by=staff, now=NOW)
     SubscriptionAgreement.objects.update(status="Canceled")
     with pytest.raises(DataHasMoved):
         confirm(upload.pk, by=staff, leave_out=False, now=NOW)
 
     # The second click on the same page.
-    with pytest.raises(CannotBeDone, match="worked out anew since you looked"):
+    with pytest.raises(CannotBeDone, match="recomputed after you opened it"):
         confirm(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=NOW)
     assert state(agreement)["status"] == "Canceled"
 
 
 def test_a_report_cannot_be_confirmed_after_a_later_one(staff):
     agreement = standing()
-    early = preview(report((agreement, "HOLD")), by=staff, now=NOW)
-    late = preview(report((agreement, "CURRENT")), by=staff, now=NOW + timedelta(minutes=1))
+    early = plan_report(report((agreement, "HOLD")), by=staff, now=NOW)
+    late = plan_report(report((agreement, "CURRENT")), by=staff, now=NOW + timedelta(minutes=1))
     confirm(late.pk, by=staff, leave_out=False, now=NOW + timedelta(minutes=2))
 
     with pytest.raises(CannotBeDone, match="A later report has been confirmed"):
@@ -268,7 +263,7 @@ def test_a_report_cannot_be_confirmed_after_a_later_one(staff):
 def test_an_upload_is_confirmed_once(staff):
     upload = apply(report((standing(), "HOLD")), staff)
 
-    with pytest.raises(CannotBeDone, match="confirmed already"):
+    with pytest.raises(CannotBeDone, match="already confirmed"):
         confirm(upload.pk, by=staff, leave_out=False, now=NOW)
 
 
@@ -277,7 +272,7 @@ def test_an_upload_is_confirmed_once(staff):
 )
 def test_nothing_is_applied_if_the_ledger_has_moved_since_the_preview(staff, moved):
     touched, other = standing(1), standing(2)
-    upload = preview(report((touched, "HOLD"), (other, "HOLD")), by=staff, now=NOW)
+    upload = plan_report(report((touched, "HOLD"), (other, "HOLD")), by=staff, now=NOW)
     SubscriptionAgreement.objects.filter(pk=touched.pk).update(**moved)
 
     with pytest.raises(DataHasMoved):
@@ -357,14 +352,14 @@ def test_a_subscription_is_completed_without_a_usable_subscription_id(staff, tok
 def test_a_subscription_that_is_completed_without_a_token_is_told_to_staff(staff):
     agreement = records.agreement()
     checkout(agreement)
-    upload = preview(report((agreement, "CURRENT"), token="7.40821E+21"), by=staff, now=NOW)
+    upload = plan_report(report((agreement, "CURRENT"), token="7.40821E+21"), by=staff, now=NOW)
     assert any("without a token" in warning and "rounded" in warning for warning in upload.warnings)
     assert upload.lines.get().remarks == ["completed from its checkout", "without a token"]
 
     confirm(upload.pk, by=staff, leave_out=False, now=NOW)
     task = StaffTask.objects.get()
     assert (task.kind, task.agreement, task.done_at) == ("token missing", agreement, None)
-    undo(upload.pk, by=staff, now=NOW)
+    revert_report(upload.pk, by=staff, now=NOW)
     task.refresh_from_db()
     assert task.resolution == "withdrawn"
 
@@ -373,7 +368,7 @@ def test_a_subscription_that_lacks_its_token_takes_it_from_the_report_and_that_e
     agreement = standing(payment_token="")
     task = StaffTask.objects.create(kind="token missing", agreement=agreement)
     before = state(agreement)
-    upload = preview(report((agreement, "CURRENT"), token="7408214003316000009999"), by=staff, now=NOW)
+    upload = plan_report(report((agreement, "CURRENT"), token="7408214003316000009999"), by=staff, now=NOW)
     assert changes(upload) == [{"agreement": agreement.pk, "before": {}, "after": {}, "takes_token": True}]
     assert upload.lines.get().remarks == ["takes its token from the report"]
 
@@ -382,7 +377,7 @@ def test_a_subscription_that_lacks_its_token_takes_it_from_the_report_and_that_e
     task.refresh_from_db()
     assert (task.resolution, task.done_by) == ("done", staff)
     assert not StatusReportLine.objects.exclude(subscription_id="").exists()
-    undo(upload.pk, by=staff, now=NOW)
+    revert_report(upload.pk, by=staff, now=NOW)
     task.refresh_from_db()
     assert (state(agreement), task.resolution) == (before, "")
 
@@ -410,7 +405,7 @@ def test_a_rescue_that_gives_a_customer_two_subscriptions_is_told_to_staff(staff
 
     (task,) = StaffTask.objects.all()
     assert (task.kind, task.agreement) == ("second subscription", agreement)
-    undo(upload.pk, by=staff, now=NOW)
+    revert_report(upload.pk, by=staff, now=NOW)
     task.refresh_from_db()
     assert task.resolution == "withdrawn"
 
@@ -419,7 +414,7 @@ def test_two_rescues_of_one_customer_are_one_task_about_the_younger(staff):
     older, younger = records.agreement(), records.agreement()
     for agreement in (older, younger):
         checkout(agreement)
-    upload = preview(report((older, "CURRENT"), (younger, "CURRENT")), by=staff, now=NOW)
+    upload = plan_report(report((older, "CURRENT"), (younger, "CURRENT")), by=staff, now=NOW)
     assert any("2 subscriptions would be one of several that a customer pays" in each for each in upload.warnings)
 
     confirm(upload.pk, by=staff, leave_out=False, now=NOW)
@@ -474,22 +469,22 @@ def test_undo_puts_everything_back(staff):
     upload = apply(report(*rows), staff)
     assert [state(each) for each in everyone] != before
 
-    undone = undo(upload.pk, by=staff, now=NOW)
+    undone = revert_report(upload.pk, by=staff, now=NOW)
     assert [state(each) for each in everyone] == before
     task.refresh_from_db()
     assert (task.done_at, task.resolution) == (None, "")
-    assert (undone.state, undone.undone_by) == ("undone", staff)
+    assert (undone.state, undone.reverted_by) == ("reverted", staff)
 
 
 def test_an_upload_is_undone_once_and_only_after_it_was_confirmed(staff):
-    upload = preview(report((standing(), "HOLD")), by=staff, now=NOW)
+    upload = plan_report(report((standing(), "HOLD")), by=staff, now=NOW)
     with pytest.raises(CannotBeDone, match="cannot be undone"):
-        undo(upload.pk, by=staff, now=NOW)
+        revert_report(upload.pk, by=staff, now=NOW)
 
     confirm(upload.pk, by=staff, leave_out=False, now=NOW)
-    undo(upload.pk, by=staff, now=NOW)
-    with pytest.raises(CannotBeDone, match="cannot be undone: it is undone"):
-        undo(upload.pk, by=staff, now=NOW)
+    revert_report(upload.pk, by=staff, now=NOW)
+    with pytest.raises(CannotBeDone, match="it is undone"):
+        revert_report(upload.pk, by=staff, now=NOW)
 
 
 # In transactions of its own, as it would be: the history's context lasts as long as its transaction.
@@ -502,7 +497,7 @@ def test_an_upload_cannot_be_undone_when_something_else_has_changed_one_of_its_s
         SubscriptionAgreement.objects.filter(pk=touched.pk).update(status=status)
 
     with pytest.raises(CannotBeDone, match=touched.reference_number):
-        undo(upload.pk, by=staff, now=NOW)
+        revert_report(upload.pk, by=staff, now=NOW)
     assert state(other)["status"] == "Hold"
 
 
@@ -513,39 +508,39 @@ def test_two_uploads_are_undone_in_the_reverse_order(staff):
     second = apply(report((agreement, "CANCELED")), staff)
 
     with pytest.raises(CannotBeDone):
-        undo(first.pk, by=staff, now=NOW)
-    undo(second.pk, by=staff, now=NOW)
+        revert_report(first.pk, by=staff, now=NOW)
+    revert_report(second.pk, by=staff, now=NOW)
     assert state(agreement)["status"] == "Hold"
-    undo(first.pk, by=staff, now=NOW)
+    revert_report(first.pk, by=staff, now=NOW)
     assert state(agreement) == before
 
 
 def test_a_report_is_not_undone_while_a_later_one_says_the_same(staff):
     agreement = standing()
     first = apply(report((agreement, "HOLD")), staff)
-    later = preview(report((agreement, "HOLD")), by=staff, now=NOW + timedelta(hours=1))
+    later = plan_report(report((agreement, "HOLD")), by=staff, now=NOW + timedelta(hours=1))
     confirm(later.pk, by=staff, leave_out=False, now=NOW + timedelta(hours=1))
 
-    with pytest.raises(CannotBeDone, match="is later, is confirmed, and names some of the same"):
-        undo(first.pk, by=staff, now=NOW)
-    undo(later.pk, by=staff, now=NOW)
-    undo(first.pk, by=staff, now=NOW)
+    with pytest.raises(CannotBeDone, match="is confirmed and has some of the same"):
+        revert_report(first.pk, by=staff, now=NOW)
+    revert_report(later.pk, by=staff, now=NOW)
+    revert_report(first.pk, by=staff, now=NOW)
     assert state(agreement)["status"] == "Current"
 
 
 def test_a_later_report_about_others_does_not_keep_one_from_being_undone(staff):
     first = apply(report((standing(1), "HOLD")), staff)
-    later = preview(report((standing(2), "HOLD")), by=staff, now=NOW + timedelta(hours=1))
+    later = plan_report(report((standing(2), "HOLD")), by=staff, now=NOW + timedelta(hours=1))
     confirm(later.pk, by=staff, leave_out=False, now=NOW + timedelta(hours=1))
 
-    assert undo(first.pk, by=staff, now=NOW).state == "undone"
+    assert revert_report(first.pk, by=staff, now=NOW).state == "reverted"
 
 
 def test_after_an_undo_whoever_is_charged_twice_still_has_a_task(staff):
     oldest, middle, youngest = standing(status="Completed"), standing(status="Completed"), standing()
     first = apply(report((middle, "CURRENT")), staff)
     apply(report((oldest, "CURRENT")), staff)
-    undo(first.pk, by=staff, now=NOW)
+    revert_report(first.pk, by=staff, now=NOW)
 
     assert state(middle)["status"] == "Completed"
     open_tasks = StaffTask.objects.filter(kind="second subscription", done_at=None)
@@ -565,7 +560,7 @@ def test_undoing_what_made_a_customer_subscribe_again_is_told_to_staff(staff):
     agreement = standing()
     upload = apply(report((agreement, "COMPLETED")), staff)
     again = standing()
-    undo(upload.pk, by=staff, now=NOW)
+    revert_report(upload.pk, by=staff, now=NOW)
 
     task = StaffTask.objects.get()
     assert (task.kind, task.agreement) == ("second subscription", again)
@@ -580,7 +575,7 @@ def test_a_late_response_after_a_rescue_brings_the_token_and_keeps_the_upload_fr
 
     assert state(agreement)["payment_token"] == fields["transaction_id"]
     with pytest.raises(CannotBeDone):
-        undo(upload.pk, by=staff, now=NOW)
+        revert_report(upload.pk, by=staff, now=NOW)
 
 
 def test_a_cancellation_that_staff_ended_themselves_stays_ended(staff):
@@ -588,7 +583,7 @@ def test_a_cancellation_that_staff_ended_themselves_stays_ended(staff):
     task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
     staff_tasks.finish(task.pk, by=staff, note="Cancelled.", now=NOW)
     upload = apply(report((agreement, "CANCELED")), staff)
-    undo(upload.pk, by=staff, now=NOW)
+    revert_report(upload.pk, by=staff, now=NOW)
 
     task.refresh_from_db()
     assert (task.resolution, task.note) == ("done", "Cancelled.")

@@ -1,0 +1,150 @@
+"""Apply: make all of a planned status report's changes, or none. Staff press Confirm (docs/statuses.md)."""
+
+import logging
+from datetime import datetime
+
+import pghistory
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import QuerySet
+
+from ...billing import tokens
+from ...billing.coverage import Proof
+from ...billing.statuses import Status
+from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
+from ...models.history import HistorySource
+from ...models.status_report import Side
+from ..locks import lock_customers, lock_rows, try_to_lock
+from ..staff_tasks.tasks import end_open, open_about, open_for_revived
+from .plan import fill_in_plans, planned_lines, recompute_plan
+from .sql import write_changes
+
+logger = logging.getLogger(__name__)
+
+
+class CannotBeDone(Exception):
+    """What was asked for can't be done now, and nothing was changed. The text is a sentence for staff."""
+
+
+class DataHasMoved(CannotBeDone):
+    """The ledger has changed since the report was planned. The plan has been recomputed."""
+
+
+def apply_report(report_id: int, *, revision: int, by: User, leave_out: bool, now: datetime) -> StatusReport:
+    """Make all of a report's changes, in one transaction.
+
+    ``revision`` is that of the plan that staff looked at; ``leave_out`` says that the rows that could not be read
+    may be left out. Raises CannotBeDone, and DataHasMoved after recomputing the plan.
+    """
+    try:
+        with (
+            transaction.atomic(),
+            pghistory.context(source=HistorySource.STATUS_REPORT, report=report_id, user=by.pk),
+        ):
+            report = lock_report(report_id)
+            _refuse_unless_applicable(report, revision, leave_out, now)
+            lock_changed_agreements(report, "after")
+            if any(fill_in_plans(lines, as_of=report.as_of) for lines in planned_lines(report)):
+                raise DataHasMoved(
+                    "Something has changed since this preview was made. Nothing was applied; please check the new "
+                    "preview."
+                )
+            write_changes(report, "after", now)
+            report.tasks_ended = _end_tasks(report, by, now)
+            report.tasks_opened = _open_tasks(report, now)
+            report.lines.exclude(subscription_id="").update(subscription_id="")
+            report.state, report.applied_by, report.applied_at = ReportState.APPLIED, by, now
+            report.save(update_fields=["state", "applied_by", "applied_at", "tasks_ended", "tasks_opened"])
+    except DataHasMoved:
+        recompute_plan(report_id, now=now)
+        raise
+    logger.warning("status report %s applied: %s changes", report_id, report.change_count)
+    return report
+
+
+def _refuse_unless_applicable(report: StatusReport, revision: int, leave_out: bool, now: datetime) -> None:
+    if report.state != ReportState.PLANNED:
+        raise CannotBeDone(f"This report is already {report.get_state_display()}.")
+    if report.has_expired(now):
+        raise CannotBeDone(
+            "This preview is more than a day old. Nothing was changed; please download the report again, and "
+            "upload it."
+        )
+    if report.revision != revision:
+        raise CannotBeDone(
+            "This preview was recomputed after you opened it. Nothing was changed; please check it again."
+        )
+    later = StatusReport.objects.filter(state=ReportState.APPLIED, uploaded_at__gt=report.uploaded_at).first()
+    if later is not None:
+        raise CannotBeDone(
+            f"A later report has been confirmed since: the {later}. Nothing was changed; please download the "
+            "report again, and upload it."
+        )
+    if not report.matched_count:
+        raise CannotBeDone("This report has none of our subscriptions, so there is nothing to confirm.")
+    if report.unread_rows and not leave_out:
+        raise CannotBeDone(
+            "Some rows could not be read, so nothing was changed. Check the box to leave them out, or upload a "
+            "better file."
+        )
+
+
+# --- Locks, for reverting too ----------------------------------------------------------------------------
+
+
+def lock_report(report_id: int) -> StatusReport:
+    """A report, locked. One report is applied or reverted at a time: each depends on those before."""
+    if not try_to_lock("status reports"):
+        raise CannotBeDone(
+            "A status report is being confirmed or undone right now. Please wait a moment, then reload this page."
+        )
+    return StatusReport.objects.select_for_update(no_key=True).get(pk=report_id)
+
+
+def lock_changed_agreements(report: StatusReport, side: Side) -> None:
+    """Lock what writing one side of a report's changes needs."""
+    # Reviving a subscription may give its customer a second one, and so may a callback at the same time.
+    lock_customers(agreement.customer for agreement in revived_agreements(report, side))
+    changed = report.changes().values("agreement")
+    lock_rows(SubscriptionAgreement.objects.filter(pk__in=changed).only("pk"))
+
+
+def revived_agreements(report: StatusReport, side: Side) -> QuerySet[SubscriptionAgreement]:
+    """The agreements that are charged on one side of a report's changes, and not on the other."""
+    return SubscriptionAgreement.objects.filter(pk__in=report.reviving(side).values("agreement"))
+
+
+# --- Staff tasks -----------------------------------------------------------------------------------------
+
+
+def _end_tasks(report: StatusReport, by: User, now: datetime) -> list[int]:
+    """End the tasks that the report shows to be done, and return them."""
+    canceled = report.lines.filter(after__status=Status.CANCELED) | report.lines.filter(
+        after__has_key="cancellation_requested_at"
+    )
+    given_token = report.lines.filter(takes_token=True)
+    return [
+        task
+        for kind, lines, note in (
+            (TaskKind.CANCELLATION, canceled, f"Canceled in CyberSource, according to the {report}."),
+            (TaskKind.TOKEN_MISSING, given_token, f"The token was in the {report}."),
+        )
+        for task in end_open(
+            StaffTask.objects.filter(kind=kind, agreement__in=lines.values("agreement")),
+            Resolution.DONE,
+            by=by,
+            note=note,
+            now=now,
+        )
+    ]
+
+
+def _open_tasks(report: StatusReport, now: datetime) -> list[int]:
+    """Open the tasks that the report gives rise to, and return them."""
+    changing = report.lines.filter(takes_token=True, subscription_id__regex=tokens.CHANGES_WITH_CARD)
+    unproven = report.lines.filter(after__status=Status.CANCELED, agreement__coverage_proof=Proof.UNPROVEN)
+    return [
+        *open_for_revived(revived_agreements(report, "after"), now=now),
+        *open_about(TaskKind.UNPROVEN_CHARGE, unproven.values_list("agreement", flat=True), now=now),
+        *open_about(TaskKind.TOKEN_CHANGES, changing.values_list("agreement", flat=True), now=now),
+    ]

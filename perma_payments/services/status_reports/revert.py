@@ -1,0 +1,96 @@
+"""Revert: put back all that a status report has changed, or nothing. Staff press Undo (docs/statuses.md)."""
+
+import logging
+from datetime import datetime
+
+import pghistory
+from django.contrib.auth.models import User
+from django.db import transaction
+from django.db.models import Q
+
+from ...models import ReportState, Resolution, StaffTask, StatusReport, StatusReportLine, SubscriptionAgreement
+from ...models.history import HistorySource
+from ..staff_tasks.tasks import end_open, open_for_revived
+from .apply import CannotBeDone, lock_changed_agreements, lock_report, revived_agreements
+from .sql import write_changes
+
+logger = logging.getLogger(__name__)
+
+# How many subscriptions that have changed since are named.
+MAX_NAMED = 10
+
+
+def revert_report(report_id: int, *, by: User, now: datetime) -> StatusReport:
+    """Put back all that a report has changed. Raises CannotBeDone if its agreements have changed since."""
+    with (
+        transaction.atomic(),
+        pghistory.context(source=HistorySource.STATUS_REPORT_REVERTED, report=report_id, user=by.pk),
+    ):
+        report = lock_report(report_id)
+        if report.state != ReportState.APPLIED:
+            raise CannotBeDone(f"This report cannot be undone: it is {report.get_state_display()}.")
+        _refuse_before_later_reports(report)
+        lock_changed_agreements(report, "before")
+        _refuse_if_changed_since(report)
+        write_changes(report, "before", now)
+        _take_tasks_back(report, by, now)
+        report.state, report.reverted_by, report.reverted_at = ReportState.REVERTED, by, now
+        report.save(update_fields=["state", "reverted_by", "reverted_at"])
+    logger.warning("status report %s reverted", report_id)
+    return report
+
+
+def _refuse_before_later_reports(report: StatusReport) -> None:
+    line = (
+        StatusReportLine.objects.filter(
+            report__state=ReportState.APPLIED,
+            report__uploaded_at__gt=report.uploaded_at,
+            agreement__in=report.changes().values("agreement"),
+        )
+        .select_related("report")
+        .order_by("report__uploaded_at")
+        .first()
+    )
+    if line is not None:
+        raise CannotBeDone(
+            f"This report cannot be undone: the later {line.report} is confirmed and has some of the same "
+            "subscriptions. Nothing was changed; undo that one first."
+        )
+
+
+def _refuse_if_changed_since(report: StatusReport) -> None:
+    """Raise CannotBeDone if the last change of an agreement is not this report's.
+
+    Changes by reports that have been reverted don't count, and neither does their reverting.
+    """
+    events = SubscriptionAgreement.pgh_event_model.objects  # type: ignore[attr-defined]
+    reverted = StatusReport.objects.filter(state=ReportState.REVERTED).values_list("pk", flat=True)
+    last_changes = (
+        events.filter(pgh_obj__in=report.changes().values("agreement"))
+        .exclude(pgh_context__report__in=list(reverted))
+        .order_by("pgh_obj", "-pgh_id")
+        .distinct("pgh_obj")
+    )
+    others = events.filter(pk__in=last_changes.values("pk")).exclude(
+        pgh_context__contains={"source": HistorySource.STATUS_REPORT, "report": report.pk}
+    )
+    changed = list(others.order_by("reference_number").values_list("reference_number", flat=True))
+    if changed:
+        more = f" and {len(changed) - MAX_NAMED} more" if len(changed) > MAX_NAMED else ""
+        raise CannotBeDone(
+            f"This report cannot be undone: {', '.join(changed[:MAX_NAMED])}{more} changed after it was "
+            "confirmed. Nothing was changed now."
+        )
+
+
+def _take_tasks_back(report: StatusReport, by: User, now: datetime) -> None:
+    """Reopen the tasks that applying the report ended, and withdraw those that it opened."""
+    for task in StaffTask.objects.filter(pk__in=report.tasks_ended).order_by("id").select_for_update(no_key=True):
+        task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""
+        task.save(update_fields=["done_at", "done_by", "resolution", "note"])
+    opened = StaffTask.objects.filter(pk__in=report.tasks_opened)
+    end_open(opened, Resolution.WITHDRAWN, by=by, note=f"The {report} was undone.", now=now)
+    # A customer whose task was just withdrawn may still be charged twice, for other subscriptions.
+    revived = revived_agreements(report, "before").values("pk")
+    told = opened.values("agreement")
+    open_for_revived(SubscriptionAgreement.objects.filter(Q(pk__in=revived) | Q(pk__in=told)), now=now)
