@@ -20,12 +20,20 @@ from .servers import closed_port
 ROOT = Path(__file__).resolve().parents[2]
 
 
+# A shell lets what it runs in the background ignore SIGINT, and the tests' own children would inherit that.
+SANDBOX = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("sandbox", run_name="__main__")
+"""
+
+
 @contextmanager
 def started(*arguments, **environ):
     """A sandbox process with its output piped. It takes no mail unless told to."""
     environ = {"SANDBOX_SMTP_PORT": "0", **environ}
     process = subprocess.Popen(
-        [sys.executable, "-m", "sandbox", *arguments],
+        [sys.executable, "-c", SANDBOX, *arguments],
         cwd=ROOT,
         text=True,
         stdout=subprocess.PIPE,
