@@ -37,7 +37,7 @@ def task(function: Callable[..., None]) -> Any:
 def demo(context: Context, check: bool = False) -> None:
     """Run Perma Payments beside stand-ins of Perma.cc and CyberSource; Ctrl-C ends it.
 
-    With --check, walk through it unattended instead; the exit code is 0 if all went well.
+    With --check, run the end-to-end tests against it instead; the exit code is 0 if they passed.
     DEMO_HOST is the address that both listen on: 127.0.0.1 unless set.
     """
     if check:

@@ -47,7 +47,7 @@ FAILURES = re.compile(r"^Traceback \(most|was answered with 5\d\d$|^\S+ \S+ (?:E
 
 
 @dataclass(frozen=True)
-class World:
+class Demo:
     """What runs in a demo."""
 
     app: Leashed
@@ -81,37 +81,34 @@ def demo() -> None:
     host = os.environ.get("DEMO_HOST") or "127.0.0.1"
     app_port = free_port(host, APP_PORT)
     sandbox_port = free_port(host, max(SANDBOX_PORT, app_port + 1))
-    with world(host, app_port, sandbox_port, free_port(host, SMTP_PORT)) as running:
+    with running_demo(host, app_port, sandbox_port, free_port(host, SMTP_PORT)) as running:
         print(running.description(), flush=True)
         watch(running.processes)
 
 
 def check() -> int:
-    """Walk through the demo unattended; return the exit code."""
+    """Run the end-to-end tests against a demo of their own; return pytest's exit code."""
     host = "127.0.0.1"
-    with world(host, free_port(host), free_port(host), free_port(host)) as running:
-        with leashed(
-            "The walkthrough",
-            "-m",
-            "sandbox.walkthrough",
-            "--sandbox",
-            running.sandbox_url,
-            "--payments",
-            running.app_url,
-            to_terminal=True,
-        ) as walkthrough:
-            while not walkthrough.has_ended():
+    with running_demo(host, free_port(host), free_port(host), free_port(host)) as running:
+        env = {
+            "E2E_PAYMENTS_URL": running.app_url,
+            "E2E_SANDBOX_URL": running.sandbox_url,
+            "E2E_STAFF": STAFF,
+            "E2E_STAFF_PASSWORD": running.password,
+        }
+        with leashed("The end-to-end tests", "-m", "pytest", "e2e", env=env, to_terminal=True) as tests:
+            while not tests.has_ended():
                 refuse_the_ended(running.processes)
                 time.sleep(0.1)
         refuse_the_ended(running.processes)
         for process in (running.app, running.scheduler):
             if FAILURES.search(process.printed()):
                 raise TaskError(f"{process.name} failed at something. {process.last_words()}")
-        return walkthrough.wait()
+        return tests.wait()
 
 
 @contextmanager
-def world(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterator[World]:
+def running_demo(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterator[Demo]:
     """Bring up the database, Perma Payments, the sandbox and the scheduler, one after the other."""
     refuse_what_is_real()
     database = "the database of DATABASE_URL" if given_url() else "a temporary database"
@@ -154,7 +151,7 @@ def world(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterat
             wait_until_it_answers(app, f"localhost:{app_port}", "/subscribe/")
             wait_until_it_answers(sandbox, f"localhost:{sandbox_port}", "/")
             with leashed("The scheduler", "manage.py", "run_scheduler", env=env) as scheduler:
-                yield World(app, app_url, sandbox, sandbox_url, scheduler, password, database)
+                yield Demo(app, app_url, sandbox, sandbox_url, scheduler, password, database)
 
 
 def refuse_what_is_real() -> None:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import base64
 import json
 
 from bs4 import BeautifulSoup
+from nacl.public import PrivateKey, PublicKey
 from werkzeug.wrappers import Response
 
+from sandbox.perma.box import PermaBox
+
 from .builders import NOW
-from .fake_payments import payments_box
+
+# Perma Payments' development key, and the public half of Perma.cc's (perma.md §6).
+SECRET_KEY = "aZl8CDslsIkIF9IAO6KKk5LyGzSXKZ+Vhs2ck+lXKKA="
+PERMA_PUBLIC_KEY = "+Y3Kni4Pm+5kWFJgsBL28TyKcgciQdPofRsTwUKaVSE="
 
 SUBSCRIPTION = {
     "status": "Current",
@@ -19,6 +26,14 @@ SUBSCRIPTION = {
     "paid_through": "2026-04-10T00:00:00.000000Z",
     "reference_number": "PERMA-1234-5678",
 }
+
+
+def payments_box():
+    """The box at Perma Payments' end."""
+    return PermaBox(
+        secret_key=PrivateKey(base64.b64decode(SECRET_KEY)),
+        public_key=PublicKey(base64.b64decode(PERMA_PUBLIC_KEY)),
+    )
 
 
 def reply(**changes):

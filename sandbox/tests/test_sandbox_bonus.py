@@ -9,13 +9,12 @@ import requests
 from hypothesis import given, settings, strategies as st
 from werkzeug.wrappers import Response
 
-from sandbox.browser import Form
 from sandbox.perma.replies import read_history_reply
 from sandbox.perma.store import DEFAULT_CUSTOMER
 
 from .builders import NOW
-from .fake_payments import payments_box
-from .replies import HISTORY, answers, history_reply, reply, sealed, show
+from .forms import Form
+from .replies import HISTORY, answers, history_reply, payments_box, reply, sealed, show
 
 PURCHASES = [{"id": 5, "link_quantity": 10}, {"id": 6, "link_quantity": 100}]
 OFFERED = sealed(reply(purchases=PURCHASES))
@@ -204,9 +203,8 @@ def test_whatever_is_in_a_history_is_read_or_a_value_error(name, value):
 
 def acknowledge_again(client, **changes):
     """Press the button beside the purchase of the history."""
-    form = Form(show(client).select_one("form.acknowledge"), "http://localhost/")
-    path = form.action.removeprefix("http://localhost")
-    return client.post(path, data={**form.fields, **changes})
+    form = Form(show(client).select_one("form.acknowledge"))
+    return client.post(form.path, data={**form.fields, **changes})
 
 
 def test_a_purchase_can_be_acknowledged_once_more_and_a_refusal_is_said(client, merchant):

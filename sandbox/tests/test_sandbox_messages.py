@@ -25,7 +25,7 @@ from sandbox.perma.messages import (
 from sandbox.perma.replies import Subscription
 from sandbox.perma.store import CUSTOMERS, Package, Plan, find_customer, plans_for
 
-from .fake_payments import payments_box
+from .replies import payments_box
 
 NOW = datetime(2026, 3, 10, 9, 30, 0, 250000, tzinfo=UTC)
 MONTHLY = Plan("100", "monthly", Decimal("45.00"))

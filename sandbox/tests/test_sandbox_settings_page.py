@@ -10,14 +10,13 @@ from hypothesis import HealthCheck, given, settings, strategies as st
 from werkzeug.wrappers import Request, Response
 
 from sandbox.app import create_app
-from sandbox.browser import Form
 from sandbox.config import Config
 from sandbox.perma.replies import read_status_reply
 from sandbox.perma.store import CUSTOMERS, DEFAULT_CUSTOMER
 
 from .builders import NOW
-from .fake_payments import payments_box
-from .replies import SUBSCRIPTION, reply, sealed, show
+from .forms import Form
+from .replies import SUBSCRIPTION, payments_box, reply, sealed, show
 from .servers import closed_port
 
 
@@ -327,10 +326,10 @@ def test_the_older_address_leads_to_the_page_and_drops_the_query(client):
 
 def test_each_plan_is_a_form_with_a_message_of_its_own(client, merchant, config):
     merchant.answer = sealed(reply())
-    forms = [Form(tag, "http://localhost/") for tag in show(client).select("form.subscribe")]
+    forms = [Form(tag) for tag in show(client).select("form.subscribe")]
     assert {form.action for form in forms} == {f"{config.payments_url}/subscribe/"}
     assert {form.method for form in forms} == {"post"}
-    assert all(form.control_names == ["encrypted_data"] for form in forms)
+    assert all(list(form.fields) == ["encrypted_data"] for form in forms)
     values = [form.fields["encrypted_data"] for form in forms]
     assert len({value[:32] for value in values}) == 8
     messages = [payments_box().open(value) for value in values]

@@ -1,0 +1,58 @@
+"""A customer asks to cancel: Perma.cc is told, and staff are mailed once."""
+
+import re
+from urllib.parse import urlsplit
+
+import pytest
+import requests
+
+from .customer import Customer
+from .pages import expect_plain_page
+from .world import attribute, eventually, is_same_place, press
+
+# What the sandbox types into the checkout page for everybody.
+BILLING = ("Robin", "Example", "robin.example@example.com", "1 Invented Street", "Sampleton", "02138")
+
+
+def expect_led_back(customer: Customer, answer: requests.Response) -> None:
+    """Expect that the customer was sent back to Perma.cc's settings page."""
+    sent_on = answer.history[0]
+    address = urlsplit(sent_on.headers["Location"])
+    assert sent_on.status_code == 302
+    assert is_same_place(address.geturl(), customer.world.sandbox) and address.path == "/settings/subscription/"
+
+
+def test_a_cancellation_request_is_told_to_perma_cc(subscriber: Customer) -> None:
+    before = subscriber.standing_subscription()
+    expect_led_back(subscriber, subscriber.send("cancel-request"))
+    assert subscriber.subscription() == {**before, "status": "Cancellation Requested"}
+    assert attribute(subscriber.find("#status"), "data-status") == "Cancellation Requested"
+
+
+def test_staff_get_one_mail_however_often_it_is_sent(subscriber: Customer) -> None:
+    reference_number = subscriber.standing_subscription()["reference_number"]
+    page = subscriber.open_settings()
+    for _ in range(2):  # A double click.
+        expect_led_back(subscriber, press(subscriber.browser, page, "form.cancel-request"))
+    expect_led_back(subscriber, subscriber.send("cancel-request"))
+    (mail,) = eventually(lambda: subscriber.world.mails(reference_number))
+    assert mail["from"] and mail["reply_to"]
+    number = subscriber.key.removeprefix("Registrar-")
+    assert re.search(rf"https?://\S*registrar\S*\b{number}\b", mail["body"])
+    assert "Business Center" in mail["body"]
+
+
+def test_the_mail_says_nothing_personal(subscriber: Customer) -> None:
+    reference_number = subscriber.standing_subscription()["reference_number"]
+    subscriber.send("cancel-request")
+    (mail,) = eventually(lambda: subscriber.world.mails(reference_number))
+    said = f"{mail['subject']}\n{mail['body']}"
+    assert [value for value in BILLING if re.search(rf"(?<!\w){re.escape(value)}(?!\w)", said)] == []
+
+
+@pytest.mark.parametrize("route", ["change", "update"])
+def test_what_is_about_to_end_is_not_modified(subscriber: Customer, route: str) -> None:
+    subscriber.send("cancel-request")
+    before = subscriber.subscription()
+    expect_plain_page(subscriber.send(route), 200)
+    assert subscriber.subscription() == before
