@@ -72,7 +72,7 @@ def rows() -> dict[str, tuple[Any, Any]]:
 def test_a_table_is_searched_by_what_people_have_at_hand(admin_client, rows, table):
     row, other = rows[table]
     outgoing = {
-        "subscriptionagreement": row.transactions.get,
+        "subscriptionagreement": lambda: row.transactions.get(),
         "purchase": lambda: row.transaction,
         "outgoingtransaction": lambda: row,
         "response": lambda: row.outgoing,
