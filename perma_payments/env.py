@@ -1,16 +1,16 @@
-"""Settings from the environment and from a ``.env`` file: read one by one, complained of all at once.
+"""Settings from the environment and from a ``.env`` file. One start tells everything that is wrong with them.
 
-Whatever is wrong is collected, and ``Env.end_if_wrong`` ends the start with a sentence for each: it names the
-variable, says what was expected, and gives an example. Values are never printed: they may be secrets. What each
-setting may be is a Kind (setting_kinds.py); what settings may not be together is in setting_rules.py.
+There is a sentence for each problem: it names the variable, says what was expected, and gives an example. It never
+quotes a value, which may be a secret. setting_parsers.py says what each setting can be, and setting_rules.py which
+settings do not go together.
 """
 
 import difflib
 import io
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import ClassVar, Generic, TypeVar
 
@@ -19,146 +19,152 @@ from dotenv.parser import Binding, parse_stream
 
 T = TypeVar("T")
 
-ENVIRONMENTS = ("development", "staging", "production")
-
-DEVELOPMENT_NOTICE = (
-    "Perma Payments is running as development (PERMA_PAYMENTS_ENV): its keys are published, its admin asks for no "
-    "second factor, and no card is charged. On a server, set PERMA_PAYMENTS_ENV=production (or staging)."
-)
-
-# What Kubernetes tells every container of services that are called perma-payments, perma-payments-db or the like.
+# What Kubernetes tells every container about services named perma-payments, perma-payments-db and the like.
 KUBERNETES_VARIABLE = re.compile(
     r"PERMA_PAYMENTS_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_(ADDR|PORT|PROTO))?)?)"
 )
 NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
-# How alike (difflib's ratio) a name in .env must be to one of ours to be taken for a slip of it.
-ALIKE = 0.85
+# How similar (difflib's ratio) a name in .env must be to one of ours to be taken for a misspelling of it.
+SIMILAR = 0.85
 
 
 class BadSetting(SystemExit):
     """Settings that the service cannot start with.
 
-    It is a SystemExit so that whoever starts the service (manage.py, gunicorn, pytest) shows the
-    sentences and ends, instead of a stack trace.
+    It is a SystemExit, so manage.py, gunicorn and pytest end with its sentences instead of a stack trace.
     """
 
 
-class Unfit(ValueError):
-    """Why a text is no value of a kind, in words of ours that follow "The setting NAME"."""
+class BadValue(ValueError):
+    """Why a text cannot be read, in words that follow "The setting NAME" and do not quote it."""
 
 
 @dataclass(frozen=True)
-class Kind(Generic[T]):
-    """What a setting may be. ``parse`` raises ValueError, or Unfit with a reason, for what it cannot read."""
+class Parser(Generic[T]):
+    """How a setting is read. ``parse`` raises ValueError for a text that it cannot read; BadValue says why."""
 
     parse: Callable[[str], T]
     expected: str
     example: str
 
+    def with_example(self, example: str) -> "Parser[T]":
+        """Return the same parser with another example."""
+        return replace(self, example=example)
+
+
+def matching(pattern: str) -> Callable[[str], str]:
+    """Return a function that raises ValueError for a text unless the whole of it matches the pattern."""
+
+    def parse(text: str) -> str:
+        if not re.fullmatch(pattern, text):
+            raise ValueError
+        return text
+
+    return parse
+
+
+def choice(*words: str, example: str) -> Parser[str]:
+    """Return the parser of one of a few words."""
+    return Parser(matching("|".join(words)), "one of " + ", ".join(words), example)
+
+
+ENVIRONMENT = choice("development", "staging", "production", example="production")
+
 
 class Env:
-    """Reads settings from a mapping, as a rule ``os.environ``, and collects what is wrong.
+    """Reads settings from variables and collects what is wrong with them.
 
-    An empty value counts as not set. ``NAME_FILE`` may name a file that holds the value of ``NAME``. What cannot
-    be read has its default meanwhile, so that the rest can be read too.
+    An empty value counts as not set. ``NAME_FILE`` can name a file that holds the value of ``NAME``. A setting
+    that cannot be read gets its default, so that the others can be read, too.
     """
 
-    # Set by manage.py alone: help, and what makes or checks keys, must work where nothing is set yet.
+    # manage.py sets it for commands that must work before anything is set: help, making keys, checking keys.
     tolerant: ClassVar[bool] = False
 
     def __init__(
         self, variables: Mapping[str, str], *, lines: Mapping[str, int] | None = None, problems: Iterable[str] = ()
     ) -> None:
-        """``lines`` tells of each name in .env on which line it is, ``problems`` what is wrong with that file."""
+        """``lines`` maps names in .env to their line numbers; ``problems`` are the sentences about that file."""
         self._variables = variables
         self._lines = lines or {}
         self.problems = list(problems)
         self._wrong: set[str] = set()
-        # What was asked for, and what of it was there.
+        # The settings that were read, and those of them that were set.
         self.names: set[str] = set()
         self.given: set[str] = set()
-        environments = Kind(one_of(ENVIRONMENTS), "one of " + ", ".join(ENVIRONMENTS), "production")
-        self.environment = self.read("PERMA_PAYMENTS_ENV", environments, "development")
+        self.environment = self.read("PERMA_PAYMENTS_ENV", ENVIRONMENT, "development")
         self.in_development = self.environment == "development"
 
     @classmethod
     def of_process(cls, file: Path) -> "Env":
-        """The variables of this process, and those of the file for what is not among them."""
+        """Read the variables of this process, after adding those of the .env file that it does not have."""
         lines, problems = _load(file)
-        return cls(os.environ, lines=lines, problems=problems)
+        return cls(dict(os.environ), lines=lines, problems=problems)
 
-    def read(self, name: str, kind: Kind[T], default: T) -> T:
-        """A setting that has a default."""
-        return self._value(name, kind, default, required=False)
+    def read(self, name: str, parser: Parser[T], default: T) -> T:
+        """Return a setting that does not have to be set."""
+        return self._value(name, parser, default, required=False)
 
-    def demand(self, name: str, kind: Kind[T], development: T) -> T:
-        """A setting that has a default in development only; elsewhere it must be set."""
-        return self._value(name, kind, development, required=not self.in_development)
+    def require(self, name: str, parser: Parser[T], in_development: T) -> T:
+        """Return a setting that has a default in development only."""
+        return self._value(name, parser, in_development, required=not self.in_development)
 
-    def refuse_if(self, condition: bool, names: str, sentence: str) -> None:
-        """Collect what is wrong with settings (their names, separated by blanks), all of which could be read."""
-        if condition and self._wrong.isdisjoint(names.split()):
-            self.problems.append(sentence)
+    def end_if_wrong(self, conflicts: Iterable[str] = ()) -> None:
+        """Raise BadSetting with one sentence a line for everything that is wrong. Call it after the last setting.
 
-    def end_if_wrong(self) -> None:
-        """Raise BadSetting with a sentence a line for all that is wrong, slips of names first. Call it last."""
-        problems = [*self._misnamed(), *self.problems]
+        ``conflicts`` say which settings do not go together. One that names a setting that could not be read is
+        left out.
+        """
+        conflicting = [each for each in conflicts if self._wrong.isdisjoint(re.findall(r"\w+", each))]
+        problems = [*self._misnamed(), *self.problems, *conflicting]
         if problems and not self.tolerant:
             raise BadSetting("\n".join(problems))
 
-    def _value(self, name: str, kind: Kind[T], default: T, *, required: bool) -> T:
+    def _value(self, name: str, parser: Parser[T], default: T, *, required: bool) -> T:
         self.names.add(name)
         text, file = (self._variables.get(each, "").strip() for each in (name, f"{name}_FILE"))
-        if not text and file:
-            try:
+        try:
+            if file and not text:
                 text = Path(file).read_text(encoding="utf-8-sig").strip()
-            except (OSError, ValueError):
-                self._complain(
-                    name,
-                    f"{name}_FILE",
-                    "names a file that cannot be read",
-                    "the path of a readable text file",
-                    f"/run/secrets/{name.lower()}",
-                )
-                return default
-        if not text and not required:
+        except (OSError, ValueError):
+            self._wrong.add(name)
+            self.problems.append(
+                f"The setting {name}_FILE names a file that cannot be read: expected the path of a readable text "
+                f"file, for example {name}_FILE=/run/secrets/{name.lower()}"
+            )
             return default
         try:
-            if not text:
-                raise Unfit("is not set")
-            self.given.add(name)
-            return kind.parse(text)
+            if text:
+                self.given.add(name)
+                text.encode()  # Raises ValueError for bytes that are not UTF-8.
+                return parser.parse(text)
+            if not required:
+                return default
+            raise BadValue("is not set")
         except ValueError as error:
-            # Words of others may hold the value.
-            reason = str(error) if isinstance(error, Unfit) else "cannot be read"
-        self._complain(name, name, reason, kind.expected, kind.example)
-        return default
-
-    def _complain(self, name: str, variable: str, problem: str, expected: str, example: str) -> None:
+            # The words of another exception may quote the value.
+            reason = str(error) if isinstance(error, BadValue) else "cannot be read"
         self._wrong.add(name)
         self.problems.append(
-            f"The setting {variable} {problem}: expected {expected}, for example {variable}={example}"
+            f"The setting {name} {reason}: expected {parser.expected}, for example {name}={parser.example}"
         )
+        return default
 
-    def _misnamed(self) -> list[str]:
-        """What is wrong with variables that are named almost as a setting of ours, and so would say nothing."""
+    def _misnamed(self) -> Iterator[str]:
+        """Yield a sentence for each variable whose name is almost that of a setting, and so would set nothing."""
         ours = {_plain(name): name for setting in self.names for name in (setting, f"{setting}_FILE")}
-        return [
-            _misnaming(name, meant, self._lines.get(name))
-            for name in self._variables
-            if name not in ours.values() and (meant := _meant(name, ours, in_file=name in self._lines))
-        ]
-
-
-def one_of(among: tuple[str, ...]) -> Callable[[str], str]:
-    """A parser that takes these words only."""
-
-    def parse(text: str) -> str:
-        if text not in among:
-            raise ValueError
-        return text
-
-    return parse
+        for name in self._variables:
+            line = self._lines.get(name)
+            if name in ours.values() or not (meant := _meant(name, ours, in_file=line is not None)):
+                continue
+            if NAME.fullmatch(name):
+                yield f"{f'Line {line} of .env' if line else 'The environment'} sets {name}. Did you mean {meant}?"
+            else:
+                # The name is not quoted: part of it may be a value.
+                yield (
+                    f"A variable is named {meant}, but with other characters in its name. "
+                    "Look for a blank, a colon, a hyphen, or a byte order mark at the start of a file."
+                )
 
 
 # --- Names ------------------------------------------------------------------------------------------
@@ -169,47 +175,37 @@ def _plain(name: str) -> str:
 
 
 def _meant(name: str, ours: Mapping[str, str], *, in_file: bool) -> str | None:
-    """The setting that a name was probably meant to be; None for a name that has nothing to do with us."""
+    """Return the setting that a name was probably meant to be, or None if it is not ours at all."""
+    if KUBERNETES_VARIABLE.fullmatch(name):
+        return None
     plain = _plain(name)
+    if not in_file and not plain.startswith("PERMAPAYMENT"):
+        # A name that is only similar may belong to another program. One that no program could want is a mistake,
+        # such as the first name of an env file that begins with a byte order mark.
+        return None if NAME.fullmatch(name) else ours.get(plain)
     alike = [each for each in ours if each.endswith("FILE") == plain.endswith("FILE")]
-    if plain.startswith("PERMAPAYMENT"):
-        if KUBERNETES_VARIABLE.fullmatch(name):
-            return None
-        return ours[difflib.get_close_matches(plain, alike, n=1, cutoff=0)[0]]
-    if in_file:
-        close = difflib.get_close_matches(plain, alike, n=1, cutoff=ALIKE)
-        return ours[close[0]] if close else None
-    # Elsewhere a name that is merely like ours may be another program's; one that nobody could want is a slip,
-    # such as that of an env file that begins with a byte order mark.
-    return None if NAME.fullmatch(name) else ours.get(plain)
-
-
-def _misnaming(name: str, meant: str, line: int | None) -> str:
-    # Where other characters are in it, part of it may be a value.
-    if NAME.fullmatch(name):
-        return f"{f'Line {line} of .env' if line else 'The environment'} sets {name}. Did you mean {meant}?"
-    return (
-        f"A variable is named {meant}, but with other characters in its name. "
-        "Look for a blank, a colon, a hyphen, or a byte order mark at the start of a file."
-    )
+    cutoff = 0 if plain.startswith("PERMAPAYMENT") else SIMILAR
+    return next((ours[each] for each in difflib.get_close_matches(plain, alike, n=1, cutoff=cutoff)), None)
 
 
 # --- The file .env ----------------------------------------------------------------------------------
 
 
 def _load(file: Path) -> tuple[dict[str, int], list[str]]:
-    """Add the file's variables to this process's, unless they are set; return their lines, and what is wrong."""
+    """Add the variables of a .env file to this process. Return their line numbers, and what is wrong with it."""
     lines: dict[str, int] = {}
+    problems: list[str] = []
     if os.environ.get("PYTHON_DOTENV_DISABLED", "").lower() in ("1", "true", "t", "yes", "y"):
-        return lines, []
-    problems, readable = [], []
+        return lines, problems
+    readable = io.StringIO()
     try:
         for binding in parse_stream(io.StringIO(file.read_text(encoding="utf-8-sig"))):
             if problem := _problem(binding, lines):
                 problems.append(problem)
             else:
-                readable.append(binding.original.string)
-        load_dotenv(stream=io.StringIO("".join(readable)))
+                readable.write(binding.original.string)
+        readable.seek(0)
+        load_dotenv(stream=readable)
     except FileNotFoundError:
         pass
     except OSError as error:
@@ -220,12 +216,12 @@ def _load(file: Path) -> tuple[dict[str, int], list[str]]:
 
 
 def _problem(binding: Binding, lines: dict[str, int]) -> str | None:
-    """What is wrong with a statement of .env; else its line is noted under its name."""
+    """Say what is wrong with a statement of .env. If nothing is, add its name and line number to ``lines``."""
     statement = binding.original.string.lstrip()
     line = binding.original.line + binding.original.string[: -len(statement) or None].count("\n")
     name = binding.key
     if name is None and not binding.error:
-        return None
+        return None  # A comment, or blank.
     if name is None or binding.value is None or not NAME.fullmatch(name):
         return (
             f"Line {line} of .env cannot be read: expected NAME=value, with only letters, digits and _ in the "

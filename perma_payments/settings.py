@@ -1,28 +1,23 @@
 """Django's settings, read from the environment and from a ``.env`` file beside manage.py.
 
-Development works with nothing set but a database (the Fabric tasks see to that). Staging and production
-(``PERMA_PAYMENTS_ENV``) demand every real value. ``.env.example`` lists all variables. Whatever is wrong is told
-at once, by the last lines of this file.
+Development needs nothing but a database, which the Fabric tasks provide. Staging and production
+(``PERMA_PAYMENTS_ENV``) require every real value. ``.env.example`` lists all variables. The last line of this file
+tells everything that is wrong, at once.
 """
 
-import re
 from datetime import time, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
-from urllib.parse import parse_qsl, urlsplit
 
-import dj_database_url
-import psycopg2.extensions
 from csp.constants import NONE, SELF
 from pghistory import ContextJSONField
 
-from . import development, setting_kinds as kinds
+from . import development, setting_parsers as parsers
 from .cybersource.checkout import DEFAULT_PATHS
-from .cybersource.signature import SigningKeys
-from .env import Env, Kind, Unfit
+from .env import Env, choice
 from .perma.messages import Freshness
-from .setting_rules import CS_MODES, refuse_what_does_not_fit
+from .postgres.url import database
+from .setting_rules import CS_MODES, conflicts
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 
@@ -34,14 +29,10 @@ IN_DEVELOPMENT = env.in_development
 
 # --- Django -----------------------------------------------------------------------------------------
 
-# Off in development too: what a developer sees is what a customer would see.
-DEBUG = env.read("DEBUG", kinds.FLAG, False)
-SECRET_KEY = env.demand(
-    "SECRET_KEY",
-    kinds.text("at least 50 random characters, as manage.py generate_keys makes them", "x7Q…(50 or more)…k2"),
-    development.SECRET_KEY,
-)
-ALLOWED_HOSTS = env.demand("ALLOWED_HOSTS", kinds.HOSTS, development.ALLOWED_HOSTS)
+# Off in development, too, so that developers see what customers would see.
+DEBUG = env.read("DEBUG", parsers.FLAG, False)
+SECRET_KEY = env.require("SECRET_KEY", parsers.SECRET_KEY, development.SECRET_KEY)
+ALLOWED_HOSTS = env.require("ALLOWED_HOSTS", parsers.HOSTS, development.ALLOWED_HOSTS)
 
 ROOT_URLCONF = "perma_payments.urls"
 WSGI_APPLICATION = "perma_payments.wsgi.application"
@@ -77,7 +68,6 @@ MIDDLEWARE = [
 TEMPLATES = [
     {
         "BACKEND": "django.template.backends.django.DjangoTemplates",
-        "DIRS": [BASE_DIR / "perma_payments" / "templates"],
         "APP_DIRS": True,
         "OPTIONS": {
             "context_processors": [
@@ -99,76 +89,32 @@ LANGUAGE_CODE = "en-us"
 APPEND_SLASH = False
 SECURE_SSL_REDIRECT = False
 
-
-def database(url: str) -> dict[str, Any]:
-    """Django's settings for a DATABASE_URL. Raises ValueError for anything but PostgreSQL's."""
-    if "#" in url:
-        raise Unfit("contains an unescaped #")
-    # A password with one of these unescaped shifts the parts behind it, or says something else than it seems to.
-    if re.search(r"%(?![0-9A-Fa-f]{2})|%00", url) or not re.fullmatch(
-        r"postgres(ql)?://([^/?@]*@)?[^/?@]*(/[^/?@]*)?(\?.*)?", url
-    ):
-        raise ValueError
-    parts = urlsplit(url)
-    if parts.path in ("", "/"):
-        raise Unfit("names no database")
-    if parts.port == 0 or len(parts.path) > 64:  # A slash, and PostgreSQL's 63 bytes.
-        raise ValueError
-    parse_qsl(parts.query, strict_parsing=bool(parts.query))
-    config: dict[str, Any] = {
-        **dj_database_url.parse(url, conn_max_age=600, conn_health_checks=True),
-        "ENGINE": "perma_payments.postgres",
-        # A pooler such as PgBouncer may give each transaction another connection.
-        "DISABLE_SERVER_SIDE_CURSORS": True,
-    }
-    # Connections that wait to be used, whose other end is gone; those in use have time limits (postgres/base.py).
-    config["OPTIONS"] = {
-        "keepalives_idle": 30,
-        "keepalives_interval": 5,
-        "keepalives_count": 3,
-        "tcp_user_timeout": 10_000,
-        **config.get("OPTIONS", {}),
-    }
-    float(config["OPTIONS"].get("connect_timeout", 0))
-    try:
-        psycopg2.extensions.make_dsn(**config["OPTIONS"])
-    except psycopg2.ProgrammingError:
-        raise ValueError from None
-    return config
-
-
-database_url = Kind(
-    database,
-    "the address of a PostgreSQL database, with any of #, ?, /, @ and % in its password written as %23, %3F, %2F, "
-    "%40 and %25",
-    "postgres://perma_payments:password@localhost:5432/perma_payments",
-)
-DATABASES = {"default": env.demand("DATABASE_URL", database_url, database(development.DATABASE_URL))}
+DATABASES = {"default": env.require("DATABASE_URL", parsers.DATABASE, database(development.DATABASE_URL))}
 
 # Refused callbacks are counted per process, only so that their warnings do not flood the log.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
-# Who changed the ledger and why stands in the history's own rows, which cannot be changed, and not in a row that
-# many of them share and each of them would write again.
+# Each row of the history holds who made the change and why, instead of referring to a row that many of them share:
+# the rows of the history cannot be changed.
 PGHISTORY_CONTEXT_FIELD = ContextJSONField()
 
 STATIC_URL = "/static/"
-# Served from where they lie: a handful of files need no build step.
+# Served from the source directories: so few files need no build step.
 WHITENOISE_USE_FINDERS = True
 
-# A response of CyberSource's has some 5 kB, a message of Perma.cc's one.
+# CyberSource's responses are about 5 kB long, Perma.cc's messages 1 kB.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
 
 # --- Security ---------------------------------------------------------------------------------------
 
-BEHIND_HTTPS_PROXY = env.read("BEHIND_HTTPS_PROXY", kinds.FLAG, False)
+BEHIND_HTTPS_PROXY = env.read("BEHIND_HTTPS_PROXY", parsers.FLAG, False)
 if BEHIND_HTTPS_PROXY:
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-# How many proxies are in front, each of which adds to X-Forwarded-For the address that it was called from.
+# How many proxies are in front. Each adds the address that it was called from to X-Forwarded-For.
 TRUSTED_PROXIES = env.read(
-    "TRUSTED_PROXIES", kinds.whole_number(int(BEHIND_HTTPS_PROXY), 10, "proxies", 1), int(BEHIND_HTTPS_PROXY)
+    "TRUSTED_PROXIES", parsers.whole_number(int(BEHIND_HTTPS_PROXY), 10, "proxies", 1), int(BEHIND_HTTPS_PROXY)
 )
 SESSION_COOKIE_SECURE = not IN_DEVELOPMENT
 CSRF_COOKIE_SECURE = not IN_DEVELOPMENT
@@ -183,89 +129,88 @@ AUTH_PASSWORD_VALIDATORS = [
 
 # --- Perma.cc (perma.md) ----------------------------------------------------------------------------
 
-PERMA_URL = env.demand("PERMA_URL", kinds.base_url("https://perma.cc"), development.SANDBOX_URL)
+PERMA_URL = env.require("PERMA_URL", parsers.BASE_URL, development.SANDBOX_URL)
 PERMA_SUBSCRIPTION_PAGE = PERMA_URL + "/settings/subscription/"
-# Where customers come back to from a checkout. The page above leads here, too, but drops the query.
+# Where customers return after a checkout. The page above leads here, too, but drops the query.
 PERMA_RETURN_PAGE = PERMA_URL + "/settings/usage-plan/"
-CONTACT_EMAIL = env.demand("CONTACT_EMAIL", kinds.email("info@perma.cc"), "help@perma.example")
-PERMA_PAYMENTS_SECRET_KEY = env.demand(
-    "PERMA_PAYMENTS_SECRET_KEY", kinds.SECRET_HALF, development.PERMA_PAYMENTS_SECRET_KEY
+CONTACT_EMAIL = env.require("CONTACT_EMAIL", parsers.EMAIL, "help@perma.example")
+PERMA_PAYMENTS_SECRET_KEY = env.require(
+    "PERMA_PAYMENTS_SECRET_KEY", parsers.SECRET_HALF, development.PERMA_PAYMENTS_SECRET_KEY
 )
-PERMA_PUBLIC_KEYS = env.demand("PERMA_PUBLIC_KEYS", kinds.PUBLIC_KEYS, development.PERMA_PUBLIC_KEYS)
-PERMA_FRESHNESS = Freshness(
-    browser=timedelta(
-        seconds=env.read(
-            "BROWSER_MESSAGE_MAX_AGE_SECONDS",
-            kinds.whole_number(60, 7 * 24 * 60 * 60, "seconds", 86400),
-            24 * 60 * 60,
-        )
-    )
+PERMA_PUBLIC_KEYS = env.require("PERMA_PUBLIC_KEYS", parsers.PUBLIC_KEYS, development.PERMA_PUBLIC_KEYS)
+_max_age = env.read(
+    "BROWSER_MESSAGE_MAX_AGE_SECONDS", parsers.whole_number(60, 7 * 24 * 60 * 60, "seconds", 86400), 24 * 60 * 60
 )
+PERMA_FRESHNESS = Freshness(browser=timedelta(seconds=_max_age))
 
 # --- CyberSource (cybersource.md) -------------------------------------------------------------------
 
-CS_MODE = env.demand(
-    "CS_MODE", kinds.choice("sandbox", "test", "live", example=CS_MODES[PERMA_PAYMENTS_ENV]), "sandbox"
+CS_MODE = env.require(
+    "CS_MODE", choice("sandbox", "test", "live", example=CS_MODES[PERMA_PAYMENTS_ENV]), "sandbox"
 )
-CS_SANDBOX_URL = env.read("CS_SANDBOX_URL", kinds.base_url(development.SANDBOX_URL), development.SANDBOX_URL)
+CS_SANDBOX_URL = env.read(
+    "CS_SANDBOX_URL", parsers.BASE_URL.with_example(development.SANDBOX_URL), development.SANDBOX_URL
+)
 CS_BASE_URL = {
     "sandbox": CS_SANDBOX_URL,
     "test": "https://testsecureacceptance.cybersource.com",
     "live": "https://secureacceptance.cybersource.com",
 }[CS_MODE]
-CS_PATHS = env.read("CS_PATHS", kinds.paths(DEFAULT_PATHS), dict(DEFAULT_PATHS))
-CS_PROFILE_ID = env.demand("CS_PROFILE_ID", kinds.PROFILE_ID, development.CS_PROFILE_ID)
-CS_KEYS = SigningKeys(*env.demand("CS_KEYS", kinds.SIGNING_KEYS, development.CS_KEYS))
+CS_PATHS = env.read("CS_PATHS", parsers.paths(DEFAULT_PATHS), dict(DEFAULT_PATHS))
+CS_PROFILE_ID = env.require("CS_PROFILE_ID", parsers.PROFILE_ID, development.CS_PROFILE_ID)
+CS_KEYS = env.require("CS_KEYS", parsers.SIGNING_KEYS, development.CS_KEYS)
 
-# --- The ledger -------------------------------------------------------------------------------------
+# --- Records ----------------------------------------------------------------------------------------
 
-ARCHIVE_PUBLIC_KEY = env.demand("ARCHIVE_PUBLIC_KEY", kinds.PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
-GRACE_PERIOD_DAYS = env.read("GRACE_PERIOD_DAYS", kinds.whole_number(0, 366, "days", 31), 31)
+ARCHIVE_PUBLIC_KEY = env.require("ARCHIVE_PUBLIC_KEY", parsers.PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
+GRACE_PERIOD_DAYS = env.read("GRACE_PERIOD_DAYS", parsers.whole_number(0, 366, "days", 31), 31)
 
 # --- Mail -------------------------------------------------------------------------------------------
 
-# The sandbox receives development's mail, and shows it.
-EMAIL_HOST = env.demand("EMAIL_HOST", kinds.MAIL_SERVER, "localhost")
-EMAIL_USE_SSL = env.read("EMAIL_USE_SSL", kinds.FLAG, False)
-EMAIL_USE_TLS = env.read("EMAIL_USE_TLS", kinds.FLAG, not (IN_DEVELOPMENT or EMAIL_USE_SSL))
+# In development, the sandbox receives the mail and shows it.
+EMAIL_HOST = env.require("EMAIL_HOST", parsers.MAIL_SERVER, "localhost")
+EMAIL_USE_SSL = env.read("EMAIL_USE_SSL", parsers.FLAG, False)
+EMAIL_USE_TLS = env.read("EMAIL_USE_TLS", parsers.FLAG, not (IN_DEVELOPMENT or EMAIL_USE_SSL))
 EMAIL_PORT = env.read(
     "EMAIL_PORT",
-    kinds.whole_number(1, 65535, "the mail server's port", 587),
+    parsers.whole_number(1, 65535, "the mail server's port", 587),
     465 if EMAIL_USE_SSL else 8025 if IN_DEVELOPMENT else 587,
 )
-EMAIL_HOST_USER = env.read("EMAIL_HOST_USER", kinds.text("a user of the mail server", "perma-payments"), "")
-EMAIL_HOST_PASSWORD = env.read("EMAIL_HOST_PASSWORD", kinds.text("that user's password", "(the password)"), "")
-# For each step of a conversation with the mail server, in seconds (emails.py has a limit for all of it).
+EMAIL_HOST_USER = env.read("EMAIL_HOST_USER", parsers.MAIL_USER, "")
+EMAIL_HOST_PASSWORD = env.read("EMAIL_HOST_PASSWORD", parsers.MAIL_PASSWORD, "")
+# Seconds for each step of a conversation with the mail server; emails.py limits the whole of it.
 EMAIL_TIMEOUT = 20
-MAIL_FROM = env.demand("MAIL_FROM", kinds.email("payments@perma.cc"), "payments@perma.example")
-MAIL_REPLY_TO = env.demand("MAIL_REPLY_TO", kinds.email("info@perma.cc"), "help@perma.example")
+MAIL_FROM = env.require("MAIL_FROM", parsers.EMAIL.with_example("payments@perma.cc"), "payments@perma.example")
+MAIL_REPLY_TO = env.require("MAIL_REPLY_TO", parsers.EMAIL, "help@perma.example")
 MAIL_SUBJECT_PREFIX = "[Perma Payments] "
-STAFF_EMAILS = env.demand("STAFF_EMAILS", kinds.emails("info@perma.cc"), ["staff@perma.example"])
-DEVELOPER_EMAILS = env.demand(
-    "DEVELOPER_EMAILS", kinds.emails("developers@perma.cc"), ["developers@perma.example"]
+STAFF_EMAILS = env.require("STAFF_EMAILS", parsers.EMAILS, ["staff@perma.example"])
+DEVELOPER_EMAILS = env.require(
+    "DEVELOPER_EMAILS", parsers.EMAILS.with_example("developers@perma.cc"), ["developers@perma.example"]
 )
-DAILY_REPORT_TIME = env.read("DAILY_REPORT_TIME", kinds.TIME_OF_DAY, time(9, 0))
-OVERDUE_DAYS = env.read("OVERDUE_DAYS", kinds.whole_number(1, 60, "days", 3), 3)
+DAILY_REPORT_TIME = env.read("DAILY_REPORT_TIME", parsers.TIME_OF_DAY, time(9, 0))
+OVERDUE_DAYS = env.read("OVERDUE_DAYS", parsers.whole_number(1, 60, "days", 3), 3)
 
-# Where staff look a customer up.
+# Where staff look up a customer.
 PERMA_REGISTRAR_ADMIN_URL = env.read(
-    "PERMA_REGISTRAR_ADMIN_URL", kinds.URL_WITH_PK, PERMA_URL + "/admin/perma/registrar/{pk}/change/"
+    "PERMA_REGISTRAR_ADMIN_URL", parsers.URL_WITH_PK, PERMA_URL + "/admin/perma/registrar/{pk}/change/"
 )
 PERMA_INDIVIDUAL_ADMIN_URL = env.read(
-    "PERMA_INDIVIDUAL_ADMIN_URL", kinds.URL_WITH_PK, PERMA_URL + "/admin/perma/linkuser/{pk}/change/"
+    "PERMA_INDIVIDUAL_ADMIN_URL", parsers.URL_WITH_PK, PERMA_URL + "/admin/perma/linkuser/{pk}/change/"
 )
-PAYMENTS_URL = env.demand("PAYMENTS_URL", kinds.base_url("https://payments.example.org"), "http://localhost:8000")
-# Staff's browsers name it as the origin of their forms, whatever Host a proxy passes on.
-CSRF_TRUSTED_ORIGINS = [kinds.origin_of(PAYMENTS_URL)]
+PAYMENTS_URL = env.require(
+    "PAYMENTS_URL", parsers.BASE_URL.with_example("https://payments.example.org"), "http://localhost:8000"
+)
+# What staff's browsers send as the origin of their forms, whatever Host a proxy passes on.
+CSRF_TRUSTED_ORIGINS = [parsers.origin_of(PAYMENTS_URL)]
 CSRF_FAILURE_VIEW = "perma_payments.views.pages.csrf_failed"
 
 # --- The staff's side -------------------------------------------------------------------------------
 
-ADMIN_ENABLED = env.read("ADMIN_ENABLED", kinds.FLAG, IN_DEVELOPMENT)
-ADMIN_URL = env.read("ADMIN_URL", kinds.URL_PATH, "admin/")
-REQUIRE_SECOND_FACTOR = env.read("REQUIRE_SECOND_FACTOR", kinds.FLAG, not IN_DEVELOPMENT)
+ADMIN_ENABLED = env.read("ADMIN_ENABLED", parsers.FLAG, IN_DEVELOPMENT)
+ADMIN_URL = env.read("ADMIN_URL", parsers.URL_PATH, "admin/")
+REQUIRE_SECOND_FACTOR = env.read("REQUIRE_SECOND_FACTOR", parsers.FLAG, not IN_DEVELOPMENT)
 OTP_TOTP_ISSUER = "Perma Payments"
-# manage.py add_second_factor shows a secret, once; the admin never does.
+# manage.py add_second_factor shows a secret once; the admin never does.
 OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
 # --- What browsers may load, and where forms may go -------------------------------------------------
@@ -277,7 +222,7 @@ CONTENT_SECURITY_POLICY = {
         "object-src": [NONE],
         "base-uri": [NONE],
         "frame-ancestors": [NONE],
-        # Browsers apply this to the redirects behind a form, too: so all of CyberSource's hosts.
+        # Browsers apply this to the redirects after a form, too, so it includes all of CyberSource's hosts.
         "form-action": [SELF, CS_BASE_URL, *(["https://*.cybersource.com"] if CS_MODE != "sandbox" else [])],
     }
 }
@@ -297,7 +242,7 @@ LOGGING = {
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {
         "handlers": ["console"],
-        "level": env.read("LOG_LEVEL", kinds.choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"),
+        "level": env.read("LOG_LEVEL", choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"),
     },
     "filters": {"said_already": {"()": "perma_payments.logs.SaidAlready"}},
     # Django's own handlers would mail error reports, which hold what was posted.
@@ -308,7 +253,6 @@ LOGGING = {
 }
 DEFAULT_EXCEPTION_REPORTER_FILTER = "perma_payments.logs.NoValuesFilter"
 
-# --- What must not be -------------------------------------------------------------------------------
+# --- What does not go together ----------------------------------------------------------------------
 
-refuse_what_does_not_fit(env, SimpleNamespace(**globals()))
-env.end_if_wrong()
+env.end_if_wrong(conflicts(SimpleNamespace(**globals())))

@@ -7,11 +7,15 @@ The data to sign is the values of the names in ``signed_field_names``, in that l
 import base64
 import hashlib
 import hmac
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from dateutil.relativedelta import relativedelta
+
+# How long before the end of a key it is time to create another.
+WARN_BEFORE_END = timedelta(days=60)
 
 
 @dataclass(frozen=True)
@@ -25,10 +29,23 @@ class SigningKey:
     secret: str
     created_on: date | None = None
 
+    @classmethod
+    def parse(cls, text: str) -> "SigningKey":
+        """Read ``access_key:secret:YYYY-MM-DD``, the last being optional. Raises ValueError."""
+        access_key, _, rest = text.partition(":")
+        secret, _, created = rest.partition(":")
+        if not re.fullmatch("[0-9A-Za-z]{1,32}", access_key) or not secret:
+            raise ValueError("not a key of CyberSource's")
+        return cls(access_key, secret, date.fromisoformat(created) if created else None)
+
     @property
     def ends_on(self) -> date | None:
         """The day on which it stops working: two years after it was created (cybersource.md §6)."""
         return None if self.created_on is None else self.created_on + relativedelta(years=2)
+
+    def ends_soon(self, today: date) -> bool:
+        """Return whether it has ended, or ends within 60 days."""
+        return self.ends_on is not None and self.ends_on - WARN_BEFORE_END <= today
 
     def __repr__(self) -> str:
         # The secret must not come into a log or an error report by way of a repr.
@@ -46,6 +63,11 @@ class SigningKeys:
         if len(self._keys) != len(keys):
             raise ValueError("an access key is repeated")
         self.current = keys[0]
+
+    @classmethod
+    def parse(cls, text: str) -> "SigningKeys":
+        """Read keys separated by commas, the one that signs first. Raises ValueError."""
+        return cls(*(SigningKey.parse(each.strip()) for each in text.split(",")))
 
     def __iter__(self) -> Iterator[SigningKey]:
         """The keys, the one that signs first."""

@@ -1,4 +1,4 @@
-"""Settings are collected from the environment, from files and from .env, and all that is wrong is told at once."""
+"""Settings are collected from the environment, from files and from .env, and one start tells all that is wrong."""
 
 import os
 import shutil
@@ -6,12 +6,12 @@ from unittest import mock
 
 import pytest
 
-from perma_payments.env import BadSetting, Env, Kind
+from perma_payments.env import BadSetting, Env, Parser
 from perma_payments.settings import env as settings_env
 
 from .environments import COMMAND, ROOT, WSGI, production, start
 
-NUMBER = Kind(int, "a number", "5")
+NUMBER = Parser(int, "a number", "5")
 
 
 def read(default=0, **variables):
@@ -19,10 +19,10 @@ def read(default=0, **variables):
     return env.read("NAME", NUMBER, default), env.problems
 
 
-def told(env):
+def told(env, *conflicts):
     """The sentences that the start ends with; an empty list if it does not end."""
     try:
-        env.end_if_wrong()
+        env.end_if_wrong(conflicts)
     except BadSetting as ending:
         return ending.code.split("\n")
     return []
@@ -32,7 +32,7 @@ def told(env):
 
 
 @pytest.mark.parametrize("text", ["7", " 7\n"])
-def test_a_variable_is_read_with_what_surrounds_it_taken_off(text):
+def test_a_variable_is_read_without_surrounding_blanks(text):
     assert read(NAME=text) == (7, [])
 
 
@@ -44,9 +44,16 @@ def test_a_variable_that_is_not_set_or_empty_has_its_default(variables):
     assert read(3, **variables) == (3, [])
 
 
-def test_what_cannot_be_read_has_its_default_meanwhile_and_is_complained_of():
+@pytest.mark.parametrize("value", ["Zaphod", "7\udcff"])
+def test_a_value_that_cannot_be_read_is_told_and_replaced(value):
     sentence = "The setting NAME cannot be read: expected a number, for example NAME=5"
-    assert read(3, NAME="Zaphod") == (3, [sentence])
+    assert read(3, NAME=value) == (3, [sentence])
+
+
+def test_a_value_must_be_utf_8():
+    env = Env({"NAME": "\udcff"})
+    assert env.read("NAME", Parser(str, "a text", "x"), "x") == "x"
+    assert len(told(env)) == 1
 
 
 @pytest.mark.parametrize(
@@ -58,33 +65,30 @@ def test_what_cannot_be_read_has_its_default_meanwhile_and_is_complained_of():
         ("production", ["The setting NAME is not set: expected a number, for example NAME=5"]),
     ],
 )
-def test_some_settings_have_a_default_in_development_only(environment, sentences):
+def test_required_settings_have_a_default_in_development(environment, sentences):
     env = Env({"PERMA_PAYMENTS_ENV": environment})
-    assert env.demand("NAME", NUMBER, 3) == 3
+    assert env.require("NAME", NUMBER, 3) == 3
     assert told(env) == sentences
 
 
 @pytest.mark.parametrize("name", ["prod", "Production", "production,", "live"])
-def test_an_environment_of_another_name_is_refused(name):
+def test_an_unknown_environment_is_refused(name):
     assert told(Env({"PERMA_PAYMENTS_ENV": name})) == [
         "The setting PERMA_PAYMENTS_ENV cannot be read: expected one of development, staging, production, "
         "for example PERMA_PAYMENTS_ENV=production"
     ]
 
 
-def test_all_that_is_wrong_is_told_at_once():
+def test_everything_wrong_is_told_at_once():
     env = Env({"PERMA_PAYMENTS_ENV": "production", "NAME": "Zaphod", "PERMA_PAYMENT_X": "1"})
     env.read("NAME", NUMBER, 1)
-    env.demand("OTHER", NUMBER, 1)
-    env.refuse_if(True, "PERMA_PAYMENTS_ENV", "They do not fit.")
-    env.refuse_if(True, "PERMA_PAYMENTS_ENV NAME", "What could not be read is not compared with anything.")
-    env.refuse_if(False, "PERMA_PAYMENTS_ENV", "They fit.")
+    env.require("OTHER", NUMBER, 1)
 
-    assert [sentence[:30] for sentence in told(env)] == [
+    assert [sentence[:30] for sentence in told(env, "MORE does not fit.", "NAME, unread, does not.")] == [
         "The environment sets PERMA_PAY",
         "The setting NAME cannot be rea",
         "The setting OTHER is not set: ",
-        "They do not fit.",
+        "MORE does not fit.",
     ]
 
 
@@ -101,15 +105,15 @@ def file(tmp_path):
 
 
 @pytest.mark.parametrize("contents", [b"7", b"7\n", b" 7\r\n", b"\xef\xbb\xbf7\n"])
-def test_the_value_may_be_in_a_file(file, contents):
+def test_the_value_can_be_in_a_file(file, contents):
     file.write_bytes(contents)
     assert read(NAME_FILE=f" {file} ") == (7, [])
 
 
-def test_a_value_is_stronger_than_a_file(file):
+@pytest.mark.parametrize("value, result", [("8", 8), ("", 7)])
+def test_a_value_wins_over_a_file(file, value, result):
     file.write_text("7")
-    assert read(NAME="8", NAME_FILE=str(file)) == (8, [])
-    assert read(NAME="", NAME_FILE=str(file)) == (7, [])
+    assert read(NAME=value, NAME_FILE=str(file)) == (result, [])
 
 
 def test_an_empty_file_counts_as_not_set(file):
@@ -122,7 +126,7 @@ def test_an_empty_file_counts_as_not_set(file):
     [lambda file: None, lambda file: file.mkdir(), lambda file: file.write_bytes(b"\xff\xfe7\x00")],
     ids=["missing", "a directory", "not UTF-8"],
 )
-def test_a_file_that_cannot_be_read_is_complained_of_even_if_there_is_a_default(file, make):
+def test_a_file_that_cannot_be_read_is_told(file, make):
     make(file)
     assert read(3, NAME_FILE=str(file)) == (
         3,
@@ -133,11 +137,11 @@ def test_a_file_that_cannot_be_read_is_complained_of_even_if_there_is_a_default(
     )
 
 
-def test_a_path_that_no_file_can_have_is_complained_of():
+def test_a_path_that_no_file_can_have_is_told():
     assert read(NAME_FILE="a\x00b")[1][0].startswith("The setting NAME_FILE names a file that cannot be read")
 
 
-def test_what_a_file_holds_is_never_said(file):
+def test_the_contents_of_a_file_are_never_quoted(file):
     file.write_text("Zaphod")
     (sentence,) = read(NAME_FILE=str(file))[1]
     assert sentence.startswith("The setting NAME cannot be read: ")
@@ -148,10 +152,10 @@ def test_what_a_file_holds_is_never_said(file):
 
 
 def env_with(name, *, line=None):
-    """An Env that has read three settings of ours, where a variable of that name is set too."""
+    """An Env that reads three settings of ours, beside a variable of that name."""
     env = Env({name: "Zaphod"}, lines={name: line} if line else None)
     for ours in ("PERMA_PAYMENTS_SECRET_KEY", "EMAIL_HOST", "CS_KEYS"):
-        env.read(ours, Kind(str, "a text", "x"), "")
+        env.read(ours, Parser(str, "a text", "x"), "")
     return env
 
 
@@ -167,7 +171,7 @@ def env_with(name, *, line=None):
         ("PERMA_PAYMENT_SECRET_KEY_FILE", "PERMA_PAYMENTS_SECRET_KEY_FILE"),
     ],
 )
-def test_a_variable_that_begins_as_ours_but_is_none_stops_the_start(name, meant):
+def test_a_misspelled_name_of_ours_stops_the_start(name, meant):
     assert told(env_with(name)) == [f"The environment sets {name}. Did you mean {meant}?"]
 
 
@@ -183,7 +187,7 @@ def test_a_variable_that_begins_as_ours_but_is_none_stops_the_start(name, meant)
         ("PERMA_PAYMENTS_ENV: Zaphod", "PERMA_PAYMENTS_ENV"),
     ],
 )
-def test_a_variable_of_ours_with_other_characters_in_its_name_stops_the_start(name, meant):
+def test_other_characters_in_a_name_of_ours_stop_the_start(name, meant):
     (sentence,) = told(env_with(name))
     assert sentence.startswith(f"A variable is named {meant}, but with other characters in its name. ")
     assert "Zaphod" not in sentence
@@ -191,26 +195,14 @@ def test_a_variable_of_ours_with_other_characters_in_its_name_stops_the_start(na
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "PATH",
-        "MAIL_HOST",
-        "CS_KEY",
-        "cs_keys",
-        "BASH_FUNC_x%%",
-        "PERMA",
-        "PERMA_URLS",
-        "EMAIL_HOST_FILE",
-        "PERMA_PAYMENTS_SERVICE_HOST",
-        "PERMA_PAYMENTS_SERVICE_PORT",
-        "PERMA_PAYMENTS_SERVICE_PORT_HTTP",
-        "PERMA_PAYMENTS_PORT",
-        "PERMA_PAYMENTS_PORT_80_TCP",
-        "PERMA_PAYMENTS_PORT_80_TCP_ADDR",
-        "PERMA_PAYMENTS_DB_SERVICE_HOST",
-        "PERMA_PAYMENTS_DB_PORT_5432_TCP",
-    ],
+    """
+    PATH MAIL_HOST CS_KEY cs_keys BASH_FUNC_x%% PERMA PERMA_URLS EMAIL_HOST_FILE
+    PERMA_PAYMENTS_SERVICE_HOST PERMA_PAYMENTS_SERVICE_PORT PERMA_PAYMENTS_SERVICE_PORT_HTTP
+    PERMA_PAYMENTS_PORT PERMA_PAYMENTS_PORT_80_TCP PERMA_PAYMENTS_PORT_80_TCP_ADDR
+    PERMA_PAYMENTS_DB_SERVICE_HOST PERMA_PAYMENTS_DB_PORT_5432_TCP
+    """.split(),
 )
-def test_a_variable_that_may_be_another_programs_does_not(name):
+def test_a_variable_of_another_program_does_not(name):
     assert [sentence for sentence in told(env_with(name)) if not sentence.startswith("The setting ")] == []
 
 
@@ -226,37 +218,22 @@ def test_a_variable_that_may_be_another_programs_does_not(name):
         ("PERMA_PAYMENT_ENV", "PERMA_PAYMENTS_ENV"),
     ],
 )
-def test_a_name_in_dotenv_that_is_almost_ours_stops_the_start(name, meant):
+def test_a_name_in_dotenv_similar_to_ours_stops_the_start(name, meant):
     assert told(env_with(name, line=3)) == [f"Line 3 of .env sets {name}. Did you mean {meant}?"]
 
 
 @pytest.mark.parametrize(
     "name",
-    [
-        "BIND",
-        "DEMO_HOST",
-        "DEVELOPER_UID",
-        "CHROMIUM",
-        "REQUIRE_PROGRAMS",
-        "SANDBOX_CS_KEYS",
-        "SANDBOX_SMTP_PORT",
-        "SANDBOX_PERMA_SECRET_KEY",
-        "SANDBOX_PAYMENTS_URL",
-        "SANDBOX_CS_PROFILE_ID",
-        "POSTGRES_PASSWORD",
-        "PGHOST",
-        "TEST_DATABASE_URL",
-        "COMPOSE_PROJECT_NAME",
-        "SMTP_HOST",
-        "HOST",
-        "PORT",
-        "DJANGO_SECRET_KEY",
-    ],
+    """
+    BIND DEMO_HOST DEVELOPER_UID CHROMIUM REQUIRE_PROGRAMS SANDBOX_CS_KEYS SANDBOX_SMTP_PORT
+    SANDBOX_PERMA_SECRET_KEY SANDBOX_PAYMENTS_URL SANDBOX_CS_PROFILE_ID POSTGRES_PASSWORD PGHOST
+    TEST_DATABASE_URL COMPOSE_PROJECT_NAME SMTP_HOST HOST PORT DJANGO_SECRET_KEY
+    """.split(),
 )
-def test_a_name_in_dotenv_that_has_nothing_to_do_with_any_of_ours_does_not(name):
+def test_any_other_name_in_dotenv_does_not(name):
     env = Env({name: "Zaphod"}, lines={name: 3})
     for ours in settings_env.names:
-        env.read(ours, Kind(str, "a text", "x"), "")
+        env.read(ours, Parser(str, "a text", "x"), "")
     assert told(env) == []
 
 
@@ -270,9 +247,7 @@ def dotenv(tmp_path):
     def dotenv(contents, **variables):
         (tmp_path / ".env").write_bytes(contents if isinstance(contents, bytes) else contents.encode())
         with mock.patch.dict(os.environ, variables, clear=True):
-            env = Env.of_process(tmp_path / ".env")
-            env._variables = dict(os.environ)
-            return env
+            return Env.of_process(tmp_path / ".env")
 
     return dotenv
 
@@ -294,11 +269,11 @@ def test_dotenv_is_read(dotenv, contents):
     assert (env.environment, told(env)) == ("production", [])
 
 
-def test_a_variable_of_the_process_is_stronger_than_dotenv(dotenv):
+def test_a_variable_of_the_process_wins_over_dotenv(dotenv):
     assert dotenv("PERMA_PAYMENTS_ENV=production", PERMA_PAYMENTS_ENV="staging").environment == "staging"
 
 
-def test_where_there_is_no_dotenv_nothing_is_wrong(tmp_path):
+def test_no_dotenv_is_no_problem(tmp_path):
     assert told(Env.of_process(tmp_path / ".env")) == []
 
 
@@ -322,7 +297,7 @@ def test_where_there_is_no_dotenv_nothing_is_wrong(tmp_path):
         "PERMA_PAYMENTS_ENV='Zap'hod",
     ],
 )
-def test_a_line_of_dotenv_that_says_nothing_is_complained_of(dotenv, caplog, line):
+def test_a_line_of_dotenv_that_cannot_be_read_is_told(dotenv, caplog, line):
     env = dotenv(f"# first\n\n{line}\nNAME=8\n")
     assert told(env) == [
         "Line 3 of .env cannot be read: expected NAME=value, with only letters, digits and _ in the name, "
@@ -332,38 +307,38 @@ def test_a_line_of_dotenv_that_says_nothing_is_complained_of(dotenv, caplog, lin
     assert caplog.records == []
 
 
-def test_a_quotation_mark_that_swallows_the_next_line_is_complained_of(dotenv):
+def test_a_quotation_mark_that_swallows_a_line_is_told(dotenv):
     assert told(dotenv('A=1\nB="x\nPERMA_PAYMENTS_ENV=production"\n')) == [
         "Line 2 of .env has a quotation mark that a later line closes: close it on the same line"
     ]
 
 
 @pytest.mark.parametrize("value", ["${MISSING}", "a${Zaphod}b", "'${MISSING}'", "${PERMA_PAYMENTS_ENV}", "${}"])
-def test_a_reference_of_dotenv_to_nothing_is_complained_of(dotenv, value):
+def test_a_reference_in_dotenv_to_nothing_is_told(dotenv, value):
     assert told(dotenv(f"A=1\nPERMA_PAYMENTS_ENV={value}\n")) == [
         "Line 2 of .env uses ${…} for a variable that is not set"
     ]
 
 
 @pytest.mark.parametrize("value", ["${A}", "${B}", "${MISSING:-production}", "production${MISSING:-}"])
-def test_any_other_reference_of_dotenv_is_followed(dotenv, value):
+def test_any_other_reference_in_dotenv_is_followed(dotenv, value):
     env = dotenv(f"A=production\nPERMA_PAYMENTS_ENV={value}\n", B="production")
     assert (env.environment, told(env)) == ("production", [])
 
 
-def test_a_name_that_dotenv_sets_twice_is_complained_of(dotenv):
+def test_a_name_that_dotenv_sets_twice_is_told(dotenv):
     env = dotenv("PERMA_PAYMENTS_ENV=production\nA=1\nPERMA_PAYMENTS_ENV=development\n")
     assert told(env) == ["Line 3 of .env sets PERMA_PAYMENTS_ENV again, after line 1: remove one of them"]
 
 
 @pytest.mark.parametrize("contents", [b"A=\xff", "A=1".encode("utf-16"), b"A=a\x00b"])
-def test_a_dotenv_that_is_no_text_is_complained_of(dotenv, contents):
+def test_a_dotenv_that_is_not_text_is_told(dotenv, contents):
     assert told(dotenv(contents)) == [
         "The file .env cannot be read: expected UTF-8 text, a NAME=value on each line"
     ]
 
 
-def test_a_dotenv_that_is_a_directory_is_complained_of(tmp_path):
+def test_a_dotenv_that_is_a_directory_is_told(tmp_path):
     assert told(Env.of_process(tmp_path)) == [
         "The file .env cannot be opened (IsADirectoryError): let this account read it"
     ]
@@ -394,7 +369,7 @@ def test_a_bad_dotenv_stops_the_real_start(checkout, arguments):
     assert second.startswith("Line 2 of .env sets EMAIL_HSOT. Did you mean EMAIL_HOST?")
 
 
-def test_a_dotenv_that_begins_with_a_byte_order_mark_is_read_from_its_first_line(checkout):
+def test_a_dotenv_with_a_byte_order_mark_is_read_completely(checkout):
     lines = [f"{name}={value}\n" for name, value in production().items()]
     assert lines[0].startswith("PERMA_PAYMENTS_ENV=")
     (checkout / ".env").write_text("\ufeff" + "".join(lines))

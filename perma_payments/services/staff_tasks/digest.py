@@ -15,7 +15,6 @@ from .outbox import DEVELOPERS, STAFF, send_report
 ACKNOWLEDGE_WITHIN = timedelta(days=1)
 APPLY_WITHIN = timedelta(hours=1)
 NOTIFY_WITHIN = timedelta(hours=1)
-KEY_WARNING = timedelta(days=60)
 
 
 @dataclass(frozen=True)
@@ -68,9 +67,7 @@ def remind_of_overdue(*, now: datetime) -> int:
     untold = StaffTask.objects.filter(
         done_at__isnull=True, notified_at__isnull=True, opened_at__lt=now - NOTIFY_WITHIN
     ).count()
-    ending = [
-        key for key in settings.CS_KEYS if key.ends_on and key.ends_on - KEY_WARNING <= now.astimezone(UTC).date()
-    ]
+    ending = [key for key in settings.CS_KEYS if key.ends_soon(now.astimezone(UTC).date())]
     count = len(tasks) + len(unacknowledged) + len(unapplied) + untold + len(ending)
     if count:
         body = render_to_string(

@@ -27,7 +27,7 @@ from perma_payments.admin.login import attempts as login_attempts, second_factor
 from perma_payments.admin.login.form import address_of
 from perma_payments.models import LoginAttempt
 from perma_payments.services import scheduler
-from perma_payments.setting_kinds import origin_of
+from perma_payments.setting_parsers import origin_of
 from perma_payments.staff_site import StaffSite
 
 from ...environments import production, settings_of
