@@ -14,7 +14,7 @@ from django.views.decorators.http import require_POST
 
 from ..models import StaffTask, TaskKind
 from ..postgres.problems import is_locked
-from ..services.staff_tasks import tasks as staff_tasks
+from ..services import staff_tasks
 from ..services.staff_tasks.mail import compose
 from .read_only import LedgerAdmin
 

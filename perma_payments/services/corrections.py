@@ -36,7 +36,7 @@ from ..perma.replies import Subscription, UnacknowledgedPurchase
 from .callbacks.apply import apply_response
 from .locks import lock_agreement, lock_customer, lock_purchase, lock_response
 from .perma_queries import standing_subscription, unacknowledged_purchases
-from .staff_tasks.tasks import end_open, open_for_revived
+from .staff_tasks import end_open, open_for_revived
 
 logger = logging.getLogger(__name__)
 

@@ -8,7 +8,7 @@ from django.db.models import F, Q
 
 from ..emails import Unanswered
 from ..models import JobRun
-from .staff_tasks.backoff import LEASE, check_connection, wait_after_failure, wait_after_silence
+from .backoff import LEASE, check_connection, wait_after_failure, wait_after_silence
 
 logger = logging.getLogger(__name__)
 

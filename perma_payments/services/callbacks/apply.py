@@ -24,8 +24,8 @@ from ...models import Outcome, OutgoingTransaction, Purchase, Response, Subscrip
 from ...models.history import HistorySource
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
+from .. import staff_tasks
 from ..locks import lock_response
-from ..staff_tasks import tasks as staff_tasks
 
 logger = logging.getLogger(__name__)
 

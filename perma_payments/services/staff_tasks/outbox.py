@@ -31,8 +31,8 @@ from ...emails import (
 )
 from ...models import StaffTask
 from ...models.history import HistorySource
+from ..backoff import LEASE, check_connection, wait_after_failure, wait_after_silence, wait_for_the_rest
 from ..once_a_day import NotYet, do_once_a_day
-from .backoff import LEASE, check_connection, wait_after_failure, wait_after_silence, wait_for_the_rest
 from .mail import compose
 
 logger = logging.getLogger(__name__)

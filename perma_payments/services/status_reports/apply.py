@@ -15,7 +15,7 @@ from ...models import ReportState, Resolution, StaffTask, StatusReport, Subscrip
 from ...models.history import HistorySource
 from ...models.status_report import Side
 from ..locks import lock_customers, lock_rows, try_to_lock
-from ..staff_tasks.tasks import end_open, open_about, open_for_revived
+from ..staff_tasks import end_open, open_about, open_for_revived
 from .plan import fill_in_plans, planned_lines, recompute_plan
 from .sql import write_changes
 

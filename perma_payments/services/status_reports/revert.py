@@ -10,7 +10,7 @@ from django.db.models import Q
 
 from ...models import ReportState, Resolution, StaffTask, StatusReport, StatusReportLine, SubscriptionAgreement
 from ...models.history import HistorySource
-from ..staff_tasks.tasks import end_open, open_for_revived
+from ..staff_tasks import end_open, open_for_revived
 from .apply import CannotBeDone, lock_changed_agreements, lock_report, revived_agreements
 from .sql import write_changes
 

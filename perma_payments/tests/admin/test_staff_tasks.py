@@ -4,7 +4,7 @@ import pytest
 from django.db import OperationalError
 
 from perma_payments.models import StaffTask
-from perma_payments.services.staff_tasks import tasks as staff_tasks
+from perma_payments.services import staff_tasks
 
 from .. import records
 from ..accounts import log_in

@@ -17,8 +17,8 @@ from perma_payments.admin.timeline import Entry, EntryKind, story_of
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
 from perma_payments.models.history import HistorySource
+from perma_payments.services import staff_tasks
 from perma_payments.services.acknowledgement import acknowledge_purchase
-from perma_payments.services.staff_tasks import tasks as staff_tasks
 from perma_payments.services.staff_tasks.outbox import send_task_mails
 from perma_payments.services.status_reports.apply import apply_report
 from perma_payments.services.status_reports.plan import plan_report

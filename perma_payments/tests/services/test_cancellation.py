@@ -10,12 +10,12 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask
 from perma_payments.models.history import HistorySource
 from perma_payments.perma.messages import CancelRequestMessage, UpdateMessage
+from perma_payments.services import staff_tasks
 from perma_payments.services.cancellation import request_cancellation
 from perma_payments.services.checkouts.begin import update
 from perma_payments.services.checkouts.modifiable import NothingToModify
 from perma_payments.services.checkouts.used_messages import MessageUsedUp
 from perma_payments.services.perma_queries import standing_subscription
-from perma_payments.services.staff_tasks import tasks as staff_tasks
 from perma_payments.services.staff_tasks.mail import compose
 
 from .. import records

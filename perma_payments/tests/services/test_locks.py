@@ -28,13 +28,12 @@ from perma_payments.perma.messages import (
     SubscribeMessage,
     UpdateMessage,
 )
-from perma_payments.services import acknowledgement, corrections, locks
+from perma_payments.services import acknowledgement, corrections, locks, staff_tasks
 from perma_payments.services.callbacks.apply import apply_or_record_failure, apply_response
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.cancellation import request_cancellation
 from perma_payments.services.checkouts import begin
 from perma_payments.services.checkouts.modifiable import NothingToModify
-from perma_payments.services.staff_tasks import tasks
 from perma_payments.services.status_reports.apply import CannotBeDone, DataHasMoved, apply_report
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.revert import revert_report
@@ -159,7 +158,7 @@ def matching_a_response() -> Service:
 
 def ending_a_task() -> Service:
     task = StaffTask.objects.create(kind=TaskKind.TOKEN_MISSING, agreement=records.standing_agreement())
-    return lambda: tasks.finish(task.pk, by=staff(), note="x", now=timezone.now())
+    return lambda: staff_tasks.finish(task.pk, by=staff(), note="x", now=timezone.now())
 
 
 @pytest.mark.parametrize(
@@ -260,7 +259,7 @@ def test_ending_a_task_waits_for_it_and_for_its_agreement(rows):
     task = StaffTask.objects.create(kind=TaskKind.TOKEN_MISSING, agreement=records.standing_agreement(), **ended)
     with transaction.atomic():
         locks.lock_rows(rows.all())
-        assert waits(lambda: tasks.finish(task.pk, by=staff(), note="x", now=timezone.now()))
+        assert waits(lambda: staff_tasks.finish(task.pk, by=staff(), note="x", now=timezone.now()))
 
 
 def test_a_correction_does_not_overwrite_the_end_of_a_task():

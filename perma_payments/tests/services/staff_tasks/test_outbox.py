@@ -12,14 +12,9 @@ from perma_payments import emails
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import JobRun, StaffTask
 from perma_payments.models.history import HistorySource
+from perma_payments.services.backoff import LEASE, wait_after_failure, wait_after_silence, wait_for_the_rest
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.staff_tasks import outbox
-from perma_payments.services.staff_tasks.backoff import (
-    LEASE,
-    wait_after_failure,
-    wait_after_silence,
-    wait_for_the_rest,
-)
 from perma_payments.services.staff_tasks.outbox import Sent, send_task_mails
 
 from ... import cyber_source, records

@@ -18,9 +18,9 @@ from perma_payments.models import (
     SubscriptionAgreement,
 )
 from perma_payments.models.history import HistorySource
+from perma_payments.services import staff_tasks
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.perma_queries import standing_subscription
-from perma_payments.services.staff_tasks import tasks as staff_tasks
 from perma_payments.services.status_reports.apply import CannotBeDone, DataHasMoved, apply_report
 from perma_payments.services.status_reports.plan import plan_report, purge_ids_of_old_plans
 from perma_payments.services.status_reports.revert import revert_report

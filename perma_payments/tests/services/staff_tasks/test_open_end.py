@@ -10,8 +10,8 @@ from django.utils import timezone
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask, TaskKind
 from perma_payments.models.history import HistorySource
+from perma_payments.services import staff_tasks
 from perma_payments.services.callbacks.receive import receive_callback
-from perma_payments.services.staff_tasks import tasks as staff_tasks
 from perma_payments.services.staff_tasks.mail import compose
 
 from ... import cyber_source, records
