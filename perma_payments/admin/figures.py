@@ -17,7 +17,6 @@ from django.db.models import Count, Q, Sum
 from ..billing.schedules import Frequency
 from ..billing.statuses import Status
 from ..models import Purchase, ReportState, Response, StaffTask, StatusReport, SubscriptionAgreement
-from ..services.staff_tasks.mail import age_in_days, customer_of, reference_number_of
 
 TASKS_SHOWN = 50
 MONTHS_SHOWN = 12
@@ -105,14 +104,14 @@ def work_list(*, now: datetime) -> WorkList:
 
 
 def _line(task: StaffTask, now: datetime) -> TaskLine:
-    age = age_in_days(task, now)
+    age = task.age_in_days(now)
     return TaskLine(
         id=task.pk,
         what=task.get_kind_display(),
         age=age,
         is_overdue=age >= settings.OVERDUE_DAYS,
-        reference_number=reference_number_of(task),
-        customer=str(customer_of(task) or ""),
+        reference_number=task.reference_number,
+        customer=str(task.customer or ""),
     )
 
 

@@ -1,5 +1,7 @@
 """Things that a person must do."""
 
+from datetime import datetime
+
 import pghistory
 import pgtrigger
 from django.conf import settings
@@ -8,6 +10,7 @@ from django.db import models
 from django.db.models import Q
 from django.utils import timezone
 
+from ..billing.customers import Customer
 from .agreement import SubscriptionAgreement
 from .fields import never_deleted
 from .purchase import Purchase
@@ -44,7 +47,7 @@ class Resolution(models.TextChoices):
     WITHDRAWN = "withdrawn", "no longer needed"
 
 
-# The scheduler listens to it (services/task_listener.py).
+# The scheduler listens to it (services/staff_tasks/listener.py).
 CHANNEL = "perma_payments_staff_task"
 
 
@@ -122,3 +125,24 @@ class StaffTask(models.Model):
 
     def __str__(self) -> str:
         return f"{self.get_kind_display()} ({self.agreement or self.purchase or self.response})"
+
+    @property
+    def customer(self) -> Customer | None:
+        """The owner of the subscription or purchase; None for a response that belongs to neither."""
+        about = self.agreement or self.purchase
+        return about.customer if about else None
+
+    @property
+    def reference_number(self) -> str:
+        """The reference number to search for in the Business Center."""
+        about = self.agreement or self.purchase
+        if about:
+            return about.reference_number
+        assert self.response is not None  # held by task_is_about_something
+        # Signed, but not one of ours, so it can be anything: only what looks like one is shown.
+        text = self.response.reference_number
+        return text if text.replace("-", "").isalnum() else "(no reference number)"
+
+    def age_in_days(self, now: datetime) -> int:
+        """How many whole days it has been open."""
+        return max((now - self.opened_at).days, 0)

@@ -8,7 +8,7 @@ from django.template.loader import render_to_string
 
 from ...emails import recipients
 from ...models import Purchase, Response, StaffTask
-from .mail import age_in_days, customer_of, perma_admin_url, reference_number_of, task_url
+from .mail import perma_admin_url, task_url
 from .outbox import DEVELOPERS, STAFF, send_report
 
 # A customer who has paid is waiting for these.
@@ -105,13 +105,13 @@ def _open_tasks(now: datetime) -> list[Line]:
     )
     return [
         Line(
-            age=age_in_days(task, now),
+            age=task.age_in_days(now),
             what=task.get_kind_display(),
-            reference_number=reference_number_of(task),
-            customer=str(customer_of(task) or ""),
+            reference_number=task.reference_number,
+            customer=str(task.customer or ""),
             perma_admin_url=perma_admin_url(task),
             task_url=task_url(task),
-            is_overdue=age_in_days(task, now) >= settings.OVERDUE_DAYS,
+            is_overdue=task.age_in_days(now) >= settings.OVERDUE_DAYS,
         )
         for task in tasks
     ]

@@ -1,13 +1,11 @@
 """The mail of a staff task: what happened, what to do, where to look, and what happens if nobody does."""
 
-from datetime import datetime
-
 from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from ...billing.customers import Customer, CustomerType
+from ...billing.customers import CustomerType
 from ...cybersource.reasons import explain
 from ...models import Outcome, Response, StaffTask, SubscriptionAgreement
 
@@ -24,8 +22,6 @@ def compose(task: StaffTask) -> tuple[str, str]:
         template,
         {
             "task": task,
-            "customer": customer_of(task),
-            "reference_number": reference_number_of(task),
             "outgoing": task.response.outgoing if task.response else None,
             "others": other_standing(task),
             "granted": granted_response(task),
@@ -35,34 +31,12 @@ def compose(task: StaffTask) -> tuple[str, str]:
             "task_url": task_url(task),
         },
     )
-    return subject_of(task), body
-
-
-def subject_of(task: StaffTask) -> str:
-    """What to do, and about what: one line."""
-    return f"{task.get_kind_display()}: {reference_number_of(task)}"
-
-
-def reference_number_of(task: StaffTask) -> str:
-    """The reference number to search for in the Business Center."""
-    subject = task.agreement or task.purchase
-    if subject is not None:
-        return subject.reference_number
-    assert task.response is not None  # held by task_is_about_something
-    # It was signed, but is none of ours: it may be anything, so only what looks like one is passed on.
-    text = task.response.reference_number
-    return text if text.replace("-", "").isalnum() else "(no reference number)"
-
-
-def customer_of(task: StaffTask) -> Customer | None:
-    """Whose subscription or purchase it is; None for a response that belongs to nothing."""
-    subject = task.agreement or task.purchase
-    return None if subject is None else subject.customer
+    return f"{task.get_kind_display()}: {task.reference_number}", body
 
 
 def other_standing(task: StaffTask) -> list[SubscriptionAgreement]:
     """The customer's other standing subscriptions: what is done to one may have to be done to them."""
-    customer = customer_of(task)
+    customer = task.customer
     if customer is None or task.agreement is None:
         return []
     return list(SubscriptionAgreement.objects.of(customer).standing(timezone.now()).exclude(pk=task.agreement.pk))
@@ -78,7 +52,7 @@ def granted_response(task: StaffTask) -> Response | None:
 
 def perma_admin_url(task: StaffTask) -> str:
     """Perma.cc's own page about the customer, for its staff."""
-    customer = customer_of(task)
+    customer = task.customer
     if customer is None:
         return ""
     url: str = {
@@ -100,8 +74,3 @@ def task_url(task: StaffTask) -> str:
     except NoReverseMatch:
         return ""
     return settings.PAYMENTS_URL + path
-
-
-def age_in_days(task: StaffTask, now: datetime) -> int:
-    """How many whole days a task has been open."""
-    return max((now - task.opened_at).days, 0)
