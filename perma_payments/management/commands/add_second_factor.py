@@ -10,15 +10,12 @@ from ...admin.login import second_factors
 
 
 class Command(BaseCommand):
-    """Make a second factor for an account, and show it this once."""
-
     help = (
         "Make what a staff member needs to log in besides the password: a secret for an authenticator app, and "
         "ten recovery codes. They are shown once."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """See Django's BaseCommand."""
         parser.add_argument("username", help="the user name of a staff account")
         parser.add_argument(
             "--replace",
@@ -27,7 +24,6 @@ class Command(BaseCommand):
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """See Django's BaseCommand."""
         user = User.objects.filter(username=options["username"]).first()
         if user is None:
             raise CommandError(

@@ -17,8 +17,6 @@ from ._archive_key import add_key_file, archive_key
 
 
 class Command(BaseCommand):
-    """Seal a random text with ARCHIVE_PUBLIC_KEY, and open it. Needs no database, and no other setting."""
-
     help = (
         "Prove that the archive's secret key opens what is sealed today: that ARCHIVE_PUBLIC_KEY is its public "
         "half. The secret key is asked for, or read from a file. Nothing else needs to be set, so this can be run "
@@ -27,11 +25,9 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """See Django's BaseCommand."""
         add_key_file(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """See Django's BaseCommand."""
         env = Env.of_process(settings.BASE_DIR / ".env")
         key_id, public_key = env.require("ARCHIVE_PUBLIC_KEY", PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
         if env.problems:

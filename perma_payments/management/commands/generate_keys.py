@@ -13,8 +13,6 @@ from ...sealed_archive import SECRET_LABEL
 
 
 class Command(BaseCommand):
-    """Print new keys. Nothing is stored; no database and no settings are needed."""
-
     help = (
         "Print a new key pair for PERMA_PAYMENTS_SECRET_KEY and a new SECRET_KEY; with --archive, the key pair of "
         "the archive of sealed responses instead. Make that one on a machine that is not the server, and keep its "
@@ -23,13 +21,11 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """See Django's BaseCommand."""
         parser.add_argument(
             "--archive", action="store_true", help="a pair for ARCHIVE_PUBLIC_KEY, to seal full responses to"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """See Django's BaseCommand."""
         pair = PrivateKey.generate()
         if options["archive"]:
             self.stdout.write(f"secret key, to be kept offline:  {SECRET_LABEL}{_text(bytes(pair))}")

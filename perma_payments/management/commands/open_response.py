@@ -12,20 +12,16 @@ from ._archive_key import add_key_file, archive_key
 
 
 class Command(BaseCommand):
-    """Show the full POST of a response. The secret key comes from a file or a prompt, never from the settings."""
-
     help = (
         "Show what CyberSource sent. The archive's secret key (base64) is asked for, or read from a file. "
         "What is shown is personal data: do not keep it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """See Django's BaseCommand."""
         parser.add_argument("response", type=int, help="the response's number, as the admin and the log show it")
         add_key_file(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """See Django's BaseCommand."""
         response = Response.objects.filter(pk=options["response"]).first()
         if response is None:
             raise CommandError(f"There is no response {options['response']}.")
@@ -33,7 +29,7 @@ class Command(BaseCommand):
             body = open_sealed(bytes(response.sealed), archive_key(options["key_file"], response.archive_key_id))
         except CannotOpen:
             raise CommandError(
-                f"This key does not open response {response.pk}, sealed to the key {response.archive_key_id}."
+                f"This key does not open response {response.pk}, which is sealed to key {response.archive_key_id}."
             ) from None
         for name, value in sorted(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)):
             self.stdout.write(f"{name} = {value}")
