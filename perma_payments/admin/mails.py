@@ -1,48 +1,120 @@
-"""The mail of a staff task: what happened, what to do, where to look, and what happens if nobody does."""
+"""Mails to staff and developers. They hold ids and amounts only: no personal data."""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from django.conf import settings
 from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from ...billing.customers import CustomerType
-from ...cybersource.reasons import explain
-from ...models import Outcome, Response, StaffTask, SubscriptionAgreement
+from ..billing.customers import CustomerType
+from ..cybersource.reasons import explain
+from ..emails import Mail, recipients
+from ..models import Outcome, Purchase, Response, StaffTask, SubscriptionAgreement
+from ..services.staff_tasks.outbox import send_report
 
 BUSINESS_CENTERS = {
     "live": "https://businesscenter.cybersource.com",
     "test": "https://businesscentertest.cybersource.com",
 }
+# A customer who has paid is waiting for these.
+ACKNOWLEDGE_WITHIN = timedelta(days=1)
+APPLY_WITHIN = timedelta(hours=1)
+NOTIFY_WITHIN = timedelta(hours=1)
 
 
-def compose(task: StaffTask) -> tuple[str, str]:
-    """The subject and the plain-text body of a task's mail. Ids and amounts only: no personal data."""
-    template = f"perma_payments/mail/{task.kind.replace(' ', '_')}.txt"
-    body = render_to_string(
-        template,
-        {
-            "task": task,
-            "outgoing": task.response.outgoing if task.response else None,
-            "others": other_standing(task),
-            "granted": granted_response(task),
-            "reason": explain(task.response.reason_code) if task.response else "",
-            "perma_admin_url": perma_admin_url(task),
-            "business_center_url": business_center_url(),
-            "task_url": task_url(task),
-        },
+@dataclass(frozen=True)
+class OpenTask:
+    """A task as the daily mails list it."""
+
+    task: StaffTask
+    age: int
+    is_overdue: bool
+    perma_admin_url: str
+    url: str
+
+
+def task_mail(task: StaffTask) -> Mail:
+    """What happened, what to do, where to look, and what happens if nobody does it."""
+    body = _render(
+        task.kind.replace(" ", "_"),
+        task=task,
+        outgoing=task.response.outgoing if task.response else None,
+        others=_other_standing(task),
+        granted=_granted_response(task),
+        reason=explain(task.response.reason_code) if task.response else "",
+        perma_admin_url=_perma_admin_url(task),
+        business_center_url=BUSINESS_CENTERS.get(settings.CS_MODE, settings.CS_BASE_URL),
+        task_url=_task_url(task),
     )
-    return f"{task.get_kind_display()}: {task.reference_number}", body
+    return Mail(f"{task.get_kind_display()}: {task.reference_number}", body)
 
 
-def other_standing(task: StaffTask) -> list[SubscriptionAgreement]:
+def send_daily_report(*, now: datetime) -> None:
+    """Mail staff every open task, oldest first; if there is none, tell the developers. Raises NotDelivered.
+
+    It goes out every day, so that silence means that something is broken.
+    """
+    tasks = _open_tasks(now)
+    if not tasks:
+        mail = Mail("Nothing pending", _render("nothing_pending", now=now))
+        send_report("daily-report", mail, to=recipients("DEVELOPER_EMAILS"), now=now)
+        return
+    overdue = sum(task.is_overdue for task in tasks)
+    subject = f"Still to do: {len(tasks)}" + (f", {overdue} overdue" if overdue else "")
+    body = _render("daily_report", now=now, tasks=tasks, overdue_days=settings.OVERDUE_DAYS)
+    send_report("daily-report", Mail(subject, body), to=recipients("STAFF_EMAILS"), now=now)
+
+
+def remind_of_overdue(*, now: datetime) -> None:
+    """Mail staff and developers what has waited too long, if anything has. Raises NotDelivered."""
+    tasks = [task for task in _open_tasks(now) if task.is_overdue]
+    unacknowledged = Purchase.objects.unacknowledged().filter(paid_at__lt=now - ACKNOWLEDGE_WITHIN)
+    unapplied = Response.objects.filter(applied_at=None, received_at__lt=now - APPLY_WITHIN).order_by("id")
+    unmailed = StaffTask.objects.filter(done_at=None, notified_at=None, opened_at__lt=now - NOTIFY_WITHIN).count()
+    keys = [key for key in settings.CS_KEYS if key.ends_soon(now.astimezone(UTC).date())]
+    count = len(tasks) + len(unacknowledged) + len(unapplied) + unmailed + len(keys)
+    if not count:
+        return
+    body = _render(
+        "overdue",
+        now=now,
+        tasks=tasks,
+        overdue_days=settings.OVERDUE_DAYS,
+        unacknowledged=unacknowledged,
+        unapplied=unapplied,
+        unmailed=unmailed,
+        keys=keys,
+    )
+    to = recipients("STAFF_EMAILS", "DEVELOPER_EMAILS")
+    send_report("overdue", Mail(f"Overdue: {count}", body), to=to, now=now)
+
+
+def _open_tasks(now: datetime) -> list[OpenTask]:
+    tasks = StaffTask.objects.filter(done_at=None).order_by("opened_at", "id")
+    return [
+        OpenTask(
+            task=task,
+            age=task.age_in_days(now),
+            is_overdue=task.age_in_days(now) >= settings.OVERDUE_DAYS,
+            perma_admin_url=_perma_admin_url(task),
+            url=_task_url(task),
+        )
+        for task in tasks.select_related("agreement", "purchase", "response")
+    ]
+
+
+def _other_standing(task: StaffTask) -> list[SubscriptionAgreement]:
     """The customer's other standing subscriptions: what is done to one may have to be done to them."""
-    customer = task.customer
-    if customer is None or task.agreement is None:
+    if task.agreement is None:
         return []
-    return list(SubscriptionAgreement.objects.of(customer).standing(timezone.now()).exclude(pk=task.agreement.pk))
+    standing = SubscriptionAgreement.objects.of(task.agreement.customer).standing(timezone.now())
+    return list(standing.exclude(pk=task.agreement.pk))
 
 
-def granted_response(task: StaffTask) -> Response | None:
+def _granted_response(task: StaffTask) -> Response | None:
     """Of the several charges of a checkout, the one that was granted."""
     if task.response is None or task.response.outgoing is None:
         return None
@@ -50,27 +122,25 @@ def granted_response(task: StaffTask) -> Response | None:
     return others.filter(outcome=Outcome.TOOK_EFFECT, decision__in=("ACCEPT", "REVIEW")).order_by("id").first()
 
 
-def perma_admin_url(task: StaffTask) -> str:
-    """Perma.cc's own page about the customer, for its staff."""
-    customer = task.customer
-    if customer is None:
+def _perma_admin_url(task: StaffTask) -> str:
+    """The customer's page in Perma.cc's own admin; empty without a customer."""
+    if task.customer is None:
         return ""
     url: str = {
         CustomerType.REGISTRAR: settings.PERMA_REGISTRAR_ADMIN_URL,
         CustomerType.INDIVIDUAL: settings.PERMA_INDIVIDUAL_ADMIN_URL,
-    }[customer.type]
-    return url.replace("{pk}", str(customer.pk))
+    }[task.customer.type]
+    return url.replace("{pk}", str(task.customer.pk))
 
 
-def business_center_url() -> str:
-    """CyberSource's Business Center; in development the sandbox stands for it."""
-    return BUSINESS_CENTERS.get(settings.CS_MODE, settings.CS_BASE_URL)
-
-
-def task_url(task: StaffTask) -> str:
+def _task_url(task: StaffTask) -> str:
     """The task's page in our admin; empty where the admin is off."""
     try:
         path = reverse("admin:perma_payments_stafftask_change", args=[task.pk])
     except NoReverseMatch:
         return ""
     return settings.PAYMENTS_URL + path
+
+
+def _render(name: str, **context: Any) -> str:
+    return render_to_string(f"perma_payments/mail/{name}.txt", context)

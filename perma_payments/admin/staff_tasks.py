@@ -15,7 +15,7 @@ from django.views.decorators.http import require_POST
 from ..models import StaffTask, TaskKind
 from ..postgres.problems import is_locked
 from ..services import staff_tasks
-from ..services.staff_tasks.mail import compose
+from .mails import task_mail
 from .read_only import LedgerAdmin
 
 
@@ -68,7 +68,7 @@ class StaffTaskAdmin(LedgerAdmin):
         context: dict[str, Any] = {}
         if task is not None:
             context = {
-                "instructions": compose(task)[1],
+                "instructions": task_mail(task).body,
                 "note_form": NoteForm(),
                 "may_end": task.done_at is None and self._may_end(request),
                 "is_cancellation": task.kind == TaskKind.CANCELLATION,

@@ -1,38 +1,40 @@
-"""When what has failed is tried again: a mail, or a daily job.
+"""When to try again what has failed: a mail, or a daily job.
 
-Each process takes what it tries for LEASE, and commits that before it speaks to a mail server. So no other tries
-meanwhile, no transaction waits for a mail server, and what a killed process has left behind is tried again.
+A process takes what it attempts for LEASE, and commits that before it speaks to a mail server. So no other
+process attempts it meanwhile, no transaction waits for a mail server, and what a killed process left behind is
+attempted again.
 """
 
 from datetime import timedelta
 
 from django.db import connection
 
-# Longer than a conversation takes at most (emails.LIMIT, twice if it had to be begun).
+from ..emails import Unanswered
+
+# Longer than a conversation can take (emails.MAIL_SECONDS, twice if it has to be started).
 LEASE = timedelta(minutes=5)
 
 
-def wait_after_failure(failures: int) -> timedelta:
-    """10 seconds, then twice as long each time, up to 5 minutes: a mail server that is back gets the mail soon."""
-    return _doubled(timedelta(seconds=10), failures, timedelta(minutes=5))
+def wait_after(error: Exception, attempts: int) -> timedelta:
+    """10 seconds after the first failed attempt, then doubled up to 5 minutes: soon after the server is back.
+
+    An hour, doubled up to a day, where the mail may have arrived: its reader must not be flooded.
+    """
+    if isinstance(error, Unanswered):
+        return _doubled(timedelta(hours=1), attempts, timedelta(days=1))
+    return _doubled(timedelta(seconds=10), attempts, timedelta(minutes=5))
 
 
-def wait_after_silence(failures: int) -> timedelta:
-    """An hour, then twice as long each time, up to a day: the mail may have arrived, and should not be a flood."""
-    return _doubled(timedelta(hours=1), failures, timedelta(days=1))
-
-
-def wait_for_the_rest(failures: int) -> timedelta:
-    """A minute, then twice as long each time, up to a day: others were told already."""
-    return _doubled(timedelta(minutes=1), failures, timedelta(days=1))
+def wait_for_the_rest(attempts: int) -> timedelta:
+    """A minute, then doubled up to a day, where only some recipients did not get a mail."""
+    return _doubled(timedelta(minutes=1), attempts, timedelta(days=1))
 
 
 def check_connection() -> None:
-    """Have Django make a new database connection if this one was lost while the mail server was spoken to."""
+    """Have Django open a new database connection if this one was lost while a mail was sent."""
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
 
 
-def _doubled(first: timedelta, failures: int, most: timedelta) -> timedelta:
-    factor: int = 2 ** min(failures - 1, 20)
-    return min(first * factor, most)
+def _doubled(first: timedelta, attempts: int, longest: timedelta) -> timedelta:
+    return min(first * (1 << min(attempts - 1, 20)), longest)

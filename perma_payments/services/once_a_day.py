@@ -6,32 +6,29 @@ from datetime import UTC, datetime
 
 from django.db.models import F, Q
 
-from ..emails import Unanswered
 from ..models import JobRun
-from .backoff import LEASE, check_connection, wait_after_failure, wait_after_silence
+from .backoff import LEASE, check_connection, wait_after
 
 logger = logging.getLogger(__name__)
 
 
 class NotYet(Exception):
-    """Someone is doing the job, or it has failed and its time has not come; the text is a sentence."""
+    """The job is running elsewhere, or has failed and must wait; the text is a sentence for the operator."""
 
     def __init__(self, job: str, due_at: datetime) -> None:
         super().__init__(
-            f"The {job} is being done right now, or has failed; it is due again at {due_at:%H:%M:%S} UTC."
+            f"The {job} is running elsewhere, or has failed; it is due again at {due_at:%H:%M:%S} UTC."
         )
 
 
 def do_once_a_day(job: str, do: Callable[..., object], *, now: datetime) -> bool:
-    """Do a job, which is told the time, unless it was done today; return whether it was done now.
+    """Call ``do(now=now)`` unless the job was done today (UTC); return whether it was done now.
 
-    Raises what the job raises, which is then due again after a while, and NotYet until then.
+    Raises what the job raises, and then NotYet until it is due again.
     """
     run, _ = JobRun.objects.get_or_create(job=job, day=now.astimezone(UTC).date())
-    if run.done_at is not None:
-        return False
     this = JobRun.objects.filter(pk=run.pk)
-    is_due = Q(done_at__isnull=True) & (Q(next_attempt_at__isnull=True) | Q(next_attempt_at__lte=now))
+    is_due = Q(done_at=None) & (Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
     if not this.filter(is_due).update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
         run.refresh_from_db()
         if run.done_at is None and run.next_attempt_at is not None:
@@ -41,8 +38,7 @@ def do_once_a_day(job: str, do: Callable[..., object], *, now: datetime) -> bool
         do(now=now)
     except Exception as error:
         check_connection()
-        wait = wait_after_silence if isinstance(error, Unanswered) else wait_after_failure
-        this.update(next_attempt_at=now + wait(run.attempts + 1))
+        this.update(next_attempt_at=now + wait_after(error, run.attempts + 1))
         raise
     check_connection()
     this.update(done_at=now, next_attempt_at=None)

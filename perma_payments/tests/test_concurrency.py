@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
+from perma_payments.management import jobs
 from perma_payments.models import (
     OutgoingTransaction,
     Purchase,
@@ -23,7 +24,6 @@ from perma_payments.models import (
     StatusReport,
     SubscriptionAgreement,
 )
-from perma_payments.services import scheduler
 from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.status_reports.apply import CannotBeDone, apply_report
 from perma_payments.services.status_reports.plan import plan_report
@@ -140,8 +140,8 @@ def test_four_schedulers_at_once_do_each_job_once(mailbox):
 
     def tick() -> None:
         try:
-            assert scheduler.mail_or_log(now=now)
-            scheduler.apply_responses(now=now)
+            assert jobs.send_mails(now=now)
+            jobs.apply_responses(now=now)
         finally:
             connection.close()
 

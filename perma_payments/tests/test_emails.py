@@ -9,12 +9,13 @@ import pytest
 
 from perma_payments import emails
 from perma_payments.emails import (
+    Mail,
+    MailServer,
     NotDelivered,
     Refusal,
     ServerFailed,
     Unanswered,
     Unreachable,
-    mail_server,
     recipients,
 )
 
@@ -30,9 +31,9 @@ def two_staff(settings):
 
 def send(number: int = 1) -> list[Refusal]:
     """Send as many mails in one conversation."""
-    with mail_server() as server:
+    with MailServer() as server:
         return [
-            server.send("Subject", "Body: — é", to=recipients("STAFF_EMAILS"), message_id=f"mail-{each}")
+            server.send(Mail("Subject", "Body: — é"), to=recipients("STAFF_EMAILS"), message_id=f"mail-{each}")
             for each in range(number)
         ][-1]
 
@@ -91,11 +92,11 @@ def test_a_mail_all_of_whose_recipients_are_refused_is_not_delivered(mailbox):
 
 def test_a_server_that_refuses_a_mail_can_be_sent_another(mailbox):
     mailbox.refuses = True
-    with mail_server() as server:
+    with MailServer() as server:
         with pytest.raises(NotDelivered, match="SMTPDataError 451") as caught:
-            server.send("One", "", to=recipients("STAFF_EMAILS"), message_id="one")
+            server.send(Mail("One", ""), to=recipients("STAFF_EMAILS"), message_id="one")
         mailbox.refuses = False
-        server.send("Two", "", to=recipients("STAFF_EMAILS"), message_id="two")
+        server.send(Mail("Two", ""), to=recipients("STAFF_EMAILS"), message_id="two")
 
     assert not isinstance(caught.value, ServerFailed)
     assert (mailbox.subjects, mailbox.conversations) == (["Two"], 1)
@@ -159,7 +160,7 @@ UP_TO_THE_TEXT = (b"220 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n",
 
 
 def test_a_server_that_answers_letter_by_letter_is_not_waited_for_either(settings, monkeypatch):
-    monkeypatch.setattr(emails, "LIMIT", 0.5)
+    monkeypatch.setattr(emails, "MAIL_SECONDS", 0.5)
     # Each letter comes within EMAIL_TIMEOUT, all of them never.
     with scripted(settings, drip=0.05), pytest.raises(Unreachable):
         send()
@@ -175,7 +176,7 @@ def test_a_server_that_stops_before_the_text_has_not_taken_the_mail(settings):
 
 
 def test_a_server_that_has_the_text_and_says_nothing_may_have_taken_it(settings, monkeypatch):
-    monkeypatch.setattr(emails, "LIMIT", 0.5)
+    monkeypatch.setattr(emails, "MAIL_SECONDS", 0.5)
     with scripted(settings, *UP_TO_THE_TEXT) as heard, pytest.raises(Unanswered, match="no answer came"):
         send()
 
@@ -209,7 +210,7 @@ def test_an_answer_that_is_slower_than_a_step_may_be_counts(mailbox, settings):
 
 
 def test_a_server_that_hangs_at_quit_is_left_and_has_taken_the_mail(mailbox, monkeypatch):
-    monkeypatch.setattr(emails, "LIMIT_TO_QUIT", 0.2)
+    monkeypatch.setattr(emails, "QUIT_SECONDS", 0.2)
     mailbox.hangs_at_quit = True
     start = time.monotonic()
 

@@ -9,8 +9,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from perma_payments import emails
-from perma_payments.emails import Unreachable, recipients
+from perma_payments.emails import Mail, MailServer, Unreachable, recipients
 
 from .mail_server import mail_server
 
@@ -50,8 +49,8 @@ def secure_mailbox(request, certificate, settings):
 
 
 def send():
-    with emails.mail_server() as connection:
-        connection.send("Subject", "Body", to=recipients("STAFF_EMAILS"), message_id="mail-1")
+    with MailServer() as server:
+        server.send(Mail("Subject", "Body"), to=recipients("STAFF_EMAILS"), message_id="mail-1")
 
 
 def test_a_mail_arrives_over_tls(secure_mailbox, certificate, monkeypatch):

@@ -40,7 +40,7 @@ def scheduler(settings: Any, database_url: str = "") -> Iterator[Leashed]:
             "EMAIL_PORT": str(settings.EMAIL_PORT),
         },
     ) as process:
-        eventually(lambda: "The scheduler runs." in process.printed())
+        eventually(lambda: "The scheduler is running." in process.printed())
         yield process
 
 

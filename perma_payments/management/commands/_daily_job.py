@@ -7,20 +7,19 @@ from django.utils import timezone
 
 from ...emails import NotDelivered
 from ...services.once_a_day import NotYet, do_once_a_day
-from ...services.scheduler import DAILY_JOBS
+from ..jobs import DAILY_JOBS
 
 
 class DailyJobCommand(BaseCommand):
-    """Does one daily job, unless it was done today, by whomever: for those who prefer cron to the scheduler."""
+    """Does one daily job, unless the scheduler or this command did it today."""
 
     job: ClassVar[str]
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """See Django's BaseCommand."""
         try:
             done = do_once_a_day(self.job, DAILY_JOBS[self.job], now=timezone.now())
         except NotDelivered as failure:
             raise CommandError(f"The {self.job} could not be mailed: {failure}.") from None
         except NotYet as problem:
             raise CommandError(str(problem)) from None
-        self.stdout.write(f"The {self.job} is done." if done else f"The {self.job} was done today.")
+        self.stdout.write(f"The {self.job} is done." if done else f"The {self.job} was already done today.")

@@ -16,48 +16,47 @@ from django.utils import timezone
 from ...postgres import schema
 from ...postgres.problems import describe, why_unavailable
 from ...postgres.time_limits import waiting_at_most
-from ...services import scheduler
+from ...services.scheduler import keep_mailing
+from .. import jobs
 
 logger = logging.getLogger(__name__)
 
-# Seconds for a mail that is being sent when the process is told to stop. One that takes longer is sent again
-# by the next scheduler.
-LIMIT_TO_STOP = 2.0
-# For one answer of the database, in seconds: a job may take longer in all, but must not wait forever.
-LONGEST_WAIT = 30.0
+# How long to wait, when told to stop, for a mail that is being sent. One that takes longer is sent again by the
+# next scheduler.
+SECONDS_TO_STOP = 2.0
+# For each answer of the database: a job may take longer in all, but must not wait forever.
+SECONDS_FOR_DATABASE = 30.0
 
 
 class Command(BaseCommand):
-    """Do what is due, until told to stop. Several schedulers may run at once; each thing is done once."""
-
     help = (
         "Mail each staff task when it is opened, send the daily report at DAILY_REPORT_TIME, remind of what is "
-        "overdue, try again what has failed, and purge what is kept for a while only. Runs until interrupted."
+        "overdue, try again what has failed, and purge what is kept only for a while. Runs until interrupted. "
+        "Several may run at once: each thing is done once."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        """See Django's BaseCommand."""
         refuse_if_behind()
         stopping = threading.Event()
-        for sign in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(sign, lambda *_: stopping.set())
-        jobs = BackgroundScheduler(timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None})
-        jobs.add_job(_job(scheduler.apply_responses), "interval", minutes=1, next_run_time=datetime.now(UTC))
-        jobs.add_job(_job(scheduler.purge_expired), "interval", minutes=15, next_run_time=datetime.now(UTC))
-        jobs.start()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopping.set())
+        background = BackgroundScheduler(timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None})
+        background.add_job(_job(jobs.apply_responses), "interval", minutes=1, next_run_time=datetime.now(UTC))
+        background.add_job(_job(jobs.purge_expired), "interval", minutes=15, next_run_time=datetime.now(UTC))
+        background.start()
         mails = threading.Thread(target=_keep_mailing, args=[stopping], name="mails", daemon=True)
         mails.start()
-        self.stdout.write("The scheduler runs.")
+        self.stdout.write("The scheduler is running.")
         self.stdout.flush()
         while not stopping.wait(1):
             if not mails.is_alive():
                 raise CommandError("The thread that sends mails has ended.")
-        jobs.shutdown(wait=False)
-        mails.join(LIMIT_TO_STOP)
+        background.shutdown(wait=False)
+        mails.join(SECONDS_TO_STOP)
 
 
 def refuse_if_behind() -> None:
-    """Raise CommandError if the database lacks migrations. Without a database, wait for it like the web server."""
+    """Raise CommandError if the database lacks migrations. If it does not answer, start and wait for it."""
     try:
         problem = schema.behind()
     except Error as error:
@@ -68,18 +67,18 @@ def refuse_if_behind() -> None:
 
 
 def _keep_mailing(stopping: threading.Event) -> None:
-    with waiting_at_most(LONGEST_WAIT):
-        scheduler.keep_mailing(stopping)
+    with waiting_at_most(SECONDS_FOR_DATABASE):
+        keep_mailing(jobs.send_mails, stopping=stopping)
 
 
 def _job(job: Callable[..., object]) -> Callable[[], None]:
-    """A job that is told the time, and leaves no database connection to grow old until the next one."""
+    """A job that is given the time, and that leaves no database connection open until its next run."""
 
     @wraps(job)
     def run() -> None:
         close_old_connections()
         try:
-            with waiting_at_most(LONGEST_WAIT):
+            with waiting_at_most(SECONDS_FOR_DATABASE):
                 job(now=timezone.now())
         except Error as error:
             reason = why_unavailable(error)

@@ -1,10 +1,8 @@
-"""``manage.py send_daily_report``: mail what is still to do, or that nothing is."""
+"""``manage.py send_daily_report``: the daily report, once a day."""
 
 from ._daily_job import DailyJobCommand
 
 
 class Command(DailyJobCommand):
-    """The daily report, once a day."""
-
-    help = "Mail what is still to do, or that nothing is. Does nothing if it was done today."
+    help = "Mail staff the open tasks, or tell developers that there are none. Does nothing if it was done today."
     job = "daily report"

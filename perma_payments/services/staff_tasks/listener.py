@@ -1,7 +1,7 @@
-"""Wakes the scheduler when a staff task is opened, by PostgreSQL's LISTEN and NOTIFY.
+"""Wake the scheduler when a staff task is opened, by PostgreSQL's LISTEN and NOTIFY.
 
-A trigger on the table notifies (models/staff_task.py). That does not pass through a pooler, so nothing depends on
-it: it makes mails quick, and the scheduler also looks for itself every few seconds.
+A trigger on the table notifies (models/staff_task.py). Notifications do not pass through a pooler, so nothing
+depends on them: they make mails quick, and the scheduler also looks for itself every few seconds.
 """
 
 import logging
@@ -17,18 +17,18 @@ from ...models.staff_task import CHANNEL
 
 logger = logging.getLogger(__name__)
 
-SECONDS_TO_CONNECT_AGAIN = 1.0
+SECONDS_TO_RECONNECT = 1.0
 
 
 class TaskListener:
-    """Listens on a connection of its own. Raises nothing: where it hears nothing, it waits."""
+    """Listens on a connection of its own. Raises nothing: while it cannot listen, it waits."""
 
     def __init__(self) -> None:
         self._connection: BaseDatabaseWrapper | None = None
         self._is_pooled = False
 
     def listen(self) -> None:
-        """Begin to listen, or go on. What was opened before that is not heard of."""
+        """Start listening, unless it does already. Tasks that were opened earlier are not reported."""
         if self._connection is not None or self._is_pooled:
             return
         self._connection = connections.create_connection(DEFAULT_DB_ALIAS)
@@ -36,43 +36,42 @@ class TaskListener:
             with self._connection.cursor() as cursor:
                 cursor.execute("SELECT pg_backend_pid()")
                 (pid,) = cursor.fetchone()
-                # A pooler tells its clients a number of its own, and hands LISTEN to whichever server comes.
+                # A pooler tells its clients a number of its own, and hands LISTEN to any of its servers.
                 self._is_pooled = pid != self._connection.connection.info.backend_pid
                 if not self._is_pooled:
                     cursor.execute(f"LISTEN {CHANNEL}")
         except Error:
-            self.close()  # whoever asks the database next will say what is wrong
+            self.close()  # the next query elsewhere will say what is wrong
         if self._is_pooled:
             self.close()
             logger.info("behind a pooler no notifications come through, so tasks are polled for")
 
     def wait(self, seconds: float, *, stopping: threading.Event) -> None:
-        """Return when a task is opened, after the connection was lost, and after some seconds in any case."""
+        """Return when a task is opened or the connection is lost, and after some seconds in any case."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not stopping.is_set():
             if self._connection is None:
                 stopping.wait(left)
                 continue
             try:
-                if _has_heard(self._connection.connection, min(left, 0.5)):
+                if _is_notified(self._connection.connection, min(left, 0.5)):
                     return
             except (psycopg2.Error, OSError, ValueError):  # ValueError: it was closed on our side
                 self.close()
-                stopping.wait(min(left, SECONDS_TO_CONNECT_AGAIN))
+                stopping.wait(min(left, SECONDS_TO_RECONNECT))
                 return
 
     def close(self) -> None:
-        """Listen no more."""
         if self._connection is not None:
             self._connection.close()
             self._connection = None
 
 
-def _has_heard(connection: psycopg2.extensions.connection, seconds: float) -> bool:
-    """Whether a notification came, or comes within some seconds. Raises an error if the connection is lost."""
+def _is_notified(connection: psycopg2.extensions.connection, seconds: float) -> bool:
+    """Whether a notification comes within some seconds. Raises an error if the connection is lost."""
     if not select.select([connection], [], [], seconds)[0]:
         return False
     connection.poll()
-    has_heard = bool(connection.notifies)
+    is_notified = bool(connection.notifies)
     connection.notifies.clear()
-    return has_heard
+    return is_notified

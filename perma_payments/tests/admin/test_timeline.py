@@ -15,11 +15,11 @@ from django.utils import timezone
 
 from perma_payments.admin.timeline import Entry, EntryKind, story_of
 from perma_payments.billing.transactions import Kind
+from perma_payments.management import jobs
 from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
 from perma_payments.models.history import HistorySource
 from perma_payments.services import staff_tasks
 from perma_payments.services.acknowledgement import acknowledge_purchase
-from perma_payments.services.staff_tasks.outbox import send_task_mails
 from perma_payments.services.status_reports.apply import apply_report
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.revert import revert_report
@@ -81,7 +81,7 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
     call_back(form, "DECLINE")
     call_back(form, "ACCEPT")
     post("cancel-request")
-    send_task_mails(now=timezone.now())
+    jobs.send_task_mails(now=timezone.now())
     user = User.objects.create_user("jane")
     staff_tasks.withdraw(StaffTask.objects.get().pk, by=user, note="They have called.", now=timezone.now())
     upload = plan_report(report((agreement, "HOLD")), by=user, now=timezone.now())

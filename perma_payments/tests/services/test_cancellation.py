@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.auth.models import User
 
+from perma_payments.admin.mails import task_mail
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask
 from perma_payments.models.history import HistorySource
@@ -16,7 +17,6 @@ from perma_payments.services.checkouts.begin import update
 from perma_payments.services.checkouts.modifiable import NothingToModify
 from perma_payments.services.checkouts.used_messages import MessageUsedUp
 from perma_payments.services.perma_queries import standing_subscription
-from perma_payments.services.staff_tasks.mail import compose
 
 from .. import records
 from ..mail_server import hanging_mail_server
@@ -163,4 +163,4 @@ def test_the_mail_names_the_customers_other_subscriptions():
     other = records.standing_agreement()
     cancel()
 
-    assert f"The customer also has: {other.reference_number} (Current)" in compose(StaffTask.objects.get())[1]
+    assert f"The customer also has: {other.reference_number} (Current)" in task_mail(StaffTask.objects.get()).body

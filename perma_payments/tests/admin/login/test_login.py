@@ -25,8 +25,8 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from perma_payments.admin.login import attempts as login_attempts, second_factors
 from perma_payments.admin.login.form import address_of
+from perma_payments.management import jobs
 from perma_payments.models import LoginAttempt
-from perma_payments.services import scheduler
 from perma_payments.setting_parsers import origin_of
 from perma_payments.staff_site import StaffSite
 
@@ -317,13 +317,13 @@ def test_after_fifteen_minutes_it_works_again_and_nothing_is_kept(client, user):
     log_in(client)  # refused tries do not lengthen the wait
     LoginAttempt.objects.update(attempted_at=timezone.now() - timedelta(minutes=15))
     assert log_in(client).status_code == 302
-    scheduler.purge_expired(now=timezone.now())
+    jobs.purge_expired(now=timezone.now())
     assert not LoginAttempt.objects.exists()
 
 
 def test_a_try_that_counts_is_not_purged(client, user):
     fail(client, 5)
-    scheduler.purge_expired(now=timezone.now())
+    jobs.purge_expired(now=timezone.now())
     assert log_in(client).status_code == 429
 
 

@@ -1,0 +1,78 @@
+"""The scheduler's jobs, which the commands do by hand, too: services, joined with the admin's mails."""
+
+import logging
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from django.conf import settings
+
+from ..admin.mails import remind_of_overdue, send_daily_report, task_mail
+from ..models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
+from ..postgres.problems import describe
+from ..services.acknowledgement import open_tasks_for_doubts
+from ..services.callbacks.retry import retry_responses
+from ..services.once_a_day import NotYet, do_once_a_day
+from ..services.staff_tasks import outbox
+from ..services.status_reports.plan import purge_ids_of_old_plans
+
+logger = logging.getLogger(__name__)
+
+DAILY_JOBS: dict[str, Callable[..., object]] = {
+    "daily report": send_daily_report,
+    "overdue reminder": remind_of_overdue,
+}
+
+
+def send_task_mails(*, now: datetime) -> outbox.Sent:
+    """Mail staff the tasks whose mail is due."""
+    return outbox.send_task_mails(task_mail, now=now)
+
+
+def send_mails(*, now: datetime) -> bool:
+    """Mail staff their tasks, and do the daily jobs that are due; return False if the mail server failed."""
+    if send_task_mails(now=now).server_failed:
+        return False
+    do_daily_jobs(now=now)
+    return True
+
+
+def do_daily_jobs(*, now: datetime) -> list[str]:
+    """Do each daily job that is due and was not done today; return the names of those done now.
+
+    A job is due from DAILY_REPORT_TIME (UTC) on, so one that was missed or has failed is done later that day. A
+    failure is logged, and does not stop the other jobs.
+    """
+    if now.astimezone(UTC).time() < settings.DAILY_REPORT_TIME:
+        return []
+    return [job for job in DAILY_JOBS if _do_or_log(job, now)]
+
+
+def apply_responses(*, now: datetime) -> tuple[int, int]:
+    """Try again to apply responses, and open tasks about acknowledgements that were left in doubt.
+
+    Returns how many responses were applied, and how many could not be.
+    """
+    open_tasks_for_doubts(now=now)
+    applied, failed = retry_responses(now=now)
+    if applied or failed:
+        logger.info("tried again: responses applied %s, not applied %s", applied, failed)
+    return applied, failed
+
+
+def purge_expired(*, now: datetime) -> tuple[int, int]:
+    """Purge the subscription ids in old previews of status reports, and old login attempts; return how many."""
+    ids = purge_ids_of_old_plans(now=now)
+    attempts, _ = LoginAttempt.objects.filter(attempted_at__lte=now - LOGIN_ATTEMPT_COUNTS_FOR).delete()
+    if ids or attempts:
+        logger.info("purged: subscription ids of old previews %s, login attempts %s", ids, attempts)
+    return ids, attempts
+
+
+def _do_or_log(job: str, now: datetime) -> bool:
+    try:
+        return do_once_a_day(job, DAILY_JOBS[job], now=now)
+    except NotYet:
+        return False
+    except Exception as error:  # the scheduler goes on, and tries again
+        logger.error("%s failed: %s", job, describe(error))
+        return False
