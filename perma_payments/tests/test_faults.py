@@ -135,7 +135,7 @@ def test_without_a_database_everybody_is_asked_to_try_again(serve):
         assert f"/{route}/: the database cannot serve this: the connection was refused" in service.log()
         eventually(lambda route=route: f"POST /{route}/ was answered with 503" in service.log())
     page = BeautifulSoup(answers["subscribe"].content, "html.parser")
-    assert page.find("h1").get_text() == "Something is wrong on our side"
+    assert page.find("h1").get_text() == "Something went wrong on our side"
     assert page.find("main").find("a")["href"].endswith("/settings/subscription/")
     assert_log_is_discreet(service.log(), status, subscribe, callback)
     assert "password" not in service.log()
@@ -236,7 +236,7 @@ def test_a_customer_whose_checkout_is_locked_is_asked_to_try_again(service):
         assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
 
     assert answer.status_code == 503
-    assert "Something is wrong on our side" in answer.text
+    assert "Something went wrong on our side" in answer.text
     assert_log_is_discreet(service.log(), form)
     assert service.post("subscribe", form).status_code == 200
     assert SubscriptionAgreement.objects.count() == 2

@@ -307,7 +307,7 @@ def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, m
             "csrfmiddlewaretoken": found[1],
         }
         refused = staff.post(f"{url}/admin/login/", fields, headers={"Origin": "http://elsewhere.example"})
-        assert (refused.status_code, "That form wasn’t accepted" in refused.text) == (403, True)
+        assert (refused.status_code, "That form wasn't accepted" in refused.text) == (403, True)
         ours = {"Origin": "http://payments.test:8080"}
         answer = staff.post(f"{url}/admin/login/", fields, headers=ours, allow_redirects=False)
     assert (answer.status_code, answer.headers["Location"]) == (302, "/admin/")

@@ -37,7 +37,7 @@ def test_get_is_answered_as_the_contract_says(client, stock, route):
     assert response.status_code == route.get
     if route.asker is Asker.BROWSER:
         assert_is_page_for_a_person(response)
-        assert heading(response) == "There is nothing to see here"
+        assert heading(response) == "This page can't be opened directly"
     assert traces.rows() == before
 
 
@@ -74,7 +74,7 @@ def test_a_persons_405_is_a_page(client, db, route):
     response = client.delete(route.path)
 
     assert_is_page_for_a_person(response)
-    assert heading(response) == "There is nothing to see here"
+    assert heading(response) == "This page can't be opened directly"
 
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.asker is not Asker.BROWSER], ids=str)
@@ -157,7 +157,7 @@ def test_what_is_nowhere_is_answered_with_a_404_page(client, db, method):
 
         assert response.status_code == 404
         assert_is_page_for_a_person(response)
-        assert heading(response) == "There is no such page"
+        assert heading(response) == "Page not found"
         assert "<script>/" not in response.content.decode()
 
 

@@ -152,7 +152,7 @@ def test_without_scripts_the_page_says_what_to_do(checkout):
 def test_the_checkout_page_says_who_takes_the_payment_and_how_to_go_back(checkout, kind):
     text = soup(checkout).get_text(" ", strip=True)
 
-    assert heading(checkout) == ("On to your card" if kind == "update" else "On to the payment page")
+    assert heading(checkout) == ("Update your card" if kind == "update" else "Continue to payment")
     assert "CyberSource" in text
     assert_is_page_for_a_person(checkout)
 
@@ -253,24 +253,24 @@ CASES = {
     "nothing to change": (200, "There is no subscription to change"),
     "nothing to update": (200, "There is no subscription to change"),
     "nothing to cancel": (200, "There is no subscription to change"),
-    "reloaded": (200, "There is nothing to see here"),
+    "reloaded": (200, "This page can't be opened directly"),
     "root": (200, "Payments for Perma.cc"),
-    "bookmarked": (405, "There is nothing to see here"),
-    "another method": (405, "There is nothing to see here"),
+    "bookmarked": (405, "This page can't be opened directly"),
+    "another method": (405, "This page can't be opened directly"),
     "too old": (400, "This page has expired"),
     "used up": (400, "This page has expired"),
-    "not a message": (400, "We could not read that request"),
+    "not a message": (400, "We couldn't read that request"),
     "negative amount": (400, "That isn't possible right now"),
     "date that has passed": (400, "That isn't possible right now"),
-    "too big": (400, "We could not read that request"),
-    "suspicious": (400, "We could not read that request"),
-    "another host": (400, "We could not read that request"),
-    "nowhere": (404, "There is no such page"),
-    "not found": (404, "There is no such page"),
-    "not allowed": (403, "You may not see this page"),
-    "broken": (500, "Something is wrong on our side"),
-    "no database": (503, "Something is wrong on our side"),
-    "database gone": (503, "Something is wrong on our side"),
+    "too big": (400, "We couldn't read that request"),
+    "suspicious": (400, "We couldn't read that request"),
+    "another host": (400, "We couldn't read that request"),
+    "nowhere": (404, "Page not found"),
+    "not found": (404, "Page not found"),
+    "not allowed": (403, "You don't have access to this page"),
+    "broken": (500, "Something went wrong on our side"),
+    "no database": (503, "Something went wrong on our side"),
+    "database gone": (503, "Something went wrong on our side"),
 }
 
 every_case = pytest.mark.parametrize("case", CASES)

@@ -58,8 +58,8 @@ def test_a_customer_clicks_through_and_has_a_subscription(visitor):
 def test_without_scripts_the_button_does_it(visitor):
     visit = visitor(java_script_enabled=False)
     visit.subscribe()
-    visit.heading("On to the payment page")
-    assert "Press the button to continue." in visit.page.inner_text("main")
+    visit.heading("Continue to payment")
+    assert "Press the button below to continue." in visit.page.inner_text("main")
     visit.page.get_by_role("button", name="Continue to CyberSource").click()
     visit.heading("Checkout")
     visit.page.get_by_role("button", name="Pay").click()
@@ -75,7 +75,7 @@ def test_a_script_that_does_not_load_leaves_the_button(visitor):
     visit = visitor()
     visit.page.route("**/checkout.js", lambda route: route.abort())
     visit.subscribe()
-    visit.heading("On to the payment page")
+    visit.heading("Continue to payment")
     visit.page.get_by_role("button", name="Continue to CyberSource").click()
 
     visit.reference()
@@ -143,7 +143,7 @@ def test_the_button_is_off_and_the_page_says_so_while_cybersource_is_awaited(vis
     visit = visitor()
     stay(visit)
     visit.subscribe()
-    visit.heading("On to the payment page")
+    visit.heading("Continue to payment")
 
     expect(visit.page.get_by_role("button", name="Continue to CyberSource")).to_be_disabled()
     expect(visit.page.get_by_role("status")).to_have_text("Taking you to CyberSource…")
@@ -220,16 +220,16 @@ def post(visit: Visit, fields: dict[str, str], *, route: str = "subscribe") -> N
 
 
 PAGES = {
-    "checkout": "On to the payment page",
-    "card": "On to your card",
+    "checkout": "Continue to payment",
+    "card": "Update your card",
     "nothing to alter": "There is no subscription to change",
     "already subscribed": "You already have a subscription",
     "expired": "This page has expired",
     "out of date": "That isn't possible right now",
-    "refused": "We could not read that request",
-    "nothing here": "There is nothing to see here",
+    "refused": "We couldn't read that request",
+    "nothing here": "This page can't be opened directly",
     "root": "Payments for Perma.cc",
-    "not found": "There is no such page",
+    "not found": "Page not found",
 }
 
 
@@ -295,7 +295,7 @@ def focus_by_tab(visit: Visit, name: str) -> None:
 def test_the_checkout_can_be_gone_on_with_by_keyboard(visitor):
     visit = visitor(java_script_enabled=False)
     visit.subscribe()
-    visit.heading("On to the payment page")
+    visit.heading("Continue to payment")
     focus_by_tab(visit, "Continue to CyberSource")
     visit.page.keyboard.press("Enter")
 

@@ -533,7 +533,7 @@ def test_a_form_that_may_be_forged_gets_a_page_in_plain_words(suspicious, user, 
         suspicious.get(LOGIN)
     page = log_in_as_posted(suspicious, "x" * 64, **extra)
     assert page.status_code == 403
-    assert "That form wasn’t accepted Nothing was changed." in text(page)
+    assert "That form wasn't accepted Nothing was changed." in text(page)
     assert words in text(page)
     assert "developers@perma.example" in text(page)
     links = [link["href"] for link in BeautifulSoup(page.content, "html.parser").find_all("a")]
