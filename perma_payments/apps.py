@@ -6,22 +6,24 @@ from django.db.models.signals import post_migrate
 
 
 class PermaPaymentsConfig(AppConfig):
-    """Registers the system checks, and keeps the ready-made groups right."""
+    """Registers the system checks and, after each migration, sets up the ready-made groups."""
 
     name = "perma_payments"
     verbose_name = "Perma Payments"
     default = True
 
     def ready(self) -> None:
-        """See Django's AppConfig."""
         from . import checks  # noqa: F401 (importing it registers the checks)
+
+        # The package registers our tables, and so makes admin.site. This app is before Django's admin in
+        # INSTALLED_APPS: if Django made the site, the import of its class would register them with another one.
         from .admin.login.groups import after_migrate
 
         post_migrate.connect(after_migrate, sender=self, dispatch_uid="perma_payments.groups")
 
 
 class StaffAdminConfig(admin.AdminConfig):
-    """Makes ``admin.site`` the one that has our login."""
+    """Makes ``admin.site`` an instance of our class."""
 
     default = False
-    default_site = "perma_payments.staff_site.StaffSite"
+    default_site = "perma_payments.admin.site.StaffSite"

@@ -1,13 +1,14 @@
-"""What the admin's front page tells: the work list, the numbers that matter, and a year of subscriptions.
+"""What the admin's front page counts: tasks, subscriptions, purchases, responses and reports.
 
-Each part is one or two statements, so that the page stays quick, and is asked for on its own: who may
-not look at a table is not told numbers from it.
+Each function makes one or two queries, so the page stays quick, and about one table, because a user may not be
+permitted to view the others.
 """
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
+from typing import NamedTuple
 
 from dateutil.relativedelta import relativedelta
 from django.conf import settings
@@ -21,16 +22,16 @@ from ..models import Purchase, ReportState, Response, StaffTask, StatusReport, S
 TASKS_SHOWN = 50
 MONTHS_SHOWN = 12
 
-# From here on, what should have happened by now is worth a look.
+# After that, what should have happened by now deserves a look.
 A_DAY = timedelta(days=1)
 
-# The report of a month is uploaded on its 2nd.
+# Staff upload the month's report on the 2nd.
 REPORT_EXPECTED_BY = 3
 
 
 @dataclass(frozen=True)
 class TaskLine:
-    """An open task, as the work list shows it."""
+    """An open task, as the work list shows it. ``age`` is in days."""
 
     id: int
     what: str
@@ -42,7 +43,7 @@ class TaskLine:
 
 @dataclass(frozen=True)
 class WorkList:
-    """What a person must do: the oldest tasks, and how many there are."""
+    """The oldest open tasks, and how many tasks are open, overdue, and not mailed yet."""
 
     lines: list[TaskLine]
     open: int
@@ -51,13 +52,15 @@ class WorkList:
 
     @property
     def hidden(self) -> int:
-        """How many open tasks are not among the lines."""
         return self.open - len(self.lines)
 
 
 @dataclass(frozen=True)
 class Subscriptions:
-    """The standing subscriptions, counted, and what the Current ones bring in."""
+    """The standing subscriptions, and what the Current ones are worth per month.
+
+    ``by_status`` has a status, its count for each of ``customer_types``, and its total.
+    """
 
     by_status: list[tuple[str, list[int], int]]
     customer_types: list[str]
@@ -68,7 +71,7 @@ class Subscriptions:
 
 @dataclass(frozen=True)
 class Purchases:
-    """Purchases that are paid, and that Perma.cc has not credited yet."""
+    """Paid purchases that Perma.cc has not credited yet."""
 
     unacknowledged: int
     for_more_than_a_day: int
@@ -76,23 +79,22 @@ class Purchases:
 
 @dataclass(frozen=True)
 class LastReport:
-    """When the last status report was confirmed, if any ever was, and whether that is too long ago."""
+    """The last status report that was confirmed, if any, and whether that was too long ago."""
 
-    upload_id: int | None
+    pk: int | None
     applied_at: datetime | None
     is_missing: bool
 
 
-@dataclass(frozen=True)
-class MonthEnd:
-    """How many subscriptions stood at the end of a month."""
+class MonthEnd(NamedTuple):
+    """How many subscriptions stood at the end of a month. ``month`` is its first day."""
 
     month: date
     standing: int
 
 
 def work_list(*, now: datetime) -> WorkList:
-    """The open tasks, the oldest first, up to TASKS_SHOWN of them."""
+    """The open tasks, oldest first, up to TASKS_SHOWN of them."""
     open_tasks = StaffTask.objects.filter(done_at__isnull=True)
     counts = open_tasks.aggregate(
         open=Count("id"),
@@ -116,7 +118,6 @@ def _line(task: StaffTask, now: datetime) -> TaskLine:
 
 
 def subscriptions(*, now: datetime) -> Subscriptions:
-    """Count the standing subscriptions, and add up what the Current ones bring in."""
     groups = (
         SubscriptionAgreement.objects.standing(now)
         .order_by()
@@ -134,69 +135,57 @@ def subscriptions(*, now: datetime) -> Subscriptions:
     for status in (Status.CURRENT, Status.HOLD, Status.CANCELED):
         row = [counts[status, customer_type] for customer_type in types]
         by_status.append((str(status), row, sum(row)))
+    pending = SubscriptionAgreement.objects.filter(status=Status.PENDING)
     return Subscriptions(
         by_status=by_status,
         customer_types=types,
         total=counts.total(),
         monthly_value=monthly_value(rates),
-        pending_long=SubscriptionAgreement.objects.filter(
-            status=Status.PENDING, created_at__lt=now - A_DAY
-        ).count(),
+        pending_long=pending.filter(created_at__lt=now - A_DAY).count(),
     )
 
 
 def monthly_value(rates: dict[str, Decimal]) -> Decimal:
-    """What rates bring in per month, given the sum of the rates of each frequency; rounded once, at the end."""
+    """Dollars per month, given the sum of the rates of each frequency; rounded only once, at the end."""
     per_year = sum((Frequency(name).charges_per_year * rate for name, rate in rates.items()), Decimal())
     return (per_year / 12).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
 def purchases(*, now: datetime) -> Purchases:
-    """Count the purchases that wait for Perma.cc to credit them."""
+    unacknowledged = Purchase.objects.unacknowledged().order_by()
     return Purchases(
-        **Purchase.objects.unacknowledged()
-        .order_by()
-        .aggregate(unacknowledged=Count("id"), for_more_than_a_day=Count("id", filter=Q(paid_at__lt=now - A_DAY)))
+        **unacknowledged.aggregate(
+            unacknowledged=Count("id"), for_more_than_a_day=Count("id", filter=Q(paid_at__lt=now - A_DAY))
+        )
     )
 
 
 def responses_not_applied() -> int:
-    """How many of CyberSource's responses have not been applied."""
     return Response.objects.filter(applied_at__isnull=True).count()
 
 
 def last_report(*, now: datetime) -> LastReport:
-    """When the last status report was confirmed. It is missing if none was this month, once the 3rd is over."""
-    last = (
-        StatusReport.objects.filter(state=ReportState.APPLIED)
-        .order_by("-applied_at")
-        .values_list("id", "applied_at")
-        .first()
+    """A report is missing if none was confirmed this month, once the 3rd is over."""
+    applied = StatusReport.objects.filter(state=ReportState.APPLIED).order_by("-applied_at")
+    pk, applied_at = applied.values_list("id", "applied_at").first() or (None, None)
+    is_missing = now.astimezone(UTC).day > REPORT_EXPECTED_BY and (
+        applied_at is None or applied_at < _month_start(now)
     )
-    today = now.astimezone(UTC)
-    month_began = today.replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    upload_id, applied_at = last or (None, None)
-    return LastReport(
-        upload_id=upload_id,
-        applied_at=applied_at,
-        is_missing=today.day > REPORT_EXPECTED_BY and (applied_at is None or applied_at < month_began),
-    )
+    return LastReport(pk, applied_at, is_missing)
 
 
 def year_of_standing(*, now: datetime) -> list[MonthEnd]:
     """How many subscriptions stood at the end of each of the last twelve months, from the history.
 
-    Each event says how an agreement was from then until its next event; one that was Canceled stood only
-    until its covered_until, that second included (billing.statuses.is_standing, in SQL). So each is a span of
-    time, and a month's end counts the spans that it lies in. (What waited for a lock has the time at which
-    its transaction began: it did not happen before what it waited for.)
+    Each event of the history says how an agreement was until its next event. A Canceled one stood only until its
+    covered_until, including that second (billing.statuses.is_standing, in SQL). So each event becomes a span of
+    time, and a month counts the spans that its end lies in. An event has the time at which its transaction began,
+    but did not happen before the one it waited for, so no event is earlier than the previous one.
     """
-    this_month = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
     # A month ends where the next one begins; what happens at that very moment belongs to the next.
-    ends = [this_month - relativedelta(months=back) for back in reversed(range(MONTHS_SHOWN))]
+    ends = [_month_start(now) - relativedelta(months=back) for back in reversed(range(MONTHS_SHOWN))]
     counts = ", ".join("count(*) FILTER (WHERE since < %s AND until >= %s)" for _ in ends)
     history = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[attr-defined]
-    # The name of the table is the model's own.
     sql = f"""
         WITH event AS (
             SELECT status, covered_until, since,
@@ -214,19 +203,14 @@ def year_of_standing(*, now: datetime) -> list[MonthEnd]:
         )
         SELECT {counts} FROM span
     """
+    statuses = [Status.CANCELED, Status.CURRENT, Status.HOLD, Status.CANCELED]
     with connection.cursor() as cursor:
-        cursor.execute(
-            sql,
-            [
-                Status.CANCELED,
-                Status.CURRENT,
-                Status.HOLD,
-                Status.CANCELED,
-                *(moment for end in ends for moment in (end, end)),
-            ],
-        )
+        cursor.execute(sql, [*statuses, *(end for end in ends for _ in range(2))])
         standing = cursor.fetchone()
     return [
-        MonthEnd(month=(end - relativedelta(days=1)).date().replace(day=1), standing=count)
-        for end, count in zip(ends, standing, strict=True)
+        MonthEnd((end - relativedelta(months=1)).date(), count) for end, count in zip(ends, standing, strict=True)
     ]
+
+
+def _month_start(now: datetime) -> datetime:
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django import forms
-from django.contrib import messages
+from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.paginator import Paginator
@@ -23,7 +23,7 @@ from ..services.status_reports.apply import CannotBeDone, apply_report
 from ..services.status_reports.plan import plan_report
 from ..services.status_reports.revert import revert_report
 from ..services.status_reports.warnings import summarize
-from .read_only import LedgerAdmin
+from .base import ReadOnlyAdmin
 
 CHANGES_PER_PAGE = 200
 PROBLEMS_SHOWN = 200
@@ -46,7 +46,8 @@ class UploadForm(forms.Form):
     )
 
 
-class StatusReportAdmin(LedgerAdmin):
+@admin.register(StatusReport)
+class StatusReportAdmin(ReadOnlyAdmin):
     """Uploads, the newest first; each has a page that says what it would do or did."""
 
     list_display = (

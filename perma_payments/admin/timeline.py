@@ -1,7 +1,7 @@
-"""The whole story of a subscription or a purchase, in plain words, the oldest first.
+"""Everything that happened to a subscription or a purchase, oldest first, in plain words.
 
-It is told from what the ledger holds: checkouts, CyberSource's responses, the history (who and why), staff
-tasks and status reports. No token is ever shown: where there is another one, that is said.
+It combines checkouts, CyberSource's responses, the history (who changed what, and why), staff tasks and status
+reports. Tokens are never shown, only that one was replaced.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.contrib.auth.models import User
 from django.db.models import Q
@@ -30,12 +30,13 @@ from ..models import (
     TaskKind,
 )
 from ..models.history import HistorySource
+from .base import may_view
 
-NOTHING = "nothing"
+Subject = SubscriptionAgreement | Purchase
 
 
-class EntryKind(StrEnum):
-    """What an entry is about. The order is that of things which happen at the same moment."""
+class EventKind(StrEnum):
+    """What an event is about, in the order in which events of the same moment are listed."""
 
     REQUEST = "request"
     RESPONSE = "response"
@@ -44,22 +45,151 @@ class EntryKind(StrEnum):
     REPORT = "report"
 
 
-_ORDER = list(EntryKind)
+class Link(NamedTuple):
+    url: str
+    text: str
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One thing that happened."""
-
-    kind: EntryKind
-    when: datetime
-    words: str
+class Event:
+    kind: EventKind
+    time: datetime
+    text: str
     details: tuple[str, ...] = ()
-    link: str = ""
+    link: Link | None = None
 
 
-# What is told of a change, and how it is called. Whatever is not listed is bookkeeping.
-_COLUMNS = {
+# The model that a user must be permitted to view. Changes are part of the subject itself.
+_MODELS = {
+    EventKind.REQUEST: "outgoingtransaction",
+    EventKind.RESPONSE: "response",
+    EventKind.TASK: "stafftask",
+    EventKind.REPORT: "statusreport",
+}
+_LINK_TEXTS = {
+    "outgoingtransaction": "View the request",
+    "response": "View the response",
+    "stafftask": "View the task",
+    "statusreport": "View the report",
+}
+_ORDER = list(EventKind)
+
+
+def context(subject: Subject, user: Any) -> dict[str, Any]:
+    """For the template: the events that a user may see, and how many others there are."""
+    events = timeline_of(subject)
+    visible = [event for event in events if event.kind not in _MODELS or may_view(user, _MODELS[event.kind])]
+    return {"events": visible, "events_hidden": len(events) - len(visible)}
+
+
+def timeline_of(subject: Subject) -> list[Event]:
+    column = "agreement" if isinstance(subject, SubscriptionAgreement) else "purchase"
+    requests = list(OutgoingTransaction.objects.filter(**{column: subject}).order_by("id"))
+    responses = list(Response.objects.filter(outgoing__in=requests).defer("sealed").order_by("id"))
+    changes = list(_history_of(type(subject)).filter(pgh_obj=subject))
+    tasks = list(_history_of(StaffTask).filter(Q(**{column: subject}) | Q(response__in=[r.pk for r in responses])))
+    names = _Names(changes, tasks)
+    kinds: dict[int | None, str] = {request.pk: request.kind for request in requests}
+    updates = {response.pk for response in responses if kinds[response.outgoing_id] == Kind.UPDATE}
+    events = [
+        *(_request(request, subject) for request in requests),
+        *(_response(response, kinds[response.outgoing_id]) for response in responses),
+        *_changes(type(subject), changes, names, updates),
+        *_tasks(tasks, names),
+    ]
+    if isinstance(subject, SubscriptionAgreement):
+        events += _reports(subject)
+    return sorted(events, key=lambda event: (event.time, _ORDER.index(event.kind)))
+
+
+def _history_of(model: Any) -> Any:
+    return model.pgh_event_model.objects.order_by("pgh_id")
+
+
+class _Names:
+    """The users and reports that the history refers to by id, read all at once."""
+
+    def __init__(self, changes: Iterable[Any], tasks: Iterable[Any]) -> None:
+        contexts = [change.pgh_context for change in changes if change.pgh_context]
+        users = {task.done_by_id for task in tasks} | {context.get("user") for context in contexts}
+        reports = {context.get("report") for context in contexts}
+        self._users = User.objects.only("username").in_bulk(users - {None})
+        self._reports = StatusReport.objects.only("uploaded_at").in_bulk(reports - {None})
+
+    def user(self, pk: int | None) -> str:
+        user = self._users.get(pk or 0)
+        return user.get_username() if user else "someone"
+
+    def report(self, pk: int | None) -> str:
+        return str(self._reports.get(pk or 0, "status report"))
+
+
+# --- Requests and responses ---------------------------------------------------------------------------
+
+
+def _request(request: OutgoingTransaction, subject: Subject) -> Event:
+    link = _link("outgoingtransaction", request.pk)
+    return Event(EventKind.REQUEST, request.created_at, _asked_for(request, subject), link=link)
+
+
+def _asked_for(request: OutgoingTransaction, subject: Subject) -> str:
+    match request.kind:
+        case Kind.SUBSCRIBE:
+            return (
+                f"The customer went to CyberSource to subscribe: {_say(request.amount)} now, then "
+                f"{_say(request.recurring_amount)} {request.recurring_frequency} starting "
+                f"{_say(request.recurring_start_date)}, with a link limit of {request.link_limit}."
+            )
+        case Kind.CHANGE:
+            return (
+                f"The customer went to CyberSource to change the subscription: {_say(request.amount)} now, then "
+                f"{_say(request.recurring_amount)} each time, with a link limit of {request.link_limit} starting "
+                f"{_say(request.link_limit_effective_timestamp)}."
+            )
+        case Kind.UPDATE:
+            return "The customer went to CyberSource to update their card, which costs nothing."
+        case _:
+            links = subject.link_quantity if isinstance(subject, Purchase) else ""
+            return f"The customer went to CyberSource to buy {links} links for {_say(request.amount)}."
+
+
+_DECISIONS = {
+    "ACCEPT": "CyberSource accepted",
+    "REVIEW": "CyberSource accepted, but is holding the payment for review",
+    "DECLINE": "CyberSource declined",
+    "ERROR": "CyberSource could not process the request",
+    "CANCEL": "The customer canceled at CyberSource",
+}
+_REQUESTS: Mapping[str, str] = {
+    Kind.SUBSCRIBE: "subscribe",
+    Kind.CHANGE: "change the subscription",
+    Kind.UPDATE: "update the card",
+    Kind.PURCHASE: "buy links",
+}
+
+
+def _response(response: Response, kind: str) -> Event:
+    """A response in words. The texts in it are CyberSource's: signed, but not ours."""
+    unknown = f"CyberSource sent a decision that we do not know, {response.decision}"
+    text = _DECISIONS.get(response.decision, unknown)
+    if response.reason_code:
+        text += f": {explain(response.reason_code)} (reason code {response.reason_code})"
+    details = [f"Response to the request to {_REQUESTS[kind]}."]
+    if response.auth_amount:
+        details.append(f"Authorized: {response.auth_amount} {response.currency}")
+    outcome = response.get_outcome_display() if response.applied_at else "not applied yet; retried every minute"
+    details.append(f"Result: {outcome}")
+    if response.transaction_id:
+        details.append(f"CyberSource's transaction id: {response.transaction_id}")
+    link = _link("response", response.pk)
+    return Event(EventKind.RESPONSE, response.received_at, f"{text}.", tuple(details), link)
+
+
+# --- Changes ------------------------------------------------------------------------------------------
+
+# Columns whose changes are shown, and what to call them. The others are bookkeeping.
+_CUSTOMER = {"customer_type": "customer type", "customer_pk": "customer id"}
+_COLUMNS: Mapping[Any, Mapping[str, str]] = {
     SubscriptionAgreement: {
         "status": "status",
         "current_rate": "rate",
@@ -71,8 +201,7 @@ _COLUMNS = {
         "coverage_proof": "paid according to",
         "next_charge_on": "next charge",
         "cancellation_requested_at": "cancellation requested",
-        "customer_type": "customer type",
-        "customer_pk": "customer id",
+        **_CUSTOMER,
         "reference_number": "reference number",
     },
     Purchase: {
@@ -81,322 +210,163 @@ _COLUMNS = {
         "link_quantity": "links",
         "paid_at": "paid",
         "acknowledged_at": "credited by Perma.cc",
-        "customer_type": "customer type",
-        "customer_pk": "customer id",
+        **_CUSTOMER,
         "reference_number": "reference number",
     },
 }
-
-_DECISIONS = {
-    "ACCEPT": "CyberSource accepted",
-    "REVIEW": "CyberSource accepted, but holds the payment for review",
-    "DECLINE": "CyberSource declined",
-    "ERROR": "CyberSource could not process it",
-    "CANCEL": "The customer gave up at CyberSource",
-}
+# The page says these of a new row already.
+_SAID_ABOVE = {"status", "reference_number", *_CUSTOMER}
 
 
-def story_of(subject: SubscriptionAgreement | Purchase) -> list[Entry]:
-    """Everything that happened to a subscription or a purchase, the oldest first."""
-    column = "agreement" if isinstance(subject, SubscriptionAgreement) else "purchase"
-    requests = list(OutgoingTransaction.objects.filter(**{column: subject}).order_by("id"))
-    responses = list(Response.objects.filter(outgoing__in=requests).defer("sealed").order_by("id"))
-    changes = list(_history_of(type(subject)).filter(pgh_obj=subject))
-    tasks = list(
-        _history_of(StaffTask).filter(
-            Q(**{column: subject}) | Q(response__in=[response.pk for response in responses])
-        )
-    )
-    references = _References(
-        (event.pgh_context for event in changes), enders={task.done_by_id for task in tasks if task.done_by_id}
-    )
-    kinds = {request.pk: request.kind for request in requests}
-    updates = {response.pk for response in responses if kinds.get(response.outgoing_id or 0) == Kind.UPDATE}
-    entries = [
-        *(_request(request, subject) for request in requests),
-        *(_response(response, kinds) for response in responses),
-        *_changes(type(subject), changes, references, updates),
-        *_tasks(tasks, references),
-    ]
-    if isinstance(subject, SubscriptionAgreement):
-        entries += _reports(subject)
-    return sorted(entries, key=lambda entry: (entry.when, _ORDER.index(entry.kind)))
-
-
-def _history_of(model: Any) -> Any:
-    return model.pgh_event_model.objects.order_by("pgh_id")
-
-
-# --- Requests and responses --------------------------------------------------------------------------
-
-
-def _request(request: OutgoingTransaction, subject: SubscriptionAgreement | Purchase) -> Entry:
-    return Entry(
-        EntryKind.REQUEST,
-        request.created_at,
-        _asked_for(request, subject),
-        link=_page("outgoingtransaction", request.pk),
-    )
-
-
-def _asked_for(request: OutgoingTransaction, subject: SubscriptionAgreement | Purchase) -> str:
-    match request.kind:
-        case Kind.SUBSCRIBE:
-            return (
-                f"The customer went to CyberSource to subscribe: {_say(request.amount)} at once, then "
-                f"{_say(request.recurring_amount)} {request.recurring_frequency} from "
-                f"{_say(request.recurring_start_date)} on, for a link limit of {request.link_limit}."
-            )
-        case Kind.CHANGE:
-            return (
-                f"The customer went to CyberSource to change the subscription: {_say(request.amount)} at once, "
-                f"then {_say(request.recurring_amount)} each time, for a link limit of {request.link_limit} from "
-                f"{_say(request.link_limit_effective_timestamp)} on."
-            )
-        case Kind.UPDATE:
-            return "The customer went to CyberSource to give another card. Nothing is charged for that."
-        case _:
-            links = subject.link_quantity if isinstance(subject, Purchase) else ""
-            return f"The customer went to CyberSource to buy {links} links for {_say(request.amount)}."
-
-
-def _response(response: Response, kinds: Mapping[int, str]) -> Entry:
-    """A response in words. The texts in it are CyberSource's: signed, but not ours."""
-    unknown = f"CyberSource gave an answer that we do not know, {response.decision}"
-    words = _DECISIONS.get(response.decision, unknown)
-    if response.reason_code:
-        words += f": {explain(response.reason_code)} (reason code {response.reason_code})"
-    kind = kinds.get(response.outgoing_id or 0, "")
-    details = [f"Answer to the request to {_VERBS[kind]}." if kind in _VERBS else ""]
-    if response.auth_amount:
-        details.append(f"Authorized: {response.auth_amount} {response.currency}")
-    details.append(
-        f"Result: {response.get_outcome_display()}"
-        if response.applied_at
-        else "Result: not applied yet; this is tried again every minute"
-    )
-    if response.transaction_id:
-        details.append(f"CyberSource's transaction id: {response.transaction_id}")
-    return Entry(
-        EntryKind.RESPONSE,
-        response.received_at,
-        f"{words}.",
-        tuple(filter(None, details)),
-        link=_page("response", response.pk),
-    )
-
-
-_VERBS: Mapping[str, str] = {
-    Kind.SUBSCRIBE: "subscribe",
-    Kind.CHANGE: "change the subscription",
-    Kind.UPDATE: "give another card",
-    Kind.PURCHASE: "buy links",
-}
-
-
-# --- Changes -----------------------------------------------------------------------------------------
-
-
-class _References:
-    """The people and the reports that the history names by their ids, read at once."""
-
-    def __init__(self, contexts: Iterable[Any], enders: set[int]) -> None:
-        notes = [context for context in contexts if context is not None]
-        self.people = User.objects.in_bulk(enders | {note["user"] for note in notes if note.get("user")})
-        self.uploads = {
-            upload.pk: str(upload)
-            for upload in StatusReport.objects.only("uploaded_at").filter(
-                pk__in={note["report"] for note in notes if note.get("report")}
-            )
-        }
-
-    def person(self, user_id: int | None) -> str:
-        """Who that is."""
-        person = self.people.get(user_id or 0)
-        return person.get_username() if person else "someone"
-
-    def upload(self, upload_id: int | None) -> str:
-        """Which report that is."""
-        return self.uploads.get(upload_id or 0, "status report")
-
-
-def _changes(
-    model: Any, events: Iterable[Any], references: _References, updates: Container[int]
-) -> Iterator[Entry]:
-    """Each change; ``updates`` are the responses to requests to give another card."""
+def _changes(model: Any, changes: Iterable[Any], names: _Names, updates: Container[int]) -> Iterator[Event]:
+    """Each change; ``updates`` are the responses to requests to update the card."""
     before: Any = None
-    when: datetime | None = None
-    for event in events:
-        # An event has the time at which its transaction began. It may have waited for the one before.
-        when = max(when or event.pgh_created_at, event.pgh_created_at)
-        details = tuple(_differences(model, before, event))
+    time: datetime | None = None
+    for change in changes:
+        # A change has the time at which its transaction began. It may have waited for the previous one.
+        time = max(time or change.pgh_created_at, change.pgh_created_at)
+        details = tuple(_differences(model, before, change))
         if before is None:
-            yield Entry(EntryKind.CHANGE, when, f"Put on record as {event.status}.", details)
-        elif details or (details := _unseen(model, event, updates)):
-            words, reason, link = _why(event, references)
-            yield Entry(EntryKind.CHANGE, when, words, (*reason, *details), link)
-        before = event
+            yield Event(EventKind.CHANGE, time, f"Created as {change.status}.", details)
+        elif details or (details := _hidden_difference(model, change, updates)):
+            text, reason, link = _source(change, names)
+            yield Event(EventKind.CHANGE, time, text, (*reason, *details), link)
+        before = change
 
 
 def _differences(model: Any, before: Any, after: Any) -> Iterator[str]:
-    """What changed, as "name: old → new". Of the first event only what is not said otherwise."""
+    """What changed, as "name: old → new"; for a new row, "name: value"."""
     for column, name in _COLUMNS[model].items():
         new = getattr(after, column)
         if before is None:
-            said = column in ("status", "customer_type", "customer_pk", "reference_number")
-            if new not in (None, "") and not said:
+            if new not in (None, "") and column not in _SAID_ABOVE:
                 yield f"{name}: {_say(new)}"
         elif getattr(before, column) != new:
             yield f"{name}: {_say(getattr(before, column))} → {_say(new)}"
 
 
-def _unseen(model: Any, event: Any, updates: Container[int]) -> tuple[str, ...]:
-    """What changed where no column did: of an agreement, what the history does not keep."""
+def _hidden_difference(model: Any, change: Any, updates: Container[int]) -> tuple[str, ...]:
+    """What changed where no column did: the history does not keep an agreement's token."""
     if model is not SubscriptionAgreement:
         return ()
-    if _note(event).get("response") in updates:
+    if (change.pgh_context or {}).get("response") in updates:
         return ("token replaced",)
-    return ("nothing but, perhaps, the token, of which the history keeps nothing",)
+    return ("nothing, except perhaps the token, which the history does not keep",)
 
 
-def _note(event: Any) -> Mapping[str, Any]:
-    """What was said of a change while it was made."""
-    note: Mapping[str, Any] = event.pgh_context or {}
-    return note
-
-
-def _why(event: Any, references: _References) -> tuple[str, tuple[str, ...], str]:
-    """Who made a change and why: a sentence, the reason given, and a link."""
-    note = _note(event)
-    # Staff who place a response give a reason, too.
-    reason = (f"Reason given: {note['reason']}",) if note.get("reason") else ()
-    match note.get("source"):
+def _source(change: Any, names: _Names) -> tuple[str, tuple[str, ...], Link | None]:
+    """Who or what made a change: a sentence, the reason if one was given, and a link."""
+    context: Mapping[str, Any] = change.pgh_context or {}
+    user, report = names.user(context.get("user")), names.report(context.get("report"))
+    reason = (f"Reason: {context['reason']}",) if context.get("reason") else ()
+    match context.get("source"):
         case HistorySource.CYBERSOURCE_RESPONSE:
-            placed = f", which {_by(note, references)} has placed" if note.get("user") else ""
-            return f"Changed by CyberSource's response{placed}.", reason, _page("response", note["response"])
+            matched = f", matched by {user}" if context.get("user") else ""
+            link = _link("response", context["response"])
+            return f"Changed by CyberSource's response{matched}.", reason, link
         case HistorySource.CUSTOMER_REQUEST:
-            return "Changed at the customer's request.", (), ""
+            return "Changed at the customer's request.", (), None
         case HistorySource.STATUS_REPORT:
-            words = f"Changed by the {references.upload(note['report'])}, confirmed by {_by(note, references)}."
-            return words, (), _page("statusreport", note["report"])
+            link = _link("statusreport", context["report"])
+            return f"Changed by the {report}, confirmed by {user}.", (), link
         case HistorySource.STATUS_REPORT_REVERTED:
-            words = f"Put back: the {references.upload(note['report'])} was undone by {_by(note, references)}."
-            return words, (), _page("statusreport", note["report"])
+            link = _link("statusreport", context["report"])
+            return f"Changed back: {user} undid the {report}.", (), link
         case HistorySource.STAFF:
-            return f"Changed by {_by(note, references)}.", reason, ""
+            return f"Changed by {user}.", reason, None
         case HistorySource.PERMA_ACKNOWLEDGEMENT:
-            return "Perma.cc said that it has credited the links.", (), ""
+            return "Perma.cc confirmed that it has credited the links.", (), None
         case None:
-            return "Changed outside the service (SQL).", (), ""
+            return "Changed directly in the database (SQL).", (), None
         case other:
-            return f"Changed by {other}.", (), ""
+            return f"Changed by {other}.", (), None
 
 
-def _by(note: Mapping[str, Any], references: _References) -> str:
-    return references.person(note.get("user"))
+# --- Tasks --------------------------------------------------------------------------------------------
 
 
-# --- Tasks -------------------------------------------------------------------------------------------
+def _tasks(history: Iterable[Any], names: _Names) -> Iterator[Event]:
+    """How each task was opened, emailed and ended, by comparing each state with the task's previous one."""
+    states: dict[int, Any] = {}
+    for state in history:
+        link = _link("stafftask", state.pgh_obj_id)
+        for text, details in _task_steps(states.get(state.pgh_obj_id), state, names):
+            yield Event(EventKind.TASK, state.pgh_created_at, text, details, link)
+        states[state.pgh_obj_id] = state
 
 
-def _tasks(events: Iterable[Any], references: _References) -> Iterator[Entry]:
-    """How each task was opened, mailed and ended. Each event is compared with the task's one before."""
-    before: dict[int, Any] = {}
-    for event in events:
-        earlier = before.get(event.pgh_obj_id)
-        for words, details in _task_steps(earlier, event, references):
-            yield Entry(EntryKind.TASK, event.pgh_created_at, words, details, _page("stafftask", event.pgh_obj_id))
-        before[event.pgh_obj_id] = event
-
-
-def _task_steps(before: Any, event: Any, references: _References) -> Iterator[tuple[str, tuple[str, ...]]]:
-    name = TaskKind(event.kind).label
+def _task_steps(before: Any, state: Any, names: _Names) -> Iterator[tuple[str, tuple[str, ...]]]:
+    task = TaskKind(state.kind).label
     if before is None:
-        yield f"Task opened: {name}.", ()
-    if event.notified_at is not None and (before is None or before.notified_at is None):
-        yield f"Staff were sent a mail about the task: {name}.", ()
-    ended_before = before is not None and before.done_at is not None
-    if event.done_at is not None and not ended_before:
-        how = "done" if event.resolution == Resolution.DONE else "withdrawn"
-        by = f" by {references.person(event.done_by_id)}" if event.done_by_id else ""
-        yield f"Task {how}{by}: {name}.", (f"Note: {event.note}",) if event.note else ()
-    elif event.done_at is None and ended_before:
-        yield f"Task opened again: {name}.", ()
+        yield f"Task opened: {task}.", ()
+    if state.notified_at is not None and (before is None or before.notified_at is None):
+        yield f"Staff were emailed about the task: {task}.", ()
+    had_ended = before is not None and before.done_at is not None
+    if state.done_at is not None and not had_ended:
+        how = "done" if state.resolution == Resolution.DONE else "withdrawn"
+        by = f" by {names.user(state.done_by_id)}" if state.done_by_id else ""
+        yield f"Task {how}{by}: {task}.", (f"Note: {state.note}",) if state.note else ()
+    elif state.done_at is None and had_ended:
+        yield f"Task reopened: {task}.", ()
 
 
-# --- Status reports ------------------------------------------------------------------------------------
+# --- Status reports -----------------------------------------------------------------------------------
 
 
-def _reports(agreement: SubscriptionAgreement) -> Iterator[Entry]:
-    """The reports that named a subscription. What those that were confirmed have changed is in its history."""
-    rows = StatusReportLine.objects.filter(agreement=agreement).select_related(
+def _reports(agreement: SubscriptionAgreement) -> Iterator[Event]:
+    """The reports that list a subscription. What the confirmed ones changed is in its history."""
+    lines = StatusReportLine.objects.filter(agreement=agreement).select_related(
         "report__uploaded_by", "report__applied_by"
     )
-    for row in rows.only(*_OF_A_REPORT):
-        upload = row.report
-        if upload.applied_at is not None and upload.applied_by is not None:
-            when, by = upload.applied_at, f"confirmed by {upload.applied_by.get_username()}"
+    # Not what is long: the problems and warnings of the reports.
+    columns = ("status", "before", "after", "takes_token", "is_incomplete")
+    report_columns = ("state", "uploaded_at", "applied_at", "uploaded_by__username", "applied_by__username")
+    for line in lines.only(*columns, *(f"report__{column}" for column in report_columns)):
+        report = line.report
+        if report.applied_at is not None and report.applied_by is not None:
+            time, by = report.applied_at, f"confirmed by {report.applied_by.get_username()}"
         else:
-            when, by = upload.uploaded_at, f"uploaded by {upload.uploaded_by.get_username()} and not confirmed"
+            time, by = report.uploaded_at, f"uploaded by {report.uploaded_by.get_username()} but not confirmed"
         details: tuple[str, ...] = ()
-        if row.is_incomplete:
-            words = "but it could not be completed: there is no checkout to take its terms from"
-        elif row.after is None:
-            words = "as it was on record"
-        elif upload.state == ReportState.PLANNED:
-            words, details = "which would change it", tuple(_would_change(row))
+        if line.is_incomplete:
+            effect = "but it could not be completed: it has no checkout to take its terms from"
+        elif line.after is None:
+            effect = "as it was on record"
+        elif report.state == ReportState.PLANNED:
+            effect, details = "which would change it", tuple(_planned_differences(line))
         else:
             continue
-        yield Entry(
-            EntryKind.REPORT,
-            when,
-            f"The {upload}, {by}, calls it {row.status}, {words}.",
-            details,
-            _page("statusreport", upload.pk),
-        )
+        text = f"The {report}, {by}, lists it as {line.status}, {effect}."
+        yield Event(EventKind.REPORT, time, text, details, _link("statusreport", report.pk))
 
 
-_OF_A_REPORT = (
-    "status",
-    "before",
-    "after",
-    "takes_token",
-    "is_incomplete",
-    "report__state",
-    "report__uploaded_at",
-    "report__applied_at",
-    "report__uploaded_by__username",
-    "report__applied_by__username",
-)
-
-
-def _would_change(row: StatusReportLine) -> Iterator[str]:
-    before, after = row.before or {}, row.after or {}
+def _planned_differences(line: StatusReportLine) -> Iterator[str]:
+    before, after = line.before or {}, line.after or {}
     for column, new in after.items():
         name = _COLUMNS[SubscriptionAgreement].get(column, column)
-        yield f"{name}: {_readable(before.get(column))} → {_readable(new)}"
-    if row.takes_token:
+        yield f"{name}: {_say(_parsed(before.get(column)))} → {_say(_parsed(new))}"
+    if line.takes_token:
         yield "token: taken from the report"
 
 
-def _readable(text: str | None) -> str:
-    """A value as StatusReportLine keeps it: dates and moments are in ISO's format."""
+def _parsed(text: str | None) -> datetime | str | None:
+    """A value as StatusReportLine keeps it: times are in ISO format."""
     if text is None or "T" not in text:
-        return text or NOTHING
+        return text
     try:
-        return _say(datetime.fromisoformat(text))
+        return datetime.fromisoformat(text)
     except ValueError:
         return text
 
 
-# --- Words -------------------------------------------------------------------------------------------
+# --- Values -------------------------------------------------------------------------------------------
 
 
 def _say(value: Any) -> str:
-    """A value for people: moments in UTC, money in dollars."""
+    """A value for people: times in UTC, money in dollars."""
     match value:
         case None | "":
-            return NOTHING
+            return "none"
         case datetime():
             return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
         case date():
@@ -407,5 +377,5 @@ def _say(value: Any) -> str:
             return str(value)
 
 
-def _page(model: str, pk: int) -> str:
-    return reverse(f"admin:perma_payments_{model}_change", args=[pk])
+def _link(model: str, pk: int) -> Link:
+    return Link(reverse(f"admin:perma_payments_{model}_change", args=[pk]), _LINK_TEXTS[model])

@@ -1,7 +1,7 @@
-"""Corrections by hand: staff put right what no message, response or report has put right.
+"""Corrections by hand, for what no message, response or status report has set right.
 
-Each has a reason, which is in the history with who gave it, and each refuses what would make no sense, or
-would be done to something else than what was looked at: ``seen`` is the row's ``updated_at`` of then.
+Each has a reason, which is kept in the history with the user. Each refuses what makes no sense, and a row that has
+changed since the user looked at it: ``seen`` is its ``updated_at`` from then.
 """
 
 import logging
@@ -41,69 +41,69 @@ from .staff_tasks import end_open, open_for_revived
 logger = logging.getLogger(__name__)
 
 
+UNCHANGED = "There is nothing to correct: this is what we have on record."
+
+
 class CannotCorrect(Exception):
-    """The correction makes no sense, and nothing was changed. The text is a sentence for staff."""
+    """Nothing was changed. The text is a sentence for staff that says why."""
 
 
 @dataclass(frozen=True)
-class Told:
-    """What Perma.cc is told of a customer: the subscription, if there is one, and links to be credited.
-
-    And what staff are told: the open tasks about the customer's subscriptions and purchases.
-    """
+class Snapshot:
+    """What Perma.cc is told about a customer, and the open staff tasks about the customer's records."""
 
     subscription: Subscription | None
     purchases: list[UnacknowledgedPurchase]
     tasks: list[str]
 
 
-def told_of(customer: Customer, response: Response | None = None, *, now: datetime) -> Told:
-    """What Perma.cc, and staff, are told right now: of the customer, and of a response that is to be placed."""
+def snapshot_of(customer: Customer, response: Response | None = None, *, now: datetime) -> Snapshot:
+    """What Perma.cc and staff see now; the tasks are also those about ``response``, one to be matched."""
     tasks = StaffTask.objects.filter(done_at__isnull=True).filter(
         Q(agreement__in=SubscriptionAgreement.objects.of(customer))
         | Q(purchase__in=Purchase.objects.of(customer))
         | (Q(response=response) if response is not None else Q())
     )
-    return Told(
+    return Snapshot(
         standing_subscription(customer, now=now),
         unacknowledged_purchases(customer),
         [str(task) for task in tasks.select_related("agreement", "purchase").order_by("id")],
     )
 
 
-def told_after(
+def snapshot_after(
     correction: Callable[[], object], customer: Customer, response: Response | None = None, *, now: datetime
-) -> Told:
-    """What they would be told after a correction, which is made and taken back. Raises CannotCorrect."""
+) -> Snapshot:
+    """What they would see after a correction, which is made and rolled back. Raises CannotCorrect."""
     with transaction.atomic():
         correction()
-        told = told_of(customer, response, now=now)
+        snapshot = snapshot_of(customer, response, now=now)
         transaction.set_rollback(True)
-    return told
+    return snapshot
 
 
 def correct_agreement(
     agreement_id: int,
+    *,
     status: Status,
     covered_until: datetime | None,
-    *,
     seen: datetime,
     by: User,
     reason: str,
     now: datetime,
 ) -> SubscriptionAgreement:
-    """Set a subscription's status, and until when it is paid for. Raises CannotCorrect."""
+    """Set a subscription's status and the time until which it is paid for. Raises CannotCorrect."""
     with _by_hand(by, reason):
         agreement = lock_agreement(agreement_id)
-        _refuse_what_has_changed(agreement, seen)
+        _refuse_if_changed(agreement, seen)
         if (agreement.status, agreement.covered_until) == (status, covered_until):
-            raise CannotCorrect("That is how it is already.")
+            raise CannotCorrect(UNCHANGED)
         if status in WITH_TERMS and agreement.current_rate is None:
             _take_terms_of_checkout(agreement)
         if status in WITH_TERMS and agreement.current_rate is None:
             raise CannotCorrect(f"{agreement} has no terms, so it cannot be {status}.")
         if covered_until is None and (status in WITH_TERMS or agreement.covered_until is not None):
-            raise CannotCorrect(f"{agreement} needs the date until which it is paid for.")
+            raise CannotCorrect(f"{agreement} needs a date until which it is paid for.")
         is_revived = status in ALIVE and agreement.status not in ALIVE
         agreement.status = status
         if covered_until is not None and covered_until != agreement.covered_until:
@@ -122,41 +122,38 @@ def correct_agreement(
 def correct_purchase(
     purchase_id: int, *, credited: bool, seen: datetime, by: User, reason: str, now: datetime
 ) -> Purchase:
-    """Mark a paid purchase as credited, or offer it to Perma.cc once more. Raises CannotCorrect."""
+    """Mark a paid purchase as credited, or offer it to Perma.cc again. Raises CannotCorrect."""
     with _by_hand(by, reason):
         purchase = lock_purchase(purchase_id)
-        _refuse_what_has_changed(purchase, seen)
+        _refuse_if_changed(purchase, seen)
         if purchase.status != PurchaseStatus.PAID:
-            raise CannotCorrect(f"{purchase} is not paid: it is {purchase.status}.")
+            raise CannotCorrect(f"{purchase} is not Paid: it is {purchase.status}.")
         if credited == (purchase.acknowledged_at is not None):
-            raise CannotCorrect("That is how it is already.")
+            raise CannotCorrect(UNCHANGED)
         purchase.acknowledged_at = now if credited else None
         purchase.save()
         _log("purchase %s corrected by user %s", purchase, by.pk)
     return purchase
 
 
-def match_response(response_id: int, transaction_uuid: UUID, *, by: User, reason: str, now: datetime) -> Response:
-    """Link an unmatched response to its transaction, and apply it as if it had come for that.
-
-    Raises CannotCorrect.
-    """
+def match_response(response_id: int, *, transaction_uuid: UUID, by: User, reason: str, now: datetime) -> Response:
+    """Match a response with its transaction, and apply it as if it came with that uuid. Raises CannotCorrect."""
     with _by_hand(by, reason):
         outgoing = transaction_with(transaction_uuid)
         lock_customer(outgoing.customer)
         response, _ = lock_response(response_id)
         if response.outcome != Outcome.UNMATCHED:
-            raise CannotCorrect("This response is placed already.")
-        # It could not be placed anywhere else afterwards.
+            raise CannotCorrect("This response already has its transaction.")
+        # A wrong match could not be undone.
         if response.reference_number != outgoing.reference_number:
             raise CannotCorrect(
-                f"The transaction is about {outgoing.reference_number}, and the response is not: it is about "
+                f"The transaction is about {outgoing.reference_number}, but the response is about "
                 f"{response.reference_number or 'nothing'}."
             )
         if response.transaction_type != outgoing.transaction_type:
             raise CannotCorrect(
-                f"The transaction is of the type {outgoing.transaction_type}, and the response is not: it is of "
-                f"the type {response.transaction_type or '(none)'}."
+                f"The transaction's type is {outgoing.transaction_type}, but the response's type is "
+                f"{response.transaction_type or '(none)'}."
             )
         response.outgoing, response.applied_at, response.outcome = outgoing, None, ""
         response.save(update_fields=["outgoing", "applied_at", "outcome"])
@@ -164,15 +161,15 @@ def match_response(response_id: int, transaction_uuid: UUID, *, by: User, reason
         unmatched = StaffTask.objects.filter(kind=TaskKind.UNMATCHED, response=response)
         end_open(unmatched, Resolution.DONE, by=by, note=reason, now=now)
         response.refresh_from_db()
-        _log("response %s placed by user %s", response_id, by.pk)
+        _log("response %s matched by user %s", response_id, by.pk)
     return response
 
 
 def transaction_with(uuid: UUID) -> OutgoingTransaction:
-    """Our transaction with a uuid. Raises CannotCorrect if there is none."""
+    """Raises CannotCorrect if there is no such transaction."""
     outgoing = OutgoingTransaction.objects.filter(transaction_uuid=uuid).first()
     if outgoing is None:
-        raise CannotCorrect("There is no transaction of ours with this uuid.")
+        raise CannotCorrect("None of our transactions has this uuid.")
     return outgoing
 
 
@@ -182,17 +179,16 @@ def _by_hand(by: User, reason: str) -> Iterator[None]:
         yield
 
 
-def _refuse_what_has_changed(row: SubscriptionAgreement | Purchase, seen: datetime) -> None:
+def _refuse_if_changed(row: SubscriptionAgreement | Purchase, seen: datetime) -> None:
     if row.updated_at != seen:
         raise CannotCorrect(
-            f"{row} has been changed since you opened this page, perhaps by yourself just now. Please look at it "
-            "again, and begin anew."
+            f"{row} has changed since you opened this page, perhaps by your own correction. Please start over."
         )
 
 
-def _log(words: str, *ids: object) -> None:
-    """Log what was corrected, once it is: not what was only tried."""
-    transaction.on_commit(partial(logger.warning, words, *ids))
+def _log(message: str, *ids: object) -> None:
+    """Log a correction once it is committed: a preview is not."""
+    transaction.on_commit(partial(logger.warning, message, *ids))
 
 
 def _take_terms_of_checkout(agreement: SubscriptionAgreement) -> None:

@@ -93,7 +93,7 @@ def test_what_follows_is_shown_again_if_it_is_something_else_by_now(log_in):
     records.standing_agreement()
 
     again = submit(staff, look, "confirm")
-    assert "Not corrected yet: what follows from it has changed." in words(again)
+    assert "Not corrected yet: what will follow has changed." in words(again)
     assert "Cancel and refund one of a customer's two subscriptions" in words(again)
     agreement.refresh_from_db()
     assert agreement.status == "Completed"
@@ -122,7 +122,7 @@ def test_what_changes_between_the_look_and_the_confirmation_is_not_overwritten(l
     agreement.save()
 
     said = words(submit(staff, look, "confirm"))
-    assert "has been changed since you opened this page" in said and "Begin anew" in said
+    assert "has changed since you opened this page" in said and "Start over" in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
@@ -135,7 +135,7 @@ def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_
     with held_elsewhere(agreement):
         said = words(submit(staff, page, status="Hold", reason="x"))
 
-    assert "Not corrected: someone else is at it." in said
+    assert "Not corrected: someone else is changing it." in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
@@ -146,7 +146,7 @@ def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_
         ({"reason": ""}, "This field is required."),
         ({"status": "Active"}, "Select a valid choice."),
         ({"covered_until": "soon"}, "Enter a valid date."),
-        ({"seen": "never"}, "Please open this page anew."),
+        ({"seen": "never"}, "Please start over."),
         ({"seen": ""}, "This field is required."),
     ],
 )
@@ -171,7 +171,7 @@ def test_a_purchase_is_offered_again(log_in):
     assert purchase.acknowledged_at is None
 
     again = staff.get(f"/admin/perma_payments/purchase/{purchase.pk}/correct/")
-    assert "Not corrected: That is how it is already." in words(
+    assert "Not corrected: There is nothing to correct" in words(
         submit(staff, again, credited="no", reason="Again.")
     )
 
@@ -201,7 +201,7 @@ def test_a_response_cannot_be_placed_at_nothing(log_in):
     page = staff.get(f"/admin/perma_payments/response/{response.pk}/correct/")
 
     said = words(submit(staff, page, transaction_uuid=str(uuid4()), reason="Found."))
-    assert "Not corrected: There is no transaction of ours with this uuid." in said
+    assert "Not corrected: None of our transactions has this uuid." in said
 
 
 @pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "response"])

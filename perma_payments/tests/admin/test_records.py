@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import OutgoingTransaction, Response
+from perma_payments.models import OutgoingTransaction, Purchase, Response, SubscriptionAgreement
 
 from .. import records
 from ..records import INDIVIDUAL, REGISTRAR
@@ -68,15 +68,22 @@ def rows() -> dict[str, tuple[Any, Any]]:
     }
 
 
+def outgoing_of(row: Any) -> OutgoingTransaction:
+    match row:
+        case SubscriptionAgreement():
+            return row.transactions.get()
+        case Purchase():
+            return row.transaction
+        case Response():
+            return row.outgoing
+        case _:
+            return row
+
+
 @pytest.mark.parametrize("table", TABLES)
 def test_a_table_is_searched_by_what_people_have_at_hand(admin_client, rows, table):
     row, other = rows[table]
-    outgoing = {
-        "subscriptionagreement": lambda: row.transactions.get(),
-        "purchase": lambda: row.transaction,
-        "outgoingtransaction": lambda: row,
-        "response": lambda: row.outgoing,
-    }[table]()
+    outgoing = outgoing_of(row)
     transaction_id = ("3" if table == "purchase" else "1") * 22
     uuid = str(outgoing.transaction_uuid)
     terms = [

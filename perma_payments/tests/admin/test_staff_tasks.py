@@ -57,7 +57,7 @@ def test_a_task_that_someone_else_has_ended_stays_as_it_is(client, task):
     client.post(f"{LIST}{task.pk}/finish/", {"note": "First."})
     page = client.post(f"{LIST}{task.pk}/withdraw/", {"note": "Second."}, follow=True)
 
-    assert b"the task had ended already" in page.content
+    assert b"the task had already ended" in page.content
     task.refresh_from_db()
     assert task.note == "First."
 

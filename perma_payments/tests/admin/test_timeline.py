@@ -13,7 +13,7 @@ from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.utils import timezone
 
-from perma_payments.admin.timeline import Entry, EntryKind, story_of
+from perma_payments.admin.timeline import Event, EventKind, timeline_of
 from perma_payments.billing.transactions import Kind
 from perma_payments.management import jobs
 from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
@@ -61,11 +61,11 @@ def response(outgoing: OutgoingTransaction | None, **changes: Any) -> Response:
 
 
 def told(subject: SubscriptionAgreement | Purchase) -> list[str]:
-    return [entry.words for entry in story_of(subject)]
+    return [event.text for event in timeline_of(subject)]
 
 
-def entry_of(subject: SubscriptionAgreement | Purchase, start: str) -> Entry:
-    found = [entry for entry in story_of(subject) if entry.words.startswith(start)]
+def event_of(subject: SubscriptionAgreement | Purchase, start: str) -> Event:
+    found = [event for event in timeline_of(subject) if event.text.startswith(start)]
     assert len(found) == 1, told(subject)
     return found[0]
 
@@ -90,13 +90,13 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
     SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Completed")
 
     named = f"status report of {upload.uploaded_at:%Y-%m-%d %H:%M} UTC"
-    entries = story_of(agreement)
-    assert [(entry.kind.value, entry.words) for entry in entries] == [
-        ("change", "Put on record as Pending."),
+    events = timeline_of(agreement)
+    assert [(event.kind.value, event.text) for event in events] == [
+        ("change", "Created as Pending."),
         (
             "request",
-            "The customer went to CyberSource to subscribe: $12.50 at once, then $45.00 monthly from "
-            f"{checkout.recurring_start_date} on, for a link limit of 100.",
+            "The customer went to CyberSource to subscribe: $12.50 now, then $45.00 monthly starting "
+            f"{checkout.recurring_start_date}, with a link limit of 100.",
         ),
         ("response", "CyberSource declined: the bank declined without saying why (reason code 203)."),
         ("change", "Changed by CyberSource's response."),
@@ -104,21 +104,21 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
         ("change", "Changed by CyberSource's response."),
         ("change", "Changed at the customer's request."),
         ("task", "Task opened: Cancel a subscription in CyberSource."),
-        ("task", "Staff were sent a mail about the task: Cancel a subscription in CyberSource."),
+        ("task", "Staff were emailed about the task: Cancel a subscription in CyberSource."),
         ("change", "Changed by jane."),
         ("task", "Task withdrawn by jane: Cancel a subscription in CyberSource."),
         ("change", f"Changed by the {named}, confirmed by jane."),
-        ("change", f"Put back: the {named} was undone by jane."),
-        ("change", "Changed outside the service (SQL)."),
+        ("change", f"Changed back: jane undid the {named}."),
+        ("change", "Changed directly in the database (SQL)."),
     ]
-    changes = [entry.details for entry in entries if entry.kind == EntryKind.CHANGE]
+    changes = [event.details for event in events if event.kind == EventKind.CHANGE]
     assert changes[1] == ("status: Pending → Rejected",)
-    assert changes[2][:2] == ("status: Rejected → Current", "rate: nothing → $45.00")
-    assert changes[4][0] == "Reason given: They have called."
+    assert changes[2][:2] == ("status: Rejected → Current", "rate: none → $45.00")
+    assert changes[4][0] == "Reason: They have called."
     assert changes[5] == ("status: Current → Hold",)
     assert changes[6] == ("status: Hold → Current",)
     assert changes[7] == ("status: Current → Completed",)
-    assert entries[10].details == ("Note: They have called.",)
+    assert events[10].details == ("Note: They have called.",)
 
 
 @pytest.mark.django_db
@@ -131,7 +131,7 @@ def test_another_card_is_told_and_no_token_ever(client):
         agreement.save()
     page = client.get(page_of(agreement))
 
-    assert entry_of(agreement, "Changed by CyberSource's response.").details == ("token replaced",)
+    assert event_of(agreement, "Changed by CyberSource's response.").details == ("token replaced",)
     for token in "ABC":
         assert (token * 22).encode() not in page.content
 
@@ -141,8 +141,8 @@ def test_a_change_of_what_the_history_does_not_keep_is_told_as_that():
     agreement = records.standing_agreement()
     agreement.save()
 
-    assert entry_of(agreement, "Changed outside").details == (
-        "nothing but, perhaps, the token, of which the history keeps nothing",
+    assert event_of(agreement, "Changed directly").details == (
+        "nothing, except perhaps the token, which the history does not keep",
     )
 
 
@@ -156,9 +156,9 @@ def test_a_change_by_a_response_that_staff_have_placed_says_so():
             agreement.status = "Hold"
             agreement.save()
 
-    entry = entry_of(agreement, "Changed by")
-    assert entry.words == "Changed by CyberSource's response, which jane has placed."
-    assert entry.details == ("Reason given: Found it.", "status: Current → Hold")
+    event = event_of(agreement, "Changed by")
+    assert event.text == "Changed by CyberSource's response, matched by jane."
+    assert event.details == ("Reason: Found it.", "status: Current → Hold")
 
 
 @pytest.mark.django_db
@@ -168,7 +168,7 @@ def test_a_change_by_a_response_that_staff_have_placed_says_so():
         (
             {"source": HistorySource.STAFF, "user": 0, "reason": "They called."},
             "Changed by someone.",
-            "Reason given: They called.",
+            "Reason: They called.",
         ),
         ({"source": HistorySource.STAFF, "user": None}, "Changed by someone.", "status: Current → Hold"),
         (
@@ -177,7 +177,7 @@ def test_a_change_by_a_response_that_staff_have_placed_says_so():
             "status: Current → Hold",
         ),
         ({"source": "a source to come"}, "Changed by a source to come.", "status: Current → Hold"),
-        ({"url": "/x"}, "Changed outside the service (SQL).", "status: Current → Hold"),
+        ({"url": "/x"}, "Changed directly in the database (SQL).", "status: Current → Hold"),
     ],
 )
 def test_whatever_the_history_says_of_a_change_becomes_a_sentence(context, sentence, first_detail):
@@ -186,8 +186,8 @@ def test_whatever_the_history_says_of_a_change_becomes_a_sentence(context, sente
         agreement.status = "Hold"
         agreement.save()
 
-    assert entry_of(agreement, "Changed").words == sentence
-    assert entry_of(agreement, "Changed").details[0] == first_detail
+    assert event_of(agreement, "Changed").text == sentence
+    assert event_of(agreement, "Changed").details[0] == first_detail
 
 
 @pytest.mark.django_db
@@ -196,32 +196,33 @@ def test_every_kind_of_request_is_told():
     records.outgoing(Kind.CHANGE, agreement, amount=Decimal("1200.50"))
     records.outgoing(Kind.UPDATE, agreement)
 
-    assert entry_of(agreement, "The customer went to CyberSource to change").words.endswith(
-        "to change the subscription: $1,200.50 at once, then $90.00 each time, for a link limit of 500 from "
-        "2026-11-21 12:00 UTC on."
+    assert event_of(agreement, "The customer went to CyberSource to change").text.endswith(
+        "to change the subscription: $1,200.50 now, then $90.00 each time, with a link limit of 500 starting "
+        "2026-11-21 12:00 UTC."
     )
-    assert entry_of(agreement, "The customer went to CyberSource to give another card")
+    assert event_of(agreement, "The customer went to CyberSource to update their card")
 
 
 @pytest.mark.django_db
 @pytest.mark.parametrize(
     ("changes", "sentence", "details"),
     [
-        ({"decision": "CANCEL", "reason_code": ""}, "The customer gave up at CyberSource.", ()),
+        ({"decision": "CANCEL", "reason_code": ""}, "The customer canceled at CyberSource.", ()),
         (
             {"decision": "REVIEW", "reason_code": "480"},
-            "CyberSource accepted, but holds the payment for review: held for review by CyberSource's Decision "
-            "Manager (reason code 480).",
+            "CyberSource accepted, but is holding the payment for review: held for review by CyberSource's "
+            "Decision Manager (reason code 480).",
             (),
         ),
         (
             {"decision": "ERROR", "reason_code": "999"},
-            "CyberSource could not process it: a reason that we have no words for (999) (reason code 999).",
+            "CyberSource could not process the request: a reason that we have no words for (999) "
+            "(reason code 999).",
             (),
         ),
         (
             {"decision": "PERHAPS", "reason_code": ""},
-            "CyberSource gave an answer that we do not know, PERHAPS.",
+            "CyberSource sent a decision that we do not know, PERHAPS.",
             (),
         ),
         (
@@ -239,11 +240,11 @@ def test_every_kind_of_request_is_told():
 def test_every_kind_of_response_is_told(changes, sentence, details):
     outgoing = records.outgoing(Kind.UPDATE)
     response(outgoing, **changes)
-    entry = next(entry for entry in story_of(outgoing.agreement) if entry.kind == EntryKind.RESPONSE)
+    event = next(event for event in timeline_of(outgoing.agreement) if event.kind == EventKind.RESPONSE)
 
-    assert entry.words == sentence
-    assert set(details) < set(entry.details)
-    assert ("not applied yet" in " ".join(entry.details)) == ("applied_at" not in changes)
+    assert event.text == sentence
+    assert set(details) < set(event.details)
+    assert ("not applied yet" in " ".join(event.details)) == ("applied_at" not in changes)
 
 
 @pytest.mark.django_db
@@ -252,12 +253,12 @@ def test_a_report_that_is_only_looked_at_is_told_as_what_it_would_change():
     user = User.objects.create_user("jane")
     upload = plan_report(report((agreement, "HOLD")), by=user, now=timezone.now())
 
-    entry = entry_of(agreement, "The status report")
-    assert entry.words == (
-        f"The {upload}, uploaded by jane and not confirmed, calls it Hold, which would change it."
+    event = event_of(agreement, "The status report")
+    assert event.text == (
+        f"The {upload}, uploaded by jane but not confirmed, lists it as Hold, which would change it."
     )
-    assert entry.details == ("status: Current → Hold",)
-    assert entry.link == f"/admin/perma_payments/statusreport/{upload.pk}/change/"
+    assert event.details == ("status: Current → Hold",)
+    assert event.link.url == f"/admin/perma_payments/statusreport/{upload.pk}/change/"
 
 
 @pytest.mark.django_db
@@ -268,8 +269,8 @@ def test_a_report_that_agreed_is_told_too():
     upload = plan_report(report((agreement, "HOLD")), by=user, now=now)
     apply_report(upload.pk, revision=upload.revision, by=user, leave_out=False, now=now)
 
-    entry = entry_of(agreement, "The status report")
-    assert entry.words == f"The {upload}, confirmed by jane, calls it Hold, as it was on record."
+    event = event_of(agreement, "The status report")
+    assert event.text == f"The {upload}, confirmed by jane, lists it as Hold, as it was on record."
 
 
 @pytest.mark.django_db
@@ -278,7 +279,7 @@ def test_a_report_that_could_not_complete_it_is_told():
     user = User.objects.create_user("jane")
     plan_report(report((agreement, "CURRENT")), by=user, now=timezone.now())
 
-    assert "it could not be completed" in entry_of(agreement, "The status report").words
+    assert "it could not be completed" in event_of(agreement, "The status report").text
 
 
 @pytest.mark.django_db(transaction=True)
@@ -301,18 +302,18 @@ def test_a_change_that_waited_for_another_is_told_after_it():
     first_is_in.set()
     thread.join()
 
-    changes = [entry.details for entry in story_of(agreement) if entry.kind == EntryKind.CHANGE]
+    changes = [event.details for event in timeline_of(agreement) if event.kind == EventKind.CHANGE]
     assert changes[1:] == [("status: Current → Hold",), ("status: Hold → Canceled",)]
 
 
 @pytest.mark.django_db
-def test_the_story_of_another_customer_is_not_told():
+def test_the_timeline_of_another_customer_is_not_told():
     agreement = records.agreement()
     other = records.outgoing(Kind.SUBSCRIBE, records.standing_agreement(records.INDIVIDUAL))
     StaffTask.objects.create(kind="token missing", agreement=other.agreement, response=response(other))
     response(None)
 
-    assert told(agreement) == ["Put on record as Pending."]
+    assert told(agreement) == ["Created as Pending."]
 
 
 @pytest.mark.django_db
@@ -328,7 +329,7 @@ def test_the_story_takes_few_statements_however_long_it_is(django_assert_max_num
         task = StaffTask.objects.create(kind="duplicate charge", agreement=agreement, response=answer)
         staff_tasks.finish(task.pk, by=user, note="Refunded.", now=timezone.now())
     with django_assert_max_num_queries(8):
-        assert len(story_of(agreement)) > 24
+        assert len(timeline_of(agreement)) > 24
 
 
 # --- The page ------------------------------------------------------------------------------------------
@@ -340,7 +341,7 @@ def test_the_page_says_what_perma_cc_is_told_now(client):
     agreement = records.standing_agreement(cancellation_requested_at=timezone.now())
     said = words(client.get(page_of(agreement)))
 
-    assert "Status Cancellation Requested Rate $45.00 monthly Link limit 100, from" in said
+    assert "Status Cancellation Requested Rate $45.00 monthly Link limit 100, starting" in said
     assert "All times are in UTC." in said
 
 
@@ -348,11 +349,11 @@ def test_the_page_says_what_perma_cc_is_told_now(client):
 def test_the_page_says_when_perma_cc_is_told_nothing_or_of_another_one(client):
     log_in(client, *EVERYTHING)
     pending = records.agreement()
-    assert "That this customer has no subscription." in words(client.get(page_of(pending)))
+    assert "This customer has no subscription." in words(client.get(page_of(pending)))
 
     standing = records.standing_agreement()
     said = words(client.get(page_of(pending)))
-    assert f"Of another subscription of this customer: {standing.reference_number}" in said
+    assert f"about another subscription of this customer, {standing.reference_number}" in said
 
 
 @pytest.mark.django_db
@@ -376,9 +377,9 @@ def test_who_may_not_look_at_tasks_or_responses_is_not_told_of_them(client):
     log_in(client, "view_subscriptionagreement")
     said = words(client.get(page_of(agreement)))
 
-    assert "Put on record as Current." in said
+    assert "Created as Current." in said
     assert "Task opened" not in said and "CyberSource accepted" not in said
-    assert "4 more that you may not look at." in said
+    assert "4 more events that you don't have access to." in said
 
 
 @pytest.mark.django_db
@@ -421,17 +422,17 @@ def test_a_purchase_tells_its_story(client, call_back):
     bought = checkout.purchase
     call_back(records.form(checkout))
     log_in(client, *EVERYTHING)
-    assert "10 links are paid for and wait to be credited." in words(client.get(page_of(bought)))
+    assert "10 links are paid for and waiting to be credited." in words(client.get(page_of(bought)))
     acknowledge_purchase(bought.pk, is_awaited=lambda: True, now=timezone.now())
 
     assert told(bought) == [
-        "Put on record as Pending.",
+        "Created as Pending.",
         "The customer went to CyberSource to buy 10 links for $15.00.",
         "CyberSource accepted: successful (reason code 100).",
         "Changed by CyberSource's response.",
-        "Perma.cc said that it has credited the links.",
+        "Perma.cc confirmed that it has credited the links.",
     ]
-    assert "Perma.cc has said that it has credited them." in words(client.get(page_of(bought)))
+    assert "Perma.cc has confirmed that it credited them." in words(client.get(page_of(bought)))
 
 
 @pytest.mark.django_db
@@ -439,11 +440,11 @@ def test_a_purchase_that_sql_has_credited_is_not_said_to_be_perma_ccs_doing():
     bought = records.paid_purchase()
     Purchase.objects.filter(pk=bought.pk).update(acknowledged_at=timezone.now() - timedelta(hours=1))
 
-    assert told(bought)[-1] == "Changed outside the service (SQL)."
+    assert told(bought)[-1] == "Changed directly in the database (SQL)."
 
 
 @pytest.mark.django_db
 def test_a_purchase_that_is_not_paid_says_that_perma_cc_is_told_nothing(client):
     log_in(client, *EVERYTHING)
 
-    assert "Nothing: it is not paid." in words(client.get(page_of(records.purchase())))
+    assert "Nothing, because this purchase has not been paid." in words(client.get(page_of(records.purchase())))

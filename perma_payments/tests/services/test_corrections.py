@@ -15,7 +15,7 @@ from perma_payments.models import Purchase, Response, StaffTask, SubscriptionAgr
 from perma_payments.models.history import HistorySource
 from perma_payments.services import corrections
 from perma_payments.services.callbacks.receive import receive_callback
-from perma_payments.services.corrections import CannotCorrect, match_response, told_after, told_of
+from perma_payments.services.corrections import CannotCorrect, match_response, snapshot_after, snapshot_of
 from perma_payments.services.perma_queries import standing_subscription, unacknowledged_purchases
 
 from .. import cyber_source, records
@@ -32,10 +32,10 @@ def staff() -> User:
     return User.objects.create_user("staff")
 
 
-def correct_agreement(pk: int, *args: Any, **kwargs: Any) -> SubscriptionAgreement:
+def correct_agreement(pk: int, **kwargs: Any) -> SubscriptionAgreement:
     """Correct a subscription that was looked at just now."""
     kwargs.setdefault("seen", SubscriptionAgreement.objects.get(pk=pk).updated_at)
-    return corrections.correct_agreement(pk, *args, **kwargs)
+    return corrections.correct_agreement(pk, **kwargs)
 
 
 def correct_purchase(pk: int, **kwargs: Any) -> Purchase:
@@ -46,7 +46,9 @@ def correct_purchase(pk: int, **kwargs: Any) -> Purchase:
 
 def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
     agreement = records.standing_agreement()
-    correct_agreement(agreement.pk, Status.HOLD, LATER, by=staff, reason="The bank called.", now=NOW)
+    correct_agreement(
+        agreement.pk, status=Status.HOLD, covered_until=LATER, by=staff, reason="The bank called.", now=NOW
+    )
 
     agreement.refresh_from_db()
     assert (agreement.status, agreement.covered_until) == ("Hold", LATER)
@@ -59,7 +61,9 @@ def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
 
 def test_a_pending_subscription_that_is_made_current_takes_the_terms_of_its_checkout(staff):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    correct_agreement(outgoing.agreement.pk, Status.CURRENT, LATER, by=staff, reason="Paid.", now=NOW)
+    correct_agreement(
+        outgoing.agreement.pk, status=Status.CURRENT, covered_until=LATER, by=staff, reason="Paid.", now=NOW
+    )
 
     told = standing_subscription(REGISTRAR, now=NOW)
     assert (told.rate, told.link_limit, told.frequency) == (Decimal("45.00"), "100", "monthly")
@@ -67,13 +71,15 @@ def test_a_pending_subscription_that_is_made_current_takes_the_terms_of_its_chec
 
 def test_what_perma_would_be_told_is_what_it_is_told_and_nothing_is_left_of_the_trial(staff):
     agreement = records.outgoing(Kind.SUBSCRIBE).agreement
-    correction = partial(correct_agreement, agreement.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
-    outlook = told_after(correction, REGISTRAR, now=NOW)
-    assert told_of(REGISTRAR, now=NOW).subscription is None
+    correction = partial(
+        correct_agreement, agreement.pk, status=Status.CURRENT, covered_until=LATER, by=staff, reason="x", now=NOW
+    )
+    outlook = snapshot_after(correction, REGISTRAR, now=NOW)
+    assert snapshot_of(REGISTRAR, now=NOW).subscription is None
     assert agreement.events.count() == 1
 
     correction()
-    assert told_of(REGISTRAR, now=NOW) == outlook
+    assert snapshot_of(REGISTRAR, now=NOW) == outlook
     assert outlook.subscription.rate == Decimal("45.00")
 
 
@@ -82,25 +88,37 @@ def test_what_perma_would_be_told_is_what_it_is_told_and_nothing_is_left_of_the_
 )
 def test_what_would_not_stand_would_not_be_told(staff, status, covered_until):
     agreement = records.standing_agreement()
-    correction = partial(correct_agreement, agreement.pk, status, covered_until, by=staff, reason="x", now=NOW)
+    correction = partial(
+        correct_agreement, agreement.pk, status=status, covered_until=covered_until, by=staff, reason="x", now=NOW
+    )
 
-    assert told_after(correction, REGISTRAR, now=NOW).subscription is None
+    assert snapshot_after(correction, REGISTRAR, now=NOW).subscription is None
 
 
-def test_of_two_subscriptions_perma_would_be_told_of_the_other(staff):
+def test_of_two_subscriptions_perma_would_be_snapshot_of_the_other(staff):
     agreement, other = records.standing_agreement(), records.standing_agreement()
-    correction = partial(correct_agreement, agreement.pk, Status.COMPLETED, LATER, by=staff, reason="x", now=NOW)
+    correction = partial(
+        correct_agreement,
+        agreement.pk,
+        status=Status.COMPLETED,
+        covered_until=LATER,
+        by=staff,
+        reason="x",
+        now=NOW,
+    )
 
-    assert told_after(correction, REGISTRAR, now=NOW).subscription.reference_number == other.reference_number
+    assert snapshot_after(correction, REGISTRAR, now=NOW).subscription.reference_number == other.reference_number
 
 
 def test_what_has_changed_since_it_was_looked_at_is_not_corrected(staff):
     agreement, purchase = records.standing_agreement(), records.paid_purchase()
     seen = NOW - timedelta(days=365)
 
-    with pytest.raises(CannotCorrect, match="has been changed since"):
-        correct_agreement(agreement.pk, Status.HOLD, LATER, seen=seen, by=staff, reason="x", now=NOW)
-    with pytest.raises(CannotCorrect, match="has been changed since"):
+    with pytest.raises(CannotCorrect, match="has changed since"):
+        correct_agreement(
+            agreement.pk, status=Status.HOLD, covered_until=LATER, seen=seen, by=staff, reason="x", now=NOW
+        )
+    with pytest.raises(CannotCorrect, match="has changed since"):
         correct_purchase(purchase.pk, credited=True, seen=seen, by=staff, reason="x", now=NOW)
     assert (agreement.events.count(), purchase.events.count()) == (1, 1)
 
@@ -108,8 +126,10 @@ def test_what_has_changed_since_it_was_looked_at_is_not_corrected(staff):
 @pytest.mark.django_db(transaction=True)
 def test_a_trial_leaves_nothing_in_the_log_and_a_correction_its_ids(staff, caplog):
     agreement = records.standing_agreement()
-    correction = partial(correct_agreement, agreement.pk, Status.HOLD, LATER, by=staff, reason="x", now=NOW)
-    told_after(correction, REGISTRAR, now=NOW)
+    correction = partial(
+        correct_agreement, agreement.pk, status=Status.HOLD, covered_until=LATER, by=staff, reason="x", now=NOW
+    )
+    snapshot_after(correction, REGISTRAR, now=NOW)
     assert "corrected" not in caplog.text
 
     correction()
@@ -120,21 +140,23 @@ def test_a_subscription_without_terms_cannot_be_made_to_stand(staff):
     agreement = records.agreement()
 
     with pytest.raises(CannotCorrect, match="has no terms"):
-        correct_agreement(agreement.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
+        correct_agreement(agreement.pk, status=Status.CURRENT, covered_until=LATER, by=staff, reason="x", now=NOW)
     assert agreement.events.count() == 1
 
 
 def test_a_current_subscription_needs_a_date(staff):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
 
-    with pytest.raises(CannotCorrect, match="needs the date"):
-        correct_agreement(outgoing.agreement.pk, Status.CURRENT, None, by=staff, reason="x", now=NOW)
+    with pytest.raises(CannotCorrect, match="needs a date"):
+        correct_agreement(
+            outgoing.agreement.pk, status=Status.CURRENT, covered_until=None, by=staff, reason="x", now=NOW
+        )
 
 
 def test_a_correction_that_gives_a_customer_a_second_subscription_is_told_to_staff(staff):
     records.standing_agreement()
     second = records.outgoing(Kind.SUBSCRIBE).agreement
-    correct_agreement(second.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
+    correct_agreement(second.pk, status=Status.CURRENT, covered_until=LATER, by=staff, reason="x", now=NOW)
 
     tasks = StaffTask.objects.order_by("kind")
     assert [(task.kind, task.agreement) for task in tasks] == [
@@ -146,7 +168,7 @@ def test_a_correction_that_gives_a_customer_a_second_subscription_is_told_to_sta
 def test_a_correction_of_the_date_alone_opens_no_task(staff):
     records.standing_agreement()
     second = records.standing_agreement(payment_token="")
-    correct_agreement(second.pk, Status.CURRENT, LATER, by=staff, reason="x", now=NOW)
+    correct_agreement(second.pk, status=Status.CURRENT, covered_until=LATER, by=staff, reason="x", now=NOW)
 
     assert not StaffTask.objects.exists()
 
@@ -154,8 +176,15 @@ def test_a_correction_of_the_date_alone_opens_no_task(staff):
 def test_a_correction_that_changes_nothing_is_refused(staff):
     agreement = records.standing_agreement()
 
-    with pytest.raises(CannotCorrect, match="already"):
-        correct_agreement(agreement.pk, Status.CURRENT, agreement.covered_until, by=staff, reason="x", now=NOW)
+    with pytest.raises(CannotCorrect, match="nothing to correct"):
+        correct_agreement(
+            agreement.pk,
+            status=Status.CURRENT,
+            covered_until=agreement.covered_until,
+            by=staff,
+            reason="x",
+            now=NOW,
+        )
 
 
 def test_a_purchase_is_marked_as_credited_and_offered_again(staff):
@@ -172,7 +201,7 @@ def test_a_purchase_is_marked_as_credited_and_offered_again(staff):
 
 @pytest.mark.parametrize("credited", [True, False])
 def test_an_unpaid_purchase_cannot_be_credited_or_offered(staff, credited):
-    with pytest.raises(CannotCorrect, match="is not paid"):
+    with pytest.raises(CannotCorrect, match="is not Paid"):
         correct_purchase(records.purchase().pk, credited=credited, by=staff, reason="x", now=NOW)
 
 
@@ -185,7 +214,9 @@ def unmatched(**changes: object) -> tuple[Response, object]:
 def test_an_unplaced_response_is_placed_and_applied_as_if_it_had_come_so(staff):
     response, outgoing = unmatched()
     later = NOW + timedelta(days=3)
-    match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="Found it.", now=later)
+    match_response(
+        response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff, reason="Found it.", now=later
+    )
 
     told = standing_subscription(REGISTRAR, now=later)
     assert (told.status, told.paid_through.day) == ("Current", outgoing.recurring_start_date.day)
@@ -197,7 +228,7 @@ def test_an_unplaced_response_is_placed_and_applied_as_if_it_had_come_so(staff):
 
 def test_a_placed_response_of_another_order_takes_no_effect_and_is_told_to_staff(staff):
     response, outgoing = unmatched(req_amount="99.00")
-    match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+    match_response(response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
 
     assert standing_subscription(REGISTRAR, now=NOW) is None
     assert StaffTask.objects.filter(kind="not what was signed", done_at=None).count() == 1
@@ -206,14 +237,14 @@ def test_a_placed_response_of_another_order_takes_no_effect_and_is_told_to_staff
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"req_reference_number": "PERMA-0000-0000"}, "the response is not: it is about PERMA-0000-0000"),
-        ({"req_transaction_type": "update_payment_token"}, "it is of the type update_payment_token"),
+        ({"req_reference_number": "PERMA-0000-0000"}, "but the response is about PERMA-0000-0000"),
+        ({"req_transaction_type": "update_payment_token"}, "the response's type is update_payment_token"),
     ],
 )
 def test_a_response_about_something_else_is_not_placed(staff, changes, sentence):
     response, outgoing = unmatched(**changes)
     with pytest.raises(CannotCorrect, match=sentence):
-        match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+        match_response(response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
 
     response.refresh_from_db()
     assert (response.outgoing, response.outcome) == (None, "unmatched")
@@ -221,18 +252,20 @@ def test_a_response_about_something_else_is_not_placed(staff, changes, sentence)
 
 def test_a_response_is_placed_once_and_only_where_there_is_a_transaction(staff):
     response, outgoing = unmatched()
-    with pytest.raises(CannotCorrect, match="no transaction"):
-        match_response(response.pk, uuid4(), by=staff, reason="x", now=NOW)
+    with pytest.raises(CannotCorrect, match="None of our transactions"):
+        match_response(response.pk, transaction_uuid=uuid4(), by=staff, reason="x", now=NOW)
 
-    match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
-    with pytest.raises(CannotCorrect, match="placed already"):
-        match_response(response.pk, outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+    match_response(response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
+    with pytest.raises(CannotCorrect, match="already has its transaction"):
+        match_response(response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
 
 
 def test_a_correction_to_canceled_does_what_was_asked_for(staff):
     agreement = records.standing_agreement(cancellation_requested_at=NOW)
     task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
-    correct_agreement(agreement.pk, Status.CANCELED, LATER, by=staff, reason="Cancelled there.", now=NOW)
+    correct_agreement(
+        agreement.pk, status=Status.CANCELED, covered_until=LATER, by=staff, reason="Cancelled there.", now=NOW
+    )
 
     agreement.refresh_from_db()
     task.refresh_from_db()
@@ -242,6 +275,6 @@ def test_a_correction_to_canceled_does_what_was_asked_for(staff):
 def test_a_wrong_correction_that_is_put_back_keeps_the_terms_in_force(staff):
     outgoing = records.outgoing(Kind.SUBSCRIBE, records.standing_agreement(current_link_limit="500"))
     for status in (Status.PENDING, Status.CURRENT):
-        correct_agreement(outgoing.agreement.pk, status, LATER, by=staff, reason="x", now=NOW)
+        correct_agreement(outgoing.agreement.pk, status=status, covered_until=LATER, by=staff, reason="x", now=NOW)
 
     assert standing_subscription(REGISTRAR, now=NOW).link_limit == "500"

@@ -139,8 +139,8 @@ def correcting_an_agreement() -> Service:
     agreement = records.standing_agreement()
     return lambda: corrections.correct_agreement(
         agreement.pk,
-        Status.CURRENT,
-        agreement.covered_until,
+        status=Status.CURRENT,
+        covered_until=agreement.covered_until,
         seen=agreement.updated_at,
         by=staff(),
         reason="x",
@@ -152,7 +152,7 @@ def matching_a_response() -> Service:
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     response = kept_response(outgoing)
     return lambda: corrections.match_response(
-        response.pk, outgoing.transaction_uuid, by=staff(), reason="x", now=timezone.now()
+        response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff(), reason="x", now=timezone.now()
     )
 
 
@@ -271,8 +271,8 @@ def test_a_correction_does_not_overwrite_the_end_of_a_task():
         future = elsewhere(
             lambda: corrections.correct_agreement(
                 agreement.pk,
-                Status.CANCELED,
-                agreement.covered_until,
+                status=Status.CANCELED,
+                covered_until=agreement.covered_until,
                 seen=agreement.updated_at,
                 by=by,
                 reason="The second.",

@@ -25,10 +25,10 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from perma_payments.admin.login import attempts as login_attempts, second_factors
 from perma_payments.admin.login.form import address_of
+from perma_payments.admin.site import StaffSite
 from perma_payments.management import jobs
 from perma_payments.models import LoginAttempt
 from perma_payments.setting_parsers import origin_of
-from perma_payments.staff_site import StaffSite
 
 from ...environments import production, settings_of
 

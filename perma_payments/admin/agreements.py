@@ -1,0 +1,100 @@
+"""Subscriptions: what Perma.cc is told, what has happened, and corrections of status and date."""
+
+from datetime import date, datetime
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import URLPattern
+from django.utils import timezone
+
+from ..billing.coverage import midnight
+from ..billing.statuses import Status
+from ..billing.transactions import Kind
+from ..models import SubscriptionAgreement
+from ..models.fields import choices
+from ..services import perma_queries
+from ..services.corrections import correct_agreement
+from . import search, timeline
+from .base import ReadOnlyAdmin
+from .columns import YesNoFilter, customer, moment
+from .corrections import Correction, RowForm
+
+
+class CancellationRequested(YesNoFilter):
+    title, parameter_name, column = "cancellation requested", "cancelling", "cancellation_requested_at"
+
+
+class AgreementForm(RowForm):
+    status = forms.TypedChoiceField(choices=choices(Status), coerce=Status)
+    covered_until = forms.DateField(
+        label="Paid for until",
+        required=False,
+        widget=forms.DateInput(attrs={"type": "date"}),
+        help_text="The date of the first charge that has not been paid. What is paid for ends as that day begins "
+        "(UTC). While a subscription is Current, Perma.cc is told the date of its next charge instead.",
+    )
+    field_order = ("status", "covered_until", "reason")
+
+    def clean_covered_until(self) -> datetime | None:
+        day: date | None = self.cleaned_data["covered_until"]
+        return midnight(day) if day else None
+
+
+def current_values(agreement: SubscriptionAgreement) -> dict[str, Any]:
+    checkout = agreement.transactions.filter(kind=Kind.SUBSCRIBE).first()
+    # What its checkout would have paid for, if nothing is paid for yet.
+    start = checkout.recurring_start_date if checkout else None
+    covered_until = agreement.covered_until.date() if agreement.covered_until else start
+    return {"status": agreement.status, "covered_until": covered_until}
+
+
+CORRECTION = Correction("correct_agreement", AgreementForm, current_values, correct_agreement)
+
+
+@admin.register(SubscriptionAgreement)
+class SubscriptionAgreementAdmin(ReadOnlyAdmin):
+    list_display = (
+        "reference_number",
+        customer,
+        "status",
+        "current_rate",
+        "current_frequency",
+        "current_link_limit",
+        moment("covered_until", "paid for until"),
+        moment("cancellation_requested_at", "cancellation requested"),
+        moment("created_at", "begun"),
+    )
+    list_filter = ("status", "customer_type", CancellationRequested)
+    date_hierarchy = "created_at"
+    ordering = ("-created_at",)
+    search_fields, search_help_text = search.FIELDS, search.HELP
+    # A key to money: the reference number finds the subscription at CyberSource as well.
+    exclude = ("payment_token",)
+    change_form_template = "perma_payments/admin/agreement.html"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        by_transaction = search.through_transactions("agreement")
+        return search.search(queryset, search_term, by_transaction=by_transaction), False
+
+    def get_urls(self) -> list[URLPattern]:
+        return [CORRECTION.path(self), *super().get_urls()]
+
+    def get_context(self, request: HttpRequest, row: SubscriptionAgreement) -> dict[str, Any]:
+        """What Perma.cc is told of the customer now, perhaps about another subscription, and the timeline."""
+        told = perma_queries.standing_subscription(row.customer, now=timezone.now())
+        other = None
+        if told is not None and told.reference_number != row.reference_number:
+            other = SubscriptionAgreement.objects.filter(reference_number=told.reference_number).first()
+        return {
+            "title": f"Subscription agreement of {row.customer}",
+            "subtitle": str(row),
+            "told": told,
+            "told_of_other": other,
+            **timeline.context(row, request.user),
+            **CORRECTION.link(self, request, row),
+        }

@@ -1,0 +1,52 @@
+"""What all of our tables have in common."""
+
+from typing import Any
+
+from django.contrib import admin
+from django.contrib.admin.views.main import ERROR_FLAG
+from django.db import DataError
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+
+def may_view(user: Any, model: str) -> bool:
+    """Whether a user may view a model's rows. As in Django's admin, permission to change them is enough."""
+    return any(user.has_perm(f"perma_payments.{action}_{model}") for action in ("view", "change"))
+
+
+class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic class when it runs
+    """A table that staff can look at. What they may change has pages of its own."""
+
+    def get_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
+        """What the template of a row's page needs besides Django's context."""
+        return {}
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        row = self.get_object(request, object_id)
+        context = self.get_context(request, row) if row and self.has_view_permission(request, row) else {}
+        return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
+
+    def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """Django's list. A query string that makes Django fail leads to the same page as one it refuses."""
+        try:
+            return super().changelist_view(request, extra_context)
+        except (ValueError, OverflowError, DataError):
+            if set(request.GET) == {ERROR_FLAG}:
+                raise
+            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
+
+    def history_view(
+        self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """The row's own page: Django's log knows only of changes made in its own forms."""
+        return self.change_view(request, object_id, extra_context=extra_context)
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return False
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False
+
+    def has_delete_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return False

@@ -1,0 +1,83 @@
+"""Purchases: what Perma.cc is told, what has happened, and corrections of whether the links were credited."""
+
+from typing import Any
+
+from django import forms
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+from django.urls import URLPattern
+
+from ..billing.statuses import PurchaseStatus
+from ..models import Purchase
+from ..services import perma_queries
+from ..services.corrections import correct_purchase
+from . import search, timeline
+from .base import ReadOnlyAdmin
+from .columns import YesNoFilter, customer, moment
+from .corrections import Correction, RowForm
+
+
+class Acknowledged(YesNoFilter):
+    title, parameter_name, column = "acknowledged by Perma.cc", "acknowledged", "acknowledged_at"
+
+
+class PurchaseForm(RowForm):
+    credited = forms.TypedChoiceField(
+        label="The links",
+        choices=[
+            ("yes", "are credited: do not offer them again"),
+            ("no", "are not credited: offer them to Perma.cc again"),
+        ],
+        coerce=lambda choice: choice == "yes",
+    )
+    field_order = ("credited", "reason")
+
+
+CORRECTION = Correction(
+    "correct_purchase",
+    PurchaseForm,
+    lambda purchase: {"credited": "yes" if purchase.acknowledged_at else "no"},
+    correct_purchase,
+    is_possible=lambda purchase: purchase.status == PurchaseStatus.PAID,
+)
+
+
+@admin.register(Purchase)
+class PurchaseAdmin(ReadOnlyAdmin):
+    list_display = (
+        "reference_number",
+        customer,
+        "status",
+        "amount",
+        "link_quantity",
+        moment("paid_at", "paid"),
+        moment("acknowledged_at", "acknowledged"),
+        moment("created_at", "begun"),
+    )
+    list_filter = ("status", "customer_type", Acknowledged)
+    date_hierarchy = "created_at"
+    ordering = ("-created_at",)
+    search_fields, search_help_text = search.FIELDS, search.HELP
+    change_form_template = "perma_payments/admin/purchase.html"
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        by_transaction = search.through_transactions("purchase")
+        return search.search(queryset, search_term, by_transaction=by_transaction), False
+
+    def get_urls(self) -> list[URLPattern]:
+        return [CORRECTION.path(self), *super().get_urls()]
+
+    def get_context(self, request: HttpRequest, row: Purchase) -> dict[str, Any]:
+        """Whether Perma.cc is offered the links or sees the purchase in its history, and the timeline."""
+        waiting = perma_queries.unacknowledged_purchases(row.customer)
+        return {
+            "title": f"Purchase of {row.customer}",
+            "subtitle": str(row),
+            "is_offered": row.pk in {purchase.id for purchase in waiting},
+            "is_paid": row.status == PurchaseStatus.PAID,
+            **timeline.context(row, request.user),
+            **CORRECTION.link(self, request, row),
+        }

@@ -1,0 +1,96 @@
+"""CyberSource's responses, and matching one by hand with its transaction."""
+
+from typing import Any
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin
+from django.db.models import Q, QuerySet
+from django.http import HttpRequest
+from django.urls import URLPattern
+
+from ..cybersource.reasons import explain
+from ..models import Outcome, Response
+from ..services.corrections import match_response, transaction_with
+from . import search
+from .base import ReadOnlyAdmin
+from .columns import CustomerTypeFilter, YesNoFilter, customer, moment, subject
+from .corrections import Correction, ReasonForm
+
+
+class Applied(YesNoFilter):
+    title, parameter_name, column = "applied", "applied", "applied_at"
+
+
+class ResponseCustomerTypeFilter(CustomerTypeFilter):
+    prefix = "outgoing__"
+
+
+class ResponseForm(ReasonForm):
+    transaction_uuid = forms.UUIDField(label="Our transaction's uuid")
+    field_order = ("transaction_uuid", "reason")
+
+
+CORRECTION = Correction(
+    "correct_response",
+    ResponseForm,
+    lambda response: {"transaction_uuid": response.transaction_uuid},
+    match_response,
+    is_possible=lambda response: response.outcome == Outcome.UNMATCHED,
+    customer_of=lambda response, data: transaction_with(data["transaction_uuid"]).customer,
+)
+
+
+@admin.register(Response)
+class ResponseAdmin(ReadOnlyAdmin):
+    list_display = (
+        moment("received_at", "received"),
+        "decision",
+        "reason",
+        subject,
+        customer,
+        "reference_number",
+        "amount",
+        "outcome",
+        moment("applied_at", "applied"),
+    )
+    list_filter = ("decision", "outcome", Applied, ResponseCustomerTypeFilter)
+    list_select_related = ("outgoing__agreement", "outgoing__purchase")
+    date_hierarchy = "received_at"
+    ordering = ("-received_at",)
+    search_fields, search_help_text = search.FIELDS, search.HELP
+    exclude = ("payment_token", "sealed", "fingerprint")
+    readonly_fields = ("reason",)
+    change_form_template = "perma_payments/admin/record.html"
+
+    @admin.display(description="reason in words")
+    def reason(self, row: Response) -> str:
+        return explain(row.reason_code)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Response]:
+        """Without the sealed responses, which are big and never shown."""
+        return super().get_queryset(request).defer("sealed")
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        found = search.search(
+            queryset,
+            search_term,
+            by_transaction=_by_transaction,
+            customers=("outgoing__agreement__", "outgoing__purchase__"),
+        )
+        return found, False
+
+    def get_urls(self) -> list[URLPattern]:
+        return [CORRECTION.path(self), *super().get_urls()]
+
+    def get_context(self, request: HttpRequest, row: Response) -> dict[str, Any]:
+        return CORRECTION.link(self, request, row)
+
+
+def _by_transaction(transaction_id: str, uuid: UUID | None) -> Q:
+    found = Q(transaction_id=transaction_id)
+    if uuid is not None:
+        found |= Q(transaction_uuid__iexact=str(uuid)) | Q(outgoing__transaction_uuid=uuid)
+    return found
