@@ -7,6 +7,7 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
+from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.db.models import QuerySet
@@ -16,7 +17,7 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
-from ..cybersource.status_report import UnreadableReport, refuse_size
+from ..cybersource.csv_table import UnreadableFile
 from ..models import ReportState, StatusReport
 from ..postgres.problems import is_locked
 from ..services.status_reports.apply import CannotBeDone, apply_report
@@ -28,7 +29,12 @@ from .base import ReadOnlyAdmin
 CHANGES_PER_PAGE = 200
 PROBLEMS_SHOWN = 200
 
-CHOOSE = "Choose the CSV file that you have downloaded from the Business Center."
+MAX_MEGABYTES = 20
+
+CHOOSE = "Choose the CSV file that you downloaded from the Business Center."
+DOWNLOAD_AGAIN = (
+    "Download the list of subscriptions from the Business Center as CSV, and upload that file unchanged."
+)
 
 
 class UploadForm(forms.Form):
@@ -36,14 +42,21 @@ class UploadForm(forms.Form):
 
     report = forms.FileField(
         label="Report",
-        help_text="The CSV file of subscriptions, as the Business Center gives it: up to 20 MB.",
-        # Of what is in the file the reader says more.
+        help_text=f"The CSV file of subscriptions, as the Business Center gives it: up to {MAX_MEGABYTES} MB.",
+        # The reader says more about what is wrong with a file.
         allow_empty_file=True,
-        error_messages={
-            "required": f"A file was expected, and none was chosen. {CHOOSE}",
-            "invalid": f"A file was expected, and something else came. {CHOOSE}",
-        },
+        error_messages={"required": f"No file was chosen. {CHOOSE}", "invalid": f"That was not a file. {CHOOSE}"},
     )
+
+    def clean_report(self) -> UploadedFile:
+        """Refuse a file that is too large before it is read."""
+        file: UploadedFile = self.cleaned_data["report"]
+        if file.size is None or file.size > MAX_MEGABYTES * 1024 * 1024:
+            raise forms.ValidationError(
+                f"The file is larger than {MAX_MEGABYTES} MB, too large for a status report. Check that it is the "
+                "right file, or choose fewer subscriptions in the Business Center."
+            )
+        return file
 
 
 @admin.register(StatusReport)
@@ -94,12 +107,10 @@ class StatusReportAdmin(ReadOnlyAdmin):
             raise PermissionDenied
         form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
         if form.is_valid():
-            file = form.cleaned_data["report"]
             try:
-                refuse_size(file.size)
-                upload = plan_report(file.read(), by=_user(request), now=timezone.now())
-            except UnreadableReport as problem:
-                form.add_error("report", str(problem))
+                upload = plan_report(form.cleaned_data["report"].read(), by=_user(request), now=timezone.now())
+            except UnreadableFile as error:
+                form.add_error("report", f"{error} {DOWNLOAD_AGAIN}")
             else:
                 return HttpResponseRedirect(_page_of(upload.pk))
         context = {

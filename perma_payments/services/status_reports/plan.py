@@ -24,7 +24,7 @@ from ...billing.schedules import Schedule
 from ...billing.statuses import ALIVE, UNPAID, WITH_TERMS, Status
 from ...billing.tokens import is_token
 from ...billing.transactions import Kind
-from ...cybersource.status_report import Problem, Report, Row, read_report
+from ...cybersource.status_report import ParsedReport, ReportRow, UnreadRow, read_report
 from ...models import (
     PLAN_LASTS,
     OutgoingTransaction,
@@ -62,17 +62,17 @@ class PlannedChange(NamedTuple):
 
 
 def plan_report(data: bytes, *, by: User, now: datetime) -> StatusReport:
-    """Read a report and save what it would do, for staff to look at. Raises UnreadableReport."""
+    """Read a report and save what it would do, for staff to look at. Raises UnreadableFile."""
     parsed = read_report(data)
     with transaction.atomic():
         report = StatusReport.objects.create(
             digest=hashlib.sha256(data).hexdigest(),
             made_on=parsed.made_on,
             row_count=parsed.row_count,
-            unread_rows=[[row.line, _why_unread(row)] for row in parsed.problems],
+            unread_rows=[[row.line, _why_unread(row)] for row in parsed.unread],
             unknown_statuses=parsed.unknown_statuses,
-            spoiled_ids=parsed.spoilt_ids,
-            unreadable_dates=parsed.spoilt_dates,
+            spoiled_ids=parsed.spoiled_ids,
+            unreadable_dates=parsed.unreadable_dates,
             uploaded_by=by,
             uploaded_at=now,
         )
@@ -119,7 +119,7 @@ def purge_ids_of_old_plans(*, now: datetime) -> int:
 # --- Lines --------------------------------------------------------------------------------------------
 
 
-def _save_lines(report: StatusReport, rows: Sequence[Row]) -> set[str]:
+def _save_lines(report: StatusReport, rows: Sequence[ReportRow]) -> set[str]:
     """Save a planned line for each row about one of our agreements; return the reference numbers of these."""
     ours: set[str] = set()
     for chunk in _in_chunks(rows):
@@ -132,7 +132,7 @@ def _save_lines(report: StatusReport, rows: Sequence[Row]) -> set[str]:
     return ours
 
 
-def _line(report: StatusReport, agreement: SubscriptionAgreement, row: Row) -> StatusReportLine:
+def _line(report: StatusReport, agreement: SubscriptionAgreement, row: ReportRow) -> StatusReportLine:
     takes_token = row.status in ALIVE and not agreement.payment_token and is_token(row.subscription_id)
     return StatusReportLine(
         report=report,
@@ -236,13 +236,13 @@ def _in_chunks(items: Iterable[T]) -> Iterator[list[T]]:
 # --- The report ----------------------------------------------------------------------------------------
 
 
-def _why_unread(row: Problem) -> str:
+def _why_unread(row: UnreadRow) -> str:
     """A sentence, with the reference number if it looks like one of ours."""
     is_ours = re.fullmatch(REFERENCE_NUMBER_PATTERN, row.reference_number, re.ASCII)
     return f"{row.reference_number}: {row.why}" if is_ours else row.why
 
 
-def _name_the_others(report: StatusReport, parsed: Report, ours: set[str]) -> None:
+def _name_the_others(report: StatusReport, parsed: ParsedReport, ours: set[str]) -> None:
     """Note what the report has besides one row for each of our subscriptions."""
     report.duplicate_count = len(parsed.duplicates)
     report.duplicates = [

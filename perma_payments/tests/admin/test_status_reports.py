@@ -251,7 +251,7 @@ def test_a_cancellation_that_is_marked_as_done_but_still_charged_is_said_to_be_s
         (b"%PDF-1.7", "PDF"),
         (b"PK\x03\x04", ""),
         (b"a,b\n1,2\n", ""),
-        (b"x" * (23 * 1024 * 1024), "The file has 23 MB; a status report of up to 20 MB was expected."),
+        (b"x" * (23 * 1024 * 1024), "The file is larger than 20 MB, too large for a status report."),
     ],
 )
 def test_a_file_that_is_no_report_gets_a_sentence_and_leaves_nothing(upload, data, sentence):
@@ -267,7 +267,7 @@ def test_a_file_that_is_no_report_gets_a_sentence_and_leaves_nothing(upload, dat
 def test_no_file_gets_a_sentence(staff):
     for posted in ({}, {"report": "not a file"}):
         said = words(staff.post(f"{LIST}upload/", posted))
-        assert "A file was expected, and none was chosen. Choose the CSV file that you have downloaded" in said
+        assert "No file was chosen. Choose the CSV file that you downloaded" in said
 
 
 def test_who_may_only_look_can_upload_confirm_and_undo_nothing(client, upload):

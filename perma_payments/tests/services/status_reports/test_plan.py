@@ -9,7 +9,7 @@ from django.contrib.auth.models import User
 
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
-from perma_payments.cybersource.status_report import UnreadableReport
+from perma_payments.cybersource.csv_table import UnreadableFile
 from perma_payments.models import (
     OutgoingTransaction,
     StaffTask,
@@ -115,7 +115,7 @@ def test_no_name_of_the_file_is_kept(staff):
 
 
 def test_a_file_that_is_no_report_leaves_nothing(staff):
-    with pytest.raises(UnreadableReport):
+    with pytest.raises(UnreadableFile):
         plan_report(b"%PDF-1.7", by=staff, now=NOW)
     assert not StatusReport.objects.exists()
 
