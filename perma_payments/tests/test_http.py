@@ -333,7 +333,8 @@ def test_behind_two_proxies_logins_are_counted_by_the_clients_own_address(
     serve, transactional_db, nginx, monkeypatch
 ):
     try:
-        socket.socket().bind(("127.0.0.2", 0))
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.2", 0))
     except OSError:
         pytest.skip("This machine has one address of its own only.")
     monkeypatch.setenv("TRUSTED_PROXIES", "2")

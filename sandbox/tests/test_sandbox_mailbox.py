@@ -157,7 +157,8 @@ def test_garbage_does_no_harm(mailbox, capfd):
     host, _, port = mailbox.address.rpartition(":")
     with socket.create_connection((host, int(port)), timeout=30) as connection:
         connection.sendall(b"\xff\x00" * 5000 + b"\r\nGET / HTTP/1.1\r\n\r\nQUIT\r\n")
-        assert connection.makefile("rb").read().startswith(b"220 ")
+        with connection.makefile("rb") as answers:
+            assert answers.read().startswith(b"220 ")
     send(mailbox)
     assert len(mailbox.mails()) == 1
     assert "Traceback" not in capfd.readouterr().err

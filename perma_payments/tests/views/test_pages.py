@@ -1,6 +1,7 @@
 """The pages that people see: the checkout, and what is said where there is none."""
 
 import re
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from types import SimpleNamespace
@@ -399,7 +400,8 @@ def test_every_page_loads_only_files_of_ours_that_are_there(page, client):
     for source in sources:
         if source != "data:,":
             assert source.startswith("/static/")
-            assert client.get(source).status_code == 200
+            with closing(client.get(source)) as file:
+                assert file.status_code == 200
 
 
 def test_no_page_is_to_be_found_by_search_engines(page):
