@@ -171,3 +171,8 @@ def test_what_is_charged_is_never_told_a_date_that_has_passed(frequency, start, 
     now = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     schedule = Schedule(frequency, start)
     assert coverage.paid_through_for_perma("Current", schedule, midnight(start), None, now) > now
+
+
+def test_a_month_is_granted_in_full_whatever_the_grace_period():
+    granted = coverage.of_report(MONTHLY, made_on=day("2026-12-13"), next_charge_on=None, grace_days=5)
+    assert granted == covered("2027-01-13", Proof.UNPROVEN)

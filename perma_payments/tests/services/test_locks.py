@@ -149,8 +149,10 @@ def correcting_an_agreement() -> Service:
 
 
 def matching_a_response() -> Service:
+    """It is refused, as the response is about another reference number."""
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    response = kept_response(outgoing)
+    fields = cyber_source.response({**records.form(outgoing), "transaction_uuid": "1", "reference_number": "2"})
+    response = receive_callback(b"body", list(fields.items()), now=timezone.now())
     return lambda: corrections.match_response(
         response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff(), reason="x", now=timezone.now()
     )
