@@ -99,7 +99,7 @@ def test_one_message_eight_times_at_once_begins_one_checkout(live_server, route)
     assert ReferenceNumber.objects.count() == 1
 
 
-def test_callbacks_and_queries_of_many_customers_at_once_do_not_disturb_each_other(live_server):
+def test_callbacks_and_queries_of_many_customers_run_at_once(live_server):
     customers = [records.Customer(records.REGISTRAR.type, pk) for pk in range(1, 9)]
     outgoing = [records.outgoing(Kind.SUBSCRIBE, records.agreement(customer)) for customer in customers]
     calls = [callback(live_server, records.form(transaction)) for transaction in outgoing]
@@ -172,7 +172,7 @@ def in_another_thread(call: Callable[[], Any]) -> Any:
         return pool.submit(run).result()
 
 
-def test_evidence_is_kept_and_staff_are_told_while_a_report_holds_the_subscription(live_server):
+def test_evidence_is_kept_while_a_report_locks_the_subscription(live_server):
     agreement = records.standing_agreement()
     form = records.form(records.outgoing(Kind.CHANGE, agreement))
     with meanwhile():
@@ -186,7 +186,7 @@ def test_evidence_is_kept_and_staff_are_told_while_a_report_holds_the_subscripti
     assert (agreement.status, agreement.current_link_limit) == ("Hold", "500")
 
 
-def test_an_acknowledgement_that_would_come_too_late_does_not_come_at_all(live_server):
+def test_a_late_acknowledgement_is_not_recorded(live_server):
     bought = records.paid_purchase()
     data = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
     with meanwhile():
@@ -207,7 +207,7 @@ def confirm_in_thread(upload: StatusReport, staff: User) -> None:
         connection.close()
 
 
-def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(live_server):
+def test_a_report_and_callbacks_at_once_lose_nothing(live_server):
     agreements = [records.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 9)]
     calls = [callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in agreements]
     staff = User.objects.create_user("staff")
@@ -225,7 +225,7 @@ def test_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(li
     assert not StaffTask.objects.filter(done_at=None).exists()
 
 
-def test_undoing_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_nothing(live_server):
+def test_reverting_a_report_and_callbacks_at_once_lose_nothing(live_server):
     agreements = [records.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 5)]
     calls = [callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in agreements]
     staff = User.objects.create_user("staff")
@@ -252,7 +252,7 @@ def test_undoing_a_report_and_the_callbacks_of_its_subscriptions_at_once_lose_no
     assert set(SubscriptionAgreement.objects.values_list("status", "current_link_limit")) == {(status, "500")}
 
 
-def test_a_rescue_and_the_payment_of_another_subscription_at_once_are_noticed(live_server):
+def test_a_recovery_and_a_payment_at_once_open_a_task(live_server):
     """Whichever is first, the other one sees it: the customer's lock is held by both."""
     rescued = records.outgoing(Kind.SUBSCRIBE).agreement
     paying = callback(live_server, records.form(records.outgoing(Kind.SUBSCRIBE)))

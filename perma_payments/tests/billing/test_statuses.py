@@ -63,7 +63,7 @@ def test_statuses_are_spelt_as_cybersource_and_perma_spell_them(status, spelling
         ("", LATER, False),
     ],
 )
-def test_a_subscription_stands_while_it_is_current_or_on_hold_or_canceled_but_paid_for(
+def test_a_subscription_stands_as_long_as_its_status_says(
     status, paid_through, standing
 ):
     assert is_standing(status, paid_through, NOW) is standing
@@ -106,7 +106,7 @@ def test_a_requested_cancellation_stands_in_for_current_alone(status, requested,
         ("Canceled", True, False),
     ],
 )
-def test_a_subscription_can_be_altered_while_it_is_charged_and_not_asked_to_end(status, requested, modifiable):
+def test_a_charged_subscription_can_be_modified_until_it_ends(status, requested, modifiable):
     assert can_be_modified(status, cancellation_requested=requested) is modifiable
 
 

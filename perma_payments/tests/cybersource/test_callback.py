@@ -63,7 +63,7 @@ def without_signing(name, fields):
 
 @every_kind
 @pytest.mark.parametrize("decision", [*DECISIONS, "OTHER"])
-def test_every_response_is_verified_and_all_its_signed_fields_are_read(kind, decision):
+def test_all_signed_fields_of_a_verified_response_are_read(kind, decision):
     fields = cyber_source.response(form(kind).fields, decision)
     assert verify(fields).fields == {name: value for name, value in fields.items() if name != "signature"}
 
@@ -187,7 +187,7 @@ def test_our_own_form_sent_back_is_refused(kind, added):
 
 
 @every_kind
-def test_our_own_form_sent_back_with_its_list_made_to_cover_what_was_added_is_refused(kind):
+def test_our_own_form_with_a_longer_field_list_is_refused(kind):
     fields = form(kind).fields
     added = {"decision": "ACCEPT", "message": "", "reason_code": "100", "transaction_id": "7", **echo(fields)}
     names = ",".join([*names_of(fields), *added])
@@ -343,7 +343,7 @@ def test_a_reason_or_an_id_that_is_not_signed_is_refused(name, decision):
 
 
 @pytest.mark.parametrize("name", ["reason_code", "transaction_id"])
-def test_a_cancel_may_have_a_reason_or_an_id_unsigned_but_they_are_not_read(name):
+def test_unsigned_fields_of_a_cancel_are_not_read(name):
     verified = verify(response("CANCEL", unsigned={name: "100"}))
     assert name not in verified.fields
     assert (verified.reason_code, verified.transaction_id) == ("", "")
@@ -409,7 +409,7 @@ def cut_again(names, typed, fields, forged):
         ("req_payment_token", "1"),
     ],
 )
-def test_a_field_typed_as_an_address_cannot_be_made_one_of_cybersources(name, value):
+def test_a_field_typed_as_an_address_is_ambiguous(name, value):
     true = response("DECLINE", auth_amount="5.00", payment_token="7", req_profile_id="another")
     if name == "req_payment_token":  # as the guide spells a new token
         true = response("DECLINE", payment_token=..., req_payment_token="7")
@@ -437,7 +437,7 @@ def test_a_field_typed_as_an_address_cannot_be_made_one_of_cybersources(name, va
 
 
 @pytest.mark.parametrize("name", ["decision", "reason_code", "transaction_id", "req_currency", "auth_amount"])
-def test_a_value_cannot_be_made_longer_by_what_was_typed_as_an_address(name):
+def test_a_value_cannot_be_extended_by_a_typed_address(name):
     true = response()
     typed = "x,req_locale=en,req_bill_to_address_line1=y"
 
@@ -504,7 +504,7 @@ def test_a_message_is_read_without_the_personal_value_that_it_quotes(name):
     assert message(value) == "…"
 
 
-def test_a_message_is_read_without_all_the_personal_values_that_it_quotes():
+def test_a_message_is_read_without_quoted_personal_values():
     values = cyber_source.PERSONAL.values()
     assert message("Invalid: " + " | ".join(values)) == "Invalid: " + " | ".join("…" for _ in values)
 
@@ -559,7 +559,7 @@ def test_a_short_value_takes_no_part_of_a_word_out():
     assert message("Gamma, Maine, MA", req_bill_to_address_state="MA") == "Gamma, Maine, …"
 
 
-def test_a_value_within_a_longer_one_does_not_keep_the_rest_in_the_message():
+def test_a_value_within_a_longer_one_leaves_no_rest():
     text = "The company Zaphod Beeblebrox Books is not known."
     redacted = message(text, req_bill_to_forename="Zaphod", req_bill_to_company_name="Zaphod Beeblebrox Books")
     assert redacted == "The company … is not known."
@@ -577,7 +577,7 @@ def test_a_value_within_a_longer_one_does_not_keep_the_rest_in_the_message():
         "12345678",
     ],
 )
-def test_a_message_is_read_without_what_looks_like_an_address_or_a_number_of_somebodys(quoted):
+def test_a_message_is_read_without_addresses_and_long_numbers(quoted):
     assert message(f"Invalid: {quoted} given") == "Invalid: … given"
 
 
@@ -610,7 +610,7 @@ def test_verifying_anything_raises_nothing_but_a_refusal(pairs):
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(response())), any_text, min_size=1))
-def test_verifying_a_response_with_any_values_raises_nothing_but_a_refusal(changes):
+def test_verifying_raises_nothing_but_a_refusal(changes):
     fields = response()
     assume(any(fields[name] != value for name, value in changes.items()))
     refuse({**fields, **changes})

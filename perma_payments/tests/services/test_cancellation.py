@@ -31,7 +31,7 @@ def cancel(nonce: bytes | None = None, *, now: datetime = NOW) -> None:
     request_cancellation(CancelRequestMessage(customer=REGISTRAR), nonce=nonce or secrets.token_bytes(24), now=now)
 
 
-def test_a_request_is_recorded_and_shown_to_perma_and_its_task_is_opened():
+def test_a_request_is_recorded_shown_and_opens_a_task():
     agreement = records.standing_agreement()
     cancel()
 
@@ -116,7 +116,7 @@ def test_a_customer_without_a_subscription_gets_a_page(post):
     assert b"There is no subscription to change" in response.content
 
 
-def test_a_request_that_was_answered_asks_for_nothing_new_after_it_was_withdrawn():
+def test_a_repeated_request_asks_for_nothing_after_withdrawal():
     records.standing_agreement()
     nonces = [secrets.token_bytes(24) for _ in range(2)]  # two tabs
     for nonce in nonces:

@@ -66,14 +66,14 @@ def test_of_two_standing_subscriptions_the_oldest_is_shown():
     assert standing_subscription(REGISTRAR, now=NOW).link_limit == "10"
 
 
-def test_a_canceled_subscription_gives_way_to_one_that_is_still_charged():
+def test_a_canceled_subscription_gives_way_to_a_charged_one():
     records.standing_agreement(created_at=NOW - timedelta(days=1), status="Canceled", covered_until=NOW)
     records.standing_agreement(created_at=NOW)
 
     assert status() == "Current"
 
 
-def test_only_paid_purchases_that_nobody_acknowledged_are_offered_oldest_first():
+def test_only_paid_unacknowledged_purchases_are_offered():
     first, second = records.paid_purchase(), records.paid_purchase(link_quantity=500)
     records.paid_purchase(acknowledged_at=NOW)
     records.paid_purchase(INDIVIDUAL)
@@ -86,7 +86,7 @@ def test_only_paid_purchases_that_nobody_acknowledged_are_offered_oldest_first()
     ]
 
 
-def test_of_several_purchases_the_oldest_is_offered_until_it_is_acknowledged(post):
+def test_the_oldest_purchase_is_offered_until_acknowledged(post):
     """Of several at once, the client would credit a later one twice if the first is not acknowledged."""
     first, second = records.paid_purchase(), records.paid_purchase(link_quantity=100)
     offered = []

@@ -166,7 +166,7 @@ def test_an_accepted_subscription_has_the_terms_that_were_asked_for():
     assert response.payment_token == ""
 
 
-def test_the_token_is_taken_under_either_of_its_names_and_only_if_signed():
+def test_a_token_is_taken_under_either_name_if_it_is_signed():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     answer(outgoing, payment_token=..., req_payment_token="0A1B", unsigned={"payment_token": "666"})
 
@@ -174,7 +174,7 @@ def test_the_token_is_taken_under_either_of_its_names_and_only_if_signed():
 
 
 @pytest.mark.parametrize("token", [..., "", "a b", "12-34", "1" * 33, "1" * 10_000, "١٢٣", "\x00"])
-def test_a_paid_subscription_without_a_usable_token_is_current_and_a_person_looks_for_the_token(token):
+def test_a_paid_subscription_without_a_token_opens_a_task(token):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     answer(outgoing, payment_token=token)
 
@@ -200,7 +200,7 @@ def test_a_hexadecimal_token_is_as_good_as_any():
 
 
 @pytest.mark.parametrize("kind", list(Kind))
-def test_an_answer_that_could_be_read_in_two_ways_is_kept_and_takes_no_effect(kind):
+def test_an_ambiguous_response_is_kept_and_has_no_effect(kind):
     outgoing = records.outgoing(kind)
     response = answer(outgoing, req_bill_to_address_line1="Box 3,message=leave at door")
 
@@ -209,7 +209,7 @@ def test_an_answer_that_could_be_read_in_two_ways_is_kept_and_takes_no_effect(ki
 
 
 @pytest.mark.parametrize("decision", ["ACCEPT", "REVIEW"])
-def test_a_purchase_of_which_only_a_part_was_authorized_is_not_granted(decision):
+def test_a_partly_authorized_purchase_is_not_granted(decision):
     outgoing = records.outgoing(Kind.PURCHASE)
     answer(outgoing, decision, auth_amount="1.00")
 
@@ -231,7 +231,7 @@ def test_accept_wins_whatever_the_order_of_arrival(kind, other, accept_first):
 
 
 @pytest.mark.parametrize("decline_first", [True, False])
-def test_a_checkout_that_was_declined_and_given_up_is_aborted_whatever_the_order(decline_first):
+def test_a_declined_checkout_that_is_given_up_is_aborted(decline_first):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     for decision in ("DECLINE", "CANCEL") if decline_first else ("CANCEL", "DECLINE"):
         answer(outgoing, decision)
@@ -249,7 +249,7 @@ def test_no_answer_to_a_checkout_moves_a_status_that_a_report_has_set(status, de
     assert (after.status, after.covered_until) == (status, agreement.covered_until)
 
 
-def test_an_agreement_that_a_report_made_current_still_takes_its_token_and_keeps_its_terms():
+def test_an_accept_after_a_report_still_brings_the_token():
     agreement = records.standing_agreement(payment_token="", current_rate=Decimal("77.00"))
     response = answer(records.outgoing(Kind.SUBSCRIBE, agreement))
 
@@ -278,7 +278,7 @@ EARLIER, LATER = "2026-11-21T11:50:00Z", "2026-11-21T11:55:00Z"
 
 
 @pytest.mark.parametrize("asked_first", [0, 1])
-def test_what_cybersource_did_last_is_in_force_whatever_the_order_of_asking_and_of_arrival(asked_first):
+def test_what_cybersource_did_last_is_in_force(asked_first):
     agreement = records.standing_agreement()
     begun = [NOW - timedelta(minutes=9), NOW - timedelta(minutes=5)]
     small = records.outgoing(Kind.CHANGE, agreement, created_at=begun[asked_first], link_limit="10")
@@ -308,7 +308,7 @@ def test_two_changes_in_their_order_are_nothing_special():
     assert (fresh(agreement).current_link_limit, tasks()) == ("500", [])
 
 
-def test_a_later_change_that_was_declined_does_not_stand_in_the_way_of_an_earlier_one():
+def test_a_later_declined_change_does_not_block_an_earlier_one():
     agreement = records.standing_agreement()
     answer(records.outgoing(Kind.CHANGE, agreement, link_limit="500"), "DECLINE", signed_date_time=LATER)
     answer(records.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
@@ -339,7 +339,7 @@ def test_two_accepts_of_one_checkout_are_two_charges_with_one_effect(kind):
     assert twice.updated_at == once.updated_at
 
 
-def test_two_accepts_of_a_card_update_charge_nothing_and_the_last_token_counts():
+def test_of_two_accepts_of_a_card_update_the_last_token_counts():
     outgoing = records.outgoing(Kind.UPDATE)
     answer(outgoing, payment_token="1111")
     answer(outgoing, payment_token="2222")
@@ -375,7 +375,7 @@ def test_a_second_paid_subscription_is_current_and_a_person_is_told():
         {"customer": Customer(REGISTRAR.type, 8)},
     ],
 )
-def test_a_subscription_beside_one_that_does_not_stand_is_nothing_special(other):
+def test_a_subscription_beside_an_ended_one_opens_no_task(other):
     records.standing_agreement(**other)
     answer(records.outgoing(Kind.SUBSCRIBE))
 
@@ -392,7 +392,7 @@ def test_a_subscription_beside_one_that_does_not_stand_is_nothing_special(other)
         {"status": "Rejected"},
     ],
 )
-def test_an_accept_for_a_subscription_that_no_longer_stands_takes_no_effect(kind, ended):
+def test_an_accept_for_an_ended_subscription_has_no_effect(kind, ended):
     agreement = records.standing_agreement(**ended)
     response = answer(records.outgoing(kind, agreement), payment_token="666")
 
@@ -408,7 +408,7 @@ def test_an_accept_for_a_subscription_that_no_longer_stands_takes_no_effect(kind
         {"status": "Canceled", "covered_until": NOW},
     ],
 )
-def test_a_change_of_a_subscription_that_stands_in_any_way_takes_effect(standing):
+def test_a_change_of_any_standing_subscription_takes_effect(standing):
     agreement = records.standing_agreement(**standing)
     answer(records.outgoing(Kind.CHANGE, agreement))
 
@@ -462,7 +462,7 @@ def test_an_accept_of_another_amount_or_currency_takes_no_effect(kind, differenc
         {"req_amount": "9" * 40},
     ],
 )
-def test_an_amount_that_cannot_be_read_takes_no_effect_and_has_its_own_task(kind, decision, amounts):
+def test_an_unreadable_amount_opens_its_own_task(kind, decision, amounts):
     outgoing = records.outgoing(kind)
     answer(outgoing, decision, **amounts)
 
@@ -470,13 +470,13 @@ def test_an_amount_that_cannot_be_read_takes_no_effect_and_has_its_own_task(kind
     assert fresh(outgoing.subject).updated_at == outgoing.subject.updated_at
 
 
-def test_a_partial_approval_is_one_also_where_an_amount_cannot_be_read():
+def test_a_partial_approval_may_have_an_unreadable_amount():
     answer(records.outgoing(Kind.PURCHASE), reason_code="110", auth_amount="1,000.00")
 
     assert tasks() == ["partial approval"]
 
 
-def test_a_declined_payment_is_declined_also_where_its_amount_cannot_be_read():
+def test_a_decline_may_have_an_unreadable_amount():
     outgoing = records.outgoing(Kind.PURCHASE)
     answer(outgoing, "DECLINE", req_amount="1,000.00")
 
@@ -490,7 +490,7 @@ def test_amounts_are_compared_as_numbers():
     assert (fresh(outgoing.purchase).status, tasks()) == ("Paid", [])
 
 
-def test_a_change_that_costs_nothing_today_may_be_answered_without_an_amount():
+def test_a_free_change_may_be_answered_without_an_amount():
     outgoing = records.outgoing(Kind.CHANGE, amount=Decimal("0.00"))
     answer(outgoing, req_amount=...)
 

@@ -96,7 +96,7 @@ def test_another_attempt_within_the_same_checkout_is_another_response():
 
 
 @pytest.mark.parametrize("uuid", ["0b8e6d3a-5c4e-4f0d-9a51-6f1f0c3e7d21", "no uuid", "", "\x00", "x" * 10_000])
-def test_a_signed_callback_that_belongs_to_nothing_is_kept_and_a_person_places_it(uuid):
+def test_an_unmatched_callback_is_kept_and_opens_a_task(uuid):
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
     response = receive(cyber_source.response(form, req_transaction_uuid=uuid))
 
@@ -143,7 +143,7 @@ def test_a_later_try_applies_it_and_ends_the_task(monkeypatch):
     assert retry_responses(now=NOW) == (0, 0)
 
 
-def test_the_same_callback_again_applies_what_could_not_be_applied_before(monkeypatch):
+def test_a_repeated_callback_applies_what_could_not_be_applied(monkeypatch):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     fields = cyber_source.response(records.form(outgoing))
     with monkeypatch.context() as broken:
@@ -193,7 +193,7 @@ def test_no_personal_value_is_stored_in_clear():
     assert cyber_source.personal_data_in(str(value) for name, value in row.items() if name != "sealed") == []
 
 
-def test_a_response_that_cannot_even_be_kept_leaves_its_ids_in_the_log(monkeypatch, caplog):
+def test_a_response_that_cannot_be_kept_leaves_its_ids_in_the_log(monkeypatch, caplog):
     fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
 
     def fail(*args: object, **kwargs: object) -> None:
@@ -209,7 +209,7 @@ def test_a_response_that_cannot_even_be_kept_leaves_its_ids_in_the_log(monkeypat
     assert "Erin" not in caplog.text
 
 
-def test_two_errors_without_an_id_are_two_responses_if_their_reasons_differ():
+def test_errors_without_an_id_differ_by_their_reasons():
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
     for reason in ("102", "150", "150"):
         receive(cyber_source.response(form, "ERROR", reason_code=reason, transaction_id=...))
@@ -218,7 +218,7 @@ def test_two_errors_without_an_id_are_two_responses_if_their_reasons_differ():
     assert StaffTask.objects.filter(kind="indeterminate").count() == 1
 
 
-def test_an_ambiguous_callback_does_not_stand_in_the_way_of_the_one_that_it_resembles():
+def test_an_ambiguous_callback_does_not_replace_a_genuine_one():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     same = {"transaction_id": "7408214003316000001234"}
     receive(cyber_source.response(records.form(outgoing), req_bill_to_surname="x,decision=y", **same))

@@ -154,7 +154,7 @@ def test_of_two_subscriptions_the_oldest_is_altered(kind):
 
 
 @BOTH
-def test_the_same_message_leads_to_the_same_checkout_until_it_is_answered(kind):
+def test_a_message_leads_to_one_checkout_until_it_is_answered(kind):
     records.standing_agreement()
     nonce = secrets.token_bytes(24)
     first, second = begin(kind, nonce), begin(kind, nonce, now=NOW + timedelta(minutes=15))
@@ -167,7 +167,7 @@ def test_the_same_message_leads_to_the_same_checkout_until_it_is_answered(kind):
 
 
 @BOTH
-def test_the_same_message_is_of_no_use_once_a_cancellation_is_asked_for(kind):
+def test_a_message_is_useless_after_a_cancellation_request(kind):
     agreement = records.standing_agreement()
     nonce = secrets.token_bytes(24)
     begin(kind, nonce)

@@ -100,7 +100,7 @@ def test_the_same_message_leads_to_the_same_checkout_freshly_signed():
     assert OutgoingTransaction.objects.count() == SubscriptionAgreement.objects.count() == 1
 
 
-def test_the_same_message_is_used_up_when_cybersources_duplicate_check_has_ended():
+def test_a_message_is_used_up_after_the_duplicate_check():
     nonce = secrets.token_bytes(24)
     begin(nonce)
 
@@ -118,7 +118,7 @@ def test_the_same_message_is_used_up_once_its_checkout_is_answered(decision):
         begin(nonce)
 
 
-def test_the_same_message_is_refused_when_another_checkout_was_paid_meanwhile():
+def test_a_message_is_refused_once_another_checkout_was_paid():
     nonce = secrets.token_bytes(24)
     begin(nonce)
     answer(begin())
