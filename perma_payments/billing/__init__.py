@@ -1,1 +1,1 @@
-"""Pure rules: statuses and their transitions, paid-through dates, money. No database, no HTTP, no clock."""
+"""Pure rules: statuses, schedules and what is covered, money. No database, no HTTP, no clock."""

@@ -1,4 +1,4 @@
-"""Until when a subscription is paid for, and how that is known (docs/statuses.md, "Paid through").
+"""Until when a subscription is paid for, and how we know (docs/statuses.md, "Paid through").
 
 What is paid for ends at 00:00 UTC of a due date. Only the proof of a charge moves that date; what Perma.cc is told
 follows from it and from the schedule.
@@ -13,16 +13,16 @@ from .statuses import Status
 
 
 class Proof(StrEnum):
-    """How it is known until when a subscription is paid for."""
+    """How we know until when a subscription is paid for."""
 
     CHECKOUT = "checkout"  # the ACCEPT of the checkout that began it, or what shows that there was one
     REPORT = "report"  # a status report that calls it Current
-    UNPROVEN = "unproven"  # a report made around a due date: whether that charge succeeded is not known
+    UNPROVEN = "unproven"  # a report made around a due date: that charge may not have succeeded yet
     STAFF = "staff"
 
 
 class Coverage(NamedTuple):
-    """Until when a subscription is paid for, and how that is known."""
+    """Until when a subscription is paid for, and how we know."""
 
     until: datetime
     proof: Proof
@@ -33,7 +33,7 @@ class ChargeNews(StrEnum):
 
     PROVEN = "proven"  # the last charge that was due succeeded
     NOTHING = "nothing new"
-    FAILED = "failed"  # a charge failed, and is tried again or given up
+    FAILED = "failed"  # a charge failed, and is being retried or was given up
     ENDED = "ended"
 
 

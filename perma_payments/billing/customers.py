@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 
 class CustomerType(StrEnum):
-    """The two kinds of customer, spelt as Perma.cc spells them (perma.md §2)."""
+    """The two kinds of customer, spelled as Perma.cc spells them (perma.md §2)."""
 
     REGISTRAR = "Registrar"
     INDIVIDUAL = "Individual"

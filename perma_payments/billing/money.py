@@ -6,7 +6,7 @@ from decimal import Decimal
 CURRENCY = "USD"
 
 # Twelve digits with the cents: CyberSource allows 15 characters with the point (cybersource.md §3.1),
-# and the ledger's columns are NUMERIC(12, 2).
+# and the database's columns are NUMERIC(12, 2).
 MAX_DIGITS = 12
 DECIMAL_PLACES = 2
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 class Status(StrEnum):
     """The status of a subscription agreement, in CyberSource's spelling where CyberSource has one.
 
-    Pending, Rejected and Aborted are ours: a checkout that has no answer yet, was refused, or was
+    Pending, Rejected and Aborted are ours: a checkout that has no response yet, was declined, or was
     given up by the customer. The others are CyberSource's (cybersource.md §8.1).
     """
 
@@ -36,12 +36,12 @@ ALIVE = frozenset({Status.CURRENT, Status.HOLD})
 # What a status report may say (cybersource.md §8.1).
 REPORTED = frozenset({Status.CURRENT, Status.HOLD, Status.CANCELED, Status.COMPLETED, Status.SUPERSEDED})
 
-# Endings, from which no subscription comes back as a rule.
+# Endings, from which a subscription is rarely reactivated.
 ENDED = REPORTED - ALIVE
 
 
 def goes_backwards(before: str, after: str) -> bool:
-    """Whether a report calls a subscription alive that had ended: possible, but suspicious."""
+    """Whether a subscription that had ended is reactivated: possible, but suspicious."""
     return before in ENDED and after not in ENDED
 
 
@@ -53,7 +53,7 @@ def is_standing(status: str, covered_until: datetime | None, now: datetime) -> b
 
 
 def can_be_modified(status: str, *, cancellation_requested: bool) -> bool:
-    """Whether the customer can change, update or cancel a subscription: it is charged, and goes on being so."""
+    """Whether the customer can change, update or cancel a subscription: it is charged, and will be again."""
     return status in ALIVE and not cancellation_requested
 
 

@@ -59,7 +59,7 @@ _PERSONAL = (
 MESSAGE_LENGTH = 255
 
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_#-]+", re.ASCII)
-# What might still be a card number, a token or an address of e-mail that no other field repeats.
+# What might still be a card number, a token or an email address that no other field repeats.
 _TELLTALE = re.compile(r"\S*@\S*|[0-9](?:[ -]?[0-9]){7,}")
 
 
@@ -149,7 +149,7 @@ class Callback:
 
     @property
     def message(self) -> str:
-        """CyberSource's words, for people to read, with what they may quote of the customer taken out."""
+        """CyberSource's words, for people to read, without what they may quote of the customer."""
         return _redact(self._get("message")[:MESSAGE_LENGTH], self.fields)
 
 

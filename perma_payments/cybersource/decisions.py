@@ -2,8 +2,8 @@
 
 from enum import Enum, auto
 
-# ERRORs after which the charge may exist all the same: a duplicate of a request that may have been
-# processed, and failures and timeouts on CyberSource's side.
+# ERRORs after which the charge may still exist: a duplicate of a request that may have been processed,
+# and failures and timeouts on CyberSource's side.
 INDETERMINATE_REASONS = frozenset({"104", "150", "151", "152"})
 PARTIAL_APPROVAL = "110"
 

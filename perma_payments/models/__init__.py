@@ -1,7 +1,7 @@
-"""What is remembered (docs/architecture.md): the ledger, in PostgreSQL.
+"""What is remembered (docs/architecture.md), in PostgreSQL.
 
 Uniqueness, exactly-one-of and completeness are constraints in the database. Rows are never deleted, and
-every change to an agreement, a purchase or a staff task is in an append-only history, whoever makes it.
+every change to an agreement, a purchase or a staff task is in an append-only history, even if it is made in SQL.
 """
 
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement

@@ -1,4 +1,4 @@
-"""Subscription agreements: what a customer pays regularly, and what for."""
+"""Subscription agreements: what a customer pays regularly, and for what."""
 
 from datetime import datetime
 from typing import Any
@@ -34,8 +34,8 @@ _COMPLETE = (
 )
 
 
-# Where a customer has several standing subscriptions (paid twice), the oldest is the one in force; one that is
-# Canceled and only runs out gives way to one that is still charged.
+# If a customer has several standing subscriptions (and is charged for each), the oldest is the one in force. One
+# that is Canceled and only runs out gives way to one that is still charged.
 FOREMOST_FIRST: list[models.Case | models.F] = [
     models.Case(models.When(status=Status.CANCELED, then=1), default=0),
     models.F("created_at"),
@@ -44,7 +44,7 @@ FOREMOST_FIRST: list[models.Case | models.F] = [
 
 
 class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
-    """Agreements, asked for as the service asks."""
+    """The lookups of agreements that the service needs."""
 
     def of(self, customer: Customer) -> "AgreementQuerySet":
         """The agreements of one customer."""
@@ -62,7 +62,7 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
     pghistory.UpdateEvent(),
     append_only=True,
     model_name="SubscriptionAgreementEvent",
-    # A key to money is kept in one place. That it was replaced shows in updated_at.
+    # A key to money is kept in one place. updated_at shows that it was replaced.
     exclude=["payment_token"],
 )
 class SubscriptionAgreement(models.Model):
@@ -98,11 +98,11 @@ class SubscriptionAgreement(models.Model):
         "paid for until",
         null=True,
         blank=True,
-        help_text="As far as it is proven. What Perma.cc is told while the subscription is Current is computed.",
+        help_text="As far as it is proven. While the subscription is Current, Perma.cc is told a computed date.",
     )
     coverage_proof = models.CharField("proven by", max_length=10, choices=choices(Proof), blank=True, default="")
     next_charge_on = models.DateField(
-        "next charge", null=True, blank=True, help_text="As CyberSource's last report that names a date has it."
+        "next charge", null=True, blank=True, help_text="From the last status report that gave a date."
     )
     cancellation_requested_at = models.DateTimeField(null=True, blank=True)
     created_at = models.DateTimeField(default=timezone.now)
@@ -111,7 +111,7 @@ class SubscriptionAgreement(models.Model):
     objects = AgreementQuerySet.as_manager()
 
     class Meta:
-        permissions = [("correct_agreement", "Can change a subscription's status and date by hand")]
+        permissions = [("correct_agreement", "Can correct a subscription's status and date")]
         constraints = [
             customer_constraint("agreement"),
             models.CheckConstraint(condition=one_of("status", Status), name="agreement_status"),

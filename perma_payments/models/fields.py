@@ -47,5 +47,5 @@ def customer_constraint(table: str) -> models.CheckConstraint:
 
 
 def never_deleted() -> pgtrigger.Trigger:
-    """A trigger that refuses DELETE, whoever asks: the ledger only grows."""
+    """A trigger that refuses every DELETE: these tables only grow."""
     return pgtrigger.Protect(name="never_deleted", operation=pgtrigger.Delete)

@@ -20,7 +20,7 @@ from .fields import (
 
 
 class PurchaseQuerySet(models.QuerySet["Purchase"]):
-    """Purchases, asked for as the service asks."""
+    """The lookups of purchases that the service needs."""
 
     def of(self, customer: Customer) -> "PurchaseQuerySet":
         """The purchases of one customer."""

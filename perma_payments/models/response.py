@@ -53,10 +53,10 @@ class Response(models.Model):
         help_text="The token that came with it; emptied when the agreement takes it over.",
     )
     token_is_unusable = models.BooleanField(
-        default=False, help_text="A token came, but not in a form that CyberSource's tokens have."
+        default=False, help_text="A token came, but not in a form that a token can have."
     )
     is_ambiguous = models.BooleanField(
-        default=False, help_text="The signed text could be cut up in another way: nothing in it is acted upon."
+        default=False, help_text="The signed text could be split in another way: nothing in it is acted upon."
     )
     signed_at = models.DateTimeField("signed by CyberSource", default=timezone.now)
     sealed = models.BinaryField(help_text="The full POST, sealed to the archive's key.")
@@ -72,7 +72,7 @@ class Response(models.Model):
     outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
 
     class Meta:
-        permissions = [("correct_response", "Can link an unmatched response to its transaction")]
+        permissions = [("correct_response", "Can match a response to its transaction")]
         constraints = [
             models.CheckConstraint(
                 condition=Q(payment_token__regex=tokens.PATTERN), name="response_payment_token_form"

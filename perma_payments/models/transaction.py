@@ -85,7 +85,7 @@ class OutgoingTransaction(models.Model):
             ),
         ]
         indexes = [models.Index(fields=["created_at"], name="transaction_created_at")]
-        # What was signed is never signed otherwise.
+        # What was signed never changes.
         triggers = [never_deleted(), pgtrigger.ReadOnly(name="signed_is_final")]
 
     def __str__(self) -> str:

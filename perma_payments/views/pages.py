@@ -1,4 +1,4 @@
-"""The pages that people see, apart from the admin: each says what happened, and how to go on."""
+"""The pages that people see, apart from the admin. Each says what happened, and what to do now."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +14,7 @@ from ..cybersource.checkout import SignedForm
 
 @csrf_exempt
 def index(request: HttpRequest) -> HttpResponse:
-    """``/``: what this site is, for whoever looks. It needs no database."""
+    """``/``: what this site is, for anyone who looks. It needs no database."""
     if request.method not in ("GET", "HEAD"):
         return method_not_allowed(request, ["GET", "HEAD"])
     return _page(request, "index.html")
@@ -31,7 +31,7 @@ def card_update(request: HttpRequest, form: SignedForm) -> HttpResponse:
 
 
 def nothing_to_modify(request: HttpRequest) -> HttpResponse:
-    """The customer has no subscription that could be changed, updated or cancelled."""
+    """The customer has no subscription that could be changed, updated or canceled."""
     return _page(request, "nothing_to_modify.html")
 
 
@@ -41,7 +41,7 @@ def already_subscribed(request: HttpRequest) -> HttpResponse:
 
 
 def not_opened_directly(request: HttpRequest) -> HttpResponse:
-    """Somebody reloaded or bookmarked a page that only a form of Perma.cc's leads to."""
+    """A page that only a form of Perma.cc's leads to was reloaded or bookmarked."""
     return _page(request, "not_opened_directly.html")
 
 

@@ -53,7 +53,7 @@ def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
         logger.warning("%s: refused: unknown, unpaid, or acknowledged before: %s", request.path, refusal)
         return JsonResponse({"status": "refused"}, status=400)
     except acknowledgement.GaveUp as refusal:
-        logger.warning("%s: not recorded, as nobody waits for the answer: %s", request.path, refusal)
+        logger.warning("%s: not recorded, as the client no longer waits: %s", request.path, refusal)
         return JsonResponse({"status": "too late"}, status=503)
     if not is_awaited():
         logger.error("%s: recorded, but perhaps not answered: purchase %s", request.path, message.purchase_pk)

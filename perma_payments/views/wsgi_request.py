@@ -1,4 +1,4 @@
-"""Requests as the world sends them: any Content-Type, and bodies whose length nobody says beforehand.
+"""Requests as the world sends them: any Content-Type, and bodies whose length is not announced.
 
 A body with ``Transfer-Encoding: chunked`` has no ``CONTENT_LENGTH``, and Django's own WSGI request then reads
 none at all. A server that sets ``wsgi.input_terminated``, as Gunicorn does, ends the input where the body ends,

@@ -1,1 +1,1 @@
-"""CyberSource's answers: received and kept, applied, and applied later if that failed."""
+"""CyberSource's responses: received and kept, applied, and applied later if that failed."""

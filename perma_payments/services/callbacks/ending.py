@@ -1,7 +1,7 @@
-"""The customer comes back from CyberSource: what may be said of the checkout on Perma.cc's page.
+"""What Perma.cc's page may say of a checkout when the customer comes back from CyberSource.
 
-The response is the one that the customer's browser carried, kept and as a rule applied. What is said has to be
-true: nothing is called a success that took no effect, and nothing is called not charged that may have been.
+The customer's browser has carried the response, which is kept and usually applied by now. What is said must be
+true: nothing is called a success that had no effect, and nothing is called not charged that may have been charged.
 """
 
 from ...models import Outcome, Response
@@ -13,7 +13,7 @@ ACCEPTED_IN_FULL = "100"
 
 
 def ending_of(response: Response) -> Ending | None:
-    """How the checkout of a kept response ended; None where neither word would be true."""
+    """How the checkout of a kept response ended; None if neither word would be true."""
     response.refresh_from_db(fields=["applied_at", "outcome", "outgoing"])
     if response.outgoing is None:
         return None
@@ -22,7 +22,7 @@ def ending_of(response: Response) -> Ending | None:
         case "ACCEPT" | "REVIEW" if took_effect:
             return Ending.SUCCESS
         case "ACCEPT" if response.applied_at is None and response.reason_code == ACCEPTED_IN_FULL:
-            # Paid, and kept until it can be applied: who hears nothing might pay again.
+            # Paid, and kept until it can be applied: a customer who is told nothing might pay again.
             return Ending.SUCCESS
         case "CANCEL" if took_effect and not _may_be_charged(response):
             return Ending.CANCELED

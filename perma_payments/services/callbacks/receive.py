@@ -1,9 +1,9 @@
-"""CyberSource answers a checkout: verify, keep the evidence, apply it (docs/statuses.md).
+"""CyberSource responds to a checkout: verify, keep the evidence, apply it (docs/statuses.md).
 
-1. A POST that is not a signed response to us is refused, and leaves no trace but a warning.
+1. A POST that is not a signed response to us is refused, and leaves nothing but a warning.
 2. The full POST is sealed and kept, and committed: from here on nothing can be lost.
 3. What it says is applied, in a transaction of its own. If that fails, the response stays unapplied,
-   staff are told, and it is tried again later.
+   a task is opened, and it is tried again later.
 """
 
 import hashlib
@@ -84,10 +84,10 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
 
 
 def _fingerprint(callback: Callback) -> bytes:
-    """What makes a callback distinct (cybersource.md §5.3); each channel signs anew, so not the signature.
+    """What makes a callback distinct (cybersource.md §5.3). Not its signature: each channel makes its own.
 
-    Some ERRORs have no transaction id: there the reason tells a failure from a charge that may exist. An
-    ambiguous callback is never taken for the one that it resembles.
+    Some ERRORs have no transaction id; their reason tells a failure from a charge that may exist. An ambiguous
+    callback is never taken for the one that it resembles.
     """
     distinct = [callback.transaction_uuid, callback.transaction_id, callback.decision]
     if not callback.transaction_id:

@@ -63,9 +63,7 @@ def test_statuses_are_spelt_as_cybersource_and_perma_spell_them(status, spelling
         ("", LATER, False),
     ],
 )
-def test_a_subscription_stands_as_long_as_its_status_says(
-    status, paid_through, standing
-):
+def test_a_subscription_stands_as_long_as_its_status_says(status, paid_through, standing):
     assert is_standing(status, paid_through, NOW) is standing
 
 
