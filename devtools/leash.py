@@ -1,11 +1,10 @@
-"""Runs a command that ends when the process that called for it ends, however that happens.
+"""Run a command that ends when its caller ends, however that happens.
 
     python -m devtools.leash COMMAND [ARGUMENT...]
 
-The leash is this process's standard input: a pipe whose other end only the caller holds. When the
-input ends, and it does so even if the caller is killed, then the command and all that it has
-started are ended: asked first, then made to. When the command ends by itself, so does the leash,
-with the same exit code.
+The leash is this process's standard input: a pipe whose other end only the caller holds, so that it ends even if
+the caller is killed. Then the command and everything that it has started are told to end, and killed if they
+do not. When the command ends by itself, so does the leash, with the same exit code.
 """
 
 import contextlib
@@ -20,12 +19,12 @@ SECONDS_TO_END = 3
 
 
 def main(command: list[str]) -> None:
-    # In a session of its own, the command makes a group with what it starts, and ends as one.
+    # In a session of its own, the command and what it starts are a group that can be ended as one.
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, start_new_session=True)
     signal.signal(signal.SIGTERM, lambda *_: end(process.pid, signal.SIGTERM))
     threading.Thread(target=end_with_input, args=[process.pid], daemon=True).start()
     code = process.wait()
-    end(process.pid, signal.SIGKILL)  # What the command has left behind.
+    end(process.pid, signal.SIGKILL)  # Anything that the command left behind.
     os._exit(code if code >= 0 else 128 - code)  # Without waiting for the thread.
 
 

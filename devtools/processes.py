@@ -1,4 +1,4 @@
-"""The processes of a task: in the checkout's root, by the task's own Python, and never left behind."""
+"""The processes of a task. They run the task's own Python in the root of the checkout, and end with the task."""
 
 import os
 import re
@@ -8,14 +8,14 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPConnection, HTTPException
 from typing import IO, NoReturn
 
 from devtools import ROOT, TaskError
 
-# An access log short enough to be read and clear enough to be searched; it holds no query string.
+# An access log that is short to read and easy to search, without query strings.
 ACCESS_LOG = "%(m)s %(U)s was answered with %(s)s"
 
 GUNICORN = (
@@ -30,16 +30,16 @@ GUNICORN = (
     "-",
     "--access-logformat",
     ACCESS_LOG,
-    "--no-control-socket",  # It would lie in the developer's home, and be one for all.
+    "--no-control-socket",  # It would be in the developer's home, the same for all servers.
 )
 
 SECONDS_TO_FINISH = 10
 
 
 def run(*arguments: str, env: Mapping[str, str] | None = None) -> int:
-    """Run Python with these arguments, in the terminal, and return the exit code.
+    """Run Python with these arguments in the terminal, and return the exit code.
 
-    Ctrl-C reaches both it and the task. It is given the time to finish in its own way.
+    Ctrl-C reaches both it and the task; it gets the time to finish in its own way.
     """
     process = subprocess.Popen(python(arguments), cwd=ROOT, env=environment(env))
     try:
@@ -55,7 +55,7 @@ def run(*arguments: str, env: Mapping[str, str] | None = None) -> int:
 
 
 def run_quietly(*arguments: str, env: Mapping[str, str] | None = None, failure: str) -> None:
-    """Run Python with these arguments. If that fails, tell the sentence and what was printed."""
+    """Run Python with these arguments. Raises TaskError with a sentence, and what was printed, if that fails."""
     finished = subprocess.run(
         python(arguments),
         cwd=ROOT,
@@ -78,7 +78,7 @@ class Leashed:
         self, name: str, *arguments: str, env: Mapping[str, str] | None = None, to_terminal: bool
     ) -> None:
         self.name = name
-        # What it prints goes to a file without a name, which can't be left lying around.
+        # Its output goes to a file without a name, which cannot be left behind.
         self.output: IO[bytes] | None = None if to_terminal else tempfile.TemporaryFile()  # noqa: SIM115
         self.process = subprocess.Popen(
             python(["-m", "devtools.leash", *python(arguments)]),
@@ -104,11 +104,11 @@ class Leashed:
             self.output.close()
 
     def printed(self) -> str:
-        """All that it has printed so far, unless that went to the terminal."""
+        """Return everything that it has printed so far, unless that went to the terminal."""
         if not self.output:
             return ""
         descriptor = self.output.fileno()
-        # Not read(), as its position in the file is the process's own.
+        # Not read(), which would move the position at which the process writes.
         return os.pread(descriptor, os.fstat(descriptor).st_size, 0).decode(errors="replace")
 
     def last_words(self) -> str:
@@ -122,7 +122,7 @@ class Leashed:
 def leashed(
     name: str, *arguments: str, env: Mapping[str, str] | None = None, to_terminal: bool = False
 ) -> Iterator[Leashed]:
-    """Run Python with these arguments beside the task, as long as this context at most."""
+    """Run Python with these arguments beside the task, no longer than this context."""
     process = Leashed(name, *arguments, env=env, to_terminal=to_terminal)
     try:
         yield process
@@ -131,7 +131,7 @@ def leashed(
 
 
 def refuse_the_ended(processes: Iterable[Leashed]) -> None:
-    """Raise a TaskError if one that should go on has ended."""
+    """Raise TaskError if a process has ended that should run on."""
     for process in processes:
         if process.has_ended():
             raise TaskError(
@@ -140,14 +140,14 @@ def refuse_the_ended(processes: Iterable[Leashed]) -> None:
 
 
 def watch(processes: Sequence[Leashed]) -> NoReturn:
-    """Wait until one that should go on has ended, and raise a TaskError then."""
+    """Wait until a process has ended that should run on, and raise TaskError."""
     while True:
         refuse_the_ended(processes)
         time.sleep(0.5)
 
 
 def wait_until_it_answers(process: Leashed, address: str, path: str, seconds: float = 60) -> None:
-    """Wait until a GET of that path is answered with 200."""
+    """Wait until a GET of that path is answered with 200. Raises TaskError if the time is over before."""
     end = time.monotonic() + seconds
     while (said := said_to_get(address, path)) != "200":
         refuse_the_ended([process])
@@ -158,11 +158,11 @@ def wait_until_it_answers(process: Leashed, address: str, path: str, seconds: fl
                 f"{process.last_words()}"
             )
         time.sleep(0.1)
-    refuse_the_ended([process])  # Lest it was another that answered.
+    refuse_the_ended([process])  # Otherwise another process has answered.
 
 
 def said_to_get(address: str, path: str) -> str:
-    """The status that answers a GET, or why there is none. No proxy is asked."""
+    """Return the status of the answer to a GET, or why there is none. No proxy is asked."""
     connection = HTTPConnection(address, timeout=10)
     try:
         connection.request("GET", path)
@@ -173,18 +173,28 @@ def said_to_get(address: str, path: str) -> str:
         connection.close()
 
 
+def eventually(condition: Callable[[], object], seconds: float) -> bool:
+    """Wait until the condition holds, and return whether it did in time."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True
+
+
 def free_port(host: str, first: int | None = None) -> int:
-    """A port that nobody listens on: the first from that number on, or any."""
+    """Return a port that nobody listens on: the first one from that number on, or any."""
     if first is None:
         return bound_port(host, 0)
     for port in range(first, first + 100):
-        # Bound by another on another address, it would still be theirs that `localhost` leads to.
+        # On another address, another program may have the port, and `localhost` may lead there.
         if not somebody_listens("localhost", port):
             try:
                 return bound_port(host, port)
             except OSError:
                 pass
-    raise TaskError(f"On {host} none of the 100 ports from {first} on is free.")
+    raise TaskError(f"None of the 100 ports from {first} on is free on {host}.")
 
 
 def bound_port(host: str, port: int) -> int:
@@ -201,13 +211,13 @@ def somebody_listens(host: str, port: int) -> bool:
 
 
 def end_in_order_when_told() -> None:
-    """Let SIGTERM, and the end of the terminal, go through every `finally` as Ctrl-C does."""
+    """Let SIGTERM, and the end of the terminal, run every `finally`, as Ctrl-C does."""
     for sign in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, lambda number, _: sys.exit(128 + number))
 
 
 def words(text: str) -> list[str]:
-    """What is separated by spaces or commas."""
+    """Return the words that spaces or commas separate."""
     return [word for word in re.split(r"[\s,]+", text) if word]
 
 
@@ -220,5 +230,5 @@ def environment(changes: Mapping[str, str] | None) -> dict[str, str]:
 
 
 def exit_code(code: int) -> int:
-    """As a shell has it: 128 and the number of the signal, for what a signal has ended."""
+    """Return the exit code as a shell does: 128 plus the signal's number for a process ended by a signal."""
     return code if code >= 0 else 128 - code

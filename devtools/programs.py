@@ -1,4 +1,4 @@
-"""The programs of the machine that some tests drive: a real browser, a real connection pooler, a real proxy.
+"""The programs on the machine that some tests drive: a browser, a connection pooler, a proxy.
 
 path = find("Chromium")     # None if it is not there
 """
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 
 class Program(NamedTuple):
-    """What a program's file may be called, or where it may be, and the package that Debian has it in."""
+    """The names that a program's file can have, or its paths, and the Debian package that has it."""
 
     names: tuple[str, ...]
     package: str
@@ -31,12 +31,12 @@ PROGRAMS = {
     "nginx": Program(("nginx",), "nginx"),
 }
 
-# Debian keeps what only administrators start where other accounts don't look; Homebrew has a place of its own.
+# Debian keeps what administrators start where the PATH of other accounts does not lead, Homebrew in its own place.
 MORE_PLACES = "/usr/local/sbin:/usr/sbin:/opt/homebrew/bin"
 
 
 def find(program: str) -> str | None:
-    """The path of one of PROGRAMS: the one that a variable such as CHROMIUM names, or the first that is found."""
+    """Return the path of one of PROGRAMS: what a variable such as CHROMIUM names, or the first one found."""
     named = os.environ.get(program.upper())
     path = f"{os.environ.get('PATH', os.defpath)}:{MORE_PLACES}"
     names = (named,) if named else PROGRAMS[program].names
@@ -44,5 +44,5 @@ def find(program: str) -> str | None:
 
 
 def missing(program: str) -> str:
-    """What to say where it is not there."""
+    """Return what to say if there is none."""
     return f"There is no {program}. On Debian, apt-get install {PROGRAMS[program].package} installs it."

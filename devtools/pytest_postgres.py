@@ -1,6 +1,6 @@
-"""A plugin that gives pytest a PostgreSQL, without ceremony: `-p devtools.pytest_postgres`.
+"""A plugin that gives pytest a PostgreSQL: `-p devtools.pytest_postgres`.
 
-Without a DATABASE_URL a temporary server is started, and it stops with the tests.
+Without a DATABASE_URL, it starts a temporary server that stops with the tests.
 """
 
 import os

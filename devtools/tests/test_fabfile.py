@@ -36,16 +36,16 @@ def fab(*arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_every_task_is_listed_with_what_it_does_and_with_its_name_as_written() -> None:
+def test_every_task_is_listed_with_its_name_as_written() -> None:
     listed = fab("--list").stdout
     for name in TASKS:
         assert f"\n  {name}   " in listed
 
 
-def test_a_task_that_can_not_go_on_says_why_in_a_sentence() -> None:
+def test_a_task_that_cannot_go_on_says_why_in_a_sentence() -> None:
     done = fab("init_db", DATABASE_URL="no URL")
     assert done.returncode == 1
-    assert done.stderr.startswith("DATABASE_URL can not be read: expected")
+    assert done.stderr.startswith("DATABASE_URL cannot be read: expected")
     assert "Traceback" not in done.stderr
 
 

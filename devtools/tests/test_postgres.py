@@ -18,21 +18,22 @@ import dj_database_url
 import psycopg2
 import pytest
 
-from devtools import ROOT, TaskError, postgres, postgres_supervisor
+from devtools import ROOT, TaskError, postgres, postgres_supervisor, processes
+from devtools.tests.test_processes import is_alive
 
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can try what root has to mind")
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="is about running as root")
 
 
 @pytest.fixture(autouse=True)
 def without_a_database_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whoever runs the tests may have given one."""
+    """The tests may run with one."""
     monkeypatch.delenv("DATABASE_URL", raising=False)
     monkeypatch.delenv("DATABASE_URL_FILE", raising=False)
 
 
 @pytest.fixture
 def kept_elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Kept data in a directory of the test's own, which the server's account can reach."""
+    """Kept data in a directory of the test's own that the server's account can reach."""
     top = postgres_supervisor.temporary_directory(for_other_account=os.geteuid() == 0)
     monkeypatch.setattr(postgres, "kept_directory", lambda: top / "kept" / "checkout")
     yield top / "kept" / "checkout"
@@ -88,7 +89,7 @@ def url_of(supervisor: subprocess.Popen[bytes]) -> str:
 
 
 def soon(condition: Callable[[], object]) -> bool:
-    return postgres_supervisor.eventually(condition, 30)
+    return processes.eventually(condition, 30)
 
 
 class TestATemporaryServer:
@@ -108,7 +109,7 @@ class TestATemporaryServer:
             host=django["HOST"], port=django["PORT"], user=django["USER"], dbname=django["NAME"]
         ).close()
 
-    def test_leaves_nothing_running_and_nothing_lying_around_even_after_an_exception(self) -> None:
+    def test_leaves_nothing_behind_even_after_an_exception(self) -> None:
         with pytest.raises(ZeroDivisionError):
             with postgres.server() as url:
                 data, socket = data_directory(url), socket_directory(url)
@@ -117,16 +118,14 @@ class TestATemporaryServer:
         assert not data.parent.exists()
         assert not socket.parent.exists()
 
-    def test_is_each_users_own_whatever_their_variables_for_postgresql_say(
-        self, url: str, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_its_users_own_whatever_variables_say(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setenv("PGPORT", "5999")
         monkeypatch.setenv("PGDATA", "/nowhere")
         with postgres.server() as another:
             ask(another, "CREATE TABLE here ()")
             assert ask(url, "SELECT to_regclass('here')") is None
 
-    def test_finds_another_place_if_that_for_temporary_files_has_too_long_a_path(
+    def test_avoids_a_temporary_directory_with_a_long_path(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         long = tmp_path / ("long" * 25)
@@ -148,7 +147,7 @@ with server() as url:
 """
 
     @pytest.mark.parametrize("sign", [signal.SIGKILL, signal.SIGTERM])
-    def test_takes_its_server_along_even_if_a_child_of_it_goes_on(self, sign: signal.Signals) -> None:
+    def test_ends_its_server_even_if_a_child_runs_on(self, sign: signal.Signals) -> None:
         task = subprocess.Popen(
             [sys.executable, "-c", self.TASK],
             cwd=ROOT,
@@ -190,7 +189,7 @@ class TestAKeptServer:
         assert (kept_elsewhere / "data").is_dir()
         assert not socket_directory(url).parent.exists()
 
-    def test_goes_on_for_others_when_who_started_it_leaves(self, kept_elsewhere: Path) -> None:
+    def test_runs_on_for_others_when_its_starter_leaves(self, kept_elsewhere: Path) -> None:
         first = postgres.server(kept=True)
         url = first.__enter__()
         with postgres.server(kept=True):
@@ -199,9 +198,7 @@ class TestAKeptServer:
         assert not answers(url)
         assert not socket_directory(url).parent.exists()
 
-    def test_is_shared_by_all_who_come_at_the_same_time_and_stops_with_the_last(
-        self, kept_elsewhere: Path
-    ) -> None:
+    def test_is_shared_and_stops_with_its_last_user(self, kept_elsewhere: Path) -> None:
         supervisors = [supervise(kept_elsewhere) for _ in range(3)]
         url, *others = [url_of(supervisor) for supervisor in supervisors]
         assert others == [url, url]
@@ -210,22 +207,21 @@ class TestAKeptServer:
             supervisor.communicate()
         assert not answers(url)
 
-    def test_recovers_when_its_supervisor_and_itself_were_killed(self, kept_elsewhere: Path) -> None:
+    def test_recovers_when_it_and_its_supervisor_were_killed(self, kept_elsewhere: Path) -> None:
         supervisor = supervise(kept_elsewhere)
-        ask(url_of(supervisor), "CREATE TABLE here ()")
-        running = json.loads((kept_elsewhere / "running").read_text())
+        url = url_of(supervisor)
+        ask(url, "CREATE TABLE here ()")
+        process_id = int((kept_elsewhere / "data" / "postmaster.pid").read_text().splitlines()[0])
         supervisor.kill()
-        os.kill(running["process_id"], signal.SIGKILL)
+        os.kill(process_id, signal.SIGKILL)
         supervisor.communicate()
-        assert soon(lambda: not postgres_supervisor.is_alive(running["process_id"]))
+        assert soon(lambda: not is_alive(process_id))
 
-        with postgres.server(kept=True) as url:
-            assert ask(url, "SELECT to_regclass('here')") == "here"
-        assert not Path(running["scratch"]).exists()
+        with postgres.server(kept=True) as again:
+            assert ask(again, "SELECT to_regclass('here')") == "here"
+        assert not socket_directory(url).parent.exists()
 
-    def test_lies_outside_of_the_checkout_in_a_place_for_each_checkout(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_is_outside_of_its_checkout(self, monkeypatch: pytest.MonkeyPatch) -> None:
         here = postgres.kept_directory()
         assert ROOT not in here.parents
         monkeypatch.setattr(postgres, "ROOT", Path("/another/checkout"))
@@ -237,7 +233,7 @@ class TestAsRoot:
     def test_the_server_runs_under_another_account(self, url: str) -> None:
         assert data_directory(url).stat().st_uid != 0
 
-    def test_programs_below_a_private_home_are_used_and_no_permission_is_changed(
+    def test_programs_in_a_private_home_are_used_as_they_are(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         home = tmp_path / "a private home"
@@ -257,7 +253,7 @@ class TestAsRoot:
             assert permissions(home) == before
         assert permissions(home) == before
 
-    def test_a_private_directory_for_temporary_files_is_left_alone(
+    def test_a_private_temporary_directory_is_left_alone(
         self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
     ) -> None:
         tmp_path.chmod(0o700)
@@ -289,7 +285,7 @@ class TestADatabaseUrlThatWasGiven:
 
     def test_may_be_in_a_file_of_its_own(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
         monkeypatch.setenv("DATABASE_URL_FILE", str(tmp_path / "url"))
-        with pytest.raises(TaskError, match="DATABASE_URL_FILE names a file that can not be read"):
+        with pytest.raises(TaskError, match="DATABASE_URL_FILE names a file that cannot be read"):
             postgres.given_url()
         (tmp_path / "url").write_text("postgres://somebody@elsewhere/theirs\n")
         assert postgres.given_url() == "postgres://somebody@elsewhere/theirs"
@@ -309,7 +305,7 @@ class TestCreatingADatabase:
 
     @pytest.mark.parametrize(
         "url, told",
-        [("postgres://nobody@127.0.0.1:1/none", "can not be reached"), ("surely no URL", "can not be read")],
+        [("postgres://nobody@127.0.0.1:1/none", "cannot be reached"), ("surely no URL", "cannot be read")],
     )
     def test_fails_with_a_sentence(self, url: str, told: str) -> None:
         with pytest.raises(TaskError, match=told):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from devtools import ROOT, TaskError, processes
-from devtools.postgres_supervisor import eventually, is_alive
+from devtools.processes import eventually
 
 # It starts another, and tells both process ids. Told to end, it does not.
 STUBBORN = """
@@ -21,6 +21,14 @@ print(os.getpid(), child.pid, flush=True)
 time.sleep(60)
 """
 ENDS_WHEN_TOLD = STUBBORN.replace("signal.SIG_IGN", "signal.SIG_DFL")
+
+
+def is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+        return True
+    except ProcessLookupError:
+        return False
 
 
 def process_ids(printed: str) -> list[int]:

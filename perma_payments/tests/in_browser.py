@@ -8,8 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
-from devtools.postgres_supervisor import eventually
-from devtools.processes import leashed, wait_until_it_answers
+from devtools.processes import eventually, leashed, wait_until_it_answers
 from perma_payments.keyrings import profile
 
 from .programs import need

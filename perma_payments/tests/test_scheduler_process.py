@@ -9,8 +9,7 @@ from typing import Any
 from django.db import connection
 from django.utils import timezone
 
-from devtools.postgres_supervisor import eventually as wait_until
-from devtools.processes import Leashed, leashed
+from devtools.processes import Leashed, eventually as wait_until, leashed
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Response, StaffTask
 from perma_payments.services.callbacks.receive import receive_callback

@@ -8,7 +8,7 @@ from time import sleep
 import pytest
 from django.db import OperationalError, connection, transaction
 
-from devtools.postgres_supervisor import eventually as wait_until
+from devtools.processes import eventually as wait_until
 from perma_payments.models import StaffTask
 from perma_payments.services import scheduler
 from perma_payments.services.staff_tasks.listener import TaskListener
