@@ -15,6 +15,9 @@ from .middleware import time_limit
 
 logger = logging.getLogger(__name__)
 
+# Of the two seconds that the client waits, the rest is for the way there and back.
+ACKNOWLEDGEMENT_LIMIT = 1.7
+
 
 @from_perma_servers
 def subscription(request: HttpRequest) -> HttpResponse:
@@ -38,9 +41,8 @@ def purchase_history(request: HttpRequest) -> HttpResponse:
     return sealed(replies.purchase_history(message.customer, purchases=purchases, now=timezone.now()), opened)
 
 
-# What is left, of the two seconds that the client waits, is for the way there and back.
 @from_perma_servers
-@time_limit(1.7)
+@time_limit(ACKNOWLEDGEMENT_LIMIT)
 def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
     """Answer 200 to the one acknowledgement that counts, in time, and 400 to any other."""
     message, _ = open_message(request, AcknowledgePurchaseMessage)
