@@ -1,5 +1,5 @@
-"""All that is said to and heard from CyberSource Secure Acceptance (docs/contracts/cybersource.md).
+"""CyberSource Secure Acceptance's protocol (docs/contracts/cybersource.md): what it sends, and what it is sent.
 
-No Django models, no HTTP, no settings: keys, endpoints and the clock are arguments. Should Perma.cc
-move to another processor, this folder is what changes.
+No Django models, no HTTP, no settings: keys, addresses, and the current time are arguments. To support another
+processor, add a folder beside this one.
 """

@@ -1,6 +1,6 @@
 """The signed form that takes a customer to CyberSource's hosted checkout (cybersource.md §1 to §3).
 
-Every posted field but ``signature`` is signed; the customer's number and personal data are never sent.
+Every field except ``signature`` is signed. Customers' ids and personal data are never sent.
 """
 
 from collections.abc import Mapping
@@ -20,14 +20,14 @@ SALE_AND_CREATE_TOKEN = "sale,create_payment_token"
 SALE_AND_UPDATE_TOKEN = "sale,update_payment_token"
 UPDATE_TOKEN = "update_payment_token"
 
-# The path per transaction type that CyberSource's guide gives (cybersource.md §1).
+# The path for each transaction type, from CyberSource's guide (cybersource.md §1).
 DEFAULT_PATHS: Mapping[str, str] = MappingProxyType(
     {SALE: "/pay", SALE_AND_CREATE_TOKEN: "/pay", SALE_AND_UPDATE_TOKEN: "/pay", UPDATE_TOKEN: "/token/update"}
 )
 
 
 def transaction_type(kind: Kind, amount: Decimal | None) -> str:
-    """CyberSource's ``transaction_type`` for a kind of checkout; a change that costs nothing today is no sale."""
+    """CyberSource's ``transaction_type`` for a checkout. A change that costs nothing today is not a sale."""
     match kind:
         case Kind.SUBSCRIBE:
             return SALE_AND_CREATE_TOKEN
@@ -41,7 +41,7 @@ def transaction_type(kind: Kind, amount: Decimal | None) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Order:
-    """What a customer is sent to CyberSource for. Which fields are set depends on the kind:
+    """What a customer is sent to CyberSource for. The kind determines which of the optional fields are set:
 
     * purchase: ``amount``;
     * subscribe: ``amount``, ``recurring_amount``, ``recurring_frequency``, ``recurring_start_date``;
@@ -62,7 +62,7 @@ class Order:
 
 @dataclass(frozen=True)
 class SignedForm:
-    """Where to POST, and the fields to post: exactly these, nothing else."""
+    """Where to POST, and the only fields to post."""
 
     action: str
     fields: Mapping[str, str]
@@ -78,7 +78,7 @@ class Profile:
     paths: Mapping[str, str]
 
     def form(self, order: Order, *, now: datetime) -> SignedForm:
-        """Build and sign the form of an order, with ``signed_date_time`` now."""
+        """Build and sign the form of an order. ``now`` is its ``signed_date_time``."""
         key = self.keys.current
         fields = {
             "access_key": key.access_key,

@@ -1,7 +1,7 @@
 """CyberSource's signature: HMAC-SHA256 over ``name=value`` pairs (cybersource.md §2.1).
 
-The data to sign is the values of the names in ``signed_field_names``, in that list's order, as
-``name=value`` joined by commas, with nothing escaped. The secret key is used as text.
+The data to sign are the fields listed in ``signed_field_names``, in that order, as ``name=value`` joined by
+commas, with nothing escaped. The secret key is used as text.
 """
 
 import base64
@@ -14,15 +14,15 @@ from datetime import date, timedelta
 
 from dateutil.relativedelta import relativedelta
 
-# How long before the end of a key it is time to create another.
+# How long before a key ends to create the next one.
 WARN_BEFORE_END = timedelta(days=60)
 
 
 @dataclass(frozen=True)
 class SigningKey:
-    """A security key of the profile: the access key names it, the secret (256 characters) signs.
+    """A security key of the profile: the access key identifies it, and the secret (256 characters) signs.
 
-    ``created_on`` is when it was made in the Business Center, where known: keys live two years.
+    ``created_on`` is when it was created in the Business Center, if known.
     """
 
     access_key: str
@@ -31,7 +31,7 @@ class SigningKey:
 
     @classmethod
     def parse(cls, text: str) -> "SigningKey":
-        """Read ``access_key:secret:YYYY-MM-DD``, the last being optional. Raises ValueError."""
+        """Read ``access_key:secret`` or ``access_key:secret:YYYY-MM-DD``. Raises ValueError."""
         access_key, _, rest = text.partition(":")
         secret, _, created = rest.partition(":")
         if not re.fullmatch("[0-9A-Za-z]{1,32}", access_key) or not secret:
@@ -40,15 +40,15 @@ class SigningKey:
 
     @property
     def ends_on(self) -> date | None:
-        """The day on which it stops working: two years after it was created (cybersource.md §6)."""
+        """The day when it stops working, two years after it was created (cybersource.md §6)."""
         return None if self.created_on is None else self.created_on + relativedelta(years=2)
 
     def ends_soon(self, today: date) -> bool:
-        """Return whether it has ended, or ends within 60 days."""
+        """Whether it has ended, or ends within 60 days."""
         return self.ends_on is not None and self.ends_on - WARN_BEFORE_END <= today
 
     def __repr__(self) -> str:
-        # The secret must not come into a log or an error report by way of a repr.
+        # Keeps the secret out of logs and error reports.
         return f"SigningKey(access_key={self.access_key!r})"
 
 
@@ -66,20 +66,18 @@ class SigningKeys:
 
     @classmethod
     def parse(cls, text: str) -> "SigningKeys":
-        """Read keys separated by commas, the one that signs first. Raises ValueError."""
+        """Read keys separated by commas. Raises ValueError."""
         return cls(*(SigningKey.parse(each.strip()) for each in text.split(",")))
 
     def __iter__(self) -> Iterator[SigningKey]:
-        """The keys, the one that signs first."""
         return iter(self._keys.values())
 
     def get(self, access_key: str) -> SigningKey | None:
-        """The key of that name, or None."""
         return self._keys.get(access_key)
 
 
 def data_to_sign(fields: Mapping[str, str]) -> str:
-    """The one line that is signed. Raises KeyError if a listed field is not there."""
+    """The text that is signed. Raises KeyError if a listed field is missing."""
     return ",".join(f"{name}={fields[name]}" for name in fields["signed_field_names"].split(","))
 
 
@@ -90,7 +88,7 @@ def sign(fields: Mapping[str, str], secret: str) -> str:
 
 
 def is_signed(fields: Mapping[str, str], secret: str) -> bool:
-    """Whether ``signature`` is right for the listed fields. Compares in constant time."""
-    # compare_digest takes text only if it is ASCII, and what was posted may be anything.
+    """Whether ``signature`` is right for the listed fields, compared in constant time."""
+    # compare_digest only takes ASCII text, and anything may have been posted.
     expected, given = sign(fields, secret).encode(), fields["signature"].encode("utf-8", "replace")
     return hmac.compare_digest(expected, given)

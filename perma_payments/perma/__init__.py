@@ -1,4 +1,4 @@
-"""All that is said to and heard from Perma.cc, over the wire of docs/contracts/perma.md.
+"""Perma.cc's protocol (docs/contracts/perma.md): what it sends, and what it is sent.
 
-No Django models, no HTTP, no settings: keys, limits and the clock are arguments.
+No Django models, no HTTP, no settings: keys, limits, and the current time are arguments.
 """

@@ -1,6 +1,6 @@
-"""Seal messages to Perma.cc and open Perma.cc's.
+"""Seal replies to Perma.cc, and open its messages.
 
-The wire: ``base64(nonce (24 bytes) + ciphertext)`` of a NaCl Box over UTF-8 JSON.
+On the wire: ``base64(nonce (24 bytes) + ciphertext)`` of a NaCl Box that holds UTF-8 JSON.
 """
 
 import base64
@@ -13,13 +13,13 @@ from nacl.public import Box, PrivateKey, PublicKey
 
 from .refusals import Unreadable
 
-# The longest real message is under 1 kB; this also bounds the JSON that is parsed.
+# Real messages are under 1 kB. This also limits how much JSON is parsed.
 MAX_ENCRYPTED_LENGTH = 16_384
 
 
 @dataclass(frozen=True)
 class Opened:
-    """What was in a box: its bytes, its nonce (which identifies the message), and the id of the sender's key."""
+    """The contents of a box, its nonce (which identifies the message), and the id of the sender's key."""
 
     plaintext: bytes = field(repr=False)
     nonce: bytes
@@ -29,7 +29,7 @@ class Opened:
 class PermaKeys:
     """Our secret key and the ring of Perma.cc's public keys, by id.
 
-    The shared secrets are computed once, here: opening and sealing do no key arithmetic.
+    The shared secrets are computed only once, because that is slow.
     """
 
     def __init__(self, secret_key: bytes, public_keys: Mapping[str, bytes]) -> None:
@@ -40,14 +40,13 @@ class PermaKeys:
         self._boxes = {key_id: Box(ours, PublicKey(key)) for key_id, key in public_keys.items()}
 
     def open(self, encrypted_data: str) -> Opened:
-        """Open a message with whichever key of the ring fits. Raises Unreadable if none does."""
+        """Open a message with the key in the ring that fits. Raises Unreadable if none does."""
         if len(encrypted_data) > MAX_ENCRYPTED_LENGTH:
             raise Unreadable(f"{len(encrypted_data)} characters are too many for a message")
         try:
             sealed = base64.b64decode(encrypted_data, validate=True)
         except (binascii.Error, ValueError):
             raise Unreadable("not base64") from None
-        # PyNaCl raises ValueError for a truncated nonce: said here, in our own words.
         if len(sealed) < Box.NONCE_SIZE:
             raise Unreadable("too short for a box")
         for key_id, box in self._boxes.items():
@@ -59,5 +58,5 @@ class PermaKeys:
         raise Unreadable("no key of ours opens it")
 
     def seal(self, plaintext: bytes, *, key_id: str) -> str:
-        """Seal a reply with the key that its request came with, so that either end can change keys first."""
+        """Seal a reply with the key that its request came with, so that either side can change keys first."""
         return base64.b64encode(self._boxes[key_id].encrypt(plaintext)).decode("ascii")

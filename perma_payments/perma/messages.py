@@ -1,7 +1,7 @@
-"""What Perma.cc sends: one typed model per route, and when a message is fresh (perma.md §2 and §5).
+"""What Perma.cc sends: a typed message for each route, and how old it may be (perma.md §2 and §5).
 
-Inside the box is one JSON object. Every message has ``timestamp``, a number of Unix seconds, and
-exactly the fields of its route; that alone refuses our own replies, sent back to us.
+The box holds one JSON object. It has a ``timestamp`` (a number, in Unix seconds) and exactly the fields of its
+route, so our own replies are refused if someone sends them back to us.
 """
 
 import json
@@ -21,15 +21,15 @@ from .refusals import FromTheFuture, Stale, WrongShape, WrongValue
 
 
 class Carrier(Enum):
-    """Who brings a message, and so when its timestamp was made."""
+    """Who delivers a message, which determines when its timestamp was made."""
 
-    SERVER = auto()  # Perma.cc's servers: at the call
-    BROWSER = auto()  # the customer's browser: when the customer's page was rendered
+    SERVER = auto()  # Perma.cc's servers: when they call
+    BROWSER = auto()  # the customer's browser: when Perma.cc rendered the customer's page
 
 
 @dataclass(frozen=True, kw_only=True)
 class Freshness:
-    """How old a message may be, by who carries it, and how far ahead of our clock."""
+    """How old a message may be, depending on its carrier, and how far ahead of our clock."""
 
     server: timedelta = timedelta(seconds=120)
     browser: timedelta = timedelta(hours=24)
@@ -45,37 +45,43 @@ class Freshness:
             raise FromTheFuture(_seconds(-age))
 
 
+_CUSTOMER_FIELDS = frozenset({"customer_pk", "customer_type"})
+_PLAN_FIELDS = _CUSTOMER_FIELDS | {"amount", "recurring_amount", "link_limit", "link_limit_effective_timestamp"}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Message:
-    """What all messages share. Subclasses add their route's fields and read them from checked JSON."""
+    """A message of one route. Subclasses say which fields it has, and read them."""
 
     carrier: ClassVar[Carrier]
     fields: ClassVar[frozenset[str]]
-    # Sent by Perma.cc but without a meaning on this route: not read, and not missed.
+    # Fields that may come but mean nothing on this route.
     ignored: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
-        """Build the message from an object that has exactly its fields. Raises WrongShape for a bad value."""
+        """Read an object that has exactly these fields. Raises WrongShape for a bad value.
+
+        ``today`` is the date in UTC.
+        """
         raise NotImplementedError
 
 
 @dataclass(frozen=True, kw_only=True)
 class CustomerMessage(Message):
-    """A message that says nothing but which customer it is about."""
+    """A message that only says which customer it is about."""
 
     customer: Customer
 
-    fields: ClassVar[frozenset[str]] = frozenset({"customer_pk", "customer_type"})
+    fields: ClassVar[frozenset[str]] = _CUSTOMER_FIELDS
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
-        """See Message.from_json."""
         return cls(customer=_customer(data))
 
 
 class UpdateMessage(CustomerMessage):
-    """``/update/``: the customer wants to replace the card or the billing address."""
+    """``/update/``: the customer wants to update the card or billing address."""
 
     carrier = Carrier.BROWSER
 
@@ -100,7 +106,7 @@ class PurchaseHistoryMessage(CustomerMessage):
 
 @dataclass(frozen=True, kw_only=True)
 class PlanMessage(Message):
-    """What ``/subscribe/`` and ``/change/`` share: the price today, the rate, and the links it buys."""
+    """What ``/subscribe/`` and ``/change/`` share: the amount due today, the rate, and the link limit."""
 
     customer: Customer
     amount: Decimal
@@ -113,27 +119,15 @@ class PlanMessage(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class SubscribeMessage(PlanMessage):
-    """``/subscribe/``: the customer chose a plan. An ``amount`` of 0.00 is meant: nothing is due today."""
+    """``/subscribe/``: the customer chose a plan. ``amount`` is 0.00 if nothing is due today."""
 
     recurring_frequency: Frequency
     recurring_start_date: date
 
-    fields: ClassVar[frozenset[str]] = frozenset(
-        {
-            "customer_pk",
-            "customer_type",
-            "amount",
-            "recurring_amount",
-            "recurring_frequency",
-            "recurring_start_date",
-            "link_limit",
-            "link_limit_effective_timestamp",
-        }
-    )
+    fields: ClassVar[frozenset[str]] = _PLAN_FIELDS | {"recurring_frequency", "recurring_start_date"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
-        """See Message.from_json. The start date must not be before ``today`` (UTC)."""
         return cls(
             **_plan(data), recurring_frequency=_frequency(data), recurring_start_date=_start_date(data, today)
         )
@@ -141,24 +135,14 @@ class SubscribeMessage(PlanMessage):
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeMessage(PlanMessage):
-    """``/change/``: the customer chose another plan. ``amount`` is 0.00 for a downgrade."""
+    """``/change/``: the customer chose a different plan. ``amount`` is 0.00 for a downgrade."""
 
-    fields: ClassVar[frozenset[str]] = frozenset(
-        {
-            "customer_pk",
-            "customer_type",
-            "amount",
-            "recurring_amount",
-            "link_limit",
-            "link_limit_effective_timestamp",
-        }
-    )
-    # A standing subscription keeps its schedule (cybersource.md §3.2).
+    fields: ClassVar[frozenset[str]] = _PLAN_FIELDS
+    # A subscription keeps its schedule (cybersource.md §3.2).
     ignored: ClassVar[frozenset[str]] = frozenset({"recurring_frequency", "recurring_start_date"})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
-        """See Message.from_json."""
         return cls(**_plan(data))
 
 
@@ -171,11 +155,10 @@ class PurchaseMessage(Message):
     link_quantity: int
 
     carrier: ClassVar[Carrier] = Carrier.BROWSER
-    fields: ClassVar[frozenset[str]] = frozenset({"customer_pk", "customer_type", "amount", "link_quantity"})
+    fields: ClassVar[frozenset[str]] = _CUSTOMER_FIELDS | {"amount", "link_quantity"}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
-        """See Message.from_json. Nothing can be bought for nothing: the amount is above zero."""
         amount = _amount(data, "amount")
         if not amount:
             raise WrongShape("amount: a purchase costs something")
@@ -188,7 +171,7 @@ class PurchaseMessage(Message):
 
 @dataclass(frozen=True, kw_only=True)
 class AcknowledgePurchaseMessage(Message):
-    """``/acknowledge-purchase/``: Perma.cc has credited a purchase. ``purchase_pk`` is the id that we gave."""
+    """``/acknowledge-purchase/``: Perma.cc has credited the purchase whose id is ``purchase_pk``."""
 
     purchase_pk: int
 
@@ -197,7 +180,6 @@ class AcknowledgePurchaseMessage(Message):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
-        """See Message.from_json."""
         return cls(purchase_pk=_whole_number(data, "purchase_pk", most=MAX_ID))
 
 
@@ -205,12 +187,12 @@ M = TypeVar("M", bound=Message)
 
 
 def read(message_class: type[M], plaintext: bytes, *, now: datetime, freshness: Freshness) -> M:
-    """Read an opened box as a message of one route.
+    """Read the contents of a box as a message of one route.
 
-    The shape is checked first, then the age, then the values: a page that lay open overnight gets
-    the answer "expired", though its dates have passed too.
+    Fields are checked first, then the age, then the values, so a page that was left open overnight is said to have
+    expired even if its dates have passed, too.
 
-    Raises WrongShape, Stale, FromTheFuture or, for a value that cannot be, WrongValue.
+    Raises WrongShape, Stale, FromTheFuture or, for an impossible value, WrongValue.
     """
     data = _json_object(plaintext)
     wanted = message_class.fields | {"timestamp"}
@@ -220,11 +202,11 @@ def read(message_class: type[M], plaintext: bytes, *, now: datetime, freshness: 
     freshness.check(_timestamp(data), message_class.carrier, now)
     try:
         return message_class.from_json(data, today=now.astimezone(UTC).date())
-    except WrongShape as problem:
-        raise WrongValue(str(problem)) from None
+    except WrongShape as error:
+        raise WrongValue(str(error)) from None
 
 
-# What PostgreSQL's bigint and integer hold: an id beyond cannot be one of ours.
+# The largest values that PostgreSQL's bigint and integer hold.
 MAX_ID = 2**63 - 1
 MAX_LINK_QUANTITY = 2**31 - 1
 
@@ -257,7 +239,7 @@ def _no_constants(name: str) -> Any:
 
 
 def _difference(wanted: frozenset[str], found: Any) -> str:
-    # Only our own names are said: the names of unexpected fields are payload.
+    # Unexpected names are payload, so they are counted and not named.
     missing = ", ".join(sorted(wanted - found)) or "none"
     return f"fields missing: {missing}; fields too many: {len(found - wanted)}"
 
@@ -287,7 +269,7 @@ def _whole_number(data: Mapping[str, Any], name: str, *, most: int) -> int:
 
 def _customer(data: Mapping[str, Any]) -> Customer:
     value = data["customer_type"]
-    # "in" a StrEnum raises TypeError for what cannot be hashed, in Python 3.11.
+    # In Python 3.11, `in` a StrEnum raises TypeError for values that cannot be hashed.
     if not isinstance(value, str) or value not in {str(kind) for kind in CustomerType}:
         raise WrongShape("customer_type: neither Registrar nor Individual")
     return Customer(CustomerType(value), _whole_number(data, "customer_pk", most=MAX_ID))
@@ -315,7 +297,7 @@ def _start_date(data: Mapping[str, Any], today: date) -> date:
         start = date.fromisoformat(value)
     except ValueError:
         raise WrongShape("recurring_start_date: no such day") from None
-    # CyberSource would quietly put tomorrow in its place (cybersource.md §3.2).
+    # CyberSource would silently start tomorrow instead (cybersource.md §3.2).
     if start < today:
         raise WrongShape("recurring_start_date: has passed")
     return start
@@ -349,5 +331,5 @@ def _plan(data: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _seconds(value: float) -> timedelta:
-    # Timestamps such as 1e300 are finite but beyond what a timedelta holds.
+    # A timestamp such as 1e300 is finite but too large for a timedelta.
     return timedelta(seconds=max(min(value, 1e12), -1e12))

@@ -1,26 +1,26 @@
-"""Why a message is not acted upon: one family of exceptions, caught where the routes are."""
+"""Why a message is refused: one family of exceptions, which the views catch."""
 
 from datetime import timedelta
 
 
 class Refusal(Exception):
-    """A message that says nothing we may believe. Its text is for our log and holds no payload."""
+    """A message that we may not act on. Its text is for the log and contains no payload."""
 
 
 class Unreadable(Refusal):
-    """Not base64, or not a box that any key of our ring opens."""
+    """Not base64, or not a box that one of our keys opens."""
 
 
 class WrongShape(Refusal):
-    """An open box whose contents are not a message for this route."""
+    """The contents of a box are not a message for this route."""
 
 
 class WrongValue(WrongShape):
-    """A message for this route that asks for what cannot be: a negative amount, a date that has passed."""
+    """A message asks for something impossible: a negative amount, a date that has passed."""
 
 
 class Stale(Refusal):
-    """A message of the right shape whose time has passed. ``age`` says how old it was."""
+    """A message of the right shape is too old. ``age`` says how old."""
 
     def __init__(self, age: timedelta) -> None:
         super().__init__(f"the message was made {age.total_seconds():.0f} seconds ago")
@@ -28,7 +28,7 @@ class Stale(Refusal):
 
 
 class FromTheFuture(Refusal):
-    """A message whose timestamp is further ahead of our clock than clocks may differ."""
+    """A message's timestamp is further ahead of our clock than clocks may differ."""
 
     def __init__(self, ahead: timedelta) -> None:
         super().__init__(f"the message's timestamp is {ahead.total_seconds():.0f} seconds ahead of our clock")

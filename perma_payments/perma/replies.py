@@ -1,4 +1,4 @@
-"""What goes back to Perma.cc, in the formats that its client can read (perma.md §3.1)."""
+"""Replies to Perma.cc, in the formats that its client reads (perma.md §3.1)."""
 
 import json
 from collections.abc import Iterable
@@ -12,19 +12,19 @@ from ..billing.money import format_amount
 
 
 def format_datetime(moment: datetime) -> str:
-    """Write a moment as the client reads it, ``2026-11-21T00:00:00.000000Z``: UTC, always with a fraction.
+    """Write a time as the client reads it: in UTC, with microseconds, as in ``2026-11-21T00:00:00.000000Z``.
 
-    Raises ValueError for a moment without a time zone.
+    Raises ValueError for a time without a time zone.
     """
     if moment.tzinfo is None:
-        raise ValueError("a moment has a time zone")
+        raise ValueError("the time has no time zone")
     # strftime("%Y") does not pad years before 1000 on every platform; isoformat does.
     return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """A standing subscription, as Perma.cc is told of it. None of the terms is ever null."""
+    """A subscription, as Perma.cc sees it. None of its values is ever null."""
 
     status: str
     rate: Decimal
@@ -35,7 +35,6 @@ class Subscription:
     reference_number: str
 
     def as_json(self) -> dict[str, Any]:
-        """The ``subscription`` object."""
         return {
             "status": self.status,
             "rate": format_amount(self.rate),
@@ -49,19 +48,18 @@ class Subscription:
 
 @dataclass(frozen=True, kw_only=True)
 class UnacknowledgedPurchase:
-    """A purchase that is paid but not yet credited by Perma.cc."""
+    """A paid purchase that Perma.cc has not credited yet."""
 
     id: int
     link_quantity: int
 
     def as_json(self) -> dict[str, Any]:
-        """One object of the ``purchases`` list."""
         return {"id": self.id, "link_quantity": self.link_quantity}
 
 
 @dataclass(frozen=True, kw_only=True)
 class HistoricPurchase:
-    """A paid purchase, credited or not; ``date`` is when it was paid."""
+    """A paid purchase, credited or not. ``date`` is when it was paid."""
 
     id: int
     link_quantity: int
@@ -69,7 +67,6 @@ class HistoricPurchase:
     reference_number: str
 
     def as_json(self) -> dict[str, Any]:
-        """One object of the ``purchase_history`` list."""
         return {
             "id": self.id,
             "link_quantity": self.link_quantity,
@@ -85,7 +82,7 @@ def subscription_status(
     purchases: Iterable[UnacknowledgedPurchase],
     now: datetime,
 ) -> bytes:
-    """The reply to ``/subscription/``, ready to be sealed: UTF-8 JSON."""
+    """The reply to ``/subscription/``, as UTF-8 JSON to be sealed."""
     return _about(
         customer,
         now,
@@ -97,7 +94,7 @@ def subscription_status(
 
 
 def purchase_history(customer: Customer, *, purchases: Iterable[HistoricPurchase], now: datetime) -> bytes:
-    """The reply to ``/purchase-history/``, ready to be sealed: UTF-8 JSON."""
+    """The reply to ``/purchase-history/``, as UTF-8 JSON to be sealed."""
     return _about(customer, now, {"purchase_history": [purchase.as_json() for purchase in purchases]})
 
 

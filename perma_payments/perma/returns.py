@@ -1,17 +1,17 @@
-"""How a customer comes back to Perma.cc after a checkout (perma.md §3.2, perma-2026.md §7).
+"""Where a customer is sent after a checkout (perma.md §3.2, perma-2026.md §7).
 
     <Perma.cc>/settings/usage-plan/?subscription=success
 
-The page has a message for each of these, and for nothing else:
+Perma.cc's page has a message for each of these:
 
     subscription=success   "created"                       subscription=canceled   "not charged"
     purchase=success       "bought"                        purchase=canceled       "not charged"
     change=success         "submitted"
     update=success         "updated"
 
-It has one for ``change=canceled``, too, but that says that a scheduled downgrade was taken back. So a customer
-who leaves the checkout of a change comes back without a parameter, and so does anyone of whom none is true: a card
-that was declined is neither a success nor a checkout that the customer has canceled.
+It also has one for ``change=canceled``, but that says that a scheduled downgrade was canceled, so customers who
+leave the checkout of a change return without a parameter. So do customers whose card was declined: that is neither a
+success nor a checkout that they canceled.
 """
 
 from collections.abc import Mapping
@@ -23,7 +23,7 @@ from ..billing.transactions import Kind
 
 
 class Ending(StrEnum):
-    """How a checkout ended, as far as Perma.cc has a message for it."""
+    """How a checkout ended, if Perma.cc has a message for it."""
 
     SUCCESS = "success"
     CANCELED = "canceled"
@@ -42,6 +42,6 @@ _PARAMETERS: Mapping[tuple[Kind, Ending], str] = MappingProxyType(
 
 
 def address(page: str, kind: Kind, ending: Ending) -> str:
-    """Where to send the customer: ``page``, with a parameter if the page has a message for this ending."""
+    """Where to send the customer: ``page``, with a parameter if it has a message for this ending."""
     parameter = _PARAMETERS.get((kind, ending))
     return page if parameter is None else f"{page}?{urlencode({parameter: ending})}"

@@ -216,8 +216,7 @@ def test_every_kind_of_request_is_told():
         ),
         (
             {"decision": "ERROR", "reason_code": "999"},
-            "CyberSource could not process the request: a reason that we have no words for (999) "
-            "(reason code 999).",
+            "CyberSource could not process the request: a reason we don't know (999) (reason code 999).",
             (),
         ),
         (
