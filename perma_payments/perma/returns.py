@@ -10,8 +10,8 @@ Perma.cc's page has a message for each of these:
     update=success         "updated"
 
 It also has one for ``change=canceled``, but that says that a scheduled downgrade was canceled, so customers who
-leave the checkout of a change return without a parameter. So do customers whose card was declined: that is neither a
-success nor a checkout that they canceled.
+leave the checkout of a change return without a parameter. So do customers whose card was declined: that is neither
+a success nor a checkout that they canceled.
 """
 
 from collections.abc import Mapping
