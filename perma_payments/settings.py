@@ -13,10 +13,12 @@ from csp.constants import NONE, SELF
 from pghistory import ContextJSONField
 
 from . import development, setting_parsers as parsers
-from .cybersource.checkout import DEFAULT_PATHS
+from .cybersource.checkout import DEFAULT_PATHS, Profile
 from .env import Env, choice
+from .perma.box import PermaKeys
 from .perma.messages import Freshness
 from .postgres.url import database
+from .sealed_archive import SealedArchive
 from .setting_rules import CS_MODES, conflicts
 
 BASE_DIR = Path(__file__).resolve().parent.parent
@@ -138,6 +140,7 @@ PERMA_PAYMENTS_SECRET_KEY = env.require(
     "PERMA_PAYMENTS_SECRET_KEY", parsers.SECRET_HALF, development.PERMA_PAYMENTS_SECRET_KEY
 )
 PERMA_PUBLIC_KEYS = env.require("PERMA_PUBLIC_KEYS", parsers.PUBLIC_KEYS, development.PERMA_PUBLIC_KEYS)
+PERMA_KEYS = PermaKeys(PERMA_PAYMENTS_SECRET_KEY, PERMA_PUBLIC_KEYS)
 _max_age = env.read(
     "BROWSER_MESSAGE_MAX_AGE_SECONDS", parsers.whole_number(60, 7 * 24 * 60 * 60, "seconds", 86400), 24 * 60 * 60
 )
@@ -159,10 +162,12 @@ CS_BASE_URL = {
 CS_PATHS = env.read("CS_PATHS", parsers.paths(DEFAULT_PATHS), dict(DEFAULT_PATHS))
 CS_PROFILE_ID = env.require("CS_PROFILE_ID", parsers.PROFILE_ID, development.CS_PROFILE_ID)
 CS_KEYS = env.require("CS_KEYS", parsers.SIGNING_KEYS, development.CS_KEYS)
+CS_PROFILE = Profile(profile_id=CS_PROFILE_ID, keys=CS_KEYS, base_url=CS_BASE_URL, paths=CS_PATHS)
 
 # --- Records ----------------------------------------------------------------------------------------
 
 ARCHIVE_PUBLIC_KEY = env.require("ARCHIVE_PUBLIC_KEY", parsers.PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
+SEALED_ARCHIVE = SealedArchive(*ARCHIVE_PUBLIC_KEY)
 GRACE_PERIOD_DAYS = env.read("GRACE_PERIOD_DAYS", parsers.whole_number(0, 366, "days", 31), 31)
 
 # --- Mail -------------------------------------------------------------------------------------------

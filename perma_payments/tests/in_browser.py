@@ -2,14 +2,13 @@
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from devtools.processes import eventually, leashed, wait_until_it_answers
-from perma_payments.keyrings import profile
 
 from .programs import need
 
@@ -120,9 +119,9 @@ def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> 
         }
     }
     settings.CS_BASE_URL = settings.PERMA_URL = sandbox
+    settings.CS_PROFILE = replace(settings.CS_PROFILE, base_url=sandbox)
     settings.PERMA_SUBSCRIPTION_PAGE = f"{sandbox}/settings/subscription/"
     settings.PERMA_RETURN_PAGE = f"{sandbox}/settings/usage-plan/"
-    profile.cache_clear()
     contexts: list[BrowserContext] = []
 
     def visitor(**options: Any) -> Visit:
@@ -145,4 +144,3 @@ def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> 
     yield visitor
     for context in contexts:
         context.close()
-    profile.cache_clear()

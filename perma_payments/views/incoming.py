@@ -14,7 +14,6 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
-from ..keyrings import perma_keys
 from ..perma import messages
 from ..perma.box import Opened
 from ..perma.messages import Message
@@ -62,14 +61,14 @@ def open_message(request: HttpRequest, message_class: type[M]) -> tuple[M, Opene
     values = [value for name, value in posted_fields(request) if name == "encrypted_data"]
     if len(values) != 1:
         raise BadForm(f"encrypted_data came {len(values)} times")
-    opened = perma_keys().open(values[0])
+    opened = settings.PERMA_KEYS.open(values[0])
     freshness = settings.PERMA_FRESHNESS
     return messages.read(message_class, opened.plaintext, now=timezone.now(), freshness=freshness), opened
 
 
 def sealed(reply: bytes, opened: Opened) -> HttpResponse:
     """The reply to a message of Perma.cc's servers, sealed with the key that the message came with."""
-    return JsonResponse({"encrypted_data": perma_keys().seal(reply, key_id=opened.key_id)})
+    return JsonResponse({"encrypted_data": settings.PERMA_KEYS.seal(reply, key_id=opened.key_id)})
 
 
 def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from datetime import datetime
 from uuid import UUID
 
+from django.conf import settings
 from django.db import transaction
 
 from ...billing.tokens import is_token
 from ...cybersource.callback import Callback, verify
-from ...keyrings import profile, sealed_archive
 from ...models import OutgoingTransaction, Response
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
@@ -38,7 +38,7 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
 
     Raises CallbackRefused for a POST that is not a signed response to us.
     """
-    callback = verify(pairs, keys=profile().keys, profile_id=profile().profile_id)
+    callback = verify(pairs, keys=settings.CS_KEYS, profile_id=settings.CS_PROFILE_ID)
     try:
         with within(KEEPING):
             response = _keep(callback, body, now)
@@ -73,8 +73,8 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
                 "token_is_unusable": bool(token) and not is_token(token),
                 "is_ambiguous": callback.is_ambiguous,
                 "signed_at": callback.signed_at or now,
-                "sealed": sealed_archive().seal(body),
-                "archive_key_id": sealed_archive().key_id,
+                "sealed": settings.SEALED_ARCHIVE.seal(body),
+                "archive_key_id": settings.SEALED_ARCHIVE.key_id,
                 "received_at": now,
             },
         )

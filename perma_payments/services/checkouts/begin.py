@@ -14,13 +14,13 @@ from datetime import datetime
 from typing import Any
 
 import pghistory
+from django.conf import settings
 from django.db import transaction
 
 from ...billing.customers import Customer
 from ...billing.schedules import Frequency
 from ...billing.transactions import Kind
 from ...cybersource.checkout import Order, SignedForm, transaction_type
-from ...keyrings import profile
 from ...models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
 from ...models.history import HistorySource
 from ...perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
@@ -152,4 +152,4 @@ def signed_form(outgoing: OutgoingTransaction, *, now: datetime) -> SignedForm:
         recurring_start_date=outgoing.recurring_start_date,
         payment_token=outgoing.agreement.payment_token if outgoing.agreement else None,
     )
-    return profile().form(order, now=now)
+    return settings.CS_PROFILE.form(order, now=now)

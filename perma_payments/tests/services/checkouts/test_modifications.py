@@ -1,6 +1,7 @@
 """A customer changes plans, or replaces the card."""
 
 import secrets
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -99,15 +100,10 @@ def test_a_card_update_asks_for_no_money():
 
 
 def test_where_a_transaction_type_is_posted_is_a_setting(settings):
-    from perma_payments.keyrings import profile
-
     records.standing_agreement()
-    settings.CS_PATHS = {**settings.CS_PATHS, "update_payment_token": "/pay"}
-    profile.cache_clear()
-    try:
-        assert begin(Kind.UPDATE).action.endswith("/pay")
-    finally:
-        profile.cache_clear()
+    paths = {**settings.CS_PATHS, "update_payment_token": "/pay"}
+    settings.CS_PROFILE = replace(settings.CS_PROFILE, paths=paths)
+    assert begin(Kind.UPDATE).action.endswith("/pay")
 
 
 @BOTH
