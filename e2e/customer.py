@@ -1,7 +1,5 @@
 """A customer of Perma.cc: what their browser shows, and their way to CyberSource and back."""
 
-from __future__ import annotations
-
 import json
 from datetime import UTC, datetime
 from typing import Any
@@ -66,7 +64,7 @@ class Customer:
         page = self.open_settings()
         return press(self.browser, page, _selector(route, choice))
 
-    def ask(self, route: str, **choice: str) -> Checkout:
+    def ask(self, route: str, **choice: str) -> "Checkout":
         """The same, where the answer must be the page with a signed form for CyberSource."""
         page = self.open_settings()
         form = find(soup_of(page), _selector(route, choice))
@@ -79,11 +77,11 @@ class Customer:
         ]
         return Checkout(self, message, page, _selector(route, choice))
 
-    def ask_for_plan(self, frequency: str = "annually", link_limit: str = "100") -> Checkout:
+    def ask_for_plan(self, frequency: str = "annually", link_limit: str = "100") -> "Checkout":
         """Pick a plan to subscribe to."""
         return self.ask("subscribe", frequency=frequency, link_limit=link_limit)
 
-    def ask_for_links(self, quantity: int = 10) -> Checkout:
+    def ask_for_links(self, quantity: int = 10) -> "Checkout":
         """Pick bonus links to buy."""
         return self.ask("purchase", link_quantity=str(quantity))
 
@@ -149,7 +147,7 @@ class Checkout:
             **typed,
         )
 
-    def come_back(self, page: requests.Response) -> Landing:
+    def come_back(self, page: requests.Response) -> "Landing":
         """Let the browser carry the response to Perma Payments, from CyberSource's last page."""
         return Landing(self.customer.world, press(self.customer.browser, page, "form#return"))
 
@@ -158,7 +156,7 @@ class Checkout:
         eventually(lambda: len(self.callbacks()) >= count)
         assert [entry["status"] for entry in self.callbacks()] == [200] * count
 
-    def finish(self, outcome: str = "accept", **typed: Any) -> Landing:
+    def finish(self, outcome: str = "accept", **typed: Any) -> "Landing":
         """End the checkout at CyberSource, whose server calls Perma Payments once, and come back."""
         page = self.end(outcome, **typed)
         self.expect_callbacks()

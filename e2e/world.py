@@ -1,7 +1,5 @@
 """The running world: its addresses, what the sandbox has recorded there, and the browsers that visit it."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic, sleep

@@ -1,7 +1,5 @@
 """Start the sandbox: `python -m sandbox [--host 127.0.0.1] [--port 8001] [--smtp-port 8025]`."""
 
-from __future__ import annotations
-
 import argparse
 import os
 import signal
@@ -22,16 +20,16 @@ from .mail.smtp import receiving
 
 
 class QuietHandler(WSGIRequestHandler):
-    """Logs one plain line per request, to standard error."""
+    """Logs one plain line per request to standard error."""
 
     def parse_request(self) -> bool:
-        """Refuse, with 400, an address that cannot be taken apart; the server would fail at it."""
+        """Answer 400 to an address that cannot be parsed; the server itself would fail at it."""
         if not super().parse_request():
             return False
         try:
             urlsplit(self.path)
         except ValueError:
-            self.send_error(400, "The address of the request is no address")
+            self.send_error(400, "The request's address is malformed")
             return False
         return True
 
@@ -45,7 +43,7 @@ class QuietHandler(WSGIRequestHandler):
         self._line(message % args if args else message)
 
     def _line(self, text: str) -> None:
-        # What came from outside must not write control characters to the terminal.
+        # Requests must not write control characters to the terminal.
         safe = text.encode("unicode_escape").decode("ascii")
         print(f"{self.log_date_time_string()} {safe}", file=sys.stderr, flush=True)
 
@@ -55,7 +53,7 @@ def _stop(signum: int, frame: object) -> None:
 
 
 class CannotListen(Exception):
-    """A port cannot be had. The text says why."""
+    """A port cannot be used: where, and why."""
 
 
 def _listen(host: str, port: int) -> socket.socket:
@@ -71,7 +69,7 @@ def _listen(host: str, port: int) -> socket.socket:
 
 
 def _serve(host: str, port: int, config: Config) -> None:
-    """Serve until interrupted. Raises CannotListen, whose text is then one sentence."""
+    """Serve until interrupted. Raises CannotListen with a sentence."""
     with ExitStack() as stack:
         try:
             listener = stack.enter_context(_listen(host, port))
@@ -85,8 +83,8 @@ def _serve(host: str, port: int, config: Config) -> None:
                 mail_listener = _listen(host, config.smtp_port)
             except CannotListen as error:
                 raise CannotListen(
-                    f"The sandbox cannot take mail {error}; choose another port "
-                    f"with --smtp-port, or 0 to take none."
+                    f"The sandbox cannot receive mail {error}; choose another port "
+                    f"with --smtp-port, or 0 to receive none."
                 ) from None
             stack.enter_context(receiving(mailbox, mail_listener))
         server = make_server(
@@ -103,20 +101,20 @@ def _serve(host: str, port: int, config: Config) -> None:
             f"Payments at {config.payments_url}/",
             flush=True,
         )
-        print(f"It takes mail at {mailbox.address}." if mailbox.address else "It takes no mail.", flush=True)
+        print(f"It receives mail at {mailbox.address}." if mailbox.address else "It receives no mail.", flush=True)
         with suppress(KeyboardInterrupt):
             server.serve_forever()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Serve until stopped by Ctrl-C or SIGTERM; the result is the exit status."""
+    """Serve until stopped by Ctrl-C or SIGTERM; return the exit status."""
     parser = argparse.ArgumentParser(
-        prog="python -m sandbox", description="Stand-ins of Perma.cc and of CyberSource's hosted checkout."
+        prog="python -m sandbox", description="Stand-ins for Perma.cc and CyberSource's hosted checkout."
     )
-    parser.add_argument("--host", default="127.0.0.1", help="address to listen at")
-    parser.add_argument("--port", type=int, default=8001, help="port to listen at")
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
+    parser.add_argument("--port", type=int, default=8001, help="port to listen on")
     parser.add_argument(
-        "--smtp-port", type=int, help="port to take mail at, 0 to take none; else SANDBOX_SMTP_PORT, else 8025"
+        "--smtp-port", type=int, help="port to receive mail on, 0 for none (default: SANDBOX_SMTP_PORT, or 8025)"
     )
     options = parser.parse_args(arguments)
 

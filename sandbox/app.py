@@ -1,7 +1,5 @@
 """The sandbox's web application: both halves, the mailbox, the landing page, and the traffic."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -26,9 +24,9 @@ def _utc_now() -> datetime:
 
 
 def create_app(config: Config, clock: Callable[[], datetime] = _utc_now, mailbox: Mailbox | None = None) -> Flask:
-    """Make a sandbox. Its state belongs to it alone and is gone with it; `clock` is for tests.
+    """Make a sandbox, with a state of its own that ends with it.
 
-    Whoever receives mail for it has to be given the same `mailbox`.
+    `clock` gives the time in UTC. `mailbox` is the one that receives its mail.
     """
     app = Flask(__name__)
     app.config["MAX_CONTENT_LENGTH"] = MAX_REQUEST_BYTES
@@ -51,7 +49,7 @@ def create_app(config: Config, clock: Callable[[], datetime] = _utc_now, mailbox
 
     @app.get("/traffic.json")
     def traffic_json() -> Any:
-        """What came after the entry with the id `after`, oldest first."""
+        """The entries after the one with the id `after`, oldest first."""
         after = request.args.get("after", "0")
         if not (after.isascii() and after.isdigit() and len(after) <= 18):
             abort(400, "after must be the id of an entry, a whole number.")
@@ -59,7 +57,7 @@ def create_app(config: Config, clock: Callable[[], datetime] = _utc_now, mailbox
 
     @app.errorhandler(HTTPException)
     def show_error(error: HTTPException) -> Any:
-        """Answer every refusal with a page and a sentence; redirects pass as they are."""
+        """Answer every refusal with a page and a sentence. Redirects stay as they are."""
         if error.code is None or error.code < 400 or error.response is not None:
             return error
         headers = [
@@ -77,7 +75,7 @@ def create_app(config: Config, clock: Callable[[], datetime] = _utc_now, mailbox
             "frame-ancestors 'none'",
         )
         response.headers.setdefault("X-Content-Type-Options", "nosniff")
-        # Every page shows live state, and the forms on them are good once.
+        # Every page shows live state, and its forms can be used once.
         if request.endpoint != "static":
             response.headers["Cache-Control"] = "no-store"
         return response

@@ -1,9 +1,7 @@
-"""What was sent and seen, for people (/traffic/) and for programs (/traffic.json).
+"""What was sent and received, for people (/traffic/) and for programs (/traffic.json).
 
-The sandbox handles invented data only, so messages are kept opened and forms in full.
+The sandbox handles invented data only, so it keeps messages opened and forms in full.
 """
-
-from __future__ import annotations
 
 import threading
 from collections import deque
@@ -28,8 +26,8 @@ RETURN = "return"
 
 
 @dataclass(frozen=True)
-class Entry:
-    """One thing sent or seen. `id` rises by one from entry to entry; `at` is UTC."""
+class TrafficEntry:
+    """Something that was sent or received. `id` rises by one from entry to entry; `at` is UTC."""
 
     id: int
     at: datetime
@@ -53,18 +51,18 @@ class TrafficLog:
 
     def __init__(self, limit: int = 1000) -> None:
         self._lock = threading.Lock()
-        self._entries: deque[Entry] = deque(maxlen=limit)
+        self._entries: deque[TrafficEntry] = deque(maxlen=limit)
         self._last_id = 0
 
-    def add(self, kind: str, summary: str, **details: Any) -> Entry:
-        """Note one thing; `details` must be representable in JSON and is not to change later."""
+    def add(self, kind: str, summary: str, **details: Any) -> TrafficEntry:
+        """Add an entry; `details` must be representable in JSON and must not change later."""
         with self._lock:
             self._last_id += 1
-            entry = Entry(self._last_id, datetime.now(UTC), kind, summary, details)
+            entry = TrafficEntry(self._last_id, datetime.now(UTC), kind, summary, details)
             self._entries.append(entry)
             return entry
 
-    def entries(self, after: int = 0) -> list[Entry]:
-        """The entries whose id is above `after`, oldest first."""
+    def entries(self, after: int = 0) -> list[TrafficEntry]:
+        """The entries with an id above `after`, oldest first."""
         with self._lock:
             return [entry for entry in self._entries if entry.id > after]

@@ -1,9 +1,7 @@
 """The public test cards (cybersource.md §7): the only card numbers that the sandbox takes.
 
-A real card number has no business here, so any other number is refused and not kept.
+Real card numbers have no business here: any other number is refused and not kept.
 """
-
-from __future__ import annotations
 
 import re
 from dataclasses import dataclass
@@ -20,7 +18,7 @@ class Card:
 
     @property
     def masked(self) -> str:
-        """The number as responses show it: as long as it is, all but the last four hidden."""
+        """The number as responses show it: at its full length, all but the last four digits hidden."""
         return "x" * (len(self.number) - 4) + self.number[-4:]
 
 
@@ -40,11 +38,11 @@ TEST_CARDS = {
 
 
 def find_card(number: str) -> Card | None:
-    """The test card of this number, which may be written with spaces; None where it is none."""
+    """The test card with this number, which may contain spaces, if there is one."""
     return TEST_CARDS.get(number.replace(" ", ""))
 
 
 def is_future_expiry(value: str, today: date) -> bool:
-    """Whether `value` is a month, `MM-YYYY`, that is not past."""
+    """Whether `value` is a month, `MM-YYYY`, that has not passed."""
     match = re.fullmatch(r"(0[1-9]|1[0-2])-([0-9]{4})", value)
     return match is not None and (int(match[2]), int(match[1])) >= (today.year, today.month)

@@ -1,16 +1,15 @@
 """The Business Center's list of subscriptions as CSV.
 
-No public sample of the file was found: four lines before the header, and the columns `Merchant
-Reference Code` and `Status`, are known; all else is invented (cybersource.md §8.3).
+No public sample of the file was found. Known are four lines before the header, and the columns `Merchant Reference
+Code` and `Status`; everything else is invented (cybersource.md §8.3).
 """
-
-from __future__ import annotations
 
 import csv
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Self
 
 from .register import STATUSES, RegisteredSubscription
 from .response import MERCHANT_ID
@@ -26,16 +25,16 @@ _SURNAMES = ("Example", "Sample", "Specimen", "Muster", "Prøve", "Invented", "N
 
 
 class BadChoice(ValueError):
-    """A file that cannot be made. The text is a sentence for the visitor."""
+    """A file that cannot be made: a sentence for the visitor."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Shape:
-    """How the file is to be written.
+    """How to write the file.
 
-    case: the capitalisation of the status, which has varied.
-    preamble: how many lines stand before the header.
-    extra: how many more subscriptions there are that no checkout here has made.
+    case: the capitalization of the status, which has varied.
+    preamble: the number of lines before the header.
+    extra: the number of additional subscriptions, which no checkout here has created.
     """
 
     case: str = CASES[0]
@@ -43,8 +42,8 @@ class Shape:
     extra: int = 0
 
     @classmethod
-    def from_query(cls, query: Mapping[str, str]) -> Shape:
-        """Read it from an address's query. Raises BadChoice."""
+    def from_query(cls, query: Mapping[str, str]) -> Self:
+        """Read it from a query string. Raises BadChoice."""
         case = query.get("case", CASES[0])
         if case not in CASES:
             raise BadChoice(f"case must be one of {', '.join(CASES)}.")
@@ -63,7 +62,6 @@ def _number(query: Mapping[str, str], name: str, usual: int, most: int) -> int:
 
 
 def export(subscriptions: Sequence[RegisteredSubscription], shape: Shape, now: datetime) -> bytes:
-    """The file."""
     text = io.StringIO(newline="")
     text.writelines(f"{line}\r\n" for line in _preamble(shape.preamble, now))
     rows = csv.writer(text)
@@ -89,7 +87,7 @@ def _preamble(count: int, now: datetime) -> list[str]:
 
 
 def _customer(number: int) -> str:
-    """An invented name. Every second one has a comma, which has to be quoted."""
+    """An invented name. Every second one has a comma, so it has to be quoted."""
     forename = _FORENAMES[number % len(_FORENAMES)]
     surname = _SURNAMES[number % len(_SURNAMES)]
     return f"{forename} {surname}" if number % 2 else f"{surname}, {forename}"

@@ -1,11 +1,9 @@
 """The strict check of a signed form that a merchant's page has posted.
 
-Refused (CyberSource answers 403 with one generic page and tells nobody) is every form that is not
-signed as it must be. Accepted is a form that is, even if some of its values are invalid: those are
-answered with decision ERROR, reason 102, by the normal way (cybersource.md §1, §2, §3.1).
+A form that is not signed as it must be is refused: CyberSource answers 403 with one generic page, and tells nobody
+why. One that is signed is accepted even if some of its values are invalid; the response to it then says ERROR,
+reason 102 (cybersource.md §1, §2, §3.1).
 """
-
-from __future__ import annotations
 
 import re
 from collections.abc import Mapping
@@ -13,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from urllib.parse import parse_qsl
 
+from ..config import Config
 from .fields import invalid_fields, is_known, read_date
 from .signature import is_signed
 
@@ -22,20 +21,21 @@ UPDATE = "update_payment_token"
 SALE_AND_UPDATE = "sale,update_payment_token"
 UPDATES = frozenset({UPDATE, SALE_AND_UPDATE})
 
-# The guides also know `authorization…` and a bare `create_payment_token`. The former must be
-# captured by other means, the latter charges nothing; the sandbox stands in for neither.
+# The guides also know `authorization…`, which has to be captured by other means, and a bare
+# `create_payment_token`, which charges nothing; the sandbox stands in for neither. They list a plain update for
+# /token/update only, but /pay has been seen to accept it for years.
 TYPES_BY_PATH: dict[str, frozenset[str]] = {
-    "/pay": frozenset({SALE, CREATE, SALE_AND_UPDATE}),
+    "/pay": frozenset({SALE, CREATE, UPDATE, SALE_AND_UPDATE}),
     "/oneclick/pay": frozenset({SALE, SALE_AND_UPDATE}),
-    "/token/create": frozenset(),
     "/token/update": frozenset({UPDATE}),
 }
 
+# CyberSource names no figure; 15 minutes is an assumption.
 CLOCK_TOLERANCE_SECONDS = 15 * 60
 MAX_FIELDS = 500
 
-# All that must be in the form and covered by its signature. The 2024 guide no longer lists
-# `unsigned_field_names`; those of 2017 and 2020 require it.
+# All that must be in the form and covered by its signature. The 2024 guide no longer lists `unsigned_field_names`;
+# those of 2017 and 2020 require it.
 _ALWAYS_SIGNED = frozenset(
     {
         "access_key",
@@ -52,9 +52,9 @@ _ALWAYS_SIGNED = frozenset(
 _MONEY = frozenset({"amount", "currency"})
 _TOKEN = frozenset({"payment_token", "allow_payment_token_update"})
 
-# A plain update needs no amount and no currency: observed with a production system, although the
-# guides list both as always required. A create needs the schedule: without one CyberSource would
-# keep a token that never charges by itself.
+# A plain update needs no amount and no currency: observed with a production system, although the guides list both
+# as always required. A create needs the schedule: without one CyberSource would keep a token that never charges by
+# itself.
 _SIGNED_BY_TYPE: dict[str, frozenset[str]] = {
     SALE: _ALWAYS_SIGNED | _MONEY,
     CREATE: _ALWAYS_SIGNED | _MONEY | {"recurring_amount", "recurring_frequency"},
@@ -63,23 +63,15 @@ _SIGNED_BY_TYPE: dict[str, frozenset[str]] = {
 }
 
 # Fields that mean nothing for a type; a form that has them is accepted, with a note.
-_SCHEDULE = frozenset(
-    {
-        "recurring_amount",
-        "recurring_frequency",
-        "recurring_start_date",
-        "recurring_number_of_installments",
-        "recurring_automatic_renew",
-    }
-)
 _WITHOUT_MEANING: dict[str, frozenset[str]] = {
-    SALE: _SCHEDULE | {"allow_payment_token_update"},
+    SALE: frozenset(
+        {"recurring_amount", "recurring_frequency", "recurring_start_date", "allow_payment_token_update"}
+    ),
     CREATE: _TOKEN,
-    UPDATE: frozenset({"transaction_reason"}),
-    SALE_AND_UPDATE: frozenset({"transaction_reason", "skip_auto_auth"}),
+    UPDATE: frozenset(),
+    SALE_AND_UPDATE: frozenset(),
 }
 
-_CUSTOMER_ENTERS = frozenset({"card_type", "card_number", "card_expiry_date", "card_cvn"})
 # The form's own fields, which are about the message and not about the order.
 _ENVELOPE = frozenset(
     {
@@ -97,18 +89,8 @@ _FIELD_NAME = re.compile(r"[A-Za-z0-9_#-]+")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Rules:
-    """What a form is checked against; see Config for what each of them means."""
-
-    profile_id: str
-    keys: Mapping[str, str]
-    strict_clock: bool
-    token_update_on_pay: bool
-
-
-@dataclass(frozen=True, kw_only=True)
-class Order:
-    """What an accepted form asks for.
+class AcceptedForm:
+    """What a form asks for that was accepted.
 
     fields: every field posted but `signature`, by name, in the order they were posted.
     invalid_fields: names of fields with values that CyberSource would not take; normally none.
@@ -137,14 +119,16 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RefusedForm:
     """Why a form is refused. The customer is never told; the traffic log is."""
 
     reason: str
 
 
-def read_body(body: bytes) -> list[tuple[str, str]] | Refusal:
+def read_body(content_type: str, body: bytes) -> list[tuple[str, str]] | RefusedForm:
     """Read a body of `application/x-www-form-urlencoded` in UTF-8, repeated names and all."""
+    if content_type != "application/x-www-form-urlencoded":
+        return RefusedForm("the body is not application/x-www-form-urlencoded")
     try:
         return parse_qsl(
             body.decode("ascii"),
@@ -155,32 +139,31 @@ def read_body(body: bytes) -> list[tuple[str, str]] | Refusal:
             max_num_fields=MAX_FIELDS,
         )
     except ValueError:
-        return Refusal(f"the body is not form data in UTF-8 with at most {MAX_FIELDS} fields")
+        return RefusedForm(f"the body is not form data in UTF-8 with at most {MAX_FIELDS} fields")
 
 
-def check_form(path: str, posted: list[tuple[str, str]], rules: Rules, now: datetime) -> Order | Refusal:
-    """Check a form posted to `path`, in the order in which a mistake is easiest to understand.
-
-    The result is an accepted Order, or the Refusal for the first rule that is broken.
-    """
+def check_form(
+    path: str, posted: list[tuple[str, str]], config: Config, now: datetime
+) -> AcceptedForm | RefusedForm:
+    """Check a form posted to `path`, in the order in which a mistake is easiest to understand."""
     fields = dict(posted)
     transaction_type = fields.get("transaction_type", "")
     reason = (
         _broken_names(posted)
         or _missing_fields(fields, transaction_type)
-        or _unknown_account(fields, rules)
-        or _wrong_signature(fields, rules)
-        or _wrong_time(fields, rules, now)
-        or _wrong_type(path, fields, rules)
+        or _unknown_account(fields, config)
+        or _wrong_signature(fields, config)
+        or _wrong_time(fields, now)
+        or _wrong_type(path, fields)
     )
     if reason:
-        return Refusal(reason)
+        return RefusedForm(reason)
     required = _SIGNED_BY_TYPE[transaction_type] - _ENVELOPE
-    order_fields = {name: value for name, value in posted if name != "signature"}
-    return Order(
+    del fields["signature"]
+    return AcceptedForm(
         path=path,
-        fields=order_fields,
-        invalid_fields=invalid_fields({n: v for n, v in order_fields.items() if n not in _ENVELOPE}, required),
+        fields=fields,
+        invalid_fields=invalid_fields({n: v for n, v in fields.items() if n not in _ENVELOPE}, required),
         notes=tuple(_notes(fields, transaction_type, now.date())),
     )
 
@@ -203,12 +186,10 @@ def _broken_names(posted: list[tuple[str, str]]) -> str | None:
     for required in ("signature", "signed_field_names", "unsigned_field_names"):
         if required not in fields:
             return f"{required} is missing"
-    signed = _list_of(fields["signed_field_names"])
-    unsigned = _list_of(fields["unsigned_field_names"])
-    listed = signed + unsigned
-    odd = [name for name in listed if not _FIELD_NAME.fullmatch(name)]
-    if odd:
-        return f"no field name, or one with a space: {_quoted(odd)}"
+    listed = _list_of(fields["signed_field_names"]) + _list_of(fields["unsigned_field_names"])
+    malformed = [name for name in listed if not _FIELD_NAME.fullmatch(name)]
+    if malformed:
+        return f"not a field name, or one with a space: {_quoted(malformed)}"
     if "signature" in listed:
         return "signature must be in neither of the two lists"
     twice = [name for name in set(listed) if listed.count(name) > 1]
@@ -235,21 +216,21 @@ def _missing_fields(fields: Mapping[str, str], transaction_type: str) -> str | N
     return None
 
 
-def _unknown_account(fields: Mapping[str, str], rules: Rules) -> str | None:
-    if fields["access_key"] not in rules.keys:
+def _unknown_account(fields: Mapping[str, str], config: Config) -> str | None:
+    if fields["access_key"] not in config.cs_keys:
         return f"the access_key {fields['access_key']!r} is unknown"
-    if fields["profile_id"] != rules.profile_id:
+    if fields["profile_id"] != config.cs_profile_id:
         return f"the profile_id {fields['profile_id']!r} is unknown"
     return None
 
 
-def _wrong_signature(fields: Mapping[str, str], rules: Rules) -> str | None:
-    if not is_signed(fields, rules.keys[fields["access_key"]]):
+def _wrong_signature(fields: Mapping[str, str], config: Config) -> str | None:
+    if not is_signed(fields, config.cs_keys[fields["access_key"]]):
         return "the signature does not match the fields"
     return None
 
 
-def _wrong_time(fields: Mapping[str, str], rules: Rules, now: datetime) -> str | None:
+def _wrong_time(fields: Mapping[str, str], now: datetime) -> str | None:
     value = fields["signed_date_time"]
     error = f"signed_date_time {value!r} is not a time like 2025-03-01T09:30:00Z"
     if not re.fullmatch(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}Z", value):
@@ -258,16 +239,13 @@ def _wrong_time(fields: Mapping[str, str], rules: Rules, now: datetime) -> str |
         signed_at = datetime.strptime(value, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError:
         return error
-    if rules.strict_clock and abs((now - signed_at).total_seconds()) > CLOCK_TOLERANCE_SECONDS:
+    if abs((now - signed_at).total_seconds()) > CLOCK_TOLERANCE_SECONDS:
         return f"signed_date_time {value} is more than 15 minutes from now"
     return None
 
 
-def _wrong_type(path: str, fields: Mapping[str, str], rules: Rules) -> str | None:
-    accepted = TYPES_BY_PATH[path]
-    if path == "/pay" and rules.token_update_on_pay:
-        accepted |= {UPDATE}
-    if fields["transaction_type"] not in accepted:
+def _wrong_type(path: str, fields: Mapping[str, str]) -> str | None:
+    if fields["transaction_type"] not in TYPES_BY_PATH[path]:
         return f"transaction_type {fields['transaction_type']!r} is not accepted at {path}"
     if path == "/oneclick/pay" and "payment_token" not in _list_of(fields["signed_field_names"]):
         return f"required and signed at {path}: 'payment_token'"
@@ -276,19 +254,19 @@ def _wrong_type(path: str, fields: Mapping[str, str], rules: Rules) -> str | Non
 
 def _notes(fields: Mapping[str, str], transaction_type: str, today: date) -> list[str]:
     notes = []
-    unsigned = set(_list_of(fields["unsigned_field_names"])) - _CUSTOMER_ENTERS
+    unsigned = _list_of(fields["unsigned_field_names"])
     if unsigned:
-        notes.append(f"not signed, so the customer could have changed them: {_quoted(list(unsigned))}")
+        notes.append(f"not signed, so the customer could have changed them: {_quoted(unsigned)}")
     idle = _WITHOUT_MEANING[transaction_type] & set(fields)
     if idle:
         notes.append(f"without meaning for {transaction_type}: {_quoted(list(idle))}")
     unknown = [name for name in fields if name not in _ENVELOPE and not is_known(name)]
     if unknown:
-        notes.append(f"not in CyberSource's tables: {_quoted(unknown)}")
+        notes.append(f"not checked, because the sandbox does not know them: {_quoted(unknown)}")
     if transaction_type == CREATE:
         start = read_date(fields.get("recurring_start_date", ""))
         if "recurring_start_date" not in fields:
             notes.append("without recurring_start_date the first charge may run tomorrow")
         elif start is not None and start < today:
-            notes.append("recurring_start_date is past: CyberSource would take tomorrow")
+            notes.append("recurring_start_date has passed: CyberSource would take tomorrow")
     return notes

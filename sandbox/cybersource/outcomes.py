@@ -1,20 +1,19 @@
 """How a checkout can end: CyberSource's decisions and reason codes (cybersource.md §4.5)."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 
 from .form import CREATE, SALE, SALE_AND_UPDATE, UPDATE
 
 
 @dataclass(frozen=True, kw_only=True)
-class Outcome:
+class CheckoutOutcome:
     """One way for a checkout to end.
 
-    key: its name in the checkout page's form. reason_code: digits; None where CyberSource sends
-    the reduced response without transaction_id and reason_code. partial: only part of the amount
-    is authorized. creates_token: whether a create that is approved creates its token. types: the
-    transaction types it makes sense for.
+    key: its name in the checkout page's form.
+    reason_code: digits; None if CyberSource sends the reduced response without transaction_id and reason_code.
+    partial: only part of the amount is authorized.
+    creates_token: whether an approved create creates its token.
+    types: the transaction types for which it makes sense.
     """
 
     key: str
@@ -28,18 +27,18 @@ class Outcome:
 
     @property
     def is_approval(self) -> bool:
-        """Whether what was asked for takes place, for now at least."""
+        """Whether what was asked for takes effect, at least for now."""
         return self.decision in ("ACCEPT", "REVIEW")
 
 
-ACCEPT = Outcome(
+ACCEPT = CheckoutOutcome(
     key="accept",
     label="Accepted",
     decision="ACCEPT",
     reason_code="100",
     message="Request was processed successfully.",
 )
-CANCEL = Outcome(
+CANCEL = CheckoutOutcome(
     key="cancel",
     label="Canceled by the customer",
     decision="CANCEL",
@@ -47,15 +46,15 @@ CANCEL = Outcome(
     message="The consumer cancelled the transaction",
 )
 
-# These two are not to be picked: they follow from the form and from what went before.
-INVALID = Outcome(
+# These two cannot be picked: they follow from the form and from earlier submissions.
+INVALID = CheckoutOutcome(
     key="error-102",
     label="Invalid data",
     decision="ERROR",
     reason_code="102",
     message="Request parameters are invalid or missing",
 )
-DUPLICATE = Outcome(
+DUPLICATE = CheckoutOutcome(
     key="error-104",
     label="Submitted already",
     decision="ERROR",
@@ -87,12 +86,12 @@ _FAILURES = {"150": "General system failure", "151": "Server timeout", "152": "S
 
 _WITH_A_SALE = frozenset({SALE, CREATE, SALE_AND_UPDATE})
 
-# What a tester may pick, by key, in the order shown.
-PICKABLE: dict[str, Outcome] = {
+# What a tester may pick, by key, in the order in which they are shown.
+PICKABLE: dict[str, CheckoutOutcome] = {
     outcome.key: outcome
     for outcome in (
         ACCEPT,
-        Outcome(
+        CheckoutOutcome(
             key="partial",
             label="Accepted for a part of the amount",
             decision="ACCEPT",
@@ -101,31 +100,35 @@ PICKABLE: dict[str, Outcome] = {
             partial=True,
             types=_WITH_A_SALE,
         ),
-        Outcome(
+        CheckoutOutcome(
             key="review-480",
             label="Held for review by Decision Manager",
             decision="REVIEW",
             reason_code="480",
-            message="Order has been marked for review.",
+            message="AcceptedForm has been marked for review.",
         ),
-        Outcome(
+        CheckoutOutcome(
             key="review-480-no-token",
             label="Held for review, without a token",
             decision="REVIEW",
             reason_code="480",
-            message="Order has been marked for review.",
+            message="AcceptedForm has been marked for review.",
             creates_token=False,
             types=frozenset({CREATE}),
         ),
         *(
-            Outcome(key=f"decline-{code}", label=label, decision="DECLINE", reason_code=code, message=f"{label}.")
+            CheckoutOutcome(
+                key=f"decline-{code}", label=label, decision="DECLINE", reason_code=code, message=f"{label}."
+            )
             for code, label in _DECLINES.items()
         ),
         *(
-            Outcome(key=f"error-{code}", label=label, decision="ERROR", reason_code=code, message=f"{label}.")
+            CheckoutOutcome(
+                key=f"error-{code}", label=label, decision="ERROR", reason_code=code, message=f"{label}."
+            )
             for code, label in _FAILURES.items()
         ),
-        Outcome(
+        CheckoutOutcome(
             key="error-bare",
             label="Error before processing, no reason given",
             decision="ERROR",
@@ -138,6 +141,6 @@ PICKABLE: dict[str, Outcome] = {
 DECLINE = PICKABLE["decline-203"]
 
 
-def pickable_for(transaction_type: str) -> list[Outcome]:
-    """The outcomes that make sense for a transaction type, in the order shown."""
+def pickable_for(transaction_type: str) -> list[CheckoutOutcome]:
+    """The outcomes that make sense for a transaction type, in the order in which they are shown."""
     return [outcome for outcome in PICKABLE.values() if transaction_type in outcome.types]

@@ -1,17 +1,15 @@
 """The form of the hosted checkout page: what it starts with, and how it is read."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from datetime import datetime
 
 from flask import abort
 
 from .cards import find_card, is_future_expiry
+from .delivery import DeliveryOptions
 from .fields import invalid_fields
-from .form import UPDATES, Order
-from .merchant import DeliveryOptions
-from .outcomes import PICKABLE, Outcome
+from .form import UPDATES, AcceptedForm
+from .outcomes import PICKABLE, CheckoutOutcome
 from .response import Entered
 
 # Invented, and prefilled so that a checkout takes one click.
@@ -28,7 +26,7 @@ BILLING = {
 BILLING_LABELS = {
     "bill_to_forename": "First name",
     "bill_to_surname": "Last name",
-    "bill_to_email": "E-mail",
+    "bill_to_email": "Email",
     "bill_to_address_line1": "Address",
     "bill_to_address_city": "City",
     "bill_to_address_state": "State",
@@ -49,7 +47,7 @@ def _whole_number(form: Mapping[str, str], name: str, default: int, highest: int
 
 
 def read_options(form: Mapping[str, str]) -> DeliveryOptions:
-    """Read how the response is to be delivered. Aborts with 400 for what makes no sense."""
+    """Read how to deliver the response. Aborts with 400 for values that make no sense."""
     return DeliveryOptions(
         times=_whole_number(form, "times", 1, 2),
         delay=_whole_number(form, "delay", 0, MAX_DELAY_SECONDS),
@@ -57,8 +55,8 @@ def read_options(form: Mapping[str, str]) -> DeliveryOptions:
     )
 
 
-def read_outcome(form: Mapping[str, str], transaction_type: str) -> Outcome:
-    """Read which outcome was picked. Aborts with 400 for none, or one that makes no sense."""
+def read_outcome(form: Mapping[str, str], transaction_type: str) -> CheckoutOutcome:
+    """Read which outcome was picked. Aborts with 400 if that is none, or makes no sense."""
     key = form.get("outcome", "")
     if key == "other":
         key = form.get("other_outcome", "")
@@ -70,11 +68,11 @@ def read_outcome(form: Mapping[str, str], transaction_type: str) -> Outcome:
     return outcome
 
 
-def prefilled(order: Order, today: datetime) -> dict[str, str]:
-    """The values that the checkout page's inputs start with: those sent win."""
-    other_card = order.transaction_type in UPDATES
+def prefilled(form: AcceptedForm, today: datetime) -> dict[str, str]:
+    """The values in the inputs of the checkout page at first: those of the form win."""
+    other_card = form.transaction_type in UPDATES
     return {
-        **{name: order.fields.get(name, value) for name, value in BILLING.items()},
+        **{name: form.fields.get(name, value) for name, value in BILLING.items()},
         "card_number": "5555 5555 5555 4444" if other_card else "4111 1111 1111 1111",
         "card_expiry_date": f"12-{today.year + 3}",
         "card_cvn": "123",
@@ -83,9 +81,9 @@ def prefilled(order: Order, today: datetime) -> dict[str, str]:
 
 
 def read_entered(values: Mapping[str, str], now: datetime) -> tuple[Entered | None, list[str]]:
-    """Read what the customer typed; or say, in sentences, what the page would not take.
+    """Read what the customer typed; if the page does not accept it, say why in sentences.
 
-    Aborts with 400 for what the page does not offer.
+    Aborts with 400 for values that the page does not offer.
     """
     if values["token"] not in (TOKEN_STAYS, TOKEN_REPLACED):
         abort(400, f"token must be {TOKEN_STAYS} or {TOKEN_REPLACED}.")
@@ -95,9 +93,9 @@ def read_entered(values: Mapping[str, str], now: datetime) -> tuple[Entered | No
         problems.append(f"{BILLING_LABELS[name]} has characters or a length that is not allowed.")
     card = find_card(values["card_number"])
     if card is None:
-        problems.append("Only public test cards are taken here: pick one from the list.")
+        problems.append("Only public test cards are accepted here: pick one from the list.")
     if not is_future_expiry(values["card_expiry_date"], now.date()):
-        problems.append("The expiry date must be a month that is not past, such as 12-2030.")
+        problems.append("The expiry date must be this month or later, such as 12-2030.")
     cvn = values["card_cvn"]
     if not (cvn.isascii() and cvn.isdigit() and 3 <= len(cvn) <= 4):
         problems.append("The security code must have three or four digits.")

@@ -1,17 +1,14 @@
-"""The subscriptions at CyberSource: what approved transactions have created and changed, with the
-status that somebody there may have set since.
+"""The subscriptions at CyberSource: what approved transactions created, and what was set since.
 
-A token is a subscription's id. With the older 22-digit tokens it stays for good; where an update
-gives a new one, the old subscription is superseded (cybersource.md §4.6).
+A token is a subscription's id. The older 22-digit tokens stay for good; if an update gives a new token, the old
+subscription is superseded (cybersource.md §4.6).
 """
-
-from __future__ import annotations
 
 import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from .form import CREATE, UPDATES, Order
+from .form import CREATE, UPDATES, AcceptedForm
 
 CURRENT, SUPERSEDED = "Current", "Superseded"
 # In CyberSource's order (cybersource.md §8.1).
@@ -21,7 +18,7 @@ MAX_SUBSCRIPTIONS = 1000
 
 @dataclass(frozen=True, kw_only=True)
 class RegisteredSubscription:
-    """One subscription. Rate and frequency are empty where the sandbox was not told of them."""
+    """A subscription. Rate and frequency are empty if the sandbox was not told of them."""
 
     token: str
     reference_number: str
@@ -37,13 +34,13 @@ class Register:
         self._lock = threading.Lock()
         self._by_token: dict[str, RegisteredSubscription] = {}
 
-    def note(self, order: Order, response: Mapping[str, str]) -> None:
-        """Note an approved transaction: the order, and the fields of the response to it."""
+    def note(self, form: AcceptedForm, response: Mapping[str, str]) -> None:
+        """Note an approved transaction: the form, and the fields of the response to it."""
         with self._lock:
-            if order.transaction_type == CREATE and "payment_token" in response:
-                self._put(_created(order, response["payment_token"]))
-            elif order.transaction_type in UPDATES:
-                self._update(order, response)
+            if form.transaction_type == CREATE and "payment_token" in response:
+                self._put(_created(form, response["payment_token"]))
+            elif form.transaction_type in UPDATES:
+                self._update(form, response)
             while len(self._by_token) > MAX_SUBSCRIPTIONS:
                 del self._by_token[next(iter(self._by_token))]
 
@@ -63,11 +60,11 @@ class Register:
     def _put(self, subscription: RegisteredSubscription) -> None:
         self._by_token[subscription.token] = subscription
 
-    def _update(self, order: Order, response: Mapping[str, str]) -> None:
-        token = order.fields["payment_token"]
+    def _update(self, form: AcceptedForm, response: Mapping[str, str]) -> None:
+        token = form.fields["payment_token"]
         # One that is not known was created before the sandbox was started.
-        old = self._by_token.get(token) or _created(order, token)
-        rate = order.fields.get("recurring_amount") or old.rate
+        old = self._by_token.get(token) or _created(form, token)
+        rate = form.fields.get("recurring_amount") or old.rate
         if "payment_token" in response:
             self._put(replace(old, status=SUPERSEDED))
             self._put(replace(old, token=response["payment_token"], rate=rate))
@@ -75,10 +72,10 @@ class Register:
             self._put(replace(old, rate=rate))
 
 
-def _created(order: Order, token: str) -> RegisteredSubscription:
+def _created(form: AcceptedForm, token: str) -> RegisteredSubscription:
     return RegisteredSubscription(
         token=token,
-        reference_number=order.fields["reference_number"],
-        rate=order.fields.get("recurring_amount", ""),
-        frequency=order.fields.get("recurring_frequency", ""),
+        reference_number=form.fields["reference_number"],
+        rate=form.fields.get("recurring_amount", ""),
+        frequency=form.fields.get("recurring_frequency", ""),
     )

@@ -1,12 +1,10 @@
 """The signed response to a finished checkout, as the merchant POST URL and the return page receive it.
 
-Shapes and orders of fields are those recorded from CyberSource's test system (cybersource.md §4.3),
-formats those of §4.4. A request field comes back as `req_<name>` with its final value. The server's
-version has a signed `card_type_name`, and an unsigned `merchant_id`; the one that the customer's
-browser carries has neither, but an unsigned `utf8`. Each is signed by itself (§5.1).
+Shapes and orders of fields are those recorded from CyberSource's test system (cybersource.md §4.3), formats those
+of §4.4. A request field comes back as `req_<name>` with its final value. The server's version has a signed
+`card_type_name` and an unsigned `merchant_id`; the one that the customer's browser carries has neither, but an
+unsigned `utf8`. Each is signed separately (§5.1).
 """
-
-from __future__ import annotations
 
 import base64
 import secrets
@@ -16,13 +14,13 @@ from datetime import datetime
 from decimal import ROUND_DOWN, Decimal
 
 from .cards import Card
-from .form import CREATE, SALE, SALE_AND_UPDATE, UPDATE, UPDATES, Order
-from .outcomes import Outcome
+from .form import CREATE, SALE, SALE_AND_UPDATE, UPDATE, UPDATES, AcceptedForm
+from .outcomes import CheckoutOutcome
 from .signature import sign
 
 MERCHANT_ID = "sandbox_merchant"
 
-# Where fields that the recorded responses lack go.
+# The place of fields that the recorded responses lack.
 _THE_REST = "*"
 
 _FULL_ORDER = """
@@ -60,11 +58,11 @@ _NOT_ECHOED = frozenset(
 
 @dataclass(frozen=True, kw_only=True)
 class Entered:
-    """What the customer typed: `billing` by field name (`bill_to_…`, empty where left empty), the
-    card, and its expiry as `MM-YYYY`.
+    """What the customer typed: `billing` by field name (`bill_to_…`, empty if left empty), the card, and its
+    expiry as `MM-YYYY`.
 
-    replaces_token: the tokens are such of 16 digits that keep the card's last four, and those are
-    others now: an update then makes a new token (cybersource.md §4.6).
+    replaces_token: tokens have 16 digits and keep the card's last four, which have changed, so that an update
+    makes a new token (cybersource.md §4.6).
     """
 
     billing: Mapping[str, str]
@@ -79,15 +77,13 @@ def new_transaction_id() -> str:
 
 
 def build_response(
-    order: Order, outcome: Outcome, entered: Entered | None, *, secret: str, now: datetime
+    form: AcceptedForm, outcome: CheckoutOutcome, entered: Entered | None, *, secret: str, now: datetime
 ) -> list[tuple[str, str]]:
-    """The fields of the response's body, signed, in the order they are sent.
+    """The fields of the response's body, signed, sorted by name: a receiver must not rely on their order.
 
-    `entered` is None where the customer was not asked (reasons 102 and 104). `now` is UTC. The
-    order of the body is alphabetical, unlike that of `signed_field_names`: a receiver must go by
-    names.
+    `entered` is None if the customer was not asked (reasons 102 and 104). `now` is UTC.
     """
-    values = _values(order, outcome, entered, now)
+    values = _values(form, outcome, entered, now)
     template = _FULL_ORDER if outcome.reason_code else _REDUCED_ORDER
     rest = [name for name in values if name not in template]
     names: list[str] = []
@@ -107,7 +103,7 @@ def build_response(
 def carried_by_browser(
     server_fields: list[tuple[str, str]], *, secret: str, now: datetime
 ) -> list[tuple[str, str]]:
-    """The same response as `server_fields`, as the customer's browser is given it, signed at `now`."""
+    """The response in `server_fields` as the customer's browser is given it, signed at `now`."""
     values = dict(server_fields)
     names = values["signed_field_names"].split(",")
     if "card_type_name" in names:
@@ -118,13 +114,15 @@ def carried_by_browser(
     return [("utf8", "✓"), *((name, values[name]) for name in [*names, "signature"])]
 
 
-def _values(order: Order, outcome: Outcome, entered: Entered | None, now: datetime) -> dict[str, str]:
-    transaction_type = order.transaction_type
+def _values(
+    form: AcceptedForm, outcome: CheckoutOutcome, entered: Entered | None, now: datetime
+) -> dict[str, str]:
+    transaction_type = form.transaction_type
     values = {
-        # Observed: a currency comes back even where a token update sent none.
+        # Observed: a currency comes back even if a token update sent none.
         "req_currency": "USD",
         "req_payment_method": "card",
-        **{f"req_{name}": value for name, value in order.fields.items() if name not in _NOT_ECHOED},
+        **{f"req_{name}": value for name, value in form.fields.items() if name not in _NOT_ECHOED},
         "decision": outcome.decision,
         "message": outcome.message,
     }
@@ -137,7 +135,7 @@ def _values(order: Order, outcome: Outcome, entered: Entered | None, now: dateti
     values["reason_code"] = outcome.reason_code
     values["request_token"] = base64.b64encode(secrets.token_bytes(60)).decode("ascii")
     if outcome.reason_code == "102":
-        values["invalid_fields"] = ",".join(order.invalid_fields)
+        values["invalid_fields"] = ",".join(form.invalid_fields)
     if entered is None:
         return values
 
@@ -160,7 +158,7 @@ def _values(order: Order, outcome: Outcome, entered: Entered | None, now: dateti
         values["auth_response"] = "100" if approved else "303"
         if approved:
             reconciliation_number = secrets.token_hex(8).upper()
-            values["auth_amount"] = _auth_amount(order.fields["amount"], outcome)
+            values["auth_amount"] = _auth_amount(form.fields["amount"], outcome)
             values["auth_code"] = "888888"
             values["auth_time"] = now.strftime("%Y-%m-%dT%H%M%SZ")
             values["auth_trans_ref_no"] = reconciliation_number
@@ -173,7 +171,7 @@ def _values(order: Order, outcome: Outcome, entered: Entered | None, now: dateti
     return values
 
 
-def _auth_amount(amount: str, outcome: Outcome) -> str:
+def _auth_amount(amount: str, outcome: CheckoutOutcome) -> str:
     if not outcome.partial:
         return amount
     return str((Decimal(amount) / 2).quantize(Decimal("0.01"), ROUND_DOWN))

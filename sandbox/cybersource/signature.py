@@ -1,12 +1,9 @@
 """CyberSource's signature over a set of fields.
 
-The data to sign is `name=value` for each name in `signed_field_names`, in that order, joined by
-commas with nothing escaped, in UTF-8. The signature is base64 of its HMAC-SHA256; the secret key is
-used as text, not decoded (CyberSource's guide; cybersource.md §2.1). Requests and responses are
-signed alike.
+The data to sign is `name=value` for each name in `signed_field_names`, in that order, joined by commas with
+nothing escaped, in UTF-8. The signature is base64 of its HMAC-SHA256; the secret key is used as text, not decoded
+(CyberSource's guide; cybersource.md §2.1). Requests and responses are signed in the same way.
 """
-
-from __future__ import annotations
 
 import base64
 import hashlib
@@ -15,7 +12,7 @@ from collections.abc import Mapping
 
 
 def data_to_sign(fields: Mapping[str, str]) -> str:
-    """The text that is signed. Raises KeyError where a listed field, or the list, is missing."""
+    """The text that is signed. Raises KeyError if a listed field, or the list, is missing."""
     return ",".join(f"{name}={fields[name]}" for name in fields["signed_field_names"].split(","))
 
 
@@ -26,10 +23,10 @@ def sign(fields: Mapping[str, str], secret: str) -> str:
 
 
 def is_signed(fields: Mapping[str, str], secret: str) -> bool:
-    """Whether `fields['signature']` is right. False, too, where a listed field is missing."""
+    """Whether `fields['signature']` is right; it is not if a listed field is missing."""
     try:
         expected, given = sign(fields, secret), fields["signature"]
     except KeyError:
         return False
-    # As bytes: compare_digest raises for text outside ASCII, which anyone may post.
+    # As bytes: compare_digest raises for text outside ASCII, which anybody may post.
     return hmac.compare_digest(expected.encode("ascii"), given.encode("utf-8", "surrogatepass"))

@@ -1,7 +1,4 @@
-"""CyberSource's pages: the four addresses that forms are posted to, the checkout, its result, and
-the Business Center's list of the subscriptions that came of it."""
-
-from __future__ import annotations
+"""CyberSource's pages: the checkout and its result, and the Business Center's list of subscriptions."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -14,10 +11,10 @@ from ..config import Config
 from ..traffic import FORM, TrafficLog
 from .cards import TEST_CARDS
 from .checkouts import Checkout, Checkouts
+from .delivery import DeliveryOptions, ResponseSender
 from .export import CASES, MAX_EXTRA, BadChoice, Shape, export
-from .form import TYPES_BY_PATH, UPDATES, Order, Refusal, Rules, check_form, read_body
-from .merchant import DeliveryOptions, Merchant
-from .outcomes import ACCEPT, CANCEL, Outcome, pickable_for
+from .form import TYPES_BY_PATH, UPDATES, RefusedForm, check_form, read_body
+from .outcomes import ACCEPT, CANCEL, CheckoutOutcome, pickable_for
 from .page_form import (
     BILLING,
     BILLING_LABELS,
@@ -45,71 +42,53 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
     pages = Blueprint("cybersource", __name__)
     checkouts = Checkouts(clock)
     register = Register()
-    merchant = Merchant(config, traffic, register, clock)
-    rules = Rules(
-        profile_id=config.cs_profile_id,
-        keys=config.cs_keys,
-        strict_clock=config.cs_strict_clock,
-        token_update_on_pay=config.cs_token_update_on_pay,
-    )
+    sender = ResponseSender(config, traffic, register, clock)
 
     def checkout_or_404(checkout_id: str) -> Checkout:
         checkout = checkouts.find(checkout_id)
         if checkout is None:
-            abort(404, "There is no such checkout. The sandbox forgets all when it is restarted.")
+            abort(404, "There is no such checkout. The sandbox forgets everything when it restarts.")
         return checkout
 
     def show_checkout(checkout: Checkout, values: Mapping[str, str], problems: list[str] | None = None) -> str:
-        order = checkout.order
+        form = checkout.form
         return render_template(
             "cybersource/checkout.html",
             checkout=checkout,
-            order=order,
+            form=form,
             values=values,
             problems=problems or [],
             labels=BILLING_LABELS,
             cards=TEST_CARDS.values(),
-            type_words=TYPE_WORDS[order.transaction_type],
+            type_words=TYPE_WORDS[form.transaction_type],
             max_delay=MAX_DELAY_SECONDS,
-            is_update=order.transaction_type in UPDATES,
-            others=[
-                outcome for outcome in pickable_for(order.transaction_type) if outcome not in (ACCEPT, CANCEL)
-            ],
+            is_update=form.transaction_type in UPDATES,
+            others=[outcome for outcome in pickable_for(form.transaction_type) if outcome not in (ACCEPT, CANCEL)],
         )
 
     def conclude(
-        checkout: Checkout, wanted: Outcome, entered: Entered | None, options: DeliveryOptions
+        checkout: Checkout, wanted: CheckoutOutcome, entered: Entered | None, options: DeliveryOptions
     ) -> Response:
         result = checkouts.finish(checkout, wanted)
-        merchant.report(checkout.order, result, entered, options)
+        sender.send(checkout.form, result, entered, options)
         return redirect(url_for(".show_result", checkout_id=checkout.id), 303)
 
     def receive_form() -> Any:
         """Check a signed form; show the checkout page, or the one generic page with 403."""
         path = request.path
-        posted: list[tuple[str, str]] = []
-        verdict: Order | Refusal
-        if request.mimetype != "application/x-www-form-urlencoded":
-            verdict = Refusal("the body is not application/x-www-form-urlencoded")
-        else:
-            body = read_body(request.get_data(cache=False))
-            if isinstance(body, Refusal):
-                verdict = body
-            else:
-                posted = body
-                verdict = check_form(path, posted, rules, clock())
-        refused = isinstance(verdict, Refusal)
+        posted = read_body(request.mimetype, request.get_data(cache=False))
+        verdict = posted if isinstance(posted, RefusedForm) else check_form(path, posted, config, clock())
+        reason = verdict.reason if isinstance(verdict, RefusedForm) else None
         traffic.add(
             FORM,
-            f"CyberSource was posted a form at {path}: "
-            + (f"refused 403: {verdict.reason}" if isinstance(verdict, Refusal) else "accepted"),
+            f"CyberSource received a form at {path}: {f'refused 403: {reason}' if reason else 'accepted'}",
             path=path,
-            fields=[list(pair) for pair in posted],
-            accepted=not refused,
-            reason=verdict.reason if isinstance(verdict, Refusal) else None,
-            notes=[] if isinstance(verdict, Refusal) else list(verdict.notes),
+            fields=[] if isinstance(posted, RefusedForm) else [list(pair) for pair in posted],
+            accepted=reason is None,
+            reason=reason,
+            notes=[] if isinstance(verdict, RefusedForm) else list(verdict.notes),
         )
-        if isinstance(verdict, Refusal):
+        if isinstance(verdict, RefusedForm):
             return render_template("cybersource/refused.html"), 403
         checkout, known_outcome = checkouts.open(verdict)
         if known_outcome is not None:
@@ -126,16 +105,16 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
         checkout = checkout_or_404(checkout_id)
         if checkout.results:
             return redirect(url_for(".show_result", checkout_id=checkout.id), 303)
-        return show_checkout(checkout, prefilled(checkout.order, clock()))
+        return show_checkout(checkout, prefilled(checkout.form, clock()))
 
     @pages.post("/checkout/<checkout_id>")
     def finish(checkout_id: str) -> Any:
         checkout = checkout_or_404(checkout_id)
-        outcome = read_outcome(request.form, checkout.order.transaction_type)
+        outcome = read_outcome(request.form, checkout.form.transaction_type)
         options = read_options(request.form)
         if outcome is CANCEL:
             return conclude(checkout, outcome, None, options)
-        start = prefilled(checkout.order, clock())
+        start = prefilled(checkout.form, clock())
         values = {name: request.form.get(name, value) for name, value in start.items()}
         entered, problems = read_entered(values, clock())
         if entered is None:
@@ -151,8 +130,8 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
             return redirect(url_for(".show", checkout_id=checkout.id), 303)
         result = checkout.results[-1]
         answers = list(result.answers)
-        # A developer has to see an answer that is off, so the page then stays; and it is for the
-        # developer to say whether a response that the server does not send comes by the browser.
+        # If an answer is wrong, the page stays, so that a developer sees it; and if the server sends no response,
+        # the developer decides whether the browser carries it.
         moves_on = (
             result.outcome in (ACCEPT, CANCEL)
             and result.expected > 0
@@ -161,10 +140,10 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
         return render_template(
             "cybersource/result.html",
             checkout=checkout,
-            order=checkout.order,
+            form=checkout.form,
             result=result,
             answers=answers,
-            return_url=merchant.return_url,
+            return_url=sender.return_url,
             return_seconds=RETURN_SECONDS if moves_on else None,
         )
 
@@ -185,7 +164,7 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
         if status is None:
             abort(400, f"status must be one of {', '.join(by_word)}.")
         if not register.set_status(request.form.get("token", ""), status):
-            abort(404, "There is no such subscription. The sandbox forgets all when it is restarted.")
+            abort(404, "There is no such subscription. The sandbox forgets everything when it restarts.")
         return redirect(url_for(".show_subscriptions"), 303)
 
     @pages.get("/subscriptions/export.csv")

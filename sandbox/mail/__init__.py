@@ -1,1 +1,1 @@
-"""Takes the mail of Perma Payments and shows it; it goes no further."""
+"""Receives the mail of Perma Payments and shows it. The mail goes no further."""

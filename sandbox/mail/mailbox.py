@@ -1,6 +1,4 @@
-"""The mail that came, in memory, and what is to become of mail that comes."""
-
-from __future__ import annotations
+"""The mail that was received, in memory, and what happens to new mail."""
 
 import threading
 from collections import deque
@@ -17,7 +15,7 @@ MAX_MAILS = 300
 
 
 class Mode(Enum):
-    """What becomes of mail: the values are those of the mailbox page's form."""
+    """What happens to mail; the values are those of the mailbox page's form."""
 
     TAKES = "takes"
     REFUSES = "refuses"
@@ -29,15 +27,15 @@ class Mode(Enum):
 
     @property
     def keeps(self) -> bool:
-        """Whether mail is kept, and shown; not whether the sender is told so."""
+        """Whether mail is kept and shown; the sender may not be told so."""
         return self not in (Mode.REFUSES, Mode.HANGS)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Mail:
-    """One mail: of its headers those that people read, and the plain text of its body.
+    """A mail: the headers that people read, and the plain text of its body.
 
-    `received_at` is UTC. `recipients` is who it was handed over for, `to` what it says of that.
+    `received_at` is UTC. `recipients` are those of the envelope, `to` is the header.
     """
 
     id: int
@@ -50,7 +48,7 @@ class Mail:
     body: str
 
     def as_json(self) -> dict[str, Any]:
-        """The mail as a JSON object, with the names that the headers have."""
+        """The mail as a JSON object."""
         return {
             "id": self.id,
             "at": self.received_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
@@ -66,8 +64,7 @@ class Mail:
 class Mailbox:
     """The newest mails. Safe to use from several threads.
 
-    `address` is where mail is taken, as host:port; None where none is taken. It is set once, before
-    anybody looks.
+    `address` is where mail is received, as host:port, or None. It is set once, before anybody looks.
     """
 
     def __init__(self, limit: int = MAX_MAILS) -> None:
@@ -78,7 +75,7 @@ class Mailbox:
         self._last_id = 0
 
     def put(self, content: bytes, recipients: Sequence[str]) -> Mail:
-        """Keep a mail that came now."""
+        """Keep a mail that came just now."""
         message = message_from_bytes(content, policy=default_policy)
         with self._lock:
             self._last_id += 1
@@ -96,13 +93,13 @@ class Mailbox:
             return mail
 
     def mails(self) -> list[Mail]:
-        """All mails, the oldest first."""
+        """All mails, oldest first."""
         with self._lock:
             return list(self._mails)
 
 
-# What comes may be anything, and Python's reader of mail raises all kinds of errors at mail that is
-# not written as it must be. Such a mail is shown as it came.
+# Anything may come, and Python's mail parser raises all kinds of errors for malformed mail. Such a mail is shown
+# as it came.
 
 
 def _header(message: EmailMessage, name: str) -> str:
@@ -122,5 +119,5 @@ def _plain_text(message: EmailMessage, content: bytes) -> str:
 
 
 def _clean(text: str) -> str:
-    """Text that can be shown, and passed on as JSON."""
+    """Text that can be shown and put into JSON."""
     return text.encode("utf-8", "replace").decode("utf-8").replace("\r\n", "\n")

@@ -1,6 +1,4 @@
-"""Takes mail over SMTP, in a thread of its own, for as long as a block runs."""
-
-from __future__ import annotations
+"""Receives mail over SMTP, in a thread of its own, as long as a block runs."""
 
 import asyncio
 import socket
@@ -19,7 +17,7 @@ SLOW_SECONDS = 12
 
 
 class _Handler:
-    """Puts mail into the mailbox, or refuses it, as the mailbox's mode says."""
+    """Puts mail into the mailbox or refuses it, according to the mailbox's mode."""
 
     def __init__(self, mailbox: Mailbox) -> None:
         self._mailbox = mailbox
@@ -27,22 +25,19 @@ class _Handler:
     async def handle_RCPT(
         self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
     ) -> str:
-        """Answer to a recipient."""
         if self._mailbox.mode is Mode.REFUSES_SOME and envelope.rcpt_tos:
-            return "550 5.1.1 Only the first recipient is taken, as was asked for"
+            return "550 5.1.1 Only the first recipient is accepted, as configured"
         envelope.rcpt_tos.append(address)
         return "250 2.1.5 OK"
 
     async def handle_QUIT(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Answer to the end of a conversation."""
         if self._mailbox.mode is Mode.HANGS_AT_QUIT:
             await asyncio.sleep(TIMEOUT_SECONDS)
         return "221 2.0.0 Bye"
 
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
-        """Answer to a mail that was handed over in full."""
         if self._mailbox.mode is Mode.REFUSES:
-            return "451 4.3.0 No mail is taken now, as was asked for; try again later"
+            return "451 4.3.0 No mail is accepted now, as configured; try again later"
         content = envelope.content or b""
         self._mailbox.put(
             content if isinstance(content, bytes) else content.encode("utf-8", "replace"), envelope.rcpt_tos
@@ -51,28 +46,26 @@ class _Handler:
             await asyncio.sleep(SLOW_SECONDS)
         if self._mailbox.mode is Mode.SILENT:
             await asyncio.sleep(2 * TIMEOUT_SECONDS)
-        return "250 2.0.0 Taken"
+        return "250 2.0.0 Accepted"
 
 
 class _Silent(asyncio.Protocol):
-    """Takes what comes, and never says a word."""
+    """Accepts everything and never says a word."""
 
     transport: asyncio.BaseTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Somebody has connected."""
         self.transport = transport
 
 
 @contextmanager
 def receiving(mailbox: Mailbox, listener: socket.socket) -> Iterator[None]:
-    """Take mail at a socket that listens; the socket is closed at the end."""
+    """Receive mail on a listening socket, which is closed at the end."""
     loop = asyncio.new_event_loop()
     handler = _Handler(mailbox)
     protocols: WeakSet[SMTP | _Silent] = WeakSet()
 
     def protocol() -> SMTP | _Silent:
-        """Who speaks with a new connection."""
         new = (
             _Silent()
             if mailbox.mode is Mode.HANGS

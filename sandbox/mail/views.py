@@ -1,7 +1,5 @@
 """The mailbox's pages."""
 
-from __future__ import annotations
-
 from typing import Any
 
 from flask import Blueprint, abort, jsonify, redirect, render_template, request, url_for
@@ -9,18 +7,17 @@ from flask import Blueprint, abort, jsonify, redirect, render_template, request,
 from .mailbox import Mailbox, Mode
 
 MODE_WORDS = {
-    Mode.TAKES: "Takes mail",
+    Mode.TAKES: "Accepts mail",
     Mode.REFUSES: "Refuses mail (451)",
-    Mode.REFUSES_SOME: "Refuses every recipient but the first (550)",
-    Mode.SLOW: "Slow: needs 12 seconds to say that it has taken a mail",
-    Mode.SILENT: "Silent: takes a mail, never says so",
-    Mode.HANGS_AT_QUIT: "Hangs at QUIT: takes mail, never ends the conversation",
-    Mode.HANGS: "Hangs: takes the connection, never answers",
+    Mode.REFUSES_SOME: "Refuses every recipient except the first (550)",
+    Mode.SLOW: "Slow: takes 12 seconds to confirm that it accepted a mail",
+    Mode.SILENT: "Silent: accepts mail, but never says so",
+    Mode.HANGS_AT_QUIT: "Hangs at QUIT: accepts mail, but never ends the conversation",
+    Mode.HANGS: "Hangs: accepts the connection, but never answers",
 }
 
 
 def create_blueprint(mailbox: Mailbox) -> Blueprint:
-    """The pages of a mailbox."""
     pages = Blueprint("mail", __name__)
 
     @pages.get("/mailbox/")
@@ -35,7 +32,7 @@ def create_blueprint(mailbox: Mailbox) -> Blueprint:
 
     @pages.get("/mailbox.json")
     def mailbox_json() -> Any:
-        """All there is, the oldest mail first."""
+        """All mails, oldest first."""
         return jsonify(
             {
                 "address": mailbox.address,

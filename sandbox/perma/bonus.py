@@ -1,12 +1,10 @@
 """Bonus links: how Perma.cc credits a purchase to its customer once (perma.md §3.1).
 
-The client credits inside a database transaction, calls `/acknowledge-purchase/` before it commits,
-and rolls back unless the answer is a 2xx. Of several pages that load at once, and all credit the
-same purchase, Perma Payments lets exactly one succeed. So nothing here looks for double credits: a
-Perma Payments that lets two succeed has them credited twice, as it would in production.
+The client credits inside a database transaction, calls `/acknowledge-purchase/` before it commits, and rolls back
+unless the answer is a 2xx. If several pages load at once and credit the same purchase, Perma Payments lets exactly
+one succeed. Nothing here prevents double credits: if Perma Payments lets two succeed, both are credited, as in
+production.
 """
-
-from __future__ import annotations
 
 import threading
 from collections import Counter
@@ -20,21 +18,20 @@ from .store import Customer
 
 
 class BonusLinks:
-    """How many bonus links each customer was credited with. Safe to use from several threads."""
+    """The number of bonus links credited to each customer. Safe to use from several threads."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._credited: Counter[Customer] = Counter()
 
     def of(self, customer: Customer) -> int:
-        """How many links the customer has been credited with."""
         with self._lock:
             return self._credited[customer]
 
     @contextmanager
     def crediting(self, customer: Customer, links: int) -> Iterator[None]:
-        """Credit links when the block ends well; if it raises, nothing is credited."""
-        # The lock is not held meanwhile: pages that load at once are to race, as in production.
+        """Credit links when the block ends, unless it raises."""
+        # The lock is not held meanwhile: pages that load at once have to race, as in production.
         yield
         with self._lock:
             self._credited[customer] += links
@@ -42,14 +39,14 @@ class BonusLinks:
 
 @dataclass(frozen=True)
 class Crediting:
-    """What became of one purchase: credited, or not and the reason why."""
+    """A purchase that was credited, or the problem that prevented it."""
 
     purchase: Purchase
     problem: str | None
 
 
 def credit(customer: Customer, purchase: Purchase, bonus_links: BonusLinks, client: PaymentsClient) -> Crediting:
-    """Credit a purchase, unless Perma Payments does not take the acknowledgement."""
+    """Credit a purchase, unless Perma Payments refuses the acknowledgement."""
     try:
         with bonus_links.crediting(customer, purchase.link_quantity):
             client.acknowledge(purchase.id)

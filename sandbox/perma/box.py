@@ -1,10 +1,8 @@
 """Seal and open messages the way Perma.cc does.
 
-A message is one JSON object. Sealed it is base64(nonce + ciphertext), where the nonce has 24 bytes
-and the ciphertext is PyNaCl's Box over the JSON in UTF-8 (perma.md §1).
+A message is one JSON object. Sealed, it is base64(nonce + ciphertext): the nonce has 24 bytes, the ciphertext is
+PyNaCl's Box over the JSON in UTF-8 (perma.md §1).
 """
-
-from __future__ import annotations
 
 import base64
 import binascii
@@ -17,14 +15,14 @@ from nacl.public import Box, PrivateKey, PublicKey
 
 
 class BoxError(Exception):
-    """What came is no sealed message of the other side. The text says why."""
+    """This is not a sealed message from the other side; the text says why."""
 
 
 def strict_json(text: str | bytes) -> Any:
     """Read JSON that can be shown and passed on.
 
-    Raises ValueError for what Python's reader lets through beyond the standard: NaN and infinite
-    numbers, halves of surrogate pairs, nesting too deep to read.
+    Raises ValueError for what Python accepts beyond the standard, too: NaN and infinite numbers, halves of
+    surrogate pairs, nesting too deep to read.
     """
 
     def finite(literal: str) -> float:
@@ -42,21 +40,18 @@ def strict_json(text: str | bytes) -> Any:
 
 
 class PermaBox:
-    """Seals with our secret key for the owner of `public_key`, and opens what comes from there.
-
-    Holds no other state; one may serve several threads.
-    """
+    """Seals with our secret key for the owner of `public_key`, and opens what comes from there. Thread-safe."""
 
     def __init__(self, *, secret_key: PrivateKey, public_key: PublicKey) -> None:
         self._box = Box(secret_key, public_key)
 
     def seal(self, message: dict[str, Any]) -> str:
-        """Seal a message under a new nonce."""
+        """Seal a message with a new nonce."""
         sealed = self._box.encrypt(json.dumps(message).encode("utf-8"))
         return base64.b64encode(sealed).decode("ascii")
 
     def open(self, text: str) -> dict[str, Any]:
-        """Open a message sealed at the other end. Raises BoxError."""
+        """Open a message that the other side sealed. Raises BoxError."""
         try:
             raw = base64.b64decode(text, validate=True)
         except (binascii.Error, ValueError):

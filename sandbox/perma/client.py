@@ -1,11 +1,8 @@
-"""Perma.cc's server-to-server calls to Perma Payments, and how it reads the answers.
+"""Perma.cc's server-to-server calls to Perma Payments.
 
-An answer is read as the real client reads it (perma.md §1 and §3.1). The client would crash on some
-answers that are off; here each of them becomes an Unavailable with the reason, so that a developer
-sees what is wrong.
+Answers are read as the real client reads them (perma.md §1 and §3.1). Some wrong answers would crash that client;
+here they raise Unavailable with a reason, so that a developer sees what is wrong.
 """
-
-from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Iterator
@@ -30,9 +27,9 @@ MAX_REPLY_BYTES = 1_000_000
 
 
 class Unavailable(Exception):
-    """Perma Payments gave no answer that Perma.cc can use. The text says why.
+    """Perma Payments gave no answer that Perma.cc can use; the text says why.
 
-    `status` is the answer's HTTP status and `opened` what was in its box, as far as they are known.
+    `status` is the answer's HTTP status and `opened` what was in its box, if they are known.
     """
 
     def __init__(self, reason: str, *, status: int | None = None, opened: dict[str, Any] | None = None) -> None:
@@ -42,9 +39,9 @@ class Unavailable(Exception):
 
 
 class PaymentsClient:
-    """Makes the calls. Holds no state; one may serve several threads. `clock` tells UTC.
+    """Makes the calls, and notes each in the traffic. Thread-safe. `clock` gives the time in UTC.
 
-    Each call raises Unavailable for what the client cannot use, and is noted in the traffic.
+    Each call raises Unavailable if the client cannot use the answer.
     """
 
     def __init__(
@@ -56,15 +53,15 @@ class PaymentsClient:
         self._traffic = traffic
 
     def status_of(self, customer: Customer) -> StatusReply:
-        """Ask for a customer's status, now."""
+        """Ask for a customer's status."""
         return self._ask(STATUS_CALL, "/subscription/", customer, "the status", read_status_reply)
 
     def history_of(self, customer: Customer) -> list[HistoricPurchase]:
-        """Ask for all that a customer has bought, now."""
+        """Ask for everything that a customer has bought."""
         return self._ask(HISTORY_CALL, "/purchase-history/", customer, "the purchases", read_history_reply)
 
     def acknowledge(self, purchase_id: int) -> None:
-        """Say that a purchase is being credited. Of the answer only the status counts: any 2xx."""
+        """Tell Perma Payments that a purchase is being credited. Only the answer's status counts: any 2xx."""
         message = acknowledge_message(purchase_id, self._clock())
         with self._noted(
             ACKNOWLEDGE_CALL, "/acknowledge-purchase/", message, f"Perma.cc acknowledged purchase {purchase_id}"
@@ -82,7 +79,7 @@ class PaymentsClient:
         what: str,
         read: Callable[[dict[str, Any], Customer, datetime], Reply],
     ) -> Reply:
-        """Make a call about a customer, whose answer is sealed and read by `read`."""
+        """Make a call about a customer; `read` reads the opened reply."""
         message = customer_message(customer, self._clock())
         with self._noted(
             kind, path, message, f"Perma.cc asked for {what} of {customer.customer_type} {customer.pk}"
@@ -96,7 +93,7 @@ class PaymentsClient:
                 ) from None
 
     @contextmanager
-    def _noted(self, kind: str, path: str, message: dict[str, Any], summary: str) -> Iterator[_Call]:
+    def _noted(self, kind: str, path: str, message: dict[str, Any], summary: str) -> Iterator["_Call"]:
         """Note a call in the traffic, however it ends."""
         call = _Call(self._url + path, message)
         problem = None
@@ -116,12 +113,12 @@ class PaymentsClient:
                 problem=problem,
             )
 
-    def _post(self, call: _Call) -> tuple[int, bytes]:
-        """POST a call's message, sealed; the status and the body of the answer."""
+    def _post(self, call: "_Call") -> tuple[int, bytes]:
+        """POST a call's sealed message; return the status and body of the answer."""
         sealed = self._box.seal(call.message)
         try:
             with requests.Session() as session:
-                # Proxies named by the environment are not for a service on the same machine.
+                # A proxy named by the environment is not for servers on this machine.
                 session.trust_env = False
                 response = session.post(
                     call.url,
@@ -143,12 +140,11 @@ class PaymentsClient:
         return call.status, bytes(body)
 
     def _open(self, status: int, body: bytes) -> dict[str, Any]:
-        """What is in the box of an answer."""
         if status >= 400:
             raise Unavailable(f"it answered {status}", status=status)
         if status != 200:
             raise Unavailable(
-                f"it answered {status}; the client would follow a redirect with a GET, or not know what to do",
+                f"it answered {status}; the client expects 200, and would follow a redirect with a GET",
                 status=status,
             )
         try:

@@ -1,9 +1,7 @@
 """The messages that Perma.cc sends, before they are sealed (perma.md §2).
 
-Amounts are strings with two decimals, timestamps floats in Unix seconds, `customer_pk` an integer.
+Amounts are strings with two decimals, timestamps are floats in Unix seconds, `customer_pk` is an integer.
 """
-
-from __future__ import annotations
 
 from calendar import monthrange
 from dataclasses import dataclass
@@ -20,17 +18,17 @@ MONTHS = {"monthly": 1, "annually": 12}
 
 @dataclass(frozen=True)
 class FirstPayment:
-    """What a new subscription costs today, and from which day the full rate is charged."""
+    """What a new subscription costs today, and the day from which the full rate is charged."""
 
     amount: Decimal
     recurring_start_date: date
 
 
 def first_payment(plan: Plan, today: date) -> FirstPayment:
-    """Work out the first payment of a subscription begun on `today`, as the client of 2026 does.
+    """The first payment of a subscription that begins on `today`, as the client of 2026 computes it.
 
-    The full rate is due today, and again on the same day of each month or year; a day that the next
-    month lacks becomes its last.
+    The full rate is due today, and again on the same day of each month or year, or on the month's last day if it
+    is shorter.
     """
     return FirstPayment(plan.price.quantize(CENT), _months_after(today, MONTHS[plan.frequency]))
 
@@ -42,7 +40,7 @@ def _months_after(day: date, count: int) -> date:
 
 @dataclass(frozen=True)
 class Change:
-    """What another plan costs today, from when its limit holds, when its rate is first charged."""
+    """What another plan costs today, when its limit takes effect, and when its rate is first charged."""
 
     amount: Decimal
     effective: datetime
@@ -50,10 +48,10 @@ class Change:
 
 
 def change_to(plan: Plan, subscription: Subscription, now: datetime) -> Change:
-    """Work out a change to another plan with the same schedule, as the client of 2026 does.
+    """A change to another plan with the same schedule, as the client of 2026 computes it.
 
-    A dearer plan begins now, for the difference in price for the whole days until the subscription is
-    paid through. Any other begins then, and costs nothing today.
+    A more expensive plan begins now, for the difference in price for the whole days until the subscription is paid
+    through. Any other begins then, and costs nothing today.
     """
     end = subscription.paid_through
     if plan.price <= subscription.rate:
@@ -64,9 +62,9 @@ def change_to(plan: Plan, subscription: Subscription, now: datetime) -> Change:
 
 
 def customer_message(customer: Customer, now: datetime) -> dict[str, Any]:
-    """What every message about a customer begins with.
+    """The beginning of every message about a customer.
 
-    It is all that `/subscription/`, `/purchase-history/`, `/update/` and `/cancel-request/` get.
+    It is the whole message for `/subscription/`, `/purchase-history/`, `/update/` and `/cancel-request/`.
     """
     return {"timestamp": now.timestamp(), "customer_pk": customer.pk, "customer_type": customer.customer_type}
 
@@ -86,7 +84,7 @@ def subscribe_message(customer: Customer, plan: Plan, now: datetime) -> dict[str
 
 
 def change_message(customer: Customer, plan: Plan, change: Change, now: datetime) -> dict[str, Any]:
-    """The message for `/change/`; frequency and start date are sent but mean nothing there."""
+    """The message for `/change/`, where frequency and start date mean nothing."""
     return {
         **customer_message(customer, now),
         "amount": f"{change.amount:.2f}",

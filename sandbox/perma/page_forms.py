@@ -1,11 +1,8 @@
 """The forms of the settings page that lead to Perma Payments.
 
-Each has a message of its own, sealed when the page is rendered (perma.md §1). All forms are made
-for every page, those too that Perma.cc would not offer: the page shows the latter apart, so that a
-tester can see what Perma Payments says to them.
+Each has its own message, sealed when the page is rendered (perma.md §1). Every page has all forms, even those that
+Perma.cc would not offer: the page shows them separately, so that a tester can see how Perma Payments answers.
 """
-
-from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -28,7 +25,7 @@ from .store import PACKAGES, Customer, Package, Plan, plans_for
 
 @dataclass(frozen=True, kw_only=True)
 class SealedForm:
-    """A form that POSTs one message to `route`, and what the message is about if it is a choice."""
+    """A form that POSTs one message to `route`, and the plan or package that it is about."""
 
     route: str
     message: dict[str, Any]
@@ -44,8 +41,6 @@ class SealedForm:
 
 @dataclass(frozen=True, kw_only=True)
 class PageForms:
-    """All forms of one settings page."""
-
     subscribe: list[SealedForm]
     change: list[SealedForm]
     update: SealedForm
@@ -61,7 +56,7 @@ class PageForms:
 
 
 def seal_forms(customer: Customer, subscription: Subscription | None, box: PermaBox, now: datetime) -> PageForms:
-    """Make the forms for a customer, with the subscription that there is now, if any."""
+    """Make the forms for a customer and their subscription."""
 
     def sealed(route: str, message: dict[str, Any], **about: Any) -> SealedForm:
         return SealedForm(route=route, message=message, encrypted_data=box.seal(message), **about)
@@ -86,7 +81,7 @@ def seal_forms(customer: Customer, subscription: Subscription | None, box: Perma
 def _changes(customer: Customer, subscription: Subscription | None, now: datetime) -> list[tuple[Plan, Change]]:
     plans = plans_for(customer)
     if subscription is None:
-        # Perma.cc has nothing to change then. One form, to be tried all the same.
+        # Perma.cc has nothing to change then. One form, for trying it anyway.
         payment = first_payment(plans[0], now.date())
         return [(plans[0], Change(payment.amount, now, payment.recurring_start_date))]
     return [

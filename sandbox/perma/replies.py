@@ -1,6 +1,4 @@
-"""What is inside the replies of Perma Payments, read as the client reads it (perma.md §3.1)."""
-
-from __future__ import annotations
+"""The opened replies of Perma Payments, read as the client reads them (perma.md §3.1)."""
 
 import re
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ CLIENT_DATE_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """A standing subscription, as Perma Payments tells of it. Date-times are UTC."""
+    """A subscription as Perma Payments describes it. Date-times are UTC."""
 
     status: str
     rate: Decimal
@@ -33,13 +31,13 @@ class Subscription:
         return self.status in ("Current", "Hold")
 
     def is_change_pending(self, now: datetime) -> bool:
-        """Whether its rate and limit are those of a plan that has yet to begin."""
+        """Whether its rate and limit are those of a plan that begins later."""
         return self.link_limit_effective > now
 
 
 @dataclass(frozen=True)
 class Purchase:
-    """Bonus links that are paid for; `id` is Perma Payments' number for the purchase."""
+    """Paid bonus links; `id` is Perma Payments' number for the purchase."""
 
     id: int
     link_quantity: int
@@ -55,9 +53,9 @@ class HistoricPurchase(Purchase):
 
 @dataclass(frozen=True)
 class StatusReply:
-    """What Perma Payments says of a customer; `opened` is the reply as it was in the box.
+    """What Perma Payments says about a customer; `opened` is the whole reply.
 
-    `purchases` are those that are paid for and not yet acknowledged.
+    `purchases` are paid and not yet acknowledged.
     """
 
     subscription: Subscription | None
@@ -66,14 +64,14 @@ class StatusReply:
 
 
 def read_date_time(value: Any) -> datetime:
-    """Read a date-time the way the client does. Raises ValueError; a fraction is required."""
+    """Read a date-time the way the client does, which requires a fraction. Raises ValueError."""
     if not isinstance(value, str):
         raise ValueError(f"{value!r} is not a date-time")
     return datetime.strptime(value, CLIENT_DATE_TIME).replace(tzinfo=UTC)
 
 
 def read_status_reply(opened: dict[str, Any], customer: Customer, now: datetime) -> StatusReply:
-    """Read the opened reply to `/subscription/`. Raises ValueError saying what is off."""
+    """Read the opened reply to `/subscription/`. Raises ValueError with what is wrong."""
     _check_it_answers(opened, customer, now)
     if "subscription" not in opened:
         raise ValueError("it has no subscription, not even null")
@@ -85,7 +83,7 @@ def read_status_reply(opened: dict[str, Any], customer: Customer, now: datetime)
 
 
 def read_history_reply(opened: dict[str, Any], customer: Customer, now: datetime) -> list[HistoricPurchase]:
-    """Read the opened reply to `/purchase-history/`. Raises ValueError saying what is off."""
+    """Read the opened reply to `/purchase-history/`. Raises ValueError with what is wrong."""
     _check_it_answers(opened, customer, now)
     history = []
     for item in _read_list(opened, "purchase_history"):
@@ -102,7 +100,7 @@ def read_history_reply(opened: dict[str, Any], customer: Customer, now: datetime
 
 
 def _check_it_answers(opened: dict[str, Any], customer: Customer, now: datetime) -> None:
-    """Raise ValueError unless a reply is fresh and about the customer asked for."""
+    """Raise ValueError unless a reply is fresh and about this customer."""
     timestamp = opened.get("timestamp")
     if isinstance(timestamp, bool) or not isinstance(timestamp, (int, float)):
         raise ValueError("its timestamp is not a number")

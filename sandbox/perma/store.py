@@ -1,6 +1,4 @@
-"""Perma.cc's customers and what it sells them. All names and prices are invented."""
-
-from __future__ import annotations
+"""Perma.cc's customers, and what it sells. All names and prices are invented."""
 
 import re
 from dataclasses import dataclass
@@ -12,7 +10,7 @@ INDIVIDUAL = "Individual"
 
 @dataclass(frozen=True)
 class Customer:
-    """Who pays: registrar 7 and individual 7 are different customers."""
+    """A paying customer. Registrar 7 and individual 7 are two different customers."""
 
     customer_type: str
     pk: int
@@ -20,12 +18,11 @@ class Customer:
 
     @property
     def key(self) -> str:
-        """How the customer is named in a query string, such as `Registrar-7`."""
+        """The customer's name in a query string, such as `Registrar-7`."""
         return f"{self.customer_type}-{self.pk}"
 
     @property
     def label(self) -> str:
-        """How the customer is shown to people."""
         return f"{self.customer_type} {self.pk}: {self.name}"
 
 
@@ -38,13 +35,12 @@ class Package:
 
     @property
     def label(self) -> str:
-        """How the package is shown to people."""
         return f"{self.link_quantity} bonus links"
 
 
 @dataclass(frozen=True)
 class Plan:
-    """Something to subscribe to: so many links per period, at `price` US dollars per period."""
+    """Something to subscribe to: a number of links per period, at `price` US dollars per period."""
 
     link_limit: str
     frequency: str
@@ -52,7 +48,6 @@ class Plan:
 
     @property
     def label(self) -> str:
-        """How the plan is shown to people."""
         links = "Unlimited links" if self.link_limit == "unlimited" else f"{self.link_limit} links"
         return f"{links}, {self.frequency}"
 
@@ -87,10 +82,10 @@ DEFAULT_CUSTOMER = CUSTOMERS[0]
 
 
 def find_customer(key: str) -> Customer | None:
-    """The customer named `key`, such as `Registrar-7`; None where that names nobody.
+    """The customer named `key`, such as `Registrar-7`, if there is one.
 
-    Customers beyond the list exist as well, up to nine digits, so that whoever needs a customer
-    that Perma Payments has not seen yet can always have one.
+    Customers beyond the list exist, too, with up to nine digits, so that there is always one that Perma Payments
+    has not seen yet.
     """
     match = re.fullmatch(r"(Registrar|Individual)-([1-9][0-9]{0,8})", key)
     if not match:
@@ -112,7 +107,7 @@ _MONTHLY_PRICES = {
 
 
 def plans_for(customer: Customer) -> list[Plan]:
-    """What this customer can subscribe to. A year costs as much as ten months."""
+    """The plans that a customer can subscribe to. A year costs as much as ten months."""
     prices = _MONTHLY_PRICES[customer.customer_type]
     return [
         *(Plan(limit, "monthly", Decimal(price)) for limit, price in prices.items()),

@@ -1,7 +1,5 @@
 """Perma.cc's pages: the subscription settings of a customer."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from datetime import datetime
@@ -20,22 +18,22 @@ from .store import CUSTOMERS, DEFAULT_CUSTOMER, INDIVIDUAL, REGISTRAR, Customer,
 
 CUSTOMER_COOKIE = "sandbox_customer"
 
-# What the page says to who comes back with a parameter; any other is ignored (perma-2026.md §7).
+# What the page says to customers who come back with a parameter; any other is ignored (perma-2026.md §7).
 RETURN_WORDS = {
     ("subscription", "success"): "Your subscription has been created.",
     ("subscription", "canceled"): "You left the checkout. You were not charged.",
     ("purchase", "success"): "Your links have been bought.",
     ("purchase", "canceled"): "You left the checkout. You were not charged.",
-    ("change", "success"): "Your change was submitted. More links are charged for at once, fewer "
-    "begin with the next period.",
-    ("change", "canceled"): "The change that was to come was taken back. Your plan stays as it is.",
+    ("change", "success"): "Your change was submitted. An upgrade is charged and takes effect immediately; "
+    "a downgrade takes effect with the next period.",
+    ("change", "canceled"): "Your pending change was canceled. Your plan stays as it is.",
     ("update", "success"): "Your subscription settings have been updated.",
 }
 
 STATUS_WORDS = {
     "Current": "Active.",
-    "Hold": "On hold: the last payment failed, there is a problem with the card. Update the card to go on.",
-    "Canceled": "Canceled. It can be used to the end of the time that is paid for.",
+    "Hold": "On hold: the last payment failed. Update your card to continue.",
+    "Canceled": "Canceled. You can use it until the end of the period you have paid for.",
     "Cancellation Requested": "Active. A cancellation has been requested.",
 }
 
@@ -50,17 +48,17 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
     def named_customer(key: str) -> Customer:
         customer = find_customer(key)
         if customer is None:
-            abort(404, "There is no such customer. Customers are named like Registrar-7 or Individual-7.")
+            abort(404, "There is no such customer. Customers have names like Registrar-7 or Individual-7.")
         return customer
 
     def chosen_customer() -> Customer:
-        """The customer of the query string, else the one chosen last, else the first."""
+        """The customer in the query string, else the one chosen last, else the first."""
         if "customer" in request.args:
             return named_customer(request.args["customer"])
         return find_customer(request.cookies.get(CUSTOMER_COOKIE, "")) or DEFAULT_CUSTOMER
 
     def forms_for(customer: Customer, subscription: Subscription | None) -> PageForms:
-        """The forms of a page that is rendered now."""
+        """Seal the forms of a page that is rendered now."""
         forms = seal_forms(customer, subscription, box, clock())
         messages = [
             {"route": form.route, "encrypted_data": form.encrypted_data, "message": form.message} for form in forms
@@ -76,7 +74,7 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
 
     @pages.get("/settings/subscription/")
     def old_address() -> Any:
-        """The page's older address: it leads to the newer and drops the query, as the client's does."""
+        """The page's older address, which redirects without the query, as in the client."""
         return redirect(url_for(".subscription_settings"))
 
     @pages.get("/settings/usage-plan/")
@@ -134,13 +132,13 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
     @pages.get("/admin/perma/registrar/<int:pk>/change/", defaults={"customer_type": REGISTRAR})
     @pages.get("/admin/perma/linkuser/<int:pk>/change/", defaults={"customer_type": INDIVIDUAL})
     def customer_for_staff(customer_type: str, pk: int) -> Any:
-        """Where mails to staff lead: Perma.cc's admin. Here the settings page has to do for it."""
+        """Where links in mails to staff lead: Perma.cc's admin. Here the settings page takes its place."""
         customer = named_customer(f"{customer_type}-{pk}")
         return redirect(url_for(".subscription_settings", customer=customer.key))
 
     @pages.post("/settings/subscription/acknowledge")
     def acknowledge_again() -> Any:
-        """Acknowledge a purchase of the history once more, as a second server of Perma.cc might."""
+        """Acknowledge a purchase in the history again, as another server of Perma.cc might."""
         customer = named_customer(request.form.get("customer", ""))
         purchase = Purchase(_number("purchase_pk"), _number("link_quantity"))
         crediting = credit(customer, purchase, bonus_links, client)
@@ -152,7 +150,7 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
 
 
 def _number(name: str) -> int:
-    """A whole number of the form that was posted. Aborts with 400 where it is none."""
+    """A whole number in the posted form. Aborts with 400 if it is not one."""
     value = request.form.get(name, "")
     if not (value.isascii() and value.isdigit() and len(value) <= 18):
         abort(400, f"{name} must be a whole number.")

@@ -1,7 +1,5 @@
 """Builders of valid things; a test takes one and breaks one thing about it."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
@@ -9,6 +7,8 @@ from sandbox.config import DEFAULT_CS_ACCESS_KEY, DEFAULT_CS_PROFILE_ID, DEFAULT
 from sandbox.cybersource.signature import sign
 
 NOW = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
+
+FORM_DATA = "application/x-www-form-urlencoded"
 
 FIELDS_BY_TYPE = {
     "sale": {"amount": "15.00", "currency": "USD"},

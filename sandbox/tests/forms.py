@@ -1,7 +1,5 @@
 """Forms on the sandbox's pages, as a browser would send them."""
 
-from __future__ import annotations
-
 from copy import copy
 
 import mechanicalsoup

@@ -1,7 +1,5 @@
 """A merchant that takes what CyberSource delivers, at a real address, and answers as told."""
 
-from __future__ import annotations
-
 import threading
 from urllib.parse import parse_qsl
 

@@ -1,7 +1,5 @@
 """What Perma Payments answers to Perma.cc's servers, and the page that comes of it."""
 
-from __future__ import annotations
-
 import base64
 import json
 

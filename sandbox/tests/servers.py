@@ -1,7 +1,5 @@
 """Real servers for tests: any WSGI application on a free port, for as long as a block runs."""
 
-from __future__ import annotations
-
 import socket
 import threading
 from collections.abc import Iterator

@@ -1,7 +1,5 @@
 """The settings page of customers who have a subscription: what is offered, and what is not."""
 
-from __future__ import annotations
-
 import pytest
 
 from sandbox.perma.store import PACKAGES

@@ -1,7 +1,5 @@
 """Bonus links: crediting purchases once, and the purchase history."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest
@@ -38,8 +36,8 @@ def test_what_is_acknowledged_is_credited(client, merchant):
     soup = show(client)
     assert credited(soup) == 110
     assert [tag.text.strip() for tag in soup.select(".crediting")] == [
-        "Credited just now: 10 links of purchase 5.",
-        "Credited just now: 100 links of purchase 6.",
+        "Just credited: 10 links of purchase 5.",
+        "Just credited: 100 links of purchase 6.",
     ]
 
 
@@ -147,7 +145,7 @@ def test_the_history_lists_what_was_bought(client, merchant):
 
 def test_an_empty_history_is_said(client, merchant):
     merchant.answer = answers()
-    assert "Nothing was bought yet." in show(client).text
+    assert "Nothing has been bought yet." in show(client).text
 
 
 @pytest.mark.parametrize(

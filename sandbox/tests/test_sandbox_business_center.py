@@ -1,7 +1,5 @@
 """The Business Center: statuses that are set there, and the list that it exports."""
 
-from __future__ import annotations
-
 import csv
 import io
 

@@ -1,7 +1,5 @@
 """Mail: taking it over SMTP, reading and showing it, and failing on demand."""
 
-from __future__ import annotations
-
 import smtplib
 import socket
 from email.message import EmailMessage
@@ -245,7 +243,7 @@ def test_the_page_shows_the_newest_mail_first(browser, mailbox):
 
 def test_a_recipient_that_the_mail_does_not_name_is_shown_too(browser, mailbox):
     mailbox.put(mail().as_bytes(), ["hidden@example.com"])
-    assert "handed over for hidden@example.com" in browser.get("/mailbox/").text
+    assert "delivered to hidden@example.com" in browser.get("/mailbox/").text
 
 
 def test_programs_can_read_the_mail_oldest_first(browser, mailbox):
@@ -276,5 +274,5 @@ def test_a_mode_that_there_is_not_is_refused(browser, mailbox, data):
 
 
 def test_where_no_mail_is_taken_the_page_says_so(client):
-    assert "No mail is taken" in client.get("/mailbox/").text
+    assert "No mail is received" in client.get("/mailbox/").text
     assert client.get("/mailbox.json").json == {"address": None, "mode": "takes", "mails": []}

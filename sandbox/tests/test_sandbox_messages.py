@@ -1,7 +1,5 @@
 """Perma.cc's messages, customers and plans, and the box they travel in."""
 
-from __future__ import annotations
-
 import base64
 import json
 import re

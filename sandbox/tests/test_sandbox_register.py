@@ -1,7 +1,5 @@
 """What CyberSource knows of its subscriptions."""
 
-from __future__ import annotations
-
 import pytest
 from bs4 import BeautifulSoup
 
@@ -34,7 +32,7 @@ def registered(client):
 
 def test_there_are_none_at_first(client):
     assert registered(client) == []
-    assert "There are none yet." in client.get("/subscriptions/").text
+    assert "There are no subscriptions yet." in client.get("/subscriptions/").text
 
 
 @pytest.mark.parametrize("outcome", ["accept", "review-480"])

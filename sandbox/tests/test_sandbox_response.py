@@ -1,7 +1,5 @@
 """The signed responses: the recorded shapes of cybersource.md §4.3 and the formats of §4.4."""
 
-from __future__ import annotations
-
 import re
 from dataclasses import replace
 
@@ -9,7 +7,7 @@ import pytest
 
 from sandbox.config import DEFAULT_CS_PROFILE_ID, DEFAULT_CS_SECRET
 from sandbox.cybersource.cards import TEST_CARDS, Card, find_card, is_future_expiry
-from sandbox.cybersource.form import Order
+from sandbox.cybersource.form import AcceptedForm
 from sandbox.cybersource.outcomes import ACCEPT, CANCEL, DUPLICATE, INVALID, PICKABLE, pickable_for
 from sandbox.cybersource.page_form import BILLING
 from sandbox.cybersource.response import Entered, build_response, new_format_preserving_token
@@ -61,17 +59,17 @@ SHAPES = {
 }
 
 
-def order_of(transaction_type, invalid=(), **changes):
-    """An accepted order."""
+def accepted(transaction_type, invalid=(), **changes):
+    """An accepted form."""
     fields = signed_form(transaction_type, **changes)
     del fields["signature"]
-    return Order(path=PATH_BY_TYPE[transaction_type], fields=fields, invalid_fields=invalid, notes=())
+    return AcceptedForm(path=PATH_BY_TYPE[transaction_type], fields=fields, invalid_fields=invalid, notes=())
 
 
 def respond(transaction_type="sale,create_payment_token", outcome=ACCEPT, entered=ENTERED, **changes):
     """The fields of a response."""
     pairs = build_response(
-        order_of(transaction_type, **changes), outcome, entered, secret=DEFAULT_CS_SECRET, now=NOW
+        accepted(transaction_type, **changes), outcome, entered, secret=DEFAULT_CS_SECRET, now=NOW
     )
     assert len(dict(pairs)) == len(pairs)
     return dict(pairs)

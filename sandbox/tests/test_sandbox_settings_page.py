@@ -1,7 +1,5 @@
 """Perma.cc's settings page, and how it reads the answers of Perma Payments."""
 
-from __future__ import annotations
-
 import json
 import threading
 

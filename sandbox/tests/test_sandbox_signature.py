@@ -1,7 +1,5 @@
 """CyberSource's signature, by the worked examples of cybersource.md §2.6."""
 
-from __future__ import annotations
-
 import base64
 import hashlib
 import hmac

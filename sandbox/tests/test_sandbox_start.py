@@ -1,7 +1,5 @@
 """Starting and stopping the sandbox as a process of its own."""
 
-from __future__ import annotations
-
 import os
 import re
 import signal
@@ -51,7 +49,7 @@ def started(*arguments, **environ):
 def test_it_serves_until_it_is_stopped_and_then_ends_cleanly(stop):
     with started("--port", "0") as process:
         url = re.search(r"http://127\.0\.0\.1:[0-9]+/", process.stdout.readline())[0]
-        assert process.stdout.readline() == "It takes no mail.\n"
+        assert process.stdout.readline() == "It receives no mail.\n"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         assert opener.open(url + "?not=logged", timeout=30).status == 200
         process.send_signal(stop)
@@ -90,7 +88,7 @@ def test_it_takes_mail_at_the_port_that_was_named():
     port = str(closed_port())
     with started("--port", "0", "--smtp-port", port, SANDBOX_SMTP_PORT="1") as process:
         url = re.search(r"http://127\.0\.0\.1:[0-9]+/", process.stdout.readline())[0]
-        assert process.stdout.readline() == f"It takes mail at 127.0.0.1:{port}.\n"
+        assert process.stdout.readline() == f"It receives mail at 127.0.0.1:{port}.\n"
         with smtplib.SMTP("127.0.0.1", int(port), timeout=30) as server:
             server.sendmail("a@example.com", ["b@example.com"], "Subject: Hello\r\n\r\nHi")
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
@@ -112,8 +110,8 @@ def test_a_port_for_mail_that_is_taken_is_said_in_one_sentence(way):
     assert process.returncode == 1
     assert output == ""
     assert errors == (
-        f"The sandbox cannot take mail at 127.0.0.1, port {port} (Address already in use); "
-        "choose another port with --smtp-port, or 0 to take none.\n"
+        f"The sandbox cannot receive mail at 127.0.0.1, port {port} (Address already in use); "
+        "choose another port with --smtp-port, or 0 to receive none.\n"
     )
 
 
@@ -126,10 +124,10 @@ def test_an_address_that_is_none_is_said_in_one_sentence(arguments):
 
 
 def test_a_bad_setting_stops_it_with_one_sentence():
-    with started(SANDBOX_CS_STRICT_CLOCK="maybe") as process:
+    with started(SANDBOX_SMTP_PORT="smtp") as process:
         _output, errors = process.communicate(timeout=30)
     assert process.returncode == 1
     assert errors == (
-        "SANDBOX_CS_STRICT_CLOCK must be on or off (also true/false, yes/no, 1/0), for example "
-        "on; it is 'maybe'.\n"
+        "SANDBOX_SMTP_PORT must be the number of a port, or 0 to receive no mail, "
+        "for example 8025; it is 'smtp'.\n"
     )
