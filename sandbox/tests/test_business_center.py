@@ -7,7 +7,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from .builders import NOW
-from .test_sandbox_register import CREATE, UPDATE, registered, transact
+from .test_register import CREATE, UPDATE, registered, transact
 
 EXPORT = "/subscriptions/export.csv"
 HEADER = ["Subscription ID", "Merchant Reference Code", "Customer Name", "Amount", "Currency", "Status"]

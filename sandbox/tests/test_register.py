@@ -4,7 +4,7 @@ import pytest
 from bs4 import BeautifulSoup
 
 from .builders import PATH_BY_TYPE, signed_form
-from .test_sandbox_checkout import finish, submit
+from .test_checkout import finish, submit
 
 CREATE, UPDATE, SALE_AND_UPDATE = (
     "sale,create_payment_token",
