@@ -1,4 +1,4 @@
-"""Logs and error reports without values: what was posted, and what the ledger holds, stays out of them."""
+"""Logs and error reports that hold no values, neither what was posted nor what the database keeps."""
 
 import copy
 import logging
@@ -12,25 +12,23 @@ from django.views.debug import SafeExceptionReporterFilter
 
 
 class NoValuesFormatter(logging.Formatter):
-    """Formats exceptions as their types and places in the code.
+    """Formats exceptions as their types and places in the code, without their texts.
 
-    The text of an exception is left out: PostgreSQL's errors quote whole rows, and others quote input.
+    PostgreSQL's errors quote whole rows, and others quote input.
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """See logging.Formatter."""
-        # Another formatter may have left its own text of the exception in the record.
+        # Another formatter may have left the text of the exception in the record.
         record = copy.copy(record)
         record.exc_text = None
         if 400 <= getattr(record, "status_code", 0) < 500:
-            # Django's line of a refusal: where in Django it was refused says nothing.
+            # Django's line about a refusal. Where in Django it was refused does not matter.
             record.exc_info = None
         return super().format(record)
 
     def formatException(
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
     ) -> str:
-        """See logging.Formatter."""
         error = ei[1]
         lines: list[str] = []
         seen: set[int] = set()
@@ -45,10 +43,9 @@ class NoValuesFormatter(logging.Formatter):
 
 
 class SaidAlready(logging.Filter):
-    """Drops Django's line that says how a request was answered, where a line before it says why."""
+    """Drops Django's line about how a request was answered if a line before it said why."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """See logging.Filter."""
         first = record.args[0] if isinstance(record.args, tuple) and record.args else ""
         return first not in ("Bad Request", "Service Unavailable")
 
@@ -57,13 +54,10 @@ class NoValuesFilter(SafeExceptionReporterFilter):
     """Keeps what was posted, and all variables, out of Django's error reports."""
 
     def is_active(self, request: HttpRequest | None) -> bool:
-        """Always, with DEBUG too."""
-        return True
+        return True  # Even with DEBUG.
 
     def get_post_parameters(self, request: HttpRequest | None) -> dict[str, Any]:
-        """None at all."""
         return {}
 
     def get_traceback_frame_variables(self, request: Any, tb_frame: Any) -> ItemsView[str, Any]:
-        """None at all."""
         return {}.items()

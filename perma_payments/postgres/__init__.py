@@ -1,1 +1,1 @@
-"""PostgreSQL, as this service asks it: Django's backend, with a time limit on everything that waits."""
+"""Django's backend for PostgreSQL, with a time limit on everything that waits."""

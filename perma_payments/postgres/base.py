@@ -1,12 +1,12 @@
-"""Django's backend for PostgreSQL, in which nothing waits longer than time_limits.py says.
+"""Django's backend for PostgreSQL, in which nothing waits longer than time_limits.py allows.
 
 Two limits work together:
 
-* PostgreSQL's own (``lock_timeout``, ``statement_timeout``, …) come first and cost a transaction, not a
-  connection. They are set for one transaction only, before its first statement and in the same round trip:
-  what is set for a session is refused by a pooler such as PgBouncer, or meets another client there.
-* Ours, on this side of the connection, holds if PostgreSQL says nothing at all: it is frozen, or the network is
-  gone. The connection is closed then, because nobody knows what was still done on it.
+* PostgreSQL's own (``lock_timeout``, ``statement_timeout``, …) is the shorter one and costs a transaction, not a
+  connection. It is set for one transaction at a time, in the same round trip as its first statement: a pooler such
+  as PgBouncer would refuse a setting for the session, or pass it on to another client.
+* Ours, on this side of the connection, counts if PostgreSQL does not answer at all, because it is frozen or the
+  network is gone. Then the connection is closed, because what it did last cannot be known.
 """
 
 import select
@@ -18,11 +18,11 @@ from psycopg2 import extensions
 
 from .time_limits import TimedOut, seconds_left, within
 
-# Also where no time limit is set, in commands: who waits for a lock makes others wait behind them.
+# Without a time limit, too, as in commands: whatever waits for a lock makes others wait behind it.
 LOCK_SECONDS = 5.0
-# A new connection, from the name of the host to the password; DATABASE_URL may say otherwise.
+# For a new connection, from looking up the host to the password. DATABASE_URL can change it (connect_timeout).
 CONNECT_SECONDS = 3.0
-# Whether a connection still works, before a request uses it.
+# For asking whether a connection still works, before a request uses it.
 HEALTH_CHECK_SECONDS = 1.5
 
 
@@ -45,7 +45,6 @@ class Cursor(extensions.cursor):
     _limits = ""
 
     def execute(self, query: Any, vars: Any = None) -> None:
-        """See psycopg2's cursor."""
         self._limits = ""
         if (
             isinstance(query, str)
@@ -57,48 +56,43 @@ class Cursor(extensions.cursor):
 
     @property
     def query(self) -> bytes | None:
-        """The last statement as it was sent, without the limits: Django logs and tests what it asked."""
+        """The last statement that was sent, without the limits, for Django's logs and tests."""
         query: bytes | None = super().query
         return query and query.removeprefix(self._limits.encode())
 
 
 def limits(*, in_transaction: bool) -> str:
-    """The SQL that limits the transaction it begins, or the one statement behind it; empty for no limits.
+    """Return the SQL that limits a transaction before its first statement, or a statement on its own.
 
-    A statement on its own is limited only where there is a time limit: some, such as CREATE DATABASE, must be
-    alone.
+    Without a time limit, a statement on its own has no limits: some, such as CREATE DATABASE, must be sent alone.
     """
     left = seconds_left()
     if left is None:
         return f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000:.0f}; " if in_transaction else ""
-    # A little less than ours, so that the connection is kept; a lock's first, so that it can be told apart.
+    # A little less than ours, so that the connection is kept. Waiting for a lock ends first, to be told apart.
     settings = {"lock_timeout": min(LOCK_SECONDS, left * 0.8), "statement_timeout": left * 0.9}
     if in_transaction:
-        # Of a machine that is gone nobody else would end the transaction, and give back its locks.
+        # If this machine is gone, nothing else would end the transaction and release its locks.
         settings["idle_in_transaction_session_timeout"] = left + 1
     return "".join(f"SET LOCAL {name} = {max(seconds * 1000, 1):.0f}; " for name, seconds in settings.items())
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
-    """A connection as Django uses it."""
-
     def get_connection_params(self) -> dict[str, Any]:
-        """See Django's backend."""
         return {**super().get_connection_params(), "cursor_factory": Cursor}
 
     def get_new_connection(self, conn_params: dict[str, Any]) -> Any:
-        """See Django's backend. libpq's own connect_timeout does not count where a callback waits."""
+        # libpq ignores its own connect_timeout if a callback waits.
         with within(float(conn_params.get("connect_timeout") or CONNECT_SECONDS)):
             return super().get_new_connection(conn_params)
 
     def ensure_connection(self) -> None:
-        """See Django's backend. A connection that has broken is replaced at once, not by the next request."""
+        # Replace a connection that broke within this request, instead of leaving that to the next.
         if self.connection is not None and self.connection.closed and not self.in_atomic_block:
             self.close()
         super().ensure_connection()
 
     def is_usable(self) -> bool:
-        """See Django's backend."""
         try:
             with within(HEALTH_CHECK_SECONDS):
                 with self.connection.cursor(cursor_factory=extensions.cursor) as cursor:

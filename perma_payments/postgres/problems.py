@@ -1,4 +1,4 @@
-"""Why the database cannot serve just now, in words of our own: what PostgreSQL says may quote rows."""
+"""Why the database cannot serve, in words of our own: those of PostgreSQL may quote rows."""
 
 import psycopg2
 from django.db import Error, InterfaceError, OperationalError
@@ -26,8 +26,8 @@ _BY_CODE = {
     errorcodes.CLASS_OPERATOR_INTERVENTION: "it was stopped, or has ended the connection",
     errorcodes.CLASS_SYSTEM_ERROR: "its machine has failed at something",
 }
-# A connection that was never made has no SQLSTATE, only what libpq, PostgreSQL or PgBouncer wrote. Some of
-# these are part of others, so the order counts.
+# A connection that was never made has no SQLSTATE, only a text from libpq, PostgreSQL or PgBouncer. Some phrases
+# contain others, so the order counts.
 _BY_PHRASE = {
     "password authentication failed": _BY_CODE[errorcodes.INVALID_PASSWORD],
     "no password supplied": "no password was given",
@@ -63,9 +63,9 @@ _BY_PHRASE = {
 
 
 def why_unavailable(error: BaseException) -> str | None:
-    """Why the database cannot do just now what it could do at another time; None for any other error.
+    """Return why the database cannot do now what it could do at another time, or None for any other error.
 
-    That is: it is gone or hangs, has no room, may only be read, or someone else holds a lock.
+    It may be gone, hang, be full or read-only, or someone else may hold a lock.
     """
     if not isinstance(error, Error):
         return None
@@ -73,10 +73,10 @@ def why_unavailable(error: BaseException) -> str | None:
     if isinstance(cause, TimedOut):
         return _BY_CODE[errorcodes.QUERY_CANCELED]
     code = getattr(cause, "pgcode", None)
-    # PgBouncer's errors share one code.
+    # All errors of PgBouncer have the same code.
     if code and code[:2] != errorcodes.CLASS_CONNECTION_EXCEPTION:
         return _BY_CODE.get(code) or _BY_CODE.get(code[:2])
-    # psycopg2 has a plain DatabaseError for a connection that broke off in the middle of an answer.
+    # psycopg2 raises a plain DatabaseError if a connection breaks in the middle of an answer.
     if not isinstance(error, InterfaceError | OperationalError) and type(cause) is not psycopg2.DatabaseError:
         return None
     text = str(error)
@@ -87,13 +87,13 @@ def why_unavailable(error: BaseException) -> str | None:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Whether someone else was holding what had to be changed, so that it can be tried again in a moment."""
+    """Return whether someone else was changing the same thing, so that it can be tried again in a moment."""
     code = getattr(error.__cause__, "pgcode", None)
     return code in (errorcodes.LOCK_NOT_AVAILABLE, errorcodes.DEADLOCK_DETECTED)
 
 
 def describe(error: BaseException) -> str:
-    """An error for the log: why the database is unavailable, or else the error's type, with its SQLSTATE."""
+    """Return an error for the log: why the database is unavailable, or else the error's type and SQLSTATE."""
     name = type(error).__qualname__
     code = getattr(error.__cause__, "pgcode", None)
     return why_unavailable(error) or (f"{name} {code}" if code else name)

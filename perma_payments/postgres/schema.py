@@ -1,4 +1,4 @@
-"""Whether the database has all the tables and columns that this code needs."""
+"""Whether the database has all tables and columns that this code needs."""
 
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
@@ -6,16 +6,16 @@ from django.db.migrations.executor import MigrationExecutor
 from .time_limits import within
 
 BEHIND = (
-    "The database is older than this code: {count} of its migrations, from {first} on, were not run there. "
+    "The database is older than this code: {count} of its migrations, from {first} on, were not run. "
     "Run manage.py migrate, then start again."
 )
 
 
 def behind() -> str | None:
-    """Say what to do if the database lacks migrations of this code; None if it has them all, or is ahead.
+    """Return what to do if the database lacks migrations of this code, or None if it has them all, or is ahead.
 
-    During a rolling upgrade it is ahead of the older code, which goes on. Raises OperationalError if the database
-    does not answer within seconds. Leaves no connection: a process that forks would share it.
+    During a rolling upgrade it is ahead of the older code, which runs on. Raises OperationalError if the database
+    does not answer within 5 seconds. Leaves no connection, because a process that forks would share it.
     """
     try:
         with within(5):

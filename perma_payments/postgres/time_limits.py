@@ -1,7 +1,6 @@
-"""How long may be waited for the database: one deadline for all that a request or a job asks of it.
+"""How long to wait for the database: one deadline for everything that a request or a job asks of it.
 
-A deadline bounds connecting, statements, COMMIT and waiting for locks alike (see base.py). Seconds are
-those of a clock that nobody sets.
+It limits connecting, statements, COMMIT and waiting for locks alike (base.py), by a clock that cannot be set.
 """
 
 import time
@@ -16,14 +15,14 @@ _longest_wait: ContextVar[float | None] = ContextVar("longest_wait", default=Non
 
 
 class TimedOut(psycopg2.OperationalError):
-    """The database did not answer within the time limit. Django makes its OperationalError of it."""
+    """The database did not answer within the time limit. Django turns it into its OperationalError."""
 
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """Wait for the database no longer than this in all; after that, OperationalError.
+    """Wait for the database no longer than this in total, and then raise OperationalError.
 
-    Inside another ``within``, what ends first counts.
+    Inside another ``within``, the one that ends first counts.
     """
     end = time.monotonic() + seconds
     outer = _deadline.get()
@@ -36,7 +35,7 @@ def within(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def waiting_at_most(seconds: float) -> Iterator[None]:
-    """Wait for each answer of the database no longer than this; for what may take long in all."""
+    """Wait no longer than this for each answer of the database, for work that may take long in total."""
     token = _longest_wait.set(seconds)
     try:
         yield
@@ -45,12 +44,12 @@ def waiting_at_most(seconds: float) -> Iterator[None]:
 
 
 def allow(seconds: float) -> None:
-    """Within the running ``within``, from now on: allow so many seconds instead of what was left."""
+    """In the current ``within``, allow this many seconds from now on, instead of what was left."""
     _deadline.set(time.monotonic() + seconds)
 
 
 def seconds_left() -> float | None:
-    """For how long an answer may be waited for; zero or less if for no time at all, None if there is no limit."""
+    """Return how long to wait for an answer: zero or less for no time at all, None for no limit."""
     deadline = _deadline.get()
     limits = [_longest_wait.get(), None if deadline is None else deadline - time.monotonic()]
     return min((limit for limit in limits if limit is not None), default=None)
