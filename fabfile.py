@@ -1,8 +1,8 @@
-"""The tasks of a developer: `fab --list` names them, `fab --help TASK` tells more.
+"""The developer's tasks: `fab --list` lists them, and `fab --help TASK` says more about one.
 
-They need nothing but what requirements-dev.txt installs: without DATABASE_URL (in the environment,
-or in .env) each has a PostgreSQL of its own, which ends with it. fabric.yaml keeps their names as
-they are written here: init_db, not init-db.
+They need nothing but what requirements-dev.txt installs. Without DATABASE_URL, in the environment or in .env, each
+starts a PostgreSQL of its own, which ends with it. fabric.yaml keeps their names as they are written here: init_db
+and not init-db.
 """
 
 import functools
@@ -23,25 +23,25 @@ COVERAGE_FLOOR = 95
 
 
 def task(function: Callable[..., None]) -> Any:
-    """A task that tells its problems in sentences, and ends what it has started."""
+    """Make a task that says in a sentence why it cannot go on, and ends everything that it started."""
 
     @functools.wraps(function)
-    def told(*args: Any, **kwargs: Any) -> None:
+    def run_task(*args: Any, **kwargs: Any) -> None:
         processes.end_in_order_when_told()
         try:
             function(*args, **kwargs)
         except TaskError as error:
             raise Exit(str(error), code=1) from None
 
-    return invoke_task(told)
+    return invoke_task(run_task)
 
 
 @task
 def demo(context: Context, check: bool = False) -> None:
-    """Run Perma Payments beside stand-ins of Perma.cc and CyberSource; Ctrl-C ends it.
+    """Run Perma Payments beside stand-ins for Perma.cc and CyberSource; Ctrl-C ends them.
 
-    With --check, run the end-to-end tests against it instead; the exit code is 0 if they passed.
-    DEMO_HOST is the address that both listen on: 127.0.0.1 unless set.
+    With --check, run the end-to-end tests against them instead; the exit code is 0 if they pass. DEMO_HOST is the
+    address that all of them listen on, 127.0.0.1 by default.
     """
     if check:
         sys.exit(demonstration.check())
@@ -50,10 +50,10 @@ def demo(context: Context, check: bool = False) -> None:
 
 @task
 def run(context: Context) -> None:
-    """Run Perma Payments and its scheduler on http://localhost:8000, on a database that is kept; Ctrl-C ends both.
+    """Run Perma Payments and its scheduler at http://localhost:8000, on a database that is kept; Ctrl-C ends both.
 
-    The web server's code is loaded again when it changes, the scheduler's when this is started again. BIND lists
-    where to listen, as host:port separated by spaces or commas: 127.0.0.1:8000 unless set.
+    The web server reloads its code when it changes; for the scheduler's, restart this. BIND lists the addresses to
+    listen on, as host:port separated by spaces or commas, 127.0.0.1:8000 by default.
     """
     addresses = processes.words(os.environ.get("BIND", "")) or ["127.0.0.1:8000"]
 
@@ -81,20 +81,20 @@ def run(context: Context) -> None:
 
 @task
 def init_db(context: Context) -> None:
-    """Create the database if it is missing, and bring it up to date."""
+    """Create the database if it does not exist, and bring it up to date."""
     with postgres.database_url(kept=True) as url:
         prepare_database(url)
 
 
 @task
 def test(context: Context, args: str = "") -> None:
-    """Run the tests, on several cores, and say what they cover; --args "-k word" are arguments for pytest.
+    """Run the tests on several cores, with coverage; --args "-k word" passes arguments to pytest.
 
-    If all of them run, they fail if they cover less than they should.
+    If all of them run, they also fail if they cover too little.
     """
     not_found = [program for program in programs.PROGRAMS if not programs.find(program)]
     floor = [] if args or not_found else [f"--cov-fail-under={COVERAGE_FLOOR}"]
-    # All share one PostgreSQL, which takes a hundred connections.
+    # All of them share one PostgreSQL, which accepts a hundred connections.
     cores = ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
     tested = processes.run("-m", "pytest", *cores, "--cov", *floor, *shlex.split(args))
     for program in not_found:
@@ -128,74 +128,36 @@ def lint(context: Context) -> None:
 @task
 def requirements(context: Context) -> None:
     """Compile requirements.txt and requirements-dev.txt, with hashes, from their .in files."""
+    # Without its extras in the pin, pip before 23.3 takes coverage[toml] for a package that is not pinned.
+    options = "--universal --python-version 3.11 --no-strip-extras --generate-hashes --no-emit-index-url"
+    options += " --no-emit-find-links --no-header --quiet"
     for name in ("requirements", "requirements-dev"):
-        code = processes.run(
-            "-m",
-            "uv",
-            "pip",
-            "compile",
-            "--universal",
-            "--python-version",
-            "3.11",
-            # Without its extras in the pin, pip before 23.3 takes coverage[toml] for a package that is not pinned.
-            "--no-strip-extras",
-            "--generate-hashes",
-            "--no-emit-index-url",
-            "--no-emit-find-links",
-            "--no-header",
-            "--quiet",
-            f"{name}.in",
-            "--output-file",
-            f"{name}.txt",
-        )
-        if code != 0:
+        files = [f"{name}.in", "--output-file", f"{name}.txt"]
+        if processes.run("-m", "uv", "pip", "compile", *options.split(), *files) != 0:
             raise TaskError(f"{name}.in could not be compiled.")
 
 
-@task
-def run_scheduler(context: Context) -> None:
-    """Run the scheduler alone: mails to staff, and what failed tried again; Ctrl-C ends it."""
-    until_interrupted(lambda: manage("run_scheduler"))
+def job(command: str, what_it_does: str) -> Any:
+    """Return the task that runs a command of manage.py, with DATABASE_URL or the database that is kept."""
+
+    def run_command(context: Context) -> None:
+        with postgres.database_url(kept=True) as url:
+            until_interrupted(lambda: sys.exit(processes.run("manage.py", command, env={"DATABASE_URL": url})))
+
+    run_command.__name__, run_command.__doc__ = command, what_it_does
+    return task(run_command)
 
 
-@task
-def send_daily_report(context: Context) -> None:
-    """Mail staff what is still to do, once a day. For those who prefer cron to the scheduler."""
-    manage("send_daily_report")
-
-
-@task
-def remind_of_overdue(context: Context) -> None:
-    """Mail staff and developers what has waited for too long, once a day. For cron."""
-    manage("remind_of_overdue")
-
-
-@task
-def send_task_mails(context: Context) -> None:
-    """Mail the staff tasks that nobody was told of yet. For cron."""
-    manage("send_task_mails")
-
-
-@task
-def apply_responses(context: Context) -> None:
-    """Apply CyberSource's responses that are kept but not applied yet. For cron."""
-    manage("apply_responses")
-
-
-@task
-def purge_expired(context: Context) -> None:
-    """Purge what is kept for a while only: ids in old previews, login attempts. For cron."""
-    manage("purge_expired")
-
-
-def manage(command: str) -> None:
-    """Run a command of manage.py on the database of DATABASE_URL, or on the one that is kept."""
-    with postgres.database_url(kept=True) as url:
-        sys.exit(processes.run("manage.py", command, env={"DATABASE_URL": url}))
+run_scheduler = job("run_scheduler", "Run the scheduler alone, which runs all jobs on time; Ctrl-C ends it.")
+send_daily_report = job("send_daily_report", "Mail staff what is still to do, once a day. For cron.")
+remind_of_overdue = job("remind_of_overdue", "Mail staff and developers what is overdue, once a day. For cron.")
+send_task_mails = job("send_task_mails", "Mail staff the tasks that they have not been told of. For cron.")
+apply_responses = job("apply_responses", "Apply CyberSource's responses that are kept but not applied. For cron.")
+purge_expired = job("purge_expired", "Delete what is kept only for a while. For cron.")
 
 
 def prepare_database(url: str) -> None:
-    """Create the database if it is missing, and migrate it."""
+    """Create the database if it does not exist, and migrate it."""
     if postgres.given_url():
         print("Using the database of DATABASE_URL.", flush=True)
     else:
@@ -207,7 +169,7 @@ def prepare_database(url: str) -> None:
 
 
 def until_interrupted(function: Callable[[], None]) -> None:
-    """Call what only ends by Ctrl-C; that is its good end."""
+    """Call a function that ends with Ctrl-C, which is not an error."""
     try:
         function()
     except KeyboardInterrupt:
@@ -215,7 +177,7 @@ def until_interrupted(function: Callable[[], None]) -> None:
 
 
 def address_in_browser(address: str) -> str:
-    """The address of a host:port, as a browser on this machine reaches it."""
+    """Return the address of a host:port for a browser on this machine."""
     host, _, port = address.rpartition(":")
     host = "localhost" if host in ("", "0.0.0.0", "127.0.0.1", "[::]", "[::1]") else host
     return f"http://{host}" + ("" if port == "80" else f":{port}")
