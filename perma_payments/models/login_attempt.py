@@ -1,4 +1,4 @@
-"""Tries to log in to the admin that have not succeeded."""
+"""Attempts to log in to the admin that have not succeeded."""
 
 from datetime import timedelta
 
@@ -9,7 +9,7 @@ LOGIN_ATTEMPT_COUNTS_FOR = timedelta(minutes=15)
 
 
 class LoginAttempt(models.Model):
-    """One try, kept until the scheduler purges it. Account and address are digests: what was typed is not kept."""
+    """Kept until the scheduler purges it. Account and address are digests: what was typed is not stored."""
 
     account = models.CharField(max_length=64)
     address = models.CharField(max_length=64, blank=True, help_text="Empty where the address is not known.")
@@ -25,4 +25,4 @@ class LoginAttempt(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"try to log in at {self.attempted_at:%Y-%m-%d %H:%M} UTC"
+        return f"login attempt of {self.attempted_at:%Y-%m-%d %H:%M} UTC"

@@ -1,9 +1,8 @@
 """Failed logins are counted, per account and per address, and too many of them are refused.
 
-They are counted in PostgreSQL, because all worker processes must share the count: django-ratelimit's counts
-are sound only on memcached or Redis, and this service has neither. A try is written down before the password
-is looked at, and taken back if it succeeds; so tries at the same moment see each other, and a guesser gains
-nothing by being quick.
+PostgreSQL counts them, because all worker processes must share the count: django-ratelimit's counts are sound only
+on memcached or Redis, and this service has neither. An attempt is recorded before the password is checked, and
+deleted if it succeeds. So simultaneous attempts see each other, and guessing faster gains nothing.
 """
 
 from datetime import datetime
@@ -12,45 +11,43 @@ from django.utils.crypto import salted_hmac
 
 from ...models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 
-# Of one address with one account: somebody who mistypes, or guesses.
+# From one address with one account: someone who mistypes, or guesses.
 MAX_ATTEMPTS = 5
-# Of one address, whatever the account.
+# From one address, with any account.
 MAX_ATTEMPTS_PER_ADDRESS = 20
-# With one account, wherever from. More than of one address: a stranger who knows a name must not be able to keep
-# its owner out from a single address; few enough that guessing from very many addresses is hopeless.
+# With one account, from any address. Enough that a stranger who knows a user name cannot lock its owner out from a
+# single address; few enough that guessing from very many addresses is hopeless.
 MAX_ATTEMPTS_PER_ACCOUNT = 20
 
 
 class TooManyAttempts(Exception):
-    """Nobody may try this account, or from this address, for a while: not even with the right password."""
+    """For a while nobody can log in to this account, or from this address, even with the right password."""
 
 
 def begin(*, account: str, address: str | None, now: datetime) -> LoginAttempt:
-    """Count a try as failed, until succeed() says otherwise. Raises TooManyAttempts, and then counts nothing."""
-    this = LoginAttempt.objects.create(
+    """Count an attempt, which the caller deletes if it succeeds.
+
+    Raises TooManyAttempts, and then does not count it.
+    """
+    attempt = LoginAttempt.objects.create(
         account=_digest("account", account.casefold()),
         address=_digest("address", address) if address else "",
         attempted_at=now,
     )
-    if _too_many(this):
-        this.delete()
+    if _too_many(attempt):
+        attempt.delete()
         raise TooManyAttempts
-    return this
+    return attempt
 
 
-def succeed(this: LoginAttempt) -> None:
-    """The try has succeeded: it does not count."""
-    this.delete()
-
-
-def _too_many(this: LoginAttempt) -> bool:
-    counted = LoginAttempt.objects.filter(attempted_at__gt=this.attempted_at - LOGIN_ATTEMPT_COUNTS_FOR)
-    # Those without an address count as if they all came from one.
-    if counted.filter(account=this.account, address=this.address).count() > MAX_ATTEMPTS:
+def _too_many(attempt: LoginAttempt) -> bool:
+    recent = LoginAttempt.objects.filter(attempted_at__gt=attempt.attempted_at - LOGIN_ATTEMPT_COUNTS_FOR)
+    # Attempts without an address count as if they all came from one.
+    if recent.filter(account=attempt.account, address=attempt.address).count() > MAX_ATTEMPTS:
         return True
-    if counted.filter(account=this.account).count() > MAX_ATTEMPTS_PER_ACCOUNT:
+    if recent.filter(account=attempt.account).count() > MAX_ATTEMPTS_PER_ACCOUNT:
         return True
-    return bool(this.address) and counted.filter(address=this.address).count() > MAX_ATTEMPTS_PER_ADDRESS
+    return bool(attempt.address) and recent.filter(address=attempt.address).count() > MAX_ATTEMPTS_PER_ADDRESS
 
 
 def _digest(kind: str, text: str) -> str:

@@ -1,4 +1,4 @@
-"""Logging in to the staff's side: a password, where it is required a code, and not too many tries."""
+"""The login form of the staff's side: a password, a code where one is required, and a limit on attempts."""
 
 import ipaddress
 import logging
@@ -20,34 +20,30 @@ from . import attempts as login_attempts, second_factors
 
 logger = logging.getLogger(__name__)
 
-# Of IPv6, a customer of a provider is given this much to choose from.
+# Internet providers give each IPv6 customer a network of at least this size to choose addresses from.
 IPV6_NETWORK = 64
 
-WRONG = (
-    "That did not work. Please enter the user name and the password of a staff account. Small and capital letters "
-    "make a difference."
-)
-# Does not say which of them is wrong: that would tell a guesser that the password is right.
+WRONG = "That username and password don't match a staff account. Passwords are case-sensitive."
+# It does not say which of them is wrong: a guesser would learn that the password is right.
 WRONG_WITH_CODE = (
-    "That did not work. Please enter the user name and the password of a staff account, and a code that has not "
-    "been used: perhaps wait for the next one."
+    "That username, password and code don't match a staff account. Passwords are case-sensitive. Each code works "
+    "only once, so you may have to wait for the next one."
 )
 
 
 class CodeInput(forms.TextInput):
-    """Is empty when the page is shown again: a code works once."""
+    """Does not show a code again: each works only once."""
 
     def format_value(self, value: Any) -> None:
-        """Nothing."""
         return
 
 
 class LoginForm(AdminAuthenticationForm):
-    """User name, password and, where a second factor is required, a code."""
+    """Username, password and, where a second factor is required, a code."""
 
     code = forms.CharField(
         max_length=30,
-        help_text="From your authenticator app, or one of your recovery codes. Each code works once.",
+        help_text="From your authenticator app, or one of your recovery codes. Each code works only once.",
         widget=CodeInput(attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}),
     )
 
@@ -59,22 +55,22 @@ class LoginForm(AdminAuthenticationForm):
         self.error_messages = {**self.error_messages, "invalid_login": wrong}
 
     def clean_code(self) -> str:
-        """As it is kept: people group it, and telephones capitalise it."""
+        """The code as it is stored: people type it in groups, and phones capitalize it."""
         code: str = self.cleaned_data["code"]
         return code.replace(" ", "").replace("-", "").lower()
 
     def clean(self) -> dict[str, Any]:
-        """Look at the password only if all is filled in, and nobody has tried too often."""
+        """Check the password only if everything is filled in and there were not too many attempts."""
         if self.errors:
             return self.cleaned_data
-        this = self._begin()
+        attempt = self._begin_attempt()
         cleaned = super().clean()
         if settings.REQUIRE_SECOND_FACTOR:
             self._check_code(self.get_user())
-        login_attempts.succeed(this)
+        attempt.delete()
         return cleaned
 
-    def _begin(self) -> LoginAttempt:
+    def _begin_attempt(self) -> LoginAttempt:
         address = address_of(self.request)
         if address is None:
             logger.warning(
@@ -86,7 +82,7 @@ class LoginForm(AdminAuthenticationForm):
             return login_attempts.begin(account=self.cleaned_data["username"], address=address, now=timezone.now())
         except login_attempts.TooManyAttempts:
             raise ValidationError(
-                "Too many tries. Please wait 15 minutes, then try again.", code="too_many_attempts"
+                "Too many attempts. Please wait 15 minutes, then try again.", code="too_many_attempts"
             ) from None
 
     def _check_code(self, user: AbstractBaseUser) -> None:
@@ -98,10 +94,10 @@ class LoginForm(AdminAuthenticationForm):
 
 
 def address_of(request: HttpRequest | None) -> str | None:
-    """Where a request comes from, as far as that can be known: an address, or a network of IPv6.
+    """Where a request comes from: an IPv4 address, an IPv6 network, or None if that is not known.
 
-    Each trusted proxy adds to X-Forwarded-For the address that it was called from, so the client's is as many
-    entries from the right as there are proxies; a client may send any before it.
+    Each trusted proxy adds the address that called it to the end of X-Forwarded-For, so the client's is as many
+    entries from the right as there are proxies. The client can send anything before it.
     """
     if request is None:
         return None
@@ -123,13 +119,13 @@ def address_of(request: HttpRequest | None) -> str | None:
 
 
 def _without_port(text: str) -> str:
-    """An address as some proxies write it: 192.0.2.1:5678, or [2001:db8::1]:5678."""
+    """An address without what some proxies add to it, as in 192.0.2.1:5678 and [2001:db8::1]:5678."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 @receiver(user_logged_in)
-def end_the_session_after_a_day(sender: Any, request: HttpRequest, **kwargs: Any) -> None:
-    """From the login on, whatever is done meanwhile: Django's own age would begin anew at each change."""
+def fix_end_of_session(sender: Any, request: HttpRequest, **kwargs: Any) -> None:
+    """End the session a day after the login. Django's own cookie age would start over with each change."""
     request.session.set_expiry(timezone.now() + timedelta(seconds=settings.SESSION_COOKIE_AGE))

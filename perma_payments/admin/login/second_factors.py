@@ -13,26 +13,26 @@ RECOVERY_CODES = 10
 TOTP_DIGITS = 6
 
 
-class HasOne(Exception):
-    """The account has a second factor already."""
+class AlreadyHasOne(Exception):
+    """The account already has a second factor."""
 
 
 @dataclass(frozen=True)
 class SecondFactor:
-    """What is shown once, when a second factor is made."""
+    """What is shown only once. ``url`` is an otpauth: URL, ``secret`` the key in it, in base 32."""
 
-    address: str
+    url: str
     secret: str
     recovery_codes: list[str]
 
 
 @transaction.atomic
 def add(user: User, *, replace: bool = False) -> SecondFactor:
-    """Make a second factor for a user. Raises HasOne, unless ``replace`` ends all that the user has."""
+    """Make a second factor for a user. With ``replace``, delete all previous ones, or else raise AlreadyHasOne."""
     User.objects.select_for_update().get(pk=user.pk)
     devices = [TOTPDevice.objects.filter(user=user), StaticDevice.objects.filter(user=user)]
     if not replace and any(kind.exists() for kind in devices):
-        raise HasOne
+        raise AlreadyHasOne
     for kind in devices:
         kind.delete()
     app = TOTPDevice.objects.create(user=user, name="Authenticator app", confirmed=True)
@@ -44,8 +44,8 @@ def add(user: User, *, replace: bool = False) -> SecondFactor:
 
 @transaction.atomic
 def device_that_accepts(user: AbstractBaseUser, code: str) -> Device | None:
-    """Use a code up. Returns the device that it belongs to; None if it is wrong, used, or tried again too soon."""
-    # Only devices of the code's kind, as each counts what it refuses, and waits longer each time.
+    """Use up a code and return its device; None if the code is wrong, used, or comes too soon after a wrong one."""
+    # Only devices for codes of this form: each counts the codes that it refuses, and waits longer after each.
     kind = TOTPDevice if len(code) == TOTP_DIGITS else StaticDevice
     for device in kind.objects.devices_for_user(user, confirmed=True).select_for_update():
         if device.verify_token(code):

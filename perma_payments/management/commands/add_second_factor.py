@@ -33,7 +33,7 @@ class Command(BaseCommand):
             raise CommandError(f"{user} may not log in to the admin: the account is not active, or not staff.")
         try:
             factor = second_factors.add(user, replace=options["replace"])
-        except second_factors.HasOne:
+        except second_factors.AlreadyHasOne:
             raise CommandError(
                 f"{user} has a second factor. With --replace it is ended, and a new one is made."
             ) from None
@@ -48,9 +48,9 @@ Type this secret into an authenticator app (time-based, 6 digits, 30 seconds):
 
   {factor.secret}
 
-or give the app this address:
+or give the app this URL:
 
-  {factor.address}
+  {factor.url}
 
 Recovery codes, for when the phone is not at hand. Each works once. Keep them where the phone is not:
 

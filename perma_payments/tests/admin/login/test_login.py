@@ -100,7 +100,7 @@ def test_in_development_a_password_is_enough(client, user):
 def test_a_wrong_password_and_an_unknown_user_are_told_the_same(client, user, username, password):
     page = log_in(client, username, password)
     assert page.status_code == 200
-    assert "That did not work. Please enter the user name and the password of a staff account." in text(page)
+    assert "That username and password don't match a staff account." in text(page)
     assert not is_in(client)
 
 
@@ -166,7 +166,7 @@ def test_a_code_works_once(client, user, factor):
     code = current_code(user)
     assert log_in(client, code=code).status_code == 302
     again = Client()
-    assert "a code that has not been used" in text(log_in(again, code=code))
+    assert "you may have to wait for the next one" in text(log_in(again, code=code))
     assert not is_in(again)
 
 
@@ -276,7 +276,7 @@ def test_the_admin_shows_no_secret_even_to_a_superuser(admin_client, user):
     assert factor.recovery_codes[0].encode() not in page.content
 
 
-# --- Too many tries ---------------------------------------------------------------------------------
+# --- Too many attempts ------------------------------------------------------------------------------
 
 
 def fail(client, times, **fields):
@@ -289,7 +289,7 @@ def test_after_five_failures_the_right_password_is_refused_too(client, user):
     assert fail(client, 5).status_code == 200
     refused = log_in(client)
     assert (refused.status_code, refused["Retry-After"]) == (429, "900")
-    assert "Too many tries. Please wait 15 minutes, then try again." in text(refused)
+    assert "Too many attempts. Please wait 15 minutes, then try again." in text(refused)
     assert not is_in(client)
     # In other letters it is the same account.
     assert log_in(Client(), "Someone").status_code == 429
@@ -314,7 +314,7 @@ def test_another_account_is_not_held_up(client, user):
 
 def test_after_fifteen_minutes_it_works_again_and_nothing_is_kept(client, user):
     fail(client, 5)
-    log_in(client)  # refused tries do not lengthen the wait
+    log_in(client)  # refused attempts do not lengthen the wait
     LoginAttempt.objects.update(attempted_at=timezone.now() - timedelta(minutes=15))
     assert log_in(client).status_code == 302
     jobs.purge_expired(now=timezone.now())
