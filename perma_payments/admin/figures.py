@@ -30,29 +30,17 @@ REPORT_EXPECTED_BY = 3
 
 
 @dataclass(frozen=True)
-class TaskLine:
-    """An open task, as the work list shows it. ``age`` is in days."""
-
-    id: int
-    what: str
-    age: int
-    is_overdue: bool
-    reference_number: str
-    customer: str
-
-
-@dataclass(frozen=True)
 class WorkList:
-    """The oldest open tasks, and how many tasks are open, overdue, and not mailed yet."""
+    """The oldest open tasks with their ages in days; how many tasks are open, overdue, and not emailed yet."""
 
-    lines: list[TaskLine]
+    oldest: list[tuple[StaffTask, int]]
     open: int
     overdue: int
     unsent: int
 
     @property
     def hidden(self) -> int:
-        return self.open - len(self.lines)
+        return self.open - len(self.oldest)
 
 
 @dataclass(frozen=True)
@@ -101,20 +89,8 @@ def work_list(*, now: datetime) -> WorkList:
         overdue=Count("id", filter=Q(opened_at__lte=now - timedelta(days=settings.OVERDUE_DAYS))),
         unsent=Count("id", filter=Q(notified_at__isnull=True)),
     )
-    oldest = open_tasks.select_related("agreement", "purchase", "response").order_by("opened_at", "id")
-    return WorkList([_line(task, now) for task in oldest[:TASKS_SHOWN]], **counts)
-
-
-def _line(task: StaffTask, now: datetime) -> TaskLine:
-    age = task.age_in_days(now)
-    return TaskLine(
-        id=task.pk,
-        what=task.get_kind_display(),
-        age=age,
-        is_overdue=age >= settings.OVERDUE_DAYS,
-        reference_number=task.reference_number,
-        customer=str(task.customer or ""),
-    )
+    tasks = open_tasks.select_related("agreement", "purchase", "response").order_by("opened_at", "id")
+    return WorkList([(task, task.age_in_days(now)) for task in tasks[:TASKS_SHOWN]], **counts)
 
 
 def subscriptions(*, now: datetime) -> Subscriptions:

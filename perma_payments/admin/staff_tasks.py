@@ -22,7 +22,7 @@ from .mails import task_mail
 
 class NoteForm(forms.Form):
     note = forms.CharField(
-        label="What did you do, or why is it not needed? (No names, please: this is kept.)",
+        label="What did you do, or why is it not needed? Please include no names: this note is kept.",
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 3, "cols": 70}),
     )

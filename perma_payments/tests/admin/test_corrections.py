@@ -59,7 +59,7 @@ def test_a_subscription_is_corrected_after_a_look_at_what_perma_will_see(log_in)
     look = submit(staff, staff.get(url), status="Hold", covered_until="2031-12-31", reason="The bank called.")
     said = words(look)
     assert "Status Hold Paid for until 2031-12-31 Reason The bank called." in said
-    assert "What Perma.cc and staff will see of Registrar 7 Now After the correction" in said
+    assert "What Perma.cc and staff will see for Registrar 7 Now After the correction" in said
     assert "Status Current Hold" in said and "2031-12-31 00:00 UTC" in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
@@ -184,7 +184,7 @@ def test_an_unplaced_response_is_placed(log_in):
     page = staff.get(f"/admin/perma_payments/response/{response.pk}/correct/")
 
     look = submit(staff, page, transaction_uuid=str(outgoing.transaction_uuid), reason="Found.")
-    assert "What Perma.cc and staff will see of Registrar 7" in words(look)
+    assert "What Perma.cc and staff will see for Registrar 7" in words(look)
     assert f"Open tasks for staff {StaffTask.objects.get()} none" in words(look)
     assert f"Subscription none {outgoing.agreement.reference_number}" in words(look)
     response.refresh_from_db()

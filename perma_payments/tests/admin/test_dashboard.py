@@ -189,9 +189,9 @@ def test_what_has_waited_for_more_than_a_day_is_counted(client):
 
     said = words(page)
     assert "Subscriptions Pending for more than a day 1 " in said
-    assert "Purchases paid, but not acknowledged by Perma.cc 2 1 for more than a day" in said
+    assert "Purchases paid but not acknowledged by Perma.cc 2 1 for more than a day" in said
     assert "Responses not applied 1 " in said
-    assert "Mails about tasks not sent 1 " in said
+    assert "Emails about tasks not sent yet 1 " in said
     for link in BeautifulSoup(page.content, "html.parser").select(".numbers a"):
         assert client.get(link["href"]).status_code == 200, link
 
