@@ -5,7 +5,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern
 from django.utils import timezone
@@ -17,10 +16,11 @@ from ..models import SubscriptionAgreement
 from ..models.fields import choices
 from ..services import perma_queries
 from ..services.corrections import correct_agreement
-from . import search, timeline
+from . import timeline
 from .base import ReadOnlyAdmin
 from .columns import YesNoFilter, customer, moment
 from .corrections import Correction, RowForm
+from .search import FIELDS, HELP, Search, through_transactions
 
 
 class CancellationRequested(YesNoFilter):
@@ -65,21 +65,16 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
         "current_link_limit",
         moment("covered_until", "paid for until"),
         moment("cancellation_requested_at", "cancellation requested"),
-        moment("created_at", "begun"),
+        moment("created_at", "created"),
     )
     list_filter = ("status", "customer_type", CancellationRequested)
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
-    search_fields, search_help_text = search.FIELDS, search.HELP
+    search_fields, search_help_text = FIELDS, HELP
+    search = Search(through_transactions("agreement"))
     # A key to money: the reference number finds the subscription at CyberSource as well.
     exclude = ("payment_token",)
     change_form_template = "perma_payments/admin/agreement.html"
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        by_transaction = search.through_transactions("agreement")
-        return search.search(queryset, search_term, by_transaction=by_transaction), False
 
     def get_urls(self) -> list[URLPattern]:
         return [CORRECTION.path(self), *super().get_urls()]
@@ -91,8 +86,6 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
         if told is not None and told.reference_number != row.reference_number:
             other = SubscriptionAgreement.objects.filter(reference_number=told.reference_number).first()
         return {
-            "title": f"Subscription agreement of {row.customer}",
-            "subtitle": str(row),
             "told": told,
             "told_of_other": other,
             **timeline.context(row, request.user),

@@ -5,7 +5,10 @@ from typing import Any
 from django.contrib import admin
 from django.contrib.admin.views.main import ERROR_FLAG
 from django.db import DataError
+from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+
+from .search import Search
 
 
 def may_view(user: Any, model: str) -> bool:
@@ -15,6 +18,16 @@ def may_view(user: Any, model: str) -> bool:
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic class when it runs
     """A table that staff can look at. What they may change has pages of its own."""
+
+    # Instead of Django's search.
+    search: Search | None = None
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
+    ) -> tuple[QuerySet[Any], bool]:
+        if self.search is None:
+            return super().get_search_results(request, queryset, search_term)
+        return self.search.find(queryset, search_term), False
 
     def get_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """What the template of a row's page needs besides Django's context."""

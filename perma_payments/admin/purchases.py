@@ -4,7 +4,6 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.urls import URLPattern
 
@@ -12,10 +11,11 @@ from ..billing.statuses import PurchaseStatus
 from ..models import Purchase
 from ..services import perma_queries
 from ..services.corrections import correct_purchase
-from . import search, timeline
+from . import timeline
 from .base import ReadOnlyAdmin
 from .columns import YesNoFilter, customer, moment
 from .corrections import Correction, RowForm
+from .search import FIELDS, HELP, Search, through_transactions
 
 
 class Acknowledged(YesNoFilter):
@@ -53,19 +53,14 @@ class PurchaseAdmin(ReadOnlyAdmin):
         "link_quantity",
         moment("paid_at", "paid"),
         moment("acknowledged_at", "acknowledged"),
-        moment("created_at", "begun"),
+        moment("created_at", "created"),
     )
     list_filter = ("status", "customer_type", Acknowledged)
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
-    search_fields, search_help_text = search.FIELDS, search.HELP
+    search_fields, search_help_text = FIELDS, HELP
+    search = Search(through_transactions("purchase"))
     change_form_template = "perma_payments/admin/purchase.html"
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        by_transaction = search.through_transactions("purchase")
-        return search.search(queryset, search_term, by_transaction=by_transaction), False
 
     def get_urls(self) -> list[URLPattern]:
         return [CORRECTION.path(self), *super().get_urls()]
@@ -74,8 +69,6 @@ class PurchaseAdmin(ReadOnlyAdmin):
         """Whether Perma.cc is offered the links or sees the purchase in its history, and the timeline."""
         waiting = perma_queries.unacknowledged_purchases(row.customer)
         return {
-            "title": f"Purchase of {row.customer}",
-            "subtitle": str(row),
             "is_offered": row.pk in {purchase.id for purchase in waiting},
             "is_paid": row.status == PurchaseStatus.PAID,
             **timeline.context(row, request.user),

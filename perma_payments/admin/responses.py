@@ -12,10 +12,17 @@ from django.urls import URLPattern
 from ..cybersource.reasons import explain
 from ..models import Outcome, Response
 from ..services.corrections import match_response, transaction_with
-from . import search
 from .base import ReadOnlyAdmin
 from .columns import CustomerTypeFilter, YesNoFilter, customer, moment, subject
 from .corrections import Correction, ReasonForm
+from .search import FIELDS, HELP, Search
+
+
+def _by_transaction(transaction_id: str, uuid: UUID | None) -> Q:
+    found = Q(transaction_id=transaction_id)
+    if uuid is not None:
+        found |= Q(transaction_uuid__iexact=str(uuid)) | Q(outgoing__transaction_uuid=uuid)
+    return found
 
 
 class Applied(YesNoFilter):
@@ -58,7 +65,8 @@ class ResponseAdmin(ReadOnlyAdmin):
     list_select_related = ("outgoing__agreement", "outgoing__purchase")
     date_hierarchy = "received_at"
     ordering = ("-received_at",)
-    search_fields, search_help_text = search.FIELDS, search.HELP
+    search_fields, search_help_text = FIELDS, HELP
+    search = Search(_by_transaction, customers=("outgoing__agreement__", "outgoing__purchase__"))
     exclude = ("payment_token", "sealed", "fingerprint")
     readonly_fields = ("reason",)
     change_form_template = "perma_payments/admin/record.html"
@@ -71,26 +79,8 @@ class ResponseAdmin(ReadOnlyAdmin):
         """Without the sealed responses, which are big and never shown."""
         return super().get_queryset(request).defer("sealed")
 
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        found = search.search(
-            queryset,
-            search_term,
-            by_transaction=_by_transaction,
-            customers=("outgoing__agreement__", "outgoing__purchase__"),
-        )
-        return found, False
-
     def get_urls(self) -> list[URLPattern]:
         return [CORRECTION.path(self), *super().get_urls()]
 
     def get_context(self, request: HttpRequest, row: Response) -> dict[str, Any]:
         return CORRECTION.link(self, request, row)
-
-
-def _by_transaction(transaction_id: str, uuid: UUID | None) -> Q:
-    found = Q(transaction_id=transaction_id)
-    if uuid is not None:
-        found |= Q(transaction_uuid__iexact=str(uuid)) | Q(outgoing__transaction_uuid=uuid)
-    return found

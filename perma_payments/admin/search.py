@@ -6,6 +6,7 @@ or the id of one of CyberSource's.
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import Any
@@ -23,34 +24,33 @@ _CUSTOMER = re.compile(r"(registrar|individual)[\s-]*([0-9]{1,18})", re.IGNORECA
 _NUMBER = re.compile(r"[0-9]{1,18}", re.ASCII)
 
 
-def search(
-    rows: QuerySet[Any],
-    text: str,
-    *,
-    by_transaction: Callable[[str, UUID | None], Q],
-    reference_numbers: tuple[str, ...] = ("reference_number",),
-    customers: tuple[str, ...] = ("",),
-) -> QuerySet[Any]:
-    """The rows that a search finds, each once.
+@dataclass(frozen=True)
+class Search:
+    """Where a table has what staff search by."""
 
-    ``by_transaction`` gets the text as CyberSource's transaction id, and as one of our uuids if it is a uuid.
-    ``customers`` are the prefixes of ``customer_type`` and ``customer_pk``.
-    """
-    text = text.strip()
-    if not text:
-        return rows
-    if match := _CUSTOMER.fullmatch(text):
-        type_, pk = match[1].capitalize(), int(match[2])
-        return rows.filter(
-            _any(Q(**{f"{prefix}customer_type": type_, f"{prefix}customer_pk": pk}) for prefix in customers)
-        )
-    found = by_transaction(text, _uuid(text))
-    # Every other reference number has a 7 in it, and someone who types 7 means a customer.
-    if not (text.isdecimal() and len(text) < 4):
-        found |= _any(Q(**{f"{column}__icontains": text}) for column in reference_numbers)
-    if _NUMBER.fullmatch(text):
-        found |= _any(Q(**{f"{prefix}customer_pk": int(text)}) for prefix in customers)
-    return rows.filter(found)
+    # Called with the text as CyberSource's transaction id, and as one of our uuids if it is one.
+    by_transaction: Callable[[str, UUID | None], Q]
+    reference_numbers: tuple[str, ...] = ("reference_number",)
+    # What comes before customer_type and customer_pk.
+    customers: tuple[str, ...] = ("",)
+
+    def find(self, rows: QuerySet[Any], text: str) -> QuerySet[Any]:
+        """The rows that a search finds, each once; all rows if the text is empty."""
+        text = text.strip()
+        if not text:
+            return rows
+        if match := _CUSTOMER.fullmatch(text):
+            return rows.filter(self._of_customer(customer_type=match[1].capitalize(), customer_pk=int(match[2])))
+        found = self.by_transaction(text, _uuid(text))
+        # Every other reference number has a 7 in it, and someone who types 7 means a customer.
+        if not (text.isdecimal() and len(text) < 4):
+            found |= _any(Q(**{f"{column}__icontains": text}) for column in self.reference_numbers)
+        if _NUMBER.fullmatch(text):
+            found |= self._of_customer(customer_pk=int(text))
+        return rows.filter(found)
+
+    def _of_customer(self, **columns: str | int) -> Q:
+        return _any(Q(**{prefix + name: value for name, value in columns.items()}) for prefix in self.customers)
 
 
 def through_transactions(column: str) -> Callable[[str, UUID | None], Q]:

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 from django.contrib.auth.models import User
 from django.db.models import Q
 from django.urls import reverse
+from django.utils.text import capfirst
 
 from ..billing.transactions import Kind
 from ..cybersource.reasons import explain
@@ -45,6 +46,15 @@ class EventKind(StrEnum):
     REPORT = "report"
 
 
+# The models that users must be permitted to view. Changes belong to the subject's own page.
+_MODELS = {
+    EventKind.REQUEST: "outgoingtransaction",
+    EventKind.RESPONSE: "response",
+    EventKind.TASK: "stafftask",
+    EventKind.REPORT: "statusreport",
+}
+
+
 class Link(NamedTuple):
     url: str
     text: str
@@ -59,47 +69,36 @@ class Event:
     link: Link | None = None
 
 
-# The model that a user must be permitted to view. Changes are part of the subject itself.
-_MODELS = {
-    EventKind.REQUEST: "outgoingtransaction",
-    EventKind.RESPONSE: "response",
-    EventKind.TASK: "stafftask",
-    EventKind.REPORT: "statusreport",
-}
-_LINK_TEXTS = {
-    "outgoingtransaction": "View the request",
-    "response": "View the response",
-    "stafftask": "View the task",
-    "statusreport": "View the report",
-}
-_ORDER = list(EventKind)
-
-
 def context(subject: Subject, user: Any) -> dict[str, Any]:
-    """For the template: the events that a user may see, and how many others there are."""
+    """For the template of the subject's page: the events that a user may see, and how many others there are."""
     events = timeline_of(subject)
     visible = [event for event in events if event.kind not in _MODELS or may_view(user, _MODELS[event.kind])]
-    return {"events": visible, "events_hidden": len(events) - len(visible)}
+    return {
+        "title": f"{capfirst(subject._meta.verbose_name)} of {subject.customer}",
+        "subtitle": str(subject),
+        "events": visible,
+        "events_hidden": len(events) - len(visible),
+    }
 
 
 def timeline_of(subject: Subject) -> list[Event]:
-    column = "agreement" if isinstance(subject, SubscriptionAgreement) else "purchase"
-    requests = list(OutgoingTransaction.objects.filter(**{column: subject}).order_by("id"))
+    about = {"agreement" if isinstance(subject, SubscriptionAgreement) else "purchase": subject}
+    requests = {request.pk: request for request in OutgoingTransaction.objects.filter(**about).order_by("id")}
     responses = list(Response.objects.filter(outgoing__in=requests).defer("sealed").order_by("id"))
     changes = list(_history_of(type(subject)).filter(pgh_obj=subject))
-    tasks = list(_history_of(StaffTask).filter(Q(**{column: subject}) | Q(response__in=[r.pk for r in responses])))
+    tasks = list(_history_of(StaffTask).filter(Q(**about) | Q(response__in=[each.pk for each in responses])))
+    kinds: dict[int | None, str] = {pk: request.kind for pk, request in requests.items()}
+    card_updates = {each.pk for each in responses if kinds[each.outgoing_id] == Kind.UPDATE}
     names = _Names(changes, tasks)
-    kinds: dict[int | None, str] = {request.pk: request.kind for request in requests}
-    updates = {response.pk for response in responses if kinds[response.outgoing_id] == Kind.UPDATE}
     events = [
-        *(_request(request, subject) for request in requests),
+        *(_request(request, subject) for request in requests.values()),
         *(_response(response, kinds[response.outgoing_id]) for response in responses),
-        *_changes(type(subject), changes, names, updates),
+        *_changes(changes, names, card_updates),
         *_tasks(tasks, names),
+        *(_reports(subject) if isinstance(subject, SubscriptionAgreement) else ()),
     ]
-    if isinstance(subject, SubscriptionAgreement):
-        events += _reports(subject)
-    return sorted(events, key=lambda event: (event.time, _ORDER.index(event.kind)))
+    order = list(EventKind)
+    return sorted(events, key=lambda event: (event.time, order.index(event.kind)))
 
 
 def _history_of(model: Any) -> Any:
@@ -128,29 +127,26 @@ class _Names:
 
 
 def _request(request: OutgoingTransaction, subject: Subject) -> Event:
-    link = _link("outgoingtransaction", request.pk)
-    return Event(EventKind.REQUEST, request.created_at, _asked_for(request, subject), link=link)
-
-
-def _asked_for(request: OutgoingTransaction, subject: Subject) -> str:
     match request.kind:
         case Kind.SUBSCRIBE:
-            return (
+            text = (
                 f"The customer went to CyberSource to subscribe: {_say(request.amount)} now, then "
                 f"{_say(request.recurring_amount)} {request.recurring_frequency} starting "
                 f"{_say(request.recurring_start_date)}, with a link limit of {request.link_limit}."
             )
         case Kind.CHANGE:
-            return (
+            text = (
                 f"The customer went to CyberSource to change the subscription: {_say(request.amount)} now, then "
                 f"{_say(request.recurring_amount)} each time, with a link limit of {request.link_limit} starting "
                 f"{_say(request.link_limit_effective_timestamp)}."
             )
         case Kind.UPDATE:
-            return "The customer went to CyberSource to update their card, which costs nothing."
+            text = "The customer went to CyberSource to update their card, which costs nothing."
         case _:
             links = subject.link_quantity if isinstance(subject, Purchase) else ""
-            return f"The customer went to CyberSource to buy {links} links for {_say(request.amount)}."
+            text = f"The customer went to CyberSource to buy {links} links for {_say(request.amount)}."
+    link = _link(EventKind.REQUEST, request.pk)
+    return Event(EventKind.REQUEST, request.created_at, text, link=link)
 
 
 _DECISIONS = {
@@ -160,12 +156,6 @@ _DECISIONS = {
     "ERROR": "CyberSource could not process the request",
     "CANCEL": "The customer canceled at CyberSource",
 }
-_REQUESTS: Mapping[str, str] = {
-    Kind.SUBSCRIBE: "subscribe",
-    Kind.CHANGE: "change the subscription",
-    Kind.UPDATE: "update the card",
-    Kind.PURCHASE: "buy links",
-}
 
 
 def _response(response: Response, kind: str) -> Event:
@@ -174,82 +164,57 @@ def _response(response: Response, kind: str) -> Event:
     text = _DECISIONS.get(response.decision, unknown)
     if response.reason_code:
         text += f": {explain(response.reason_code)} (reason code {response.reason_code})"
-    details = [f"Response to the request to {_REQUESTS[kind]}."]
+    details = [f"Request: {kind}"]
     if response.auth_amount:
         details.append(f"Authorized: {response.auth_amount} {response.currency}")
     outcome = response.get_outcome_display() if response.applied_at else "not applied yet; retried every minute"
     details.append(f"Result: {outcome}")
     if response.transaction_id:
         details.append(f"CyberSource's transaction id: {response.transaction_id}")
-    link = _link("response", response.pk)
+    link = _link(EventKind.RESPONSE, response.pk)
     return Event(EventKind.RESPONSE, response.received_at, f"{text}.", tuple(details), link)
 
 
 # --- Changes ------------------------------------------------------------------------------------------
 
-# Columns whose changes are shown, and what to call them. The others are bookkeeping.
-_CUSTOMER = {"customer_type": "customer type", "customer_pk": "customer id"}
-_COLUMNS: Mapping[Any, Mapping[str, str]] = {
-    SubscriptionAgreement: {
-        "status": "status",
-        "current_rate": "rate",
-        "current_frequency": "frequency",
-        "current_link_limit": "link limit",
-        "current_link_limit_effective_timestamp": "link limit in effect from",
-        "schedule_start": "first scheduled charge",
-        "covered_until": "paid for until",
-        "coverage_proof": "paid according to",
-        "next_charge_on": "next charge",
-        "cancellation_requested_at": "cancellation requested",
-        **_CUSTOMER,
-        "reference_number": "reference number",
-    },
-    Purchase: {
-        "status": "status",
-        "amount": "amount",
-        "link_quantity": "links",
-        "paid_at": "paid",
-        "acknowledged_at": "credited by Perma.cc",
-        **_CUSTOMER,
-        "reference_number": "reference number",
-    },
-}
-# The page says these of a new row already.
-_SAID_ABOVE = {"status", "reference_number", *_CUSTOMER}
+# Not shown as changes: bookkeeping. Of a new row, the page says the others, too.
+_BOOKKEEPING = {"id", "created_at", "updated_at"}
+_SAID_ABOVE = {"customer_type", "customer_pk", "status", "reference_number"}
 
 
-def _changes(model: Any, changes: Iterable[Any], names: _Names, updates: Container[int]) -> Iterator[Event]:
-    """Each change; ``updates`` are the responses to requests to update the card."""
+def _changes(changes: Iterable[Any], names: _Names, card_updates: Container[int]) -> Iterator[Event]:
     before: Any = None
-    time: datetime | None = None
+    time = datetime.min.replace(tzinfo=UTC)
     for change in changes:
         # A change has the time at which its transaction began. It may have waited for the previous one.
-        time = max(time or change.pgh_created_at, change.pgh_created_at)
-        details = tuple(_differences(model, before, change))
+        time = max(time, change.pgh_created_at)
+        details = tuple(_differences(before, change))
         if before is None:
             yield Event(EventKind.CHANGE, time, f"Created as {change.status}.", details)
-        elif details or (details := _hidden_difference(model, change, updates)):
+        elif details or (details := _hidden_difference(change, card_updates)):
             text, reason, link = _source(change, names)
             yield Event(EventKind.CHANGE, time, text, (*reason, *details), link)
         before = change
 
 
-def _differences(model: Any, before: Any, after: Any) -> Iterator[str]:
+def _differences(before: Any, after: Any) -> Iterator[str]:
     """What changed, as "name: old → new"; for a new row, "name: value"."""
-    for column, name in _COLUMNS[model].items():
-        new = getattr(after, column)
+    for field in after._meta.fields:
+        name, new = field.name, getattr(after, field.attname)
+        if name.startswith("pgh_") or name in _BOOKKEEPING:
+            continue
         if before is None:
-            if new not in (None, "") and column not in _SAID_ABOVE:
-                yield f"{name}: {_say(new)}"
-        elif getattr(before, column) != new:
-            yield f"{name}: {_say(getattr(before, column))} → {_say(new)}"
+            if new not in (None, "") and name not in _SAID_ABOVE:
+                yield f"{field.verbose_name}: {_say(new)}"
+        elif getattr(before, name) != new:
+            yield f"{field.verbose_name}: {_say(getattr(before, name))} → {_say(new)}"
 
 
-def _hidden_difference(model: Any, change: Any, updates: Container[int]) -> tuple[str, ...]:
+def _hidden_difference(change: Any, card_updates: Container[int]) -> tuple[str, ...]:
     """What changed where no column did: the history does not keep an agreement's token."""
-    if model is not SubscriptionAgreement:
+    if change.pgh_tracked_model is not SubscriptionAgreement:
         return ()
-    if (change.pgh_context or {}).get("response") in updates:
+    if (change.pgh_context or {}).get("response") in card_updates:
         return ("token replaced",)
     return ("nothing, except perhaps the token, which the history does not keep",)
 
@@ -262,15 +227,15 @@ def _source(change: Any, names: _Names) -> tuple[str, tuple[str, ...], Link | No
     match context.get("source"):
         case HistorySource.CYBERSOURCE_RESPONSE:
             matched = f", matched by {user}" if context.get("user") else ""
-            link = _link("response", context["response"])
+            link = _link(EventKind.RESPONSE, context["response"])
             return f"Changed by CyberSource's response{matched}.", reason, link
         case HistorySource.CUSTOMER_REQUEST:
             return "Changed at the customer's request.", (), None
         case HistorySource.STATUS_REPORT:
-            link = _link("statusreport", context["report"])
+            link = _link(EventKind.REPORT, context["report"])
             return f"Changed by the {report}, confirmed by {user}.", (), link
         case HistorySource.STATUS_REPORT_REVERTED:
-            link = _link("statusreport", context["report"])
+            link = _link(EventKind.REPORT, context["report"])
             return f"Changed back: {user} undid the {report}.", (), link
         case HistorySource.STAFF:
             return f"Changed by {user}.", reason, None
@@ -289,7 +254,7 @@ def _tasks(history: Iterable[Any], names: _Names) -> Iterator[Event]:
     """How each task was opened, emailed and ended, by comparing each state with the task's previous one."""
     states: dict[int, Any] = {}
     for state in history:
-        link = _link("stafftask", state.pgh_obj_id)
+        link = _link(EventKind.TASK, state.pgh_obj_id)
         for text, details in _task_steps(states.get(state.pgh_obj_id), state, names):
             yield Event(EventKind.TASK, state.pgh_created_at, text, details, link)
         states[state.pgh_obj_id] = state
@@ -337,26 +302,17 @@ def _reports(agreement: SubscriptionAgreement) -> Iterator[Event]:
         else:
             continue
         text = f"The {report}, {by}, lists it as {line.status}, {effect}."
-        yield Event(EventKind.REPORT, time, text, details, _link("statusreport", report.pk))
+        yield Event(EventKind.REPORT, time, text, details, _link(EventKind.REPORT, report.pk))
 
 
 def _planned_differences(line: StatusReportLine) -> Iterator[str]:
     before, after = line.before or {}, line.after or {}
-    for column, new in after.items():
-        name = _COLUMNS[SubscriptionAgreement].get(column, column)
-        yield f"{name}: {_say(_parsed(before.get(column)))} → {_say(_parsed(new))}"
+    for field in SubscriptionAgreement._meta.fields:
+        if field.name in after:
+            old, new = field.to_python(before.get(field.name)), field.to_python(after[field.name])
+            yield f"{field.verbose_name}: {_say(old)} → {_say(new)}"
     if line.takes_token:
         yield "token: taken from the report"
-
-
-def _parsed(text: str | None) -> datetime | str | None:
-    """A value as StatusReportLine keeps it: times are in ISO format."""
-    if text is None or "T" not in text:
-        return text
-    try:
-        return datetime.fromisoformat(text)
-    except ValueError:
-        return text
 
 
 # --- Values -------------------------------------------------------------------------------------------
@@ -377,5 +333,5 @@ def _say(value: Any) -> str:
             return str(value)
 
 
-def _link(model: str, pk: int) -> Link:
-    return Link(reverse(f"admin:perma_payments_{model}_change", args=[pk]), _LINK_TEXTS[model])
+def _link(kind: EventKind, pk: int) -> Link:
+    return Link(reverse(f"admin:perma_payments_{_MODELS[kind]}_change", args=[pk]), f"View the {kind}")

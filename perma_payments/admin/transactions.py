@@ -1,15 +1,11 @@
 """Checkouts that we sent customers to."""
 
-from typing import Any
-
 from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 
 from ..models import OutgoingTransaction
-from . import search
 from .base import ReadOnlyAdmin
 from .columns import CustomerTypeFilter, customer, moment, subject
+from .search import FIELDS, HELP, Search, through_transactions
 
 
 @admin.register(OutgoingTransaction)
@@ -21,24 +17,17 @@ class OutgoingTransactionAdmin(ReadOnlyAdmin):
         customer,
         "amount",
         "recurring_amount",
-        moment("created_at", "begun"),
+        moment("created_at", "created"),
     )
     list_filter = ("kind", CustomerTypeFilter)
     list_select_related = ("agreement", "purchase")
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
-    search_fields, search_help_text = search.FIELDS, search.HELP
+    search_fields, search_help_text = FIELDS, HELP
+    search = Search(
+        through_transactions("pk"),
+        reference_numbers=("agreement__reference_number", "purchase__reference_number"),
+        customers=("agreement__", "purchase__"),
+    )
     exclude = ("message_nonce",)
     change_form_template = "perma_payments/admin/record.html"
-
-    def get_search_results(
-        self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
-    ) -> tuple[QuerySet[Any], bool]:
-        found = search.search(
-            queryset,
-            search_term,
-            by_transaction=search.through_transactions("pk"),
-            reference_numbers=("agreement__reference_number", "purchase__reference_number"),
-            customers=("agreement__", "purchase__"),
-        )
-        return found, False

@@ -44,7 +44,7 @@ def add(user: User, *, replace: bool = False) -> SecondFactor:
 
 @transaction.atomic
 def device_that_accepts(user: AbstractBaseUser, code: str) -> Device | None:
-    """Use up a code and return its device; None if the code is wrong, used, or comes too soon after a wrong one."""
+    """Use up a code and return its device; None if it is wrong, used, or too soon after a wrong one."""
     # Only devices for codes of this form: each counts the codes that it refuses, and waits longer after each.
     kind = TOTPDevice if len(code) == TOTP_DIGITS else StaticDevice
     for device in kind.objects.devices_for_user(user, confirmed=True).select_for_update():
