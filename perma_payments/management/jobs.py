@@ -44,7 +44,16 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
     """
     if now.astimezone(UTC).time() < settings.DAILY_REPORT_TIME:
         return []
-    return [job for job in DAILY_JOBS if _do_or_log(job, now)]
+    done = []
+    for job, do in DAILY_JOBS.items():
+        try:
+            if do_once_a_day(job, do, now=now):
+                done.append(job)
+        except NotYet:
+            pass
+        except Exception as error:  # tried again later
+            logger.error("%s failed: %s", job, describe(error))
+    return done
 
 
 def apply_responses(*, now: datetime) -> tuple[int, int]:
@@ -66,13 +75,3 @@ def purge_expired(*, now: datetime) -> tuple[int, int]:
     if ids or attempts:
         logger.info("purged: subscription ids of old previews %s, login attempts %s", ids, attempts)
     return ids, attempts
-
-
-def _do_or_log(job: str, now: datetime) -> bool:
-    try:
-        return do_once_a_day(job, DAILY_JOBS[job], now=now)
-    except NotYet:
-        return False
-    except Exception as error:  # the scheduler goes on, and tries again
-        logger.error("%s failed: %s", job, describe(error))
-        return False

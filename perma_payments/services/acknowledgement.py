@@ -20,6 +20,7 @@ from ..models import Purchase, StaffTask, TaskKind, UnansweredAcknowledgement
 from ..models.history import HistorySource
 from ..postgres.problems import describe
 from ..postgres.time_limits import seconds_left, within
+from .staff_tasks import log_opened
 
 logger = logging.getLogger(__name__)
 
@@ -92,11 +93,7 @@ def open_tasks_for_doubts(*, now: datetime) -> int:
             task = StaffTask.objects.create(
                 kind=TaskKind.ACKNOWLEDGEMENT_IN_DOUBT, purchase_id=doubt.purchase_id, opened_at=now
             )
-            transaction.on_commit(
-                partial(
-                    logger.warning, "staff task %s opened: %s, purchase %s", task.pk, task.kind, doubt.purchase_id
-                )
-            )
+            log_opened(task)
             doubt.delete()
     return len(doubts)
 

@@ -1,6 +1,5 @@
 """A customer wants the subscription to end: staff must cancel it in CyberSource, and hear of it at once."""
 
-import logging
 from datetime import datetime
 
 import pghistory
@@ -12,8 +11,7 @@ from ..perma.messages import CancelRequestMessage
 from .checkouts.modifiable import modifiable_agreement
 from .checkouts.used_messages import use_for_cancellation
 from .locks import lock_agreements_of
-
-logger = logging.getLogger(__name__)
+from .staff_tasks import log_opened
 
 
 def request_cancellation(message: CancelRequestMessage, *, nonce: bytes, now: datetime) -> None:
@@ -37,4 +35,4 @@ def request_cancellation(message: CancelRequestMessage, *, nonce: bytes, now: da
         if agreement.cancellation_requested_at is None:
             agreement.cancellation_requested_at = now
             agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
-    logger.warning("staff task %s opened: cancel %s", task.pk, agreement)
+        log_opened(task)

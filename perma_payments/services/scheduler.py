@@ -1,50 +1,65 @@
-"""When the scheduler sends mails: as soon as a staff task is opened, and rarely while the mail server is down."""
+"""When the scheduler sends mail: as soon as a task is opened, and rarely while the mail server is down.
+
+The other jobs run by the clock (management/commands/run_scheduler.py). What they all do is in management/jobs.py.
+"""
 
 import logging
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 from django.db import close_old_connections
 from django.utils import timezone
 
-from ..postgres.problems import describe
+from ..postgres.problems import why_unavailable
+from ..postgres.time_limits import waiting_at_most
 from .staff_tasks.listener import TaskListener
 
 logger = logging.getLogger(__name__)
 
-# Between two looks for mails, if no notification comes. The pause doubles each time that the mail server or
-# the database fails.
+Result = TypeVar("Result")
+
+# Between two looks for mails, if no notification comes. The pause doubles each time that the mail server or the
+# database fails.
 POLL_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 120.0
+# For each answer of the database: a job may take longer in all, but must not wait forever.
+DATABASE_SECONDS = 30.0
 
 
+@waiting_at_most(DATABASE_SECONDS)
 def keep_mailing(send: Callable[..., bool], *, stopping: threading.Event) -> None:
-    """Call ``send(now=…)``, which returns False if the mail server failed, until told to stop. Raises nothing.
+    """Run ``send``, which returns whether the mail server works, again and again until told to stop.
 
-    All conversations with the mail server happen here, one after the other, so a server that hangs delays
-    nothing else.
+    Everything that is mailed goes through here, one mail after the other, so a server that hangs delays nothing
+    else.
     """
     listener = TaskListener()
     pause = POLL_SECONDS
     while not stopping.is_set():
         listener.listen()
-        if _send_or_log(send):
+        if run_job(send):
             pause = POLL_SECONDS
             listener.wait(pause, stopping=stopping)
         else:
-            # New tasks do not end this pause: their mails would fail the same way.
+            # New tasks do not end this pause: their mails would fail, too.
             logger.warning("mails are tried again in %.0f seconds", pause)
             stopping.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
     listener.close()
 
 
-def _send_or_log(send: Callable[..., bool]) -> bool:
+@waiting_at_most(DATABASE_SECONDS)
+def run_job(job: Callable[..., Result]) -> Result | None:
+    """Return ``job(now=…)``, or None after an error, which is logged. Leaves no old database connection behind."""
     close_old_connections()
     try:
-        return send(now=timezone.now())
+        return job(now=timezone.now())
     except Exception as error:  # the scheduler goes on
-        logger.error("mails could not be sent: %s", describe(error))
-        return False
+        if reason := why_unavailable(error):
+            logger.error("%s: the database cannot serve this: %s", job.__name__, reason)
+        else:
+            logger.exception("%s failed", job.__name__)
+        return None
     finally:
         close_old_connections()

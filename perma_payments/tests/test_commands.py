@@ -71,7 +71,7 @@ def key_file(tmp_path):
 def test_check_keys_proves_that_a_key_opens_what_is_sealed_today(key_file, text):
     assert run("check_keys", "--key-file", key_file(text)) == (
         "This key opens what is sealed today: it is the secret half of ARCHIVE_PUBLIC_KEY "
-        "(not set, so development's).\n"
+        "(not set, so development uses its own).\n"
     )
 
 
@@ -91,7 +91,7 @@ def test_check_keys_says_which_key_it_was_given_instead(key_file):
 
 def test_check_keys_finds_the_secret_half_in_the_place_of_the_public_one(key_file, monkeypatch):
     monkeypatch.setenv("ARCHIVE_PUBLIC_KEY", f"2026-11:{ARCHIVE_SECRET}")
-    with pytest.raises(CommandError, match="the secret half, ARCHIVE_PUBLIC_KEY has the wrong half") as told:
+    with pytest.raises(CommandError, match="the secret half, ARCHIVE_PUBLIC_KEY holds the wrong half") as told:
         run("check_keys", "--key-file", key_file(ARCHIVE_SECRET))
     assert ARCHIVE_SECRET not in str(told.value)
 

@@ -1,4 +1,4 @@
-"""What commands share that need the archive's secret key: it comes from a file or a prompt, and nowhere else."""
+"""The archive's secret key, for commands that need it: from a file or a prompt, and nowhere else."""
 
 import getpass
 from argparse import ArgumentParser
@@ -10,12 +10,11 @@ from ...sealed_archive import secret_half
 
 
 def add_key_file(parser: ArgumentParser) -> None:
-    """Let a command be given the key in a file."""
     parser.add_argument("--key-file", type=Path, help="a file that holds the archive's secret key")
 
 
 def archive_key(path: Path | None, key_id: str) -> bytes:
-    """The secret key (32 bytes), from the file or typed unseen. Raises CommandError for what is none."""
+    """The secret key (32 bytes), from the file or typed unseen. Raises CommandError if that is not a key."""
     if path is None:
         text = getpass.getpass(f"Secret key of the archive ({key_id}): ")
     else:
@@ -27,5 +26,5 @@ def archive_key(path: Path | None, key_id: str) -> bytes:
         return secret_half(text)
     except ValueError:
         raise CommandError(
-            "That is not a secret key: expected 32 bytes in base64, as generate_keys prints them."
+            "That is not a secret key: expected 32 bytes in base64, as from generate_keys."
         ) from None

@@ -18,9 +18,9 @@ from ._archive_key import add_key_file, archive_key
 
 class Command(BaseCommand):
     help = (
-        "Prove that the archive's secret key opens what is sealed today: that ARCHIVE_PUBLIC_KEY is its public "
-        "half. The secret key is asked for, or read from a file. Nothing else needs to be set, so this can be run "
-        "on the offline machine: ARCHIVE_PUBLIC_KEY=id:key manage.py check_keys"
+        "Prove that the archive's secret key opens what is sealed today: that it is the secret half of "
+        "ARCHIVE_PUBLIC_KEY. You are asked for the secret key, unless a file holds it. No other setting is "
+        "needed, so you can run this on the offline machine: ARCHIVE_PUBLIC_KEY=id:key manage.py check_keys"
     )
     requires_system_checks: list[str] = []
 
@@ -32,27 +32,26 @@ class Command(BaseCommand):
         key_id, public_key = env.require("ARCHIVE_PUBLIC_KEY", PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
         if env.problems:
             raise CommandError("\n".join(env.problems))
-        name = (
-            f"ARCHIVE_PUBLIC_KEY (id {key_id})" if env.given else "ARCHIVE_PUBLIC_KEY (not set, so development's)"
-        )
+        name = f"ARCHIVE_PUBLIC_KEY ({f'id {key_id}' if env.given else 'not set, so development uses its own'})"
         key = archive_key(options["key_file"], key_id)
-        probe = secrets.token_bytes(32)
+        sealed = SealedArchive(key_id=key_id, public_key=public_key).seal(secrets.token_bytes(32))
         try:
-            opens = open_sealed(SealedArchive(key_id=key_id, public_key=public_key).seal(probe), key) == probe
+            open_sealed(sealed, key)
         except CannotOpen:
-            opens = False
-        if opens:
-            self.stdout.write(f"This key opens what is sealed today: it is the secret half of {name}.")
-            return
-        if key == public_key:
-            raise CommandError(
-                f"This key is the same as {name}, so it does not open what is sealed today. "
-                "If it is the secret half, ARCHIVE_PUBLIC_KEY has the wrong half: nobody can open what was sealed "
-                "with it, and the secret half has been on the server. Make a new pair with manage.py "
-                "generate_keys --archive, and set its public half under a new id. If it is the public half, "
-                "check the other one."
-            )
-        raise CommandError(
-            f"This key does not open what is sealed today: it is not the secret half of {name}. "
-            f"Its public half is {base64.b64encode(bytes(PrivateKey(key).public_key)).decode()}."
+            raise CommandError(_why_not(key, public_key, name)) from None
+        self.stdout.write(f"This key opens what is sealed today: it is the secret half of {name}.")
+
+
+def _why_not(key: bytes, public_key: bytes, name: str) -> str:
+    if key == public_key:
+        return (
+            f"This key is the same as {name}, so it does not open what is sealed today. If it is the secret "
+            "half, ARCHIVE_PUBLIC_KEY holds the wrong half: nobody can open what was sealed with it, and the "
+            "secret half has been on the server. Make a new pair with manage.py generate_keys --archive, and set "
+            "its public half under a new id. If it is the public half, check the secret half instead."
         )
+    public_half = base64.b64encode(bytes(PrivateKey(key).public_key)).decode()
+    return (
+        f"This key does not open what is sealed today: it is not the secret half of {name}. "
+        f"Its public half is {public_half}."
+    )

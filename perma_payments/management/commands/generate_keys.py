@@ -14,27 +14,20 @@ from ...sealed_archive import SECRET_LABEL
 
 class Command(BaseCommand):
     help = (
-        "Print a new key pair for PERMA_PAYMENTS_SECRET_KEY and a new SECRET_KEY; with --archive, the key pair of "
-        "the archive of sealed responses instead. Make that one on a machine that is not the server, and keep its "
-        "secret half offline."
+        "Print a new key pair for PERMA_PAYMENTS_SECRET_KEY and a new SECRET_KEY. With --archive, print one for "
+        "the archive of sealed responses instead: not on the server, as its secret half must stay offline."
     )
     requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument(
-            "--archive", action="store_true", help="a pair for ARCHIVE_PUBLIC_KEY, to seal full responses to"
-        )
+        parser.add_argument("--archive", action="store_true", help="print a pair for ARCHIVE_PUBLIC_KEY instead")
 
     def handle(self, *args: Any, **options: Any) -> None:
         pair = PrivateKey.generate()
+        secret, public = (base64.b64encode(bytes(key)).decode() for key in (pair, pair.public_key))
         if options["archive"]:
-            self.stdout.write(f"secret key, to be kept offline:  {SECRET_LABEL}{_text(bytes(pair))}")
-            self.stdout.write(f"ARCHIVE_PUBLIC_KEY={timezone.now():%Y-%m-%d}:{_text(bytes(pair.public_key))}")
-            return
-        self.stdout.write(f"secret key:  {_text(bytes(pair))}")
-        self.stdout.write(f"public key:  {_text(bytes(pair.public_key))}")
-        self.stdout.write(f"SECRET_KEY:  {secrets.token_urlsafe(50)}")
-
-
-def _text(key: bytes) -> str:
-    return base64.b64encode(key).decode("ascii")
+            self.stdout.write(f"secret key, to be kept offline:  {SECRET_LABEL}{secret}")
+            self.stdout.write(f"ARCHIVE_PUBLIC_KEY={timezone.now():%Y-%m-%d}:{public}")
+        else:
+            self.stdout.write(f"secret key:  {secret}\npublic key:  {public}")
+            self.stdout.write(f"SECRET_KEY:  {secrets.token_urlsafe(50)}")

@@ -13,12 +13,12 @@ from ._archive_key import add_key_file, archive_key
 
 class Command(BaseCommand):
     help = (
-        "Show what CyberSource sent. The archive's secret key (base64) is asked for, or read from a file. "
-        "What is shown is personal data: do not keep it."
+        "Show what CyberSource sent. You are asked for the archive's secret key (base64), unless a file holds it. "
+        "The output is personal data: do not keep it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("response", type=int, help="the response's number, as the admin and the log show it")
+        parser.add_argument("response", type=int, help="the response's id, as in the admin and the log")
         add_key_file(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:

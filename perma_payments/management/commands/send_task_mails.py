@@ -16,7 +16,7 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        sent = send_task_mails(now=timezone.now()).sent
+        sent = send_task_mails(now=timezone.now()).number
         unsent = count_unsent()
         self.stdout.write(f"Sent: {sent}. Not sent: {unsent}.")
         if unsent:

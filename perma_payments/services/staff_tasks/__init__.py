@@ -1,4 +1,4 @@
-"""Open and close the things that a person must do."""
+"""Open and end staff tasks: the things that a person must do."""
 
 import logging
 from collections.abc import Iterable, Iterator
@@ -37,51 +37,46 @@ def open_for_response(
         },
     )
     if created:
-        # Once it is: whatever opens a task may be taken back.
-        transaction.on_commit(
-            partial(logger.warning, "staff task %s opened: %s, response %s", task.pk, kind.value, response.pk)
-        )
+        log_opened(task)
     return task
 
 
 def open_for_revived(agreements: QuerySet[SubscriptionAgreement], *, now: datetime) -> list[int]:
-    """Open the tasks about agreements that may be charged again, without a response; return them.
+    """Open tasks about agreements that CyberSource may charge again; return the tasks' ids.
 
-    Whatever has revived them (a report, its undoing, a correction): a customer may now have several, and one
-    may lack its token.
+    A report, its revert or a correction has reactivated them, so a customer may now have two, and one may lack its
+    token.
     """
     charged = agreements.filter(status__in=ALIVE)
     without_token = charged.filter(payment_token="").values_list("pk", flat=True)
     return [
-        *open_about(TaskKind.SECOND_SUBSCRIPTION, _one_too_many(charged), now=now),
+        *open_about(TaskKind.SECOND_SUBSCRIPTION, _surplus(charged), now=now),
         *open_about(TaskKind.TOKEN_MISSING, without_token, now=now),
     ]
 
 
-def _one_too_many(agreements: QuerySet[SubscriptionAgreement]) -> Iterator[int]:
-    """The subscriptions that the agreements' customers are charged for besides their oldest.
+def _surplus(agreements: QuerySet[SubscriptionAgreement]) -> Iterator[int]:
+    """The ids of the subscriptions that the customers of these pay for besides their foremost.
 
-    Not those that there are enough open tasks for: if staff are told to cancel either, they keep the other.
+    An open task about either of two is enough: staff cancel one, and keep the other.
     """
     of_the_same_customer = agreements.filter(
         customer_type=OuterRef("customer_type"), customer_pk=OuterRef("customer_pk")
     )
     charged = SubscriptionAgreement.objects.filter(Exists(of_the_same_customer), status__in=ALIVE)
-    told = set(
-        StaffTask.objects.filter(
-            kind=TaskKind.SECOND_SUBSCRIPTION, done_at__isnull=True, agreement__in=charged.values("pk")
-        ).values_list("agreement", flat=True)
+    tasks = StaffTask.objects.filter(
+        kind=TaskKind.SECOND_SUBSCRIPTION, done_at=None, agreement__in=charged.values("pk")
     )
+    told = set(tasks.values_list("agreement", flat=True))
     rows = charged.order_by("customer_type", "customer_pk", *FOREMOST_FIRST)
-    columns = rows.values_list("customer_type", "customer_pk", "pk")
-    for _, group in groupby(columns, key=lambda row: row[:2]):
+    for _, group in groupby(rows.values_list("customer_type", "customer_pk", "pk"), key=lambda row: row[:2]):
         ids = [pk for _, _, pk in group]
         missing = len(ids) - 1 - len(told.intersection(ids))
         yield from [pk for pk in ids[1:] if pk not in told][: max(missing, 0)]
 
 
 def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> list[int]:
-    """Open a task about each of the agreements that has no open one of this kind; return the tasks."""
+    """Open a task about each agreement (by id) that has no open one of this kind; return the tasks' ids."""
     wanted = set(agreements)
     already = StaffTask.objects.filter(kind=kind, done_at__isnull=True, agreement__in=wanted)
     opened = StaffTask.objects.bulk_create(
@@ -89,12 +84,15 @@ def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> l
         for agreement in sorted(wanted - set(already.values_list("agreement", flat=True)))
     )
     for task in opened:
-        transaction.on_commit(
-            partial(
-                logger.warning, "staff task %s opened: %s, agreement %s", task.pk, kind.value, task.agreement_id
-            )
-        )
+        log_opened(task)
     return [task.pk for task in opened]
+
+
+def log_opened(task: StaffTask) -> None:
+    """Log a task when its transaction commits, as it may be rolled back."""
+    ids = {"response": task.response_id, "agreement": task.agreement_id, "purchase": task.purchase_id}
+    about = next(f"{name} {pk}" for name, pk in ids.items() if pk is not None)
+    transaction.on_commit(partial(logger.warning, "staff task %s opened: %s, %s", task.pk, task.kind, about))
 
 
 def finish(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
@@ -105,8 +103,8 @@ def finish(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
 def withdraw(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
     """Record that a task is no longer needed. Raises NotOpen if it has ended already.
 
-    A cancellation that is withdrawn (the customer changed their mind) counts as never asked for: the
-    subscription goes on, and Perma.cc is told so.
+    Withdrawing a cancellation (the customer changed their mind) undoes the request: the subscription continues,
+    and Perma.cc is told so.
     """
     return _end(task_id, Resolution.WITHDRAWN, by=by, note=note, now=now)
 
@@ -114,12 +112,11 @@ def withdraw(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
 def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: datetime) -> StaffTask:
     with transaction.atomic(), pghistory.context(source=HistorySource.STAFF, user=by.pk, reason=note):
         task = lock_task(task_id)
-        agreement = task.agreement
         if task.done_at is not None:
             raise NotOpen(f"staff task {task_id}")
-        if agreement and task.kind == TaskKind.CANCELLATION and resolution == Resolution.WITHDRAWN:
-            agreement.cancellation_requested_at = None
-            agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
+        if task.agreement and task.kind == TaskKind.CANCELLATION and resolution == Resolution.WITHDRAWN:
+            task.agreement.cancellation_requested_at = None
+            task.agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
         _write_end(task, resolution, by=by, note=note, now=now)
     logger.info("staff task %s ended: %s", task_id, resolution.value)
     return task
@@ -128,10 +125,7 @@ def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: date
 def end_open(
     tasks: QuerySet[StaffTask], resolution: Resolution, *, by: User | None, note: str, now: datetime
 ) -> list[int]:
-    """End those of the tasks that are open, and return them; ``by`` is None where no person did it.
-
-    One by one, so that the history has each, and in the order of locks.
-    """
+    """End those of the tasks that are open; return their ids. ``by`` is None if no person did it."""
     ended = []
     for task in lock_rows(tasks.filter(done_at__isnull=True)):
         _write_end(task, resolution, by=by, note=note, now=now)
@@ -140,14 +134,9 @@ def end_open(
 
 
 def withdraw_not_applied(response: Response, *, now: datetime) -> None:
-    """End the task that asked to apply a response, now that it is applied."""
-    end_open(
-        StaffTask.objects.filter(kind=TaskKind.NOT_APPLIED, response=response),
-        Resolution.WITHDRAWN,
-        by=None,
-        note="Applied by a later try.",
-        now=now,
-    )
+    """End the task that says that a response could not be applied, now that it is."""
+    tasks = StaffTask.objects.filter(kind=TaskKind.NOT_APPLIED, response=response)
+    end_open(tasks, Resolution.WITHDRAWN, by=None, note="Applied by a later attempt.", now=now)
 
 
 def _write_end(task: StaffTask, resolution: Resolution, *, by: User | None, note: str, now: datetime) -> None:

@@ -9,7 +9,7 @@ import select
 import threading
 import time
 
-import psycopg2.extensions
+import psycopg2
 from django.db import DEFAULT_DB_ALIAS, Error, connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 
@@ -28,7 +28,7 @@ class TaskListener:
         self._is_pooled = False
 
     def listen(self) -> None:
-        """Start listening, unless it does already. Tasks that were opened earlier are not reported."""
+        """Start listening, if it does not yet. Tasks that were opened earlier are not reported."""
         if self._connection is not None or self._is_pooled:
             return
         self._connection = connections.create_connection(DEFAULT_DB_ALIAS)
@@ -47,15 +47,19 @@ class TaskListener:
             logger.info("behind a pooler no notifications come through, so tasks are polled for")
 
     def wait(self, seconds: float, *, stopping: threading.Event) -> None:
-        """Return when a task is opened or the connection is lost, and after some seconds in any case."""
+        """Return when a task is opened or the connection is lost, and after ``seconds`` in any case."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not stopping.is_set():
             if self._connection is None:
                 stopping.wait(left)
                 continue
             try:
-                if _is_notified(self._connection.connection, min(left, 0.5)):
-                    return
+                connection = self._connection.connection
+                if select.select([connection], [], [], min(left, 0.5))[0]:
+                    connection.poll()
+                    if connection.notifies:
+                        connection.notifies.clear()
+                        return
             except (psycopg2.Error, OSError, ValueError):  # ValueError: it was closed on our side
                 self.close()
                 stopping.wait(min(left, SECONDS_TO_RECONNECT))
@@ -65,13 +69,3 @@ class TaskListener:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
-
-
-def _is_notified(connection: psycopg2.extensions.connection, seconds: float) -> bool:
-    """Whether a notification comes within some seconds. Raises an error if the connection is lost."""
-    if not select.select([connection], [], [], seconds)[0]:
-        return False
-    connection.poll()
-    is_notified = bool(connection.notifies)
-    connection.notifies.clear()
-    return is_notified

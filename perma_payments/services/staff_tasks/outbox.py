@@ -42,10 +42,9 @@ ROUND_SECONDS = 60.0
 
 
 class Sent(NamedTuple):
-    """How many mails a round sent and could not send, and whether it ended early because the server failed."""
+    """How many mails a round has sent, and whether it ended early because the server failed."""
 
-    sent: int
-    failed: int
+    number: int
     server_failed: bool = False
 
 
@@ -55,7 +54,7 @@ def send_task_mails(compose: Compose, *, now: datetime) -> Sent:
     A mail that fails is logged, tried again later, and stops no other. If the server fails, or after
     ROUND_SECONDS, the rest is left to the next round.
     """
-    sent = failed = 0
+    sent = 0
     end = time.monotonic() + ROUND_SECONDS
     with MailServer() as server:
         for task_id in list(_due(now).order_by("opened_at", "id").values_list("pk", flat=True)):
@@ -64,11 +63,10 @@ def send_task_mails(compose: Compose, *, now: datetime) -> Sent:
             try:
                 sent += _mail(task_id, compose, server, now)
             except NotDelivered as failure:
-                failed += 1
                 logger.error("staff task %s could not be mailed: %s", task_id, failure)
                 if isinstance(failure, ServerFailed):
-                    return Sent(sent, failed, server_failed=True)
-    return Sent(sent, failed)
+                    return Sent(sent, server_failed=True)
+    return Sent(sent)
 
 
 def count_unsent() -> int:

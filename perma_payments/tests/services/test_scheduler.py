@@ -124,4 +124,4 @@ def test_mail_is_tried_again_when_the_database_is_back(outbox, start, monkeypatc
     outbox.results = [OperationalError(), OperationalError()]
     start()
     eventually(lambda: len(outbox.rounds) > 3)
-    assert caplog.text.count("mails could not be sent: the connection") == 2
+    assert caplog.text.count("send: the database cannot serve this: the connection") == 2
