@@ -1,7 +1,9 @@
 """Mails to staff and developers. They hold ids and amounts only: no personal data."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import count
 from typing import Any
 
 from django.conf import settings
@@ -75,8 +77,8 @@ def remind_of_overdue(*, now: datetime) -> None:
     unapplied = Response.objects.filter(applied_at=None, received_at__lt=now - APPLY_WITHIN).order_by("id")
     unmailed = StaffTask.objects.filter(done_at=None, notified_at=None, opened_at__lt=now - NOTIFY_WITHIN).count()
     keys = [key for key in settings.CS_KEYS if key.ends_soon(now.astimezone(UTC).date())]
-    count = len(tasks) + len(unacknowledged) + len(unapplied) + unmailed + len(keys)
-    if not count:
+    number = len(tasks) + len(unacknowledged) + len(unapplied) + unmailed + len(keys)
+    if not number:
         return
     body = _render(
         "overdue",
@@ -89,7 +91,7 @@ def remind_of_overdue(*, now: datetime) -> None:
         keys=keys,
     )
     to = recipients("STAFF_EMAILS", "DEVELOPER_EMAILS")
-    send_report("overdue", Mail(f"Overdue: {count}", body), to=to, now=now)
+    send_report("overdue", Mail(f"Overdue: {number}", body), to=to, now=now)
 
 
 def _open_tasks(now: datetime) -> list[OpenTask]:
@@ -143,4 +145,7 @@ def _task_url(task: StaffTask) -> str:
 
 
 def _render(name: str, **context: Any) -> str:
-    return render_to_string(f"perma_payments/mail/{name}.txt", context)
+    """Render a mail's template. Its steps begin with ``#.`` and are numbered here, as some depend on the task."""
+    numbers = count(1)
+    text = render_to_string(f"perma_payments/mail/{name}.txt", context)
+    return re.sub(r"^#\.", lambda _: f"{next(numbers)}.", text, flags=re.MULTILINE)

@@ -18,26 +18,26 @@ from .response import Response
 
 
 class TaskKind(models.TextChoices):
-    """What must be done. What each means to a person is told in docs/statuses.md."""
+    """What must be done. docs/statuses.md says what opens each kind."""
 
     CANCELLATION = "cancellation", "Cancel a subscription in CyberSource"
-    HELD_FOR_REVIEW = "held for review", "Decide a payment that CyberSource holds for review"
-    PARTIAL_APPROVAL = "partial approval", "Look at a payment of only part of the amount"
-    UNREADABLE_AMOUNT = "unreadable amount", "Look at a payment whose amount cannot be read"
-    INDETERMINATE = "indeterminate", "Find out whether a payment was made"
-    CHECKOUT_FAILED = "checkout failed", "Find out why CyberSource could not process a checkout"
-    UNKNOWN_DECISION = "unknown decision", "Look at a response that we do not understand"
-    DUPLICATE_CHARGE = "duplicate charge", "Refund one of two charges for the same thing"
+    HELD_FOR_REVIEW = "held for review", "Accept or reject a payment held for review"
+    PARTIAL_APPROVAL = "partial approval", "Reverse or refund a partial payment"
+    UNREADABLE_AMOUNT = "unreadable amount", "Check a payment whose amount cannot be read"
+    INDETERMINATE = "indeterminate", "Find out whether a customer was charged"
+    CHECKOUT_FAILED = "checkout failed", "Find out why a checkout failed"
+    UNKNOWN_DECISION = "unknown decision", "Check a response with an unknown decision"
+    DUPLICATE_CHARGE = "duplicate charge", "Refund a duplicate charge"
     SECOND_SUBSCRIPTION = "second subscription", "Cancel and refund one of a customer's two subscriptions"
     NO_LONGER_STANDS = "no longer stands", "Refund a payment for a subscription that has ended"
-    NOT_WHAT_WAS_SIGNED = "not what was signed", "Look at a response that differs from what was asked for"
-    OUT_OF_ORDER = "out of order", "Compare the terms of two changes with CyberSource"
-    TOKEN_CHANGES = "token changes", "Look at a token that changes with the card"
+    NOT_WHAT_WAS_SIGNED = "not what was signed", "Check a response that does not match its request"
+    OUT_OF_ORDER = "out of order", "Check the plan of a subscription changed twice"
+    TOKEN_CHANGES = "token changes", "Report a token that changes with the card"
     TOKEN_MISSING = "token missing", "Find the token of a paid subscription"
     UNPROVEN_CHARGE = "unproven charge", "Find out whether a subscription's last charge was made"
-    UNMATCHED = "unmatched", "Place a response that belongs to no transaction of ours"
+    UNMATCHED = "unmatched", "Match a response to its checkout"
     ACKNOWLEDGEMENT_IN_DOUBT = "acknowledgement in doubt", "Find out whether Perma.cc credited a purchase"
-    NOT_APPLIED = "not applied", "Apply a response that could not be applied"
+    NOT_APPLIED = "not applied", "Check on a response that could not be applied"
 
 
 class Resolution(models.TextChoices):

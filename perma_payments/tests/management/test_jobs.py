@@ -80,7 +80,7 @@ def test_the_task_of_a_callback_is_mailed(mailbox):
     response = received("REVIEW")
 
     assert jobs.send_mails(now=NOW)
-    subject = f"Decide a payment that CyberSource holds for review: {response.reference_number}"
+    subject = f"Accept or reject a payment held for review: {response.reference_number}"
     assert mailbox.subjects[0] == subject
 
 
