@@ -1,45 +1,71 @@
-"""Status reports: upload, look, confirm, undo."""
+"""Status reports: upload one, check what it would change, confirm it, undo it."""
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
-from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import UploadedFile
 from django.core.paginator import Paginator
 from django.db import OperationalError
-from django.db.models import QuerySet
+from django.db.models import Count, Q, QuerySet
+from django.db.models.fields.json import KT
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 from django.views.decorators.http import require_POST
 
+from ..billing.coverage import ChargeNews
+from ..billing.statuses import ALIVE, Status, goes_backwards
 from ..cybersource.csv_table import UnreadableFile
-from ..models import ReportState, StatusReport
+from ..models import ReportState, StatusReport, StatusReportLine
 from ..postgres.problems import is_locked
 from ..services.status_reports.apply import CannotBeDone, apply_report
 from ..services.status_reports.plan import plan_report
 from ..services.status_reports.revert import revert_report
-from ..services.status_reports.warnings import summarize
 from .base import ReadOnlyAdmin
 
 CHANGES_PER_PAGE = 200
-PROBLEMS_SHOWN = 200
-
+MAX_UNREAD_ROWS_SHOWN = 200
 MAX_MEGABYTES = 20
 
 CHOOSE = "Choose the CSV file that you downloaded from the Business Center."
-DOWNLOAD_AGAIN = (
-    "Download the list of subscriptions from the Business Center as CSV, and upload that file unchanged."
+DOWNLOAD_AGAIN = "Download the list of subscriptions from the Business Center as CSV, and upload it unchanged."
+
+# Columns that no list shows, and that may be long.
+LONG_COLUMNS = ("unread_rows", "duplicates", "unknown_references", "warnings", "tasks_ended", "tasks_opened")
+
+# What a report says about charges: its words, what they mean to us, and the lines that say so.
+CHARGE_NEWS = (
+    ("Current", "the last charge succeeded: paid for until the next one", Q(charge_news=ChargeNews.PROVEN)),
+    (
+        "Retry",
+        "a charge failed, and CyberSource is retrying it: stays Current, and nothing more is paid for",
+        Q(charge_news=ChargeNews.FAILED, status=Status.CURRENT),
+    ),
+    ("Hold", "a charge failed: nothing more is paid for", Q(charge_news=ChargeNews.FAILED, status=Status.HOLD)),
+    ("Suspended", "nothing new about charges", Q(charge_news=ChargeNews.NOTHING)),
+    ("Canceled, Completed, Superseded", "ended: no more charges", Q(charge_news=ChargeNews.ENDED)),
 )
+
+# Changes other than those of the status: how things were, how they are afterward, and the lines that do so.
+NEW_STATUS = Q(after__has_key="status")
+OTHER_CHANGES = (
+    ("Current", "Current, paid for until a later date", ~NEW_STATUS & Q(after__has_key="covered_until")),
+    (
+        "Canceled, cancellation requested",
+        "Canceled, the request is done",
+        ~NEW_STATUS & Q(after__has_key="cancellation_requested_at"),
+    ),
+    ("Without a token", "With the token from the report", Q(after={})),
+)
+RECOVERED = Q(after__has_key="current_rate")
 
 
 class UploadForm(forms.Form):
-    """Where the file is chosen."""
-
     report = forms.FileField(
         label="Report",
         help_text=f"The CSV file of subscriptions, as the Business Center gives it: up to {MAX_MEGABYTES} MB.",
@@ -61,8 +87,6 @@ class UploadForm(forms.Form):
 
 @admin.register(StatusReport)
 class StatusReportAdmin(ReadOnlyAdmin):
-    """Uploads, the newest first; each has a page that says what it would do or did."""
-
     list_display = (
         "uploaded_at",
         "uploaded_by",
@@ -76,133 +100,165 @@ class StatusReportAdmin(ReadOnlyAdmin):
     list_select_related = ("uploaded_by",)
     list_filter = ("state",)
     ordering = ("-uploaded_at",)
-    change_list_template = "perma_payments/admin/status_uploads.html"
+    change_list_template = "perma_payments/admin/status_reports.html"
+    change_form_template = "perma_payments/admin/status_report.html"
 
     def get_urls(self) -> list[URLPattern]:
-        """Upload, confirm and undo, besides Django's pages."""
         return [
-            path("upload/", self.admin_site.admin_view(self.upload), name="perma_payments_statusreport_upload"),
-            path(
-                "<int:upload_id>/confirm/", self._action(self._confirm), name="perma_payments_statusreport_confirm"
-            ),
-            path("<int:upload_id>/undo/", self._action(self._undo), name="perma_payments_statusreport_undo"),
-            *super().get_urls(),
-        ]
+            path(route, self.admin_site.admin_view(view), name=f"perma_payments_statusreport_{name}")
+            for route, view, name in (
+                ("upload/", self.upload, "upload"),
+                ("<int:pk>/confirm/", require_POST(self.confirm), "confirm"),
+                ("<int:pk>/undo/", require_POST(self.undo), "undo"),
+            )
+        ] + super().get_urls()
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[StatusReport]:
-        """Without what may be long, and no list shows."""
-        return (
-            super()
-            .get_queryset(request)
-            .defer("unread_rows", "duplicates", "unknown_references", "warnings", "tasks_ended", "tasks_opened")
-        )
+        return super().get_queryset(request).defer(*LONG_COLUMNS)
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, with a link to the upload page for those who may upload."""
-        return super().changelist_view(request, {**(extra_context or {}), "may_upload": self._may_upload(request)})
+        return super().changelist_view(request, {**(extra_context or {}), "may_upload": _may_upload(request)})
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        if self.get_object(request, object_id) is None:
+            raise Http404
+        return super().change_view(request, object_id, form_url, extra_context)
+
+    def get_context(self, request: HttpRequest, row: StatusReport) -> dict[str, Any]:
+        """What a report would do, or did."""
+        row.refresh_from_db(fields=LONG_COLUMNS)
+        has_expired = row.has_expired(timezone.now())
+        changes = row.changes().select_related("agreement").order_by("agreement")
+        page = Paginator(changes, CHANGES_PER_PAGE).get_page(request.GET.get("page"))
+        earlier = StatusReport.objects.in_bulk([each["report"] for each in row.warnings if each["report"]])
+        return {
+            "title": f"The {row}",
+            "subtitle": None,
+            "report": row,
+            "has_expired": has_expired,
+            "may_confirm": _may_upload(request)
+            and row.state == ReportState.PLANNED
+            and not has_expired
+            and row.matched_count > 0,
+            "may_undo": _may_upload(request) and row.state == ReportState.APPLIED,
+            "warnings": [{**each, "report": earlier.get(each["report"])} for each in row.warnings],
+            "unread_rows": row.unread_rows[:MAX_UNREAD_ROWS_SHOWN],
+            "unread_hidden": len(row.unread_rows) - MAX_UNREAD_ROWS_SHOWN,
+            "charge_news": _counted(row.lines.all(), CHARGE_NEWS),
+            "changes": [*_status_changes(row), *_counted(row.changes(), OTHER_CHANGES)],
+            "recovered": row.changes().filter(RECOVERED).count(),
+            "recovered_without_token": row.changes()
+            .filter(RECOVERED, after__status__in=ALIVE, takes_token=False)
+            .count(),
+            "page": page,
+            "lines": [(line, list(_remarks(line))) for line in page],
+        }
 
     def upload(self, request: HttpRequest) -> HttpResponse:
-        """Choose a file; a good one leads to its preview, any other back here with a sentence."""
-        if not self._may_upload(request):
+        """Choose a file. A good one leads to its preview, any other back here with a sentence."""
+        if not _may_upload(request):
             raise PermissionDenied
         form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
         if form.is_valid():
             try:
-                upload = plan_report(form.cleaned_data["report"].read(), by=_user(request), now=timezone.now())
+                data = form.cleaned_data["report"].read()
+                report = plan_report(data, by=request.user, now=timezone.now())  # type: ignore[arg-type]
             except UnreadableFile as error:
                 form.add_error("report", f"{error} {DOWNLOAD_AGAIN}")
             else:
-                return HttpResponseRedirect(_page_of(upload.pk))
+                return _to_page(report.pk)
         context = {
             **self.admin_site.each_context(request),
             "title": "Upload a status report",
             "form": form,
             "opts": self.opts,
         }
-        return TemplateResponse(request, "perma_payments/admin/upload.html", context)
+        return TemplateResponse(request, "perma_payments/admin/status_report_upload.html", context)
 
-    def change_view(
-        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
-    ) -> HttpResponse:
-        """What an upload would do, or did."""
-        upload = self.get_object(request, object_id)
-        if upload is None:
-            raise Http404
-        if not self.has_view_permission(request, upload):
+    def confirm(self, request: HttpRequest, pk: int) -> HttpResponse:
+        written = request.POST.get("revision", "")
+        revision = int(written) if re.fullmatch("[0-9]{1,9}", written) else 0
+
+        def apply() -> str:
+            report = apply_report(
+                pk,
+                revision=revision,
+                by=request.user,  # type: ignore[arg-type]
+                leave_out="leave_out" in request.POST,
+                now=timezone.now(),
+            )
+            return f"Confirmed. {_subscriptions_were(report.change_count)} changed."
+
+        return self._act(request, pk, apply)
+
+    def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
+        def revert() -> str:
+            report = revert_report(pk, by=request.user, now=timezone.now())  # type: ignore[arg-type]
+            return f"Undone. {_subscriptions_were(report.change_count)} restored."
+
+        return self._act(request, pk, revert)
+
+    def _act(self, request: HttpRequest, pk: int, service: Callable[[], str]) -> HttpResponse:
+        if not _may_upload(request):
             raise PermissionDenied
-        now = timezone.now()
-        # With what get_queryset leaves to the lists, at once.
-        upload = StatusReport.objects.select_related("uploaded_by", "applied_by", "reverted_by").get(pk=upload.pk)
-        changes = upload.changes().select_related("agreement").order_by("agreement")
-        has_expired = upload.has_expired(now)
-        may_confirm = upload.state == ReportState.PLANNED and not has_expired and upload.matched_count > 0
-        context = {
-            **self.admin_site.each_context(request),
-            **(extra_context or {}),
-            "title": f"The {upload}",
-            "opts": self.opts,
-            "upload": upload,
-            "has_expired": has_expired,
-            "summary": summarize(upload),
-            "page": Paginator(changes, CHANGES_PER_PAGE).get_page(request.GET.get("page")),
-            "problems": upload.unread_rows[:PROBLEMS_SHOWN],
-            "problem_count": len(upload.unread_rows),
-            "problems_hidden": len(upload.unread_rows) - PROBLEMS_SHOWN,
-            "may_confirm": may_confirm and self._may_upload(request),
-            "may_undo": self._may_upload(request) and upload.state == ReportState.APPLIED,
-        }
-        return TemplateResponse(request, "perma_payments/admin/status_upload.html", context)
-
-    def _may_upload(self, request: HttpRequest) -> bool:
-        return request.user.has_perm("perma_payments.upload_statusreport") and self.has_view_permission(request)
-
-    def _confirm(self, request: HttpRequest, upload_id: int) -> str:
-        upload = apply_report(
-            upload_id,
-            revision=_number(request.POST.get("revision", "")),
-            by=_user(request),
-            leave_out="leave_out" in request.POST,
-            now=timezone.now(),
-        )
-        return f"Confirmed. Subscriptions changed: {upload.change_count:,}."
-
-    def _undo(self, request: HttpRequest, upload_id: int) -> str:
-        upload = revert_report(upload_id, by=_user(request), now=timezone.now())
-        return f"Undone. Subscriptions that are as they were: {upload.change_count:,}."
-
-    def _action(self, act: Callable[[HttpRequest, int], str]) -> Callable[..., HttpResponse]:
-        @require_POST
-        def view(request: HttpRequest, upload_id: int) -> HttpResponse:
-            if not self._may_upload(request):
-                raise PermissionDenied
-            try:
-                messages.success(request, act(request, upload_id))
-            except CannotBeDone as problem:
-                messages.error(request, str(problem))
-            except StatusReport.DoesNotExist:
-                raise Http404 from None
-            except OperationalError as error:
-                if not is_locked(error):
-                    raise
-                messages.error(
-                    request,
-                    "Someone else is changing these subscriptions. Nothing was changed; "
-                    "please try again in a minute.",
-                )
-            return HttpResponseRedirect(_page_of(upload_id))
-
-        return self.admin_site.admin_view(view)
+        try:
+            messages.success(request, service())
+        except CannotBeDone as error:
+            messages.error(request, str(error))
+        except StatusReport.DoesNotExist:
+            raise Http404 from None
+        except OperationalError as error:
+            if not is_locked(error):
+                raise
+            messages.error(
+                request,
+                "Someone else is changing these subscriptions. Nothing was changed; please try again in a minute.",
+            )
+        return _to_page(pk)
 
 
-def _number(text: str) -> int:
-    """A revision as the form has it; 0, which is none, for anything else."""
-    return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
+def _may_upload(request: HttpRequest) -> bool:
+    permissions = ("perma_payments.view_statusreport", "perma_payments.upload_statusreport")
+    return all(request.user.has_perm(permission) for permission in permissions)
 
 
-def _user(request: HttpRequest) -> User:
-    assert isinstance(request.user, User)  # nobody else has a permission
-    return request.user
+def _to_page(pk: int) -> HttpResponse:
+    return HttpResponseRedirect(reverse("admin:perma_payments_statusreport_change", args=[pk]))
 
 
-def _page_of(upload_id: int) -> str:
-    return reverse("admin:perma_payments_statusreport_change", args=[upload_id])
+def _subscriptions_were(count: int) -> str:
+    return "1 subscription was" if count == 1 else f"{count:,} subscriptions were"
+
+
+def _status_changes(report: StatusReport) -> list[tuple[str, str, int]]:
+    """How many subscriptions go from which status to which."""
+    changes = report.changes().filter(NEW_STATUS).annotate(old=KT("before__status"), new=KT("after__status"))
+    return sorted(changes.values_list("old", "new").annotate(count=Count("pk")))
+
+
+def _counted(
+    lines: QuerySet[StatusReportLine], rows: tuple[tuple[str, str, Q], ...]
+) -> list[tuple[str, str, int]]:
+    """The rows of a table that have lines, with the number of these."""
+    counts = lines.aggregate(**{f"row_{at}": Count("pk", filter=which) for at, (_, _, which) in enumerate(rows)})
+    return [(left, right, counts[f"row_{at}"]) for at, (left, right, _) in enumerate(rows) if counts[f"row_{at}"]]
+
+
+def _remarks(line: StatusReportLine) -> Iterator[str]:
+    """What a line does besides changing the status and the date."""
+    before, after = line.before or {}, line.after or {}
+    if line.status == Status.CURRENT and line.charge_news == ChargeNews.FAILED:
+        yield "a charge failed and is being retried"
+    if "current_rate" in after:
+        yield "recovered with the terms of its checkout"
+    if line.takes_token:
+        yield "takes its token from the report"
+    elif "current_rate" in after and line.status in ALIVE:
+        yield "without a token"
+    if "cancellation_requested_at" in after:
+        yield "the requested cancellation is done"
+    if "status" in after and goes_backwards(before["status"], after["status"]):
+        yield "reactivated"

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from ..billing import tokens
 from ..billing.coverage import ChargeNews
-from ..billing.statuses import ALIVE, REPORTED, Status, goes_backwards
+from ..billing.statuses import ALIVE, REPORTED
 from .agreement import SubscriptionAgreement
 from .fields import choices, never_deleted, one_of
 
@@ -174,24 +174,3 @@ class StatusReportLine(models.Model):
 
     def __str__(self) -> str:
         return f"{self.status} ({self.report})"
-
-    @property
-    def remarks(self) -> list[str]:
-        """What is to be known of the change besides status and date, in words."""
-        remarks = []
-        if self.status == Status.CURRENT and self.charge_news == ChargeNews.FAILED:
-            remarks.append("a charge failed and is being retried")
-        if self.after is None or self.before is None:
-            return remarks
-        is_rescue = "current_rate" in self.after
-        if is_rescue:
-            remarks.append("completed from its checkout")
-        if self.takes_token:
-            remarks.append("takes its token from the report")
-        elif is_rescue and self.status in ALIVE:
-            remarks.append("without a token")
-        if "cancellation_requested_at" in self.after:
-            remarks.append("the requested cancellation is done")
-        if "status" in self.after and goes_backwards(self.before["status"], self.after["status"]):
-            remarks.append("comes back from an ending")
-        return remarks

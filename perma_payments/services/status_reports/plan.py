@@ -9,6 +9,7 @@ import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
+from dataclasses import asdict
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from itertools import islice
@@ -259,4 +260,4 @@ def _count(report: StatusReport, now: datetime) -> None:
     """Note how much a report would do, and what is unusual about it."""
     report.matched_count = report.lines.count()
     report.change_count = report.changes().count()
-    report.warnings = warnings_about(report, now=now)
+    report.warnings = [asdict(warning) for warning in warnings_about(report, now=now)]

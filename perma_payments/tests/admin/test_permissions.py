@@ -31,7 +31,7 @@ from perma_payments.models import (
 from perma_payments.services.status_reports.plan import plan_report
 
 from .. import records
-from ..services.status_reports.test_plan import report
+from ..business_center import report
 
 pytestmark = pytest.mark.django_db
 

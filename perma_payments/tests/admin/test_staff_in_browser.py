@@ -81,7 +81,7 @@ def test_staff_export_upload_look_confirm_and_undo(visitor, staff, tmp_path):
     assert agreement.status == "Current"
 
     visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
-    expect(visit.page.get_by_text("Confirmed. Subscriptions changed: 1.")).to_be_visible()
+    expect(visit.page.get_by_text("Confirmed. 1 subscription was changed.")).to_be_visible()
     agreement.refresh_from_db()
     assert agreement.status == "Hold"
     visit.page.get_by_role("link", name=agreement.reference_number).click()
@@ -90,13 +90,13 @@ def test_staff_export_upload_look_confirm_and_undo(visitor, staff, tmp_path):
     expect(visit.page.locator("#status")).to_have_attribute("data-status", "Hold")
 
     upload(visit, file)
-    expect(visit.page.get_by_text("Nothing: what it says is what we have.")).to_be_visible()
-    expect(visit.page.get_by_text("This is the same file as the status report of")).to_be_visible()
+    expect(visit.page.get_by_text("Nothing: it says what is already on record.")).to_be_visible()
+    expect(visit.page.get_by_text("This file was uploaded before: see the")).to_be_visible()
 
     confirmed = StatusReport.objects.get(state="applied")
     visit.page.goto(f"{visit.payments}/admin/perma_payments/statusreport/{confirmed.pk}/change/")
-    visit.page.get_by_role("button", name="Undo: put 1 subscription back").click()
-    expect(visit.page.get_by_text("Undone. Subscriptions that are as they were: 1.")).to_be_visible()
+    visit.page.get_by_role("button", name="Undo: restore 1 subscription").click()
+    expect(visit.page.get_by_text("Undone. 1 subscription was restored.")).to_be_visible()
     agreement.refresh_from_db()
     assert agreement.status == "Current"
     assert visit.complaints == []
@@ -119,7 +119,7 @@ def test_a_row_with_an_unknown_status_is_named_and_left_out_only_by_a_tick(visit
     assert agreement.status == "Current"
     visit.page.get_by_label("Leave out the 1 row that could not be read").check()
     visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
-    expect(visit.page.get_by_text("Confirmed. Subscriptions changed: 1.")).to_be_visible()
+    expect(visit.page.get_by_text("Confirmed. 1 subscription was changed.")).to_be_visible()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,7 @@
-"""Staff upload a status report in the admin."""
+"""Staff upload a status report in the admin, check it, confirm it and undo it."""
 
 from collections.abc import Callable
 from datetime import date, timedelta
-from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
@@ -12,14 +11,17 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
+from perma_payments.admin import status_reports
 from perma_payments.billing.customers import Customer
-from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import StatusReport, SubscriptionAgreement
 from perma_payments.services.status_reports.plan import plan_report
+from perma_payments.services.status_reports.warnings import WarningKind
 
 from .. import records
+from ..business_center import report
 from ..pages import words
 from ..records import REGISTRAR
-from ..services.status_reports.test_plan import report
 
 pytestmark = pytest.mark.django_db
 
@@ -53,224 +55,254 @@ def standing(count: int) -> list[SubscriptionAgreement]:
     ]
 
 
-def press_confirm(staff: Client, pk: int, revision: int = 1, **fields: str) -> HttpResponse:
-    """Confirm the preview of a page that was opened before; the first one, if nothing is said."""
+def confirm(staff: Client, revision: object = 1, **fields: str) -> HttpResponse:
+    """Press Confirm on the page of the only report, as it was planned first unless said otherwise."""
+    pk = StatusReport.objects.get().pk
     return staff.post(f"{LIST}{pk}/confirm/", {"revision": revision, **fields}, follow=True)
 
 
-def test_upload_look_confirm_undo(staff, upload):
+def undo(staff: Client) -> HttpResponse:
+    return staff.post(f"{LIST}{StatusReport.objects.get().pk}/undo/", follow=True)
+
+
+def test_upload_check_confirm_undo(staff, upload):
     agreement, *others = standing(20)
-    preview = upload(report((agreement, "HOLD"), *[(other, "CURRENT") for other in others]))
-    said = words(preview)
+    said = words(upload(report((agreement, "HOLD"), *[(other, "CURRENT") for other in others])))
+    assert "20 rows, 20 about our subscriptions; made on 2026-12-02" in said
     assert "Nothing has been changed yet." in said
+    assert "Current the last charge succeeded: paid for until the next one 19" in said
+    assert "Hold a charge failed: nothing more is paid for 1" in said
     assert "Current Hold 1" in said
-    assert f"{agreement.reference_number} Current → Hold unchanged" in said
     assert "Current Current, paid for until a later date 19" in said
+    assert f"{agreement.reference_number} Current → Hold unchanged" in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
-    pk = StatusReport.objects.get().pk
-    confirmed = words(press_confirm(staff, pk))
-    assert "Confirmed. Subscriptions changed: 20." in confirmed
-    assert "Confirmed by staff" in confirmed
+    said = words(confirm(staff))
+    assert "Confirmed. 20 subscriptions were changed." in said
+    assert "Confirmed by staff" in said
     agreement.refresh_from_db()
     assert agreement.status == "Hold"
 
-    undone = words(staff.post(f"{LIST}{pk}/undo/", follow=True))
-    assert "Undone. Subscriptions that are as they were: 20." in undone
+    said = words(undo(staff))
+    assert "Undone. 20 subscriptions were restored." in said
+    assert "Undone by staff" in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
 
-def test_an_unknown_status_among_good_rows_is_named_and_must_be_left_out(staff, upload):
-    agreements = standing(3)
-    rows = [(agreements[0], "HOLD"), (agreements[1], "SLEEPING"), (agreements[2], "HOLD")]
-    said = words(upload(report(*rows)))
-    assert "1 row could not be read" in said
-    assert "Line 7:" in said and "SLEEPING" in said
-
-    pk = StatusReport.objects.get().pk
-    assert "Some rows could not be read, so nothing was changed." in words(press_confirm(staff, pk))
-    assert "Subscriptions changed: 2." in words(press_confirm(staff, pk, leave_out="on"))
+def test_one_subscription_is_counted_in_the_singular(staff, upload):
+    upload(report((standing(1)[0], "HOLD")))
+    assert "Confirmed. 1 subscription was changed." in words(confirm(staff))
+    assert "Undone. 1 subscription was restored." in words(undo(staff))
 
 
-@pytest.mark.parametrize(
-    ("change", "warning"),
-    [
-        ({"status": "Canceled"}, "1 subscription would come back from an ending"),
-        ({"status": "Hold"}, "more than a tenth"),
-    ],
-)
-def test_what_is_suspicious_is_said_in_words(upload, change, warning):
-    agreements = standing(2)
-    SubscriptionAgreement.objects.filter(pk=agreements[0].pk).update(**change)
+def test_a_report_that_changes_nothing_can_be_confirmed(staff, upload):
+    (agreement,) = standing(1)
+    SubscriptionAgreement.objects.update(status="Hold")
 
-    assert warning in words(upload(report((agreements[0], "CURRENT"), (agreements[1], "CURRENT"))))
+    said = words(upload(report((agreement, "HOLD"))))
+    assert "Nothing: it says what is already on record. Confirm anyway, so that the check is recorded." in said
+    assert "Confirmed. 0 subscriptions were changed." in words(confirm(staff))
 
 
-def test_a_report_about_nobody_of_ours_is_said_to_be_so(upload):
-    standing(1)
+def test_unread_rows_are_named_and_left_out_by_a_tick(staff, upload, monkeypatch):
+    monkeypatch.setattr(status_reports, "MAX_UNREAD_ROWS_SHOWN", 1)
+    first, unread, other = standing(3)
+    said = words(upload(report((first, "HOLD"), (unread, "SLEEPING"), (other, "HOLD"), ("ORDER-1", ""))))
+    assert "2 rows could not be read" in said
+    assert f"Line 7: {unread}: “SLEEPING” is not a status that we know. and 1 more" in said
 
-    said = words(upload(report(("ORDER-1", "CURRENT"))))
-    assert "No row of this report is about a subscription of ours." in said
-
-
-def test_a_report_that_lacks_some_of_ours_or_is_shorter_or_the_same_is_said_to_be_so(staff, upload):
-    agreements = standing(20)
-    whole = report(*[(agreement, "CURRENT") for agreement in agreements])
-    upload(whole)
-    press_confirm(staff, StatusReport.objects.get().pk)
-
-    assert "This is the same file as the status report of" in words(upload(whole))
-    shorter = words(upload(report(*[(agreement, "CURRENT") for agreement in agreements[:10]])))
-    assert "10 of 20 standing subscriptions are not in this report." in shorter
-    assert "This report has 10 rows; the last one" in shorter
-
-
-def test_only_standing_subscriptions_count_for_the_tenth(upload):
-    ended = standing(10)
-    SubscriptionAgreement.objects.update(status="Canceled")
-    records.standing_agreement(Customer(REGISTRAR.type, 99))
-
-    assert "more than a tenth" not in words(upload(report(*[(agreement, "COMPLETED") for agreement in ended])))
-
-
-@pytest.mark.parametrize(
-    ("days", "sentence"), [(-1, ""), (1, ""), (2, "which is yet to come"), (-4, "This report is old")]
-)
-def test_when_a_report_says_that_it_was_made_must_make_sense(upload, days, sentence):
-    made_on = timezone.now().date() + timedelta(days=days)
-    data = report((standing(1)[0], "HOLD")).replace(b"Dec 02 2026", f"{made_on:%b %d %Y}".encode())
-
-    said = words(upload(data))
-    assert sentence in said
-    assert ("This report says" in said or "This report is old" in said) == bool(sentence)
+    assert "Some rows could not be read, so nothing was changed." in words(confirm(staff))
+    assert "2 subscriptions were changed." in words(confirm(staff, leave_out="on"))
 
 
 def test_a_second_click_confirms_nothing_that_nobody_has_seen(staff, upload):
     (agreement,) = standing(1)
     upload(report((agreement, "HOLD")))
     SubscriptionAgreement.objects.update(status="Canceled")
-    pk = StatusReport.objects.get().pk
 
-    assert "Something has changed since this preview was made." in words(press_confirm(staff, pk))
-    said = words(press_confirm(staff, pk))
-    assert "recomputed after you opened it" in said and "come back from an ending" in said
-    assert "Subscriptions changed: 1." in words(press_confirm(staff, pk, revision=2))
+    assert "Something has changed since this preview was made." in words(confirm(staff))
+    said = words(confirm(staff))
+    assert "recomputed after you opened it" in said and "1 subscription would be reactivated" in said
+    assert "1 subscription was changed." in words(confirm(staff, revision=2))
 
 
-@pytest.mark.parametrize("revision", ["", "x", "-1", "1e9", "9" * 30, "²"])
-def test_a_confirmation_without_its_revision_confirms_nothing(staff, upload, revision):
+@pytest.mark.parametrize("revision", ["", "x", "-1", "1e9", "9" * 5000, "²", "١"])
+def test_nothing_is_confirmed_without_its_revision(staff, upload, revision):
     upload(report((standing(1)[0], "HOLD")))
 
-    pk = StatusReport.objects.get().pk
-    assert "recomputed" in words(staff.post(f"{LIST}{pk}/confirm/", {"revision": revision}, follow=True))
+    assert "recomputed" in words(confirm(staff, revision))
     assert StatusReport.objects.get().state == "planned"
 
 
-def test_a_report_that_was_made_before_the_last_one_is_said_to_be_so(staff, upload):
-    agreements = standing(1)
-    StatusReport.objects.create(
-        digest="0" * 64,
-        row_count=1,
-        matched_count=1,
-        made_on=date(2030, 1, 1),
-        state="applied",
-        uploaded_by=User.objects.get(),
-        applied_by=User.objects.get(),
-        applied_at=timezone.now(),
-    )
-
-    said = words(upload(report((agreements[0], "HOLD"))))
-    assert "This report was made on 2026-12-02, before the last one, which was made on 2030-01-01." in said
-
-
-def test_a_status_never_seen_is_said_to_be_so(upload):
-    rows = [(agreement, "SLEEPING") for agreement in standing(3)]
-
-    assert "We have never seen this status: “SLEEPING” (3 rows)." in words(upload(report(*rows)))
-
-
-def test_a_request_that_is_only_done_with_is_a_change_of_its_own(upload):
-    (agreement,) = standing(1)
-    SubscriptionAgreement.objects.update(status="Canceled", cancellation_requested_at=timezone.now())
-
-    said = words(upload(report((agreement, "CANCELED"))))
-    assert "Canceled, cancellation requested Canceled, the request is done 1" in said
-    assert f"{agreement.reference_number} Canceled unchanged the requested cancellation is done" in said
-
-
-def test_a_report_that_changes_nothing_is_confirmed_all_the_same(staff, upload):
-    (agreement,) = standing(1)
-    SubscriptionAgreement.objects.update(status="Hold")
-    said = words(upload(report((agreement, "HOLD"))))
-    assert "Nothing: what it says is what we have. Confirm it all the same" in said
-
-    said = words(press_confirm(staff, StatusReport.objects.get().pk))
-    assert "Confirmed. Subscriptions changed: 0." in said
-
-
-@pytest.mark.parametrize("hopeless", ["too old", "not ours"])
-def test_a_preview_that_cannot_be_confirmed_offers_no_button(staff, upload, hopeless):
-    now = timezone.now() - timedelta(days=2 if hopeless == "too old" else 0)
-    rows = [(standing(1)[0] if hopeless == "too old" else "ORDER-1", "HOLD")]
-    pk = plan_report(report(*rows), by=User.objects.get(), now=now).pk
-
-    page = staff.get(f"{LIST}{pk}/change/")
-    assert b"/confirm/" not in page.content
-    assert ("more than a day old" in words(page)) == (hopeless == "too old")
-
-
 @pytest.mark.django_db(transaction=True)
-def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(
-    staff, upload, impatient, held_elsewhere
-):
+def test_a_lock_that_cannot_be_acquired_is_no_error_page(staff, upload, impatient, held_elsewhere):
     (agreement,) = standing(1)
     upload(report((agreement, "HOLD")))
     with held_elsewhere(agreement):
-        said = words(press_confirm(staff, StatusReport.objects.get().pk))
+        said = words(confirm(staff))
 
     assert "Someone else is changing these subscriptions. Nothing was changed" in said
     assert StatusReport.objects.get().state == "planned"
 
 
-def test_a_cancellation_that_is_marked_as_done_but_still_charged_is_said_to_be_so(upload):
-    done, opened = standing(2)
-    for agreement, ended in ((done, {"done_at": timezone.now(), "resolution": "done"}), (opened, {})):
-        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(cancellation_requested_at=timezone.now())
-        StaffTask.objects.create(kind="cancellation", agreement=agreement, **ended)
+# --- The page -------------------------------------------------------------------------------------------
 
-    said = words(upload(report((done, "CURRENT"), (opened, "CURRENT"))))
-    assert f"The cancellation of {done.reference_number} is marked as done, but CyberSource still charges" in said
+
+@pytest.mark.parametrize(
+    ("status", "changes", "said"),
+    [
+        ("RETRY", {"status": "Hold"}, "a charge failed and is being retried"),
+        ("CURRENT", {"status": "Superseded"}, "reactivated"),
+        ("HOLD", {"payment_token": ""}, "takes its token from the report"),
+        ("CANCELED", {"cancellation_requested_at": timezone.now()}, "the requested cancellation is done"),
+    ],
+)
+def test_each_line_says_what_else_it_does(upload, status, changes, said):
+    (agreement,) = standing(1)
+    SubscriptionAgreement.objects.update(**changes)
+    assert words(upload(report((agreement, status)))).endswith(said)
+
+
+@pytest.mark.parametrize(
+    ("token", "said", "total"),
+    [
+        (
+            "7408214003316000008888",
+            "recovered with the terms of its checkout; takes its token from the report",
+            "",
+        ),
+        ("", "recovered with the terms of its checkout; without a token", "1 of them without a token"),
+    ],
+)
+def test_a_recovery_is_explained(upload, token, said, total):
+    agreement = records.outgoing(Kind.SUBSCRIBE).agreement
+    page = words(upload(report((agreement, "CURRENT"), token=token)))
+
+    assert page.endswith(said)
+    assert "1 subscription, for which CyberSource's response never came, is recovered with" in page
+    assert total in page and ("without a token, so" in page) == bool(total)
+
+
+@pytest.mark.parametrize(
+    ("status", "changes", "said"),
+    [
+        ("CANCELED", {"status": "Canceled", "cancellation_requested_at": timezone.now()}, "the request is done 1"),
+        ("HOLD", {"status": "Hold", "payment_token": ""}, "Without a token With the token from the report 1"),
+    ],
+)
+def test_changes_other_than_of_the_status_are_counted(upload, status, changes, said):
+    (agreement,) = standing(1)
+    SubscriptionAgreement.objects.update(**changes)
+    assert said in words(upload(report((agreement, status))))
+
+
+def test_duplicates_and_unknown_reference_numbers_are_named(upload):
+    (agreement,) = standing(1)
+    rows = [(agreement, "SUPERSEDED"), (agreement, "HOLD"), ("ORDER-1", "HOLD"), ("Erin", "HOLD")]
+    said = words(upload(report(*rows)))
+
+    assert f"1 reference number with several rows {agreement} (lines 6, 7): Superseded, Hold; Hold counts" in said
+    assert "2 reference numbers that we don't know" in said and "ORDER-1 and more." in said
+
+
+def test_many_changes_have_pages(staff, upload, monkeypatch):
+    monkeypatch.setattr(status_reports, "CHANGES_PER_PAGE", 2)
+    agreements = standing(3)
+    page = upload(report(*[(agreement, "HOLD") for agreement in agreements]))
+    assert "Page 1 of 2: next" in words(page) and f"{agreements[2]} Current" not in words(page)
+
+    path = page.redirect_chain[-1][0]
+    second = words(staff.get(f"{path}?page=2"))
+    assert "Page 2 of 2: previous" in second and f"{agreements[2]} Current" in second
+    assert "Page 1 of 2" in words(staff.get(f"{path}?page=x"))
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("same file", "This file was uploaded before: see the status report of"),
+        ("nothing of ours", "This report has none of our subscriptions."),
+        ("unknown status", "We don't know the status “ASLEEP” (2 rows), the status “DOZING” (1 row). Please"),
+        ("short", "This report has 3 rows; the last one, the status report of"),
+        ("before last", "This report was made on 2026-12-02, before the last one, which was made on 2030-01-01."),
+        ("old", "This report is old: it was made on 2026-12-02."),
+        ("from the future", "This report says that it was made on 2026-12-02, which is in the future."),
+        ("unreadable dates", "1,200 dates of next charges can't be read."),
+        ("implausible dates", "1,200 dates of next charges can't be right: PERMA-1, PERMA-2. What"),
+        ("reactivated", "1,200 subscriptions would be reactivated: PERMA-1, PERMA-2. CyberSource"),
+        ("second subscription", "1,200 subscriptions would be one of several that a customer pays for: PERMA-1"),
+        ("unproven ending", "1,200 subscriptions would end around the day of a charge: PERMA-1, PERMA-2."),
+        ("immediate ending", "1,200 subscriptions would end at once, because no report has shown the last charge"),
+        ("without token", "1,200 subscriptions would be recovered without a token"),
+        ("without terms", "1,200 subscriptions can't be recovered, because there is no checkout on record"),
+        ("many changes", "1,200 of 5,300 standing subscriptions would change status: more than a tenth."),
+        ("missing", "1,200 of 5,300 standing subscriptions are not in this report."),
+        ("still charged", "1,200 cancellations are marked as done, but CyberSource still charges: PERMA-1"),
+    ],
+)
+def test_each_warning_is_a_sentence(staff, kind, said):
+    by = {"uploaded_by": User.objects.get()}
+    last = StatusReport.objects.create(row_count=9, made_on=date(2030, 1, 1), **by)
+    warning = {"kind": kind, "count": 1200, "total": 5300, "examples": ["PERMA-1", "PERMA-2"], "report": last.pk}
+    planned = StatusReport.objects.create(
+        row_count=3,
+        made_on=date(2026, 12, 2),
+        unknown_statuses={"ASLEEP": 2, "DOZING": 1},
+        spoiled_ids=2,
+        warnings=[warning],
+        **by,
+    )
+    page = BeautifulSoup(staff.get(f"{LIST}{planned.pk}/change/").content, "html.parser")
+    (item,) = page.select(".warnings li")
+    assert " ".join(item.get_text().split()).startswith(said)
+
+
+def test_every_kind_of_warning_has_a_sentence():
+    (cases,) = [mark for mark in test_each_warning_is_a_sentence.pytestmark if mark.name == "parametrize"]
+    assert [kind for kind, _ in cases.args[1]] == list(WarningKind)
+
+
+@pytest.mark.parametrize(("hopeless", "said"), [("old", "more than a day old"), ("not ours", "none of our")])
+def test_a_preview_that_cannot_be_confirmed_offers_no_button(staff, hopeless, said):
+    now = timezone.now() - timedelta(days=2 if hopeless == "old" else 0)
+    rows = [(standing(1)[0] if hopeless == "old" else "ORDER-1", "HOLD")]
+    pk = plan_report(report(*rows), by=User.objects.get(), now=now).pk
+
+    page = staff.get(f"{LIST}{pk}/change/")
+    assert b"/confirm/" not in page.content
+    assert said in words(page)
+
+
+# --- What is refused ------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("data", "sentence"),
     [
-        (b"", "The file is empty."),
-        (b"%PDF-1.7", "PDF"),
-        (b"PK\x03\x04", ""),
-        (b"a,b\n1,2\n", ""),
-        (b"x" * (23 * 1024 * 1024), "The file is larger than 20 MB, too large for a status report."),
+        (b"", "The file is empty. Download the list of subscriptions from the Business Center"),
+        (b"%PDF-1.7", "this is a PDF file"),
+        (b"a,b\n1,2\n", "None of the first 50 lines has the columns Merchant Reference Code and Status"),
+        (b"x" * (20 * 1024 * 1024 + 1), "The file is larger than 20 MB, too large for a status report."),
     ],
 )
-def test_a_file_that_is_no_report_gets_a_sentence_and_leaves_nothing(upload, data, sentence):
-    response = upload(data)
+def test_a_file_that_is_no_report_gets_a_sentence(upload, data, sentence):
+    page = upload(data)
 
-    assert response.status_code == 200
-    errors = BeautifulSoup(response.content, "html.parser").select_one(".errorlist")
-    assert errors is not None and len(errors.get_text()) > 20
-    assert sentence in errors.get_text()
+    assert page.status_code == 200
+    errors = BeautifulSoup(page.content, "html.parser").select_one(".errorlist")
+    assert errors is not None and sentence in errors.get_text()
     assert not StatusReport.objects.exists()
 
 
-def test_no_file_gets_a_sentence(staff):
-    for posted in ({}, {"report": "not a file"}):
-        said = words(staff.post(f"{LIST}upload/", posted))
-        assert "No file was chosen. Choose the CSV file that you downloaded" in said
+@pytest.mark.parametrize("posted", [{}, {"report": "not a file"}])
+def test_no_file_gets_a_sentence(staff, posted):
+    said = words(staff.post(f"{LIST}upload/", posted))
+    assert "No file was chosen. Choose the CSV file that you downloaded" in said
 
 
-def test_who_may_only_look_can_upload_confirm_and_undo_nothing(client, upload):
+def test_an_auditor_can_only_look(client, upload):
     upload(report((standing(1)[0], "HOLD")))
     pk = StatusReport.objects.get().pk
     auditor = User.objects.create_user("auditor", is_staff=True)
@@ -282,21 +314,20 @@ def test_who_may_only_look_can_upload_confirm_and_undo_nothing(client, upload):
     assert page.status_code == 200
     assert b"<button" not in page.content.replace(b"theme-toggle", b"").split(b'id="content"')[1]
     assert client.get(f"{LIST}upload/").status_code == 403
-    for way in ("confirm", "undo"):
-        assert client.post(f"{LIST}{pk}/{way}/").status_code == 403
-        assert client.get(f"{LIST}{pk}/{way}/").status_code == 405
 
 
-@pytest.mark.parametrize("address", ["999999/change/", "x/change/"])
-def test_an_upload_that_is_not_there_is_a_404(staff, address):
-    assert staff.get(LIST + address).status_code == 404
-
-
-def test_confirming_what_is_not_there_is_a_404(staff):
-    assert staff.post(f"{LIST}999999/confirm/").status_code == 404
-
-
-def test_a_page_number_that_is_none_shows_a_page(staff, upload, settings: Any):
+@pytest.mark.parametrize("action", ["confirm", "undo"])
+def test_an_action_takes_post_and_permission(staff, upload, action):
     upload(report((standing(1)[0], "HOLD")))
+    path = f"{LIST}{StatusReport.objects.get().pk}/{action}/"
 
-    assert staff.get(f"{LIST}{StatusReport.objects.get().pk}/change/?page=x").status_code == 200
+    assert staff.get(path).status_code == 405
+    User.objects.get().user_permissions.set(Permission.objects.filter(codename="upload_statusreport"))
+    assert staff.post(path).status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("method", "path"), [("get", "999999/change/"), ("get", "x/change/"), ("post", "999999/undo/")]
+)
+def test_a_report_that_does_not_exist_is_a_404(staff, method, path):
+    assert getattr(staff, method)(LIST + path).status_code == 404

@@ -26,8 +26,8 @@ from perma_payments.services.status_reports.revert import revert_report
 
 from .. import records
 from ..accounts import log_in
+from ..business_center import report
 from ..pages import words
-from ..services.status_reports.test_plan import report
 
 EVERYTHING = [
     "view_stafftask",

@@ -1,0 +1,18 @@
+"""CyberSource's Business Center, as far as tests need it: the list of subscriptions that it exports."""
+
+from perma_payments.models import SubscriptionAgreement
+
+TOKEN = "7408214003316000008888"
+
+
+def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = TOKEN) -> bytes:
+    """A status report of Dec 2, 2026: each row is a subscription and its status (cybersource.md §8.3)."""
+    lines = [
+        "Subscription Search Results",
+        "Merchant ID: example",
+        "Date: Dec 02 2026",
+        "",
+        "Subscription ID,Merchant Reference Code,Customer Name,Amount,Currency,Status",
+        *(f'{token},{subject},"Example, Erin",15.00,USD,{status}' for subject, status in rows),
+    ]
+    return "\n".join(lines).encode()

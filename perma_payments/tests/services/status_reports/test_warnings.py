@@ -1,0 +1,241 @@
+"""What is unusual about a planned report is noted, with numbers and examples."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
+from perma_payments.services.status_reports import warnings
+
+from ... import records
+from ...business_center import report
+from .steps import NOW, apply, plan, revert, standing, unpaid
+
+pytestmark = pytest.mark.django_db
+
+
+def kinds(planned: StatusReport) -> list[str]:
+    return [warning["kind"] for warning in planned.warnings]
+
+
+def warning(planned: StatusReport, kind: str) -> dict[str, Any]:
+    """The one warning of a kind, without what it leaves empty."""
+    (found,) = [each for each in planned.warnings if each["kind"] == kind]
+    return {name: value for name, value in found.items() if value and name != "kind"}
+
+
+def rows(agreements: list[SubscriptionAgreement], status: str = "CURRENT") -> list[tuple[Any, str]]:
+    return [(agreement, status) for agreement in agreements]
+
+
+def test_a_report_that_changes_nothing_is_not_unusual():
+    assert kinds(plan(report((standing(), "CURRENT")))) == []
+
+
+# --- The file ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("also_reverted", [False, True])
+def test_the_same_file_as_an_applied_one(also_reverted):
+    data = report((standing(), "CURRENT"))
+    first = apply(plan(data))
+    if also_reverted:
+        revert(first)
+    assert warning(plan(data), "same file") == {"report": first.pk}
+
+
+def test_the_same_file_as_one_only_planned_is_not_unusual():
+    data = report((standing(), "CURRENT"))
+    plan(data)
+    assert kinds(plan(data)) == []
+
+
+def test_a_report_with_nothing_of_ours():
+    standing()
+    assert kinds(plan(report(("ORDER-1", "CURRENT")))) == ["nothing of ours"]
+
+
+def test_a_status_that_is_not_known():
+    planned = plan(report((standing(1), "CURRENT"), ("ORDER-1", "ASLEEP"), ("ORDER-2", "ASLEEP")))
+    assert kinds(planned) == ["unknown status"]
+    assert planned.unknown_statuses == {"ASLEEP": 2}
+
+
+@pytest.mark.parametrize(("count", "is_short"), [(9, False), (8, True)])
+def test_a_report_with_fewer_rows_than_the_last(count, is_short):
+    last = apply(plan(report(("ORDER-0", "HOLD"), *rows([standing(pk) for pk in range(1, 10)]))))
+    shorter = plan(report(*rows(list(SubscriptionAgreement.objects.all()[:count]))))
+
+    assert ("short" in kinds(shorter)) == is_short
+    if is_short:
+        assert warning(shorter, "short") == {"report": last.pk}
+
+
+def test_a_report_made_before_the_last():
+    agreement = standing()
+    last = apply(plan(report((agreement, "CURRENT"))))
+    earlier = report((agreement, "CURRENT")).replace(b"Dec 02", b"Dec 01")
+
+    assert warning(plan(earlier), "before last") == {"report": last.pk}
+
+
+@pytest.mark.parametrize(
+    ("made_on", "expected"),
+    [("2026-11-28", ["old"]), ("2026-11-29", []), ("2026-12-03", []), ("2026-12-04", ["from the future"])],
+)
+def test_a_report_from_another_time(made_on, expected):
+    data = report((standing(), "CURRENT")).replace(b"Dec 02 2026", made_on.encode())
+    assert [kind for kind in kinds(plan(data)) if kind in ("old", "from the future")] == expected
+
+
+def test_a_report_that_does_not_say_when_it_was_made():
+    planned = plan(report((standing(), "CURRENT")).replace(b"Dec 02 2026", b""))
+    assert (planned.made_on, kinds(planned)) == (None, [])
+
+
+def dated(*pairs: tuple[SubscriptionAgreement, str]) -> bytes:
+    lines = [f"{agreement},CURRENT,{next_charge}" for agreement, next_charge in pairs]
+    return "\n".join(["Merchant Reference Code,Status,Next Scheduled Date", *lines]).encode()
+
+
+def test_dates_that_cannot_be_read():
+    assert warning(plan(dated((standing(), "soon"))), "unreadable dates") == {"count": 1}
+
+
+def test_dates_that_cannot_be_right():
+    implausible = standing(1)
+    planned = plan(dated((implausible, "2036-12-13"), (standing(2), "2026-12-13")))
+
+    assert warning(planned, "implausible dates") == {"count": 1, "examples": [str(implausible)]}
+    assert planned.lines.get(ignores_date=True).agreement == implausible
+
+
+# --- Its changes ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("ended", ["Canceled", "Completed", "Superseded"])
+@pytest.mark.parametrize("alive", ["CURRENT", "HOLD"])
+def test_a_subscription_that_is_reactivated(ended, alive):
+    agreement = standing(status=ended)
+    assert warning(plan(report((agreement, alive))), "reactivated") == {"count": 1, "examples": [str(agreement)]}
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "count"),
+    [
+        ("", "CURRENT", 1),
+        ("HOLD", "CURRENT", 1),
+        ("SUPERSEDED", "CURRENT", 0),
+        ("CANCELED", "HOLD", 0),
+        ("", "CANCELED", 0),
+    ],
+)
+def test_a_second_subscription_of_one_customer(first, second, count):
+    other, recovered = standing(), unpaid()
+    planned = plan(report(*([(other, first)] if first else []), (recovered, second)))
+
+    if count:
+        assert warning(planned, "second subscription") == {"count": 1, "examples": [str(recovered)]}
+    else:
+        assert "second subscription" not in kinds(planned)
+
+
+def test_two_recoveries_of_one_customer():
+    planned = plan(report(*rows([unpaid(), unpaid()])))
+    assert warning(planned, "second subscription")["count"] == 2
+
+
+def test_subscriptions_of_two_customers_are_no_second_ones():
+    standing(1)
+    assert "second subscription" not in kinds(plan(report((unpaid(2), "CURRENT"))))
+
+
+def test_an_ending_around_the_day_of_a_charge():
+    around = standing(1, schedule_start=NOW.date(), covered_until=NOW.replace(hour=0))
+    planned = plan(report((around, "CANCELED"), (standing(2), "CANCELED")))
+
+    assert warning(planned, "unproven ending") == {"count": 1, "examples": [str(around)]}
+
+
+@pytest.mark.parametrize(
+    ("changed", "is_warned"),
+    [({}, True), ({"coverage_proof": "staff"}, False), ({"covered_until": NOW.replace(hour=0)}, False)],
+)
+def test_an_ending_that_takes_effect_at_once(changed, is_warned):
+    past = standing(**{"covered_until": NOW - timedelta(days=15), **changed})
+    planned = plan(report((past, "CANCELED")))
+
+    if is_warned:
+        assert warning(planned, "immediate ending") == {"count": 1, "examples": [str(past)]}
+    else:
+        assert "immediate ending" not in kinds(planned)
+
+
+@pytest.mark.parametrize(("status", "is_warned"), [("CURRENT", True), ("HOLD", True), ("CANCELED", False)])
+def test_a_recovery_without_a_token(status, is_warned):
+    agreement = unpaid()
+    planned = plan(report((agreement, status), token="7.40821E+21"))
+
+    assert planned.spoiled_ids == 1
+    if is_warned:
+        assert warning(planned, "without token") == {"count": 1, "examples": [str(agreement)]}
+    else:
+        assert "without token" not in kinds(planned)
+
+
+def test_a_recovery_with_its_token_is_not_unusual():
+    assert kinds(plan(report((unpaid(), "CURRENT")))) == []
+
+
+def test_a_subscription_without_terms():
+    agreement = records.agreement()
+    planned = plan(report((agreement, "CURRENT")))
+    assert warning(planned, "without terms") == {"count": 1, "examples": [str(agreement)]}
+
+
+# --- Standing subscriptions -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("count", "is_warned"), [(10, False), (9, True)])
+def test_more_than_a_tenth_would_change(count, is_warned):
+    first, *others = [standing(pk) for pk in range(1, count + 1)]
+    planned = plan(report((first, "HOLD"), *rows(others)))
+
+    if is_warned:
+        assert warning(planned, "many changes") == {"count": 1, "total": 9}
+    else:
+        assert "many changes" not in kinds(planned)
+
+
+def test_only_standing_subscriptions_count_for_the_tenth():
+    standing(99)
+    ended = [standing(pk, status="Canceled", covered_until=NOW - timedelta(days=1)) for pk in range(1, 11)]
+    assert "many changes" not in kinds(plan(report(*rows(ended, "COMPLETED"))))
+
+
+def test_standing_subscriptions_that_are_missing():
+    standing(2)
+    standing(3, status="Completed")
+    assert warning(plan(report((standing(1), "CURRENT"))), "missing") == {"count": 1, "total": 2}
+
+
+def test_a_cancellation_marked_as_done_but_still_charged():
+    done, opened, new = [standing(pk, cancellation_requested_at=NOW) for pk in (1, 2, 3)]
+    StaffTask.objects.create(kind="cancellation", agreement=done, done_at=NOW, resolution="done")
+    StaffTask.objects.create(kind="cancellation", agreement=opened)
+    StaffTask.objects.create(kind="cancellation", agreement=new)
+    planned = plan(report((done, "HOLD"), (opened, "CURRENT"), (new, "CANCELED"), (standing(4), "CURRENT")))
+
+    assert warning(planned, "still charged") == {"count": 1, "examples": [str(done)]}
+
+
+# --- Examples ---------------------------------------------------------------------------------------------
+
+
+def test_only_so_many_examples_are_given(monkeypatch):
+    monkeypatch.setattr(warnings, "MAX_EXAMPLES", 2)
+    agreements = [standing(pk, status="Completed") for pk in (1, 2, 3)]
+    names = sorted(map(str, agreements))
+
+    assert warning(plan(report(*rows(agreements))), "reactivated") == {"count": 3, "examples": names[:2]}
