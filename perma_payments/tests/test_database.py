@@ -1,4 +1,4 @@
-"""The database as it is met in the world: frozen, locked, read-only, behind PgBouncer, older than the code."""
+"""The database as it is in the world: frozen, locked, read-only, behind PgBouncer, older than the code."""
 
 import os
 import re
@@ -75,13 +75,13 @@ def ask(url: str, statement: str, *values: Any) -> Any:
 
 @contextmanager
 def frozen(url: str) -> Iterator[None]:
-    """Stop all processes of a server where they are. Their sockets stay open, and the kernel goes on answering."""
+    """Stop all processes of a server. Their sockets stay open, and the kernel still answers for them."""
     if not Path("/proc/self/stat").exists():
         pytest.skip("Which processes are a server's is read from Linux's /proc.")
     postmaster = int(Path(ask(url, "SHOW data_directory"), "postmaster.pid").read_text().split()[0])
     stopped: list[int] = []
     try:
-        # The one that starts others first, lest one is missed.
+        # First the one that starts others, so that none is missed.
         os.kill(postmaster, signal.SIGSTOP)
         stopped.append(postmaster)
         for stat in Path("/proc").glob("[0-9]*/stat"):
@@ -107,7 +107,7 @@ def pooled(transactional_db: None) -> Iterator[str]:
 
 
 def timed(call: Any, *arguments: Any) -> tuple[int, float]:
-    """The status of an answer, and the seconds that it took."""
+    """Return the status of an answer, and the seconds that it took."""
     start = time.monotonic()
     status = call(*arguments).status_code
     return status, time.monotonic() - start
@@ -120,7 +120,7 @@ def get(service: Service, path: str) -> requests.Response:
 # --- A database that hangs --------------------------------------------------------------------------
 
 
-def test_a_frozen_database_is_given_up_within_seconds_and_used_again_at_once(serve, postgres):
+def test_a_frozen_database_is_given_up_and_used_again_at_once(serve, postgres):
     service = serve(postgres)
     calls = [
         (service.post, "subscription", perma_cc.form("subscription")),
@@ -135,7 +135,7 @@ def test_a_frozen_database_is_given_up_within_seconds_and_used_again_at_once(ser
         assert {done.result().status_code for done in [pool.submit(*calls[0]) for _ in range(8)]} == {200}
         with frozen(postgres):
             answers = [pool.submit(timed, *call) for call in calls]
-            # More threads than these wait for nothing.
+            # There are more threads than these, which wait for nothing.
             status, seconds = timed(get, service, "/static/perma_payments/pages.css")
             assert (status, seconds < 2) == (200, True)
             answers = [answer.result() for answer in answers]
@@ -173,7 +173,7 @@ def test_an_acknowledgement_to_a_frozen_database_is_not_recorded(serve, postgres
 # --- PgBouncer --------------------------------------------------------------------------------------
 
 
-def test_behind_pgbouncer_a_locked_customer_is_not_waited_for_longer(serve, pooled):
+def test_a_lock_is_not_waited_for_longer_behind_pgbouncer(serve, pooled):
     service = serve(pooled)
     with transaction.atomic():
         lock_customer(records.REGISTRAR)
@@ -184,7 +184,7 @@ def test_behind_pgbouncer_a_locked_customer_is_not_waited_for_longer(serve, pool
     assert f"/cancel-request/: the database cannot serve this: {reason}" in service.log()
 
 
-def test_behind_pgbouncer_a_paid_subscription_is_kept_applied_and_told(serve, pooled):
+def test_a_payment_is_kept_applied_and_told_behind_pgbouncer(serve, pooled):
     service = serve(pooled)
     callbacks = [
         cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE, records.agreement(customer))))
@@ -194,13 +194,13 @@ def test_behind_pgbouncer_a_paid_subscription_is_kept_applied_and_told(serve, po
         answers = [pool.submit(service.post, "cybersource-callback", callback) for callback in callbacks * 4]
         assert {answer.result().status_code for answer in answers} == {200}
     assert set(SubscriptionAgreement.objects.values_list("status", flat=True)) == {"Current"}
-    # Who did what is told to the trigger by the transaction, whatever connection that has.
+    # The transaction tells the trigger who did what, no matter which connection it has.
     told = SubscriptionAgreement.objects.first().events.last().pgh_context
     assert told["source"] == HistorySource.CYBERSOURCE_RESPONSE
     assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
 
 
-def test_behind_pgbouncer_one_transaction_leaves_nothing_to_the_next(pooled):
+def test_a_transaction_leaves_no_limits_behind_in_pgbouncer(pooled):
     script = """
 import django
 django.setup()
@@ -235,13 +235,13 @@ print(limits())
 
 @contextmanager
 def locked_table(table: str) -> Iterator[None]:
-    """Hold a table, as a migration would."""
+    """Lock a table, as a migration would."""
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {table} IN ACCESS EXCLUSIVE MODE")
         yield
 
 
-def test_a_callback_is_answered_in_time_even_if_staff_cannot_be_told_either(service):
+def test_a_callback_is_answered_even_if_staff_cannot_be_told(service):
     callback = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
     with transaction.atomic():
         lock_customer(records.REGISTRAR)
@@ -253,7 +253,7 @@ def test_a_callback_is_answered_in_time_even_if_staff_cannot_be_told_either(serv
     assert response.applied_at is None
     assert not StaffTask.objects.exists()
     assert f"response {response.pk} could not be applied: a lock could not be acquired in time" in service.log()
-    # The scheduler finds it all the same.
+    # The scheduler finds it anyway.
     retry_responses(now=NOW)
     assert SubscriptionAgreement.objects.get().status == "Current"
 
@@ -271,14 +271,14 @@ def test_a_callback_that_cannot_be_kept_is_refused_in_time(service):
 
 
 def log_without(url: str, serve: Serve) -> str:
-    """What the service logs of one request on a database that it cannot use."""
+    """Return what the service logs for one request if it cannot use its database."""
     service = serve(url)
     assert service.post("subscription", perma_cc.form("subscription")).status_code == 503
     assert "Traceback" not in service.log()
     return service.log()
 
 
-def test_why_there_is_no_connection_is_told_apart(serve, postgres):
+def test_the_log_says_why_there_is_no_connection(serve, postgres):
     ask(postgres, "DROP ROLE IF EXISTS guarded")
     ask(postgres, "CREATE ROLE guarded LOGIN PASSWORD 'right'")
     file = Path(ask(postgres, "SHOW hba_file"))
@@ -300,26 +300,25 @@ def test_a_read_only_database_is_a_503_for_everybody(serve, transactional_db):
     User.objects.create_user("someone", password="a long password of someone", is_staff=True)
     options = urlencode({"options": "-c default_transaction_read_only=on"})
     service = serve(f"{url_of_test_database()}?{options}")
-    for route in ("subscribe", "acknowledge-purchase"):
-        form = perma_cc.form(route)
-        if route == "acknowledge-purchase":
-            form = perma_cc.form(route, purchase_pk=records.paid_purchase().pk)
-        assert service.post(route, form).status_code == 503
-        assert f"/{route}/: the database cannot serve this: it is read-only\n" in service.log()
+    acknowledgement = perma_cc.form("acknowledge-purchase", purchase_pk=records.paid_purchase().pk)
+    assert service.post("acknowledge-purchase", acknowledgement).status_code == 503
+    assert service.post("subscribe", perma_cc.form("subscribe")).status_code == 503
     assert service.post("cybersource-callback", cyber_source.response(FORM)).status_code == 503
     with requests.Session() as session:
         page = session.get(f"{service.url}/admin/login/", timeout=10).text
         token = re.search('name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
         login = {"username": "someone", "password": "a long password of someone", "csrfmiddlewaretoken": token}
         assert session.post(f"{service.url}/admin/login/", data=login, timeout=10).status_code == 503
+    assert "/acknowledge-purchase/: the database cannot serve this: it is read-only\n" in service.log()
+    assert "/subscribe/: the database cannot serve this: it is read-only\n" in service.log()
     assert "Traceback" not in service.log()
-    # What needs no more than to read goes on.
+    # A request that only reads is answered.
     assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
 
 
 @pytest.mark.django_db
 def test_a_session_that_cannot_be_saved_is_a_503(client, settings, monkeypatch, caplog):
-    """It is saved when the view has answered, where Django would make a 500 of it."""
+    """It is saved after the view, where Django would answer 500."""
     log_in(client)
     settings.SESSION_SAVE_EVERY_REQUEST = True
 
@@ -366,7 +365,7 @@ def test_a_failed_connection_is_told_in_words_of_our_own(text, reason):
         ("SELECT * FROM nowhere", None),
     ],
 )
-def test_errors_that_another_time_would_not_have_are_told_from_those_that_it_would(statement, reason):
+def test_passing_errors_are_told_from_lasting_ones(statement, reason):
     with pytest.raises(Exception) as caught, transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement)
     assert why_unavailable(caught.value) == reason
@@ -389,7 +388,7 @@ def test_of_several_limits_what_ends_first_counts():
 
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("in_transaction", [False, True])
-def test_a_statement_that_takes_too_long_is_ended_by_postgresql_and_keeps_the_connection(in_transaction):
+def test_postgresql_ends_a_slow_statement_but_no_connection(in_transaction):
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()")
         (before,) = cursor.fetchone()
@@ -409,7 +408,7 @@ def test_a_statement_that_takes_too_long_is_ended_by_postgresql_and_keeps_the_co
 @pytest.mark.django_db(transaction=True)
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_statements_that_are_quick_alone_are_ended_together(in_transaction):
-    """PostgreSQL begins to count with each; here all of them are counted."""
+    """PostgreSQL times each statement; this limit is for all of them."""
     start = time.monotonic()
     with pytest.raises(OperationalError) as caught, within(0.5):
         with transaction.atomic() if in_transaction else nullcontext():
@@ -418,12 +417,12 @@ def test_statements_that_are_quick_alone_are_ended_together(in_transaction):
                     cursor.execute("SELECT pg_sleep(0.1)")
     assert time.monotonic() - start < 2
     assert why_unavailable(caught.value) == "it did not answer in time"
-    # If the connection had to be given up for it, the next statement has a new one.
+    # If that cost the connection, the next statement has a new one.
     assert not Purchase.objects.exists()
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_connection_that_broke_is_replaced_within_the_same_request():
+def test_a_broken_connection_is_replaced_in_the_same_request():
     with pytest.raises(OperationalError), within(0), connection.cursor() as cursor:
         cursor.execute("SELECT pg_sleep(60)")
     assert not Purchase.objects.exists()
@@ -441,7 +440,7 @@ def test_a_statement_is_remembered_without_its_limits(django_assert_num_queries)
 
 @pytest.fixture
 def copy(postgres: str) -> Iterator[str]:
-    """A copy of the migrated database, to be spoiled."""
+    """A copy of the migrated database, to spoil."""
     url = f"{postgres.rpartition('/')[0]}/copy"
     ask(url.replace("/copy", "/postgres"), "DROP DATABASE IF EXISTS copy")
     ask(url.replace("/copy", "/postgres"), "CREATE DATABASE copy TEMPLATE perma_payments")
@@ -449,7 +448,7 @@ def copy(postgres: str) -> Iterator[str]:
 
 
 def start(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
-    """Start something of the service, which is to end by itself."""
+    """Start a part of the service that ends by itself."""
     return subprocess.run(
         [sys.executable, *arguments],
         cwd=ours.BASE_DIR,
@@ -469,7 +468,7 @@ def start(*arguments: str, url: str) -> subprocess.CompletedProcess[str]:
     ],
     ids=["web server", "scheduler"],
 )
-def test_a_database_that_lacks_migrations_stops_the_start_with_a_sentence(copy, arguments, lacking):
+def test_a_database_without_migrations_stops_the_start(copy, arguments, lacking):
     if lacking == "everything":
         copy = copy.replace("/copy", "/empty")
         create_database(copy)
@@ -511,7 +510,7 @@ def test_a_command_without_a_database_ends_with_a_sentence():
 # --- Acknowledgements, in time or not at all --------------------------------------------------------
 
 
-def test_who_has_gone_before_the_purchase_is_recorded_is_offered_it_again(service):
+def test_a_purchase_is_offered_again_to_a_client_that_left(service):
     bought = records.paid_purchase()
     body = urlencode(perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk))
     with transaction.atomic():
@@ -522,7 +521,7 @@ def test_who_has_gone_before_the_purchase_is_recorded_is_offered_it_again(servic
                 f"Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}".encode()
             )
             eventually(someone_waits_for_us)
-    eventually(lambda: "nobody waits for the answer" in service.log())
+    eventually(lambda: "not recorded, as the client no longer waits" in service.log())
     bought.refresh_from_db()
     assert bought.acknowledged_at is None
     assert not UnansweredAcknowledgement.objects.exists()
@@ -534,13 +533,13 @@ def test_who_has_gone_before_the_purchase_is_recorded_is_offered_it_again(servic
 
 
 def someone_waits_for_us() -> bool:
-    """Whether another transaction waits for what this one has locked."""
+    """Return whether another transaction waits for what this one has locked."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid")
         return cursor.rowcount > 0
 
 
-def test_a_purchase_that_is_locked_is_acknowledged_later_or_not_at_all(service):
+def test_a_locked_purchase_is_not_acknowledged_late(service):
     bought = records.paid_purchase()
     form = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
     with transaction.atomic():
@@ -553,8 +552,8 @@ def test_a_purchase_that_is_locked_is_acknowledged_later_or_not_at_all(service):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_postgresql_refuses_the_commit_of_an_acknowledgement_that_comes_too_late(monkeypatch):
-    """It may be told to commit while it stands still, and do it when nobody waits any more."""
+def test_postgresql_refuses_to_commit_a_late_acknowledgement(monkeypatch):
+    """It may be told to commit while it is frozen, and do so when nobody waits for it anymore."""
     bought = records.paid_purchase()
     monkeypatch.setattr(acknowledgement, "ACKNOWLEDGING", 0.3)
 
@@ -571,8 +570,8 @@ def test_postgresql_refuses_the_commit_of_an_acknowledgement_that_comes_too_late
 
 
 @pytest.mark.django_db(transaction=True)
-def test_an_answer_that_the_database_could_not_be_told_of_is_told_it_later(monkeypatch):
-    """Otherwise each time that the database stands still would give staff a task for nothing."""
+def test_an_answer_is_recorded_later_if_it_cannot_be_at_once(monkeypatch):
+    """Otherwise, staff would get a task for nothing whenever the database is frozen."""
     monkeypatch.setattr(acknowledgement, "TRY_AGAIN_AFTER", 0.1)
     number = acknowledgement.acknowledge_purchase(records.paid_purchase().pk, is_awaited=lambda: True, now=NOW)
     with ThreadPoolExecutor(1) as pool, transaction.atomic():
@@ -583,7 +582,7 @@ def test_an_answer_that_the_database_could_not_be_told_of_is_told_it_later(monke
 
 
 def answer(number: int) -> None:
-    """In a thread of its own, as a request would."""
+    """Run in a thread of its own, as a request does."""
     try:
         acknowledgement.confirm_answered(number)
     finally:
@@ -591,7 +590,7 @@ def answer(number: int) -> None:
 
 
 @pytest.mark.django_db
-def test_an_acknowledgement_of_which_nobody_knows_whether_it_was_answered_gives_one_task():
+def test_an_acknowledgement_in_doubt_gives_one_task():
     doubtful, fresh, answered = (records.paid_purchase() for _ in range(3))
     acknowledgement.acknowledge_purchase(doubtful.pk, is_awaited=lambda: True, now=NOW - timedelta(minutes=1))
     acknowledgement.acknowledge_purchase(fresh.pk, is_awaited=lambda: True, now=NOW - timedelta(seconds=59))

@@ -1,4 +1,4 @@
-"""Logs and error reports say what went wrong and where, never with what."""
+"""Logs and error reports say what went wrong and where, but hold no values."""
 
 import logging
 import sys
@@ -14,7 +14,7 @@ VALUE = "Zaphod-424242"
 
 
 class Trouble(Exception):
-    """An exception that tells what it was given."""
+    """An exception whose text is what it was given."""
 
 
 def fail():
@@ -87,7 +87,7 @@ def test_the_text_of_an_exception_is_not_logged(function):
     assert "424242" not in logged(function)
 
 
-def test_the_type_of_an_exception_and_its_places_are_logged():
+def test_the_type_and_places_of_an_exception_are_logged():
     lines = logged(fail).splitlines()
 
     assert lines[0] == "ERROR: it failed"
@@ -107,7 +107,7 @@ def test_the_type_of_an_exception_and_its_places_are_logged():
         (fail_in_a_group, ["builtins.ExceptionGroup"]),
     ],
 )
-def test_the_types_of_chained_exceptions_are_logged_from_the_last_to_the_first(function, types):
+def test_chained_exceptions_are_logged_from_last_to_first(function, types):
     lines = logged(function).splitlines()
 
     assert [line for line in lines if line.startswith(("builtins.", __name__))] == types
@@ -125,14 +125,14 @@ def test_exc_info_without_an_exception_is_logged_as_no_exception():
     assert NoValuesFormatter("{message}", style="{").format(record).strip() == "fine"
 
 
-def test_an_exception_that_another_handler_wrote_out_before_is_logged_without_its_text_too():
+def test_text_that_another_handler_left_is_not_logged_either():
     record = record_of(fail)
     assert VALUE in logging.Formatter().format(record)
     assert VALUE not in NoValuesFormatter().format(record)
 
 
 class Circular(Exception):
-    """An exception that notices when its places are asked for again and again."""
+    """An exception that notices if its places are asked for again and again."""
 
     asked = 0
 
@@ -143,7 +143,7 @@ class Circular(Exception):
         return None
 
 
-def test_a_chain_of_exceptions_that_bites_its_tail_is_logged_once():
+def test_a_circular_chain_of_exceptions_is_logged_once():
     error = Circular(VALUE)
     error.__cause__ = error  # as "raise error from error" does
 
@@ -152,7 +152,7 @@ def test_a_chain_of_exceptions_that_bites_its_tail_is_logged_once():
     assert lines.count(f"{__name__}.Circular") == 1
 
 
-def test_all_that_is_logged_is_formatted_so():
+def test_every_log_line_is_formatted_without_values():
     formatters = settings.LOGGING["formatters"]
     assert {formatter["()"] for formatter in formatters.values()} == {"perma_payments.logs.NoValuesFormatter"}
     assert all(handler["formatter"] in formatters for handler in settings.LOGGING["handlers"].values())
@@ -164,7 +164,7 @@ def test_all_that_is_logged_is_formatted_so():
 
 @pytest.fixture
 def report():
-    """The data of an error report about a POST, made where a local variable holds the value."""
+    """The data of an error report about a POST, where a local variable holds the value."""
     request = RequestFactory().post("/", {"name": VALUE})
     local = VALUE
     assert local
