@@ -50,7 +50,7 @@ def submit(staff: Client, page: HttpResponse, button: str = "", **changes: str) 
     return staff.post(page.request["PATH_INFO"], fields, follow=True)
 
 
-def test_a_subscription_is_corrected_after_a_look_at_what_perma_will_see(log_in):
+def test_a_subscription_is_corrected_after_a_preview(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = records.standing_agreement()
     url = f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/"
@@ -85,7 +85,7 @@ def test_the_look_shows_which_tasks_would_end_and_which_would_open(log_in):
     assert StaffTask.objects.count() == 1
 
 
-def test_what_follows_is_shown_again_if_it_is_something_else_by_now(log_in):
+def test_a_preview_that_is_out_of_date_is_shown_again(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = records.standing_agreement(status="Completed")
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
@@ -100,7 +100,7 @@ def test_what_follows_is_shown_again_if_it_is_something_else_by_now(log_in):
     assert "Corrected." in words(submit(staff, again, "confirm"))
 
 
-def test_who_looks_can_fill_in_something_else(log_in):
+def test_a_previewed_correction_can_be_edited(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = records.standing_agreement()
     url = f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/"
@@ -113,7 +113,7 @@ def test_who_looks_can_fill_in_something_else(log_in):
     assert agreement.status == "Completed"
 
 
-def test_what_changes_between_the_look_and_the_confirmation_is_not_overwritten(log_in):
+def test_a_change_since_the_preview_is_not_overwritten(log_in):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = records.standing_agreement()
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
@@ -128,7 +128,7 @@ def test_what_changes_between_the_look_and_the_confirmation_is_not_overwritten(l
 
 
 @pytest.mark.django_db(transaction=True)
-def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_in, impatient, held_elsewhere):
+def test_a_correction_does_not_wait_long_for_a_lock(log_in, impatient, held_elsewhere):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = records.standing_agreement()
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
@@ -150,7 +150,7 @@ def test_who_would_have_to_wait_for_too_long_is_told_so_and_changes_nothing(log_
         ({"seen": ""}, "This field is required."),
     ],
 )
-def test_a_correction_that_makes_no_sense_gets_a_sentence_and_changes_nothing(log_in, change, sentence):
+def test_an_invalid_correction_gets_a_sentence(log_in, change, sentence):
     staff = log_in("view_subscriptionagreement", "correct_agreement")
     agreement = records.standing_agreement()
     page = staff.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/correct/")
@@ -176,7 +176,7 @@ def test_a_purchase_is_offered_again(log_in):
     )
 
 
-def test_an_unplaced_response_is_placed(log_in):
+def test_an_unmatched_response_is_matched(log_in):
     staff = log_in("view_response", "correct_response")
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     fields = cyber_source.response(records.form(outgoing), req_transaction_uuid="lost")
@@ -194,7 +194,7 @@ def test_an_unplaced_response_is_placed(log_in):
     assert outgoing.agreement.status == "Current"
 
 
-def test_a_response_cannot_be_placed_at_nothing(log_in):
+def test_a_response_is_matched_only_with_our_transactions(log_in):
     staff = log_in("view_response", "correct_response")
     fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), req_transaction_uuid="lost")
     response = receive_callback(b"body", list(fields.items()), now=timezone.now())
@@ -205,7 +205,7 @@ def test_a_response_cannot_be_placed_at_nothing(log_in):
 
 
 @pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "response"])
-def test_who_lacks_the_permission_can_correct_nothing(log_in, table):
+def test_correcting_takes_its_own_permission(log_in, table):
     staff = log_in(f"view_{table}")
 
     for ask in (staff.get, staff.post):
@@ -213,14 +213,14 @@ def test_who_lacks_the_permission_can_correct_nothing(log_in, table):
 
 
 @pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "response"])
-def test_who_may_not_look_can_correct_nothing(log_in, table):
+def test_correcting_takes_permission_to_view(log_in, table):
     staff = log_in("correct_agreement", "correct_purchase", "correct_response")
 
     assert staff.get(f"/admin/perma_payments/{table}/1/correct/").status_code == 403
 
 
 @pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "response"])
-def test_what_is_not_there_cannot_be_corrected(log_in, table):
+def test_correcting_a_missing_row_is_a_404(log_in, table):
     staff = log_in(f"view_{table}", "correct_agreement", "correct_purchase", "correct_response")
 
     assert staff.get(f"/admin/perma_payments/{table}/999999/correct/").status_code == 404

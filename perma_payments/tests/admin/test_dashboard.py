@@ -79,7 +79,7 @@ def upload(applied_at: datetime | None) -> StatusReport:
 # --- What is to do -----------------------------------------------------------------------------------
 
 
-def test_open_tasks_come_first_the_oldest_on_top_with_what_to_do_and_a_link(client):
+def test_open_tasks_come_first_oldest_on_top(client):
     log_in(client, *EVERYTHING)
     new, old = task(0.5), task(4.5, kind="cancellation")
     task(9, done_at=timezone.now(), resolution="done")
@@ -93,7 +93,7 @@ def test_open_tasks_come_first_the_oldest_on_top_with_what_to_do_and_a_link(clie
     assert f"/admin/perma_payments/stafftask/{old.pk}/change/".encode() in page.content
 
 
-def test_at_most_fifty_tasks_are_shown_and_the_rest_is_a_link(client, monkeypatch):
+def test_tasks_beyond_fifty_are_behind_a_link(client, monkeypatch):
     monkeypatch.setattr(figures, "TASKS_SHOWN", 3)
     log_in(client, *EVERYTHING)
     agreement = records.standing_agreement()
@@ -112,7 +112,7 @@ def test_a_page_without_tasks_says_so(client):
     assert "There is nothing to do." in words(client.get("/admin/"))
 
 
-def test_what_a_stranger_has_put_into_a_response_is_text(client):
+def test_a_strangers_reference_number_is_only_text(client):
     log_in(client, *EVERYTHING)
     task(response=response(reference_number="<script>alert(1)</script>"), agreement=None, kind="unmatched")
     page = client.get("/admin/")
@@ -124,7 +124,7 @@ def test_what_a_stranger_has_put_into_a_response_is_text(client):
 # --- The numbers -------------------------------------------------------------------------------------
 
 
-def test_subscriptions_are_counted_by_status_and_type_if_they_stand():
+def test_standing_subscriptions_are_counted():
     records.standing_agreement()
     records.standing_agreement(INDIVIDUAL)
     records.standing_agreement(Customer(REGISTRAR.type, 8), status="Hold")
@@ -159,7 +159,7 @@ def test_every_frequency_is_converted_to_a_month(frequency, rate, per_month):
     assert (value, str(value)) == (Decimal(per_month), per_month)
 
 
-def test_the_monthly_value_is_that_of_the_current_ones_alone_and_rounded_once():
+def test_monthly_value_is_of_current_ones_and_rounded_once():
     for pk in range(1, 4):
         records.standing_agreement(
             Customer(REGISTRAR.type, pk), current_frequency="annually", current_rate=Decimal("100.00")
@@ -170,7 +170,7 @@ def test_the_monthly_value_is_that_of_the_current_ones_alone_and_rounded_once():
     assert figures.subscriptions(now=timezone.now()).monthly_value == Decimal("25.00")
 
 
-def test_what_has_waited_for_more_than_a_day_is_counted(client):
+def test_what_has_waited_too_long_is_counted(client):
     log_in(client, *EVERYTHING)
     now = timezone.now()
     records.agreement(created_at=now - timedelta(hours=25))
@@ -206,7 +206,7 @@ def test_what_has_waited_for_more_than_a_day_is_counted(client):
         (datetime(2026, 11, 1, tzinfo=UTC), None, False),
     ],
 )
-def test_a_report_is_missed_once_the_third_is_over(today, confirmed, is_missing):
+def test_a_report_is_missing_once_the_third_is_over(today, confirmed, is_missing):
     upload(None)
     if confirmed:
         upload(confirmed - timedelta(days=40))
@@ -249,7 +249,7 @@ def by_month() -> dict[int, int]:
     return {end.month.month: end.standing for end in figures.year_of_standing(now=NOW)}
 
 
-def test_the_year_is_that_of_the_last_twelve_months_that_have_ended():
+def test_the_year_is_the_last_twelve_past_months():
     months = [end.month for end in figures.year_of_standing(now=NOW)]
 
     assert (months[0], months[-1], len(months)) == (date(2025, 11, 1), date(2026, 10, 1), 12)
@@ -292,7 +292,7 @@ def test_the_year_takes_one_statement(django_assert_num_queries):
         figures.year_of_standing(now=NOW)
 
 
-def test_months_that_have_ended_are_counted_once_a_day(client):
+def test_past_months_are_counted_once_a_day(client):
     log_in(client, *EVERYTHING)
     client.get("/admin/")
     records.standing_agreement()
@@ -326,7 +326,7 @@ PARTS = {
 
 
 @pytest.mark.parametrize("permission", PARTS)
-def test_everyone_is_told_what_they_may_look_at_and_nothing_else(client, permission):
+def test_each_part_takes_permission_to_view_its_table(client, permission):
     task()
     log_in(client, permission)
     said = words(client.get("/admin/"))
@@ -335,7 +335,7 @@ def test_everyone_is_told_what_they_may_look_at_and_nothing_else(client, permiss
     assert ("The last twelve months" in said) == (permission == "view_subscriptionagreement")
 
 
-def test_who_may_look_at_nothing_gets_djangos_page(client):
+def test_without_permissions_the_page_is_djangos(client):
     task()
     log_in(client)
     page = client.get("/admin/")
@@ -360,5 +360,5 @@ def test_the_page_takes_few_statements_however_much_there_is(client, django_asse
         assert client.get("/admin/").status_code == 200
 
 
-def test_who_is_not_logged_in_gets_the_login_page(client):
+def test_the_front_page_takes_a_login(client):
     assert client.get("/admin/").status_code == 302

@@ -108,13 +108,13 @@ def of_kind(found: dict[Page, int], *kinds: str) -> set[int]:
     return {status for page, status in found.items() if page.kind in kinds}
 
 
-def test_all_tables_and_all_that_is_special_about_them_is_walked(everything):
+def test_all_tables_and_their_special_pages_are_visited(everything):
     assert TABLES <= set(tables())
     assert {"finish", "withdraw", "upload", "confirm", "undo", *FOR_LOOKING} <= {page.kind for page in pages()}
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_who_is_not_logged_in_gets_the_login_page(client, everything, method):
+def test_strangers_get_the_login_page(client, everything, method):
     before = kept()
     for page in pages():
         response = getattr(client, method)(page.url, POSTED)
@@ -123,7 +123,7 @@ def test_who_is_not_logged_in_gets_the_login_page(client, everything, method):
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_who_is_not_staff_is_refused_even_with_all_permissions(client, everything, method):
+def test_users_who_are_not_staff_are_refused(client, everything, method):
     log_in(client, groups.BILLING_STAFF, is_staff=False)
     before = kept()
     assert set(answers(lambda url: getattr(client, method)(url, POSTED)).values()) == {403}
@@ -131,7 +131,7 @@ def test_who_is_not_staff_is_refused_even_with_all_permissions(client, everythin
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_staff_who_are_in_no_group_see_nothing(client, everything, method):
+def test_staff_in_no_group_see_nothing(client, everything, method):
     log_in(client, None)
     before = kept()
     found = answers(lambda url: getattr(client, method)(url, POSTED))
@@ -141,14 +141,14 @@ def test_staff_who_are_in_no_group_see_nothing(client, everything, method):
     assert kept() == before
 
 
-def test_an_auditor_sees_all(client, everything):
+def test_auditors_see_everything(client, everything):
     log_in(client, groups.AUDITORS)
     found = answers(client.get)
     assert {page: status for page, status in found.items() if page.kind in FOR_LOOKING and status != 200} == {}
     assert {status for page, status in found.items() if page.kind not in FOR_LOOKING} <= {403, 405}
 
 
-def test_an_auditor_can_change_nothing(client, everything):
+def test_auditors_can_change_nothing(client, everything):
     log_in(client, groups.AUDITORS)
     before = kept()
     found = answers(lambda url: client.post(url, POSTED))
@@ -156,7 +156,7 @@ def test_an_auditor_can_change_nothing(client, everything):
     assert kept() == before
 
 
-def test_an_auditor_is_offered_nothing_to_do(client, everything):
+def test_auditors_are_offered_no_actions(client, everything):
     log_in(client, groups.AUDITORS)
     task = StaffTask.objects.filter(done_at=None).latest("pk")
     page = client.get(reverse("admin:perma_payments_stafftask_change", args=[task.pk])).content.decode()
@@ -165,7 +165,7 @@ def test_an_auditor_is_offered_nothing_to_do(client, everything):
     assert reverse("admin:perma_payments_statusreport_upload") not in uploads
 
 
-def test_billing_staff_may_look_and_act(client, everything):
+def test_billing_staff_may_view_and_act(client, everything):
     log_in(client, groups.BILLING_STAFF)
     looked = answers(client.get)
     assert {page: status for page, status in looked.items() if page.kind in FOR_LOOKING and status != 200} == {}
@@ -191,7 +191,7 @@ def test_billing_staff_can_add_and_delete_nothing(client, everything):
 
 @pytest.mark.parametrize("group", [groups.BILLING_STAFF, groups.AUDITORS])
 @pytest.mark.parametrize("table", ["auth_user", "auth_group", "otp_totp_totpdevice", "otp_static_staticdevice"])
-def test_accounts_are_not_theirs_to_see(client, everything, group, table):
+def test_neither_group_may_view_accounts(client, everything, group, table):
     log_in(client, group)
     assert client.get(reverse(f"admin:{table}_changelist")).status_code == 403
 
@@ -205,7 +205,7 @@ def codenames(group: str) -> set[str]:
     return {permission.codename for permission in found}
 
 
-def test_the_groups_are_there():
+def test_the_groups_have_their_permissions():
     everything_of_ours = set(
         Permission.objects.filter(content_type__app_label="perma_payments").values_list("codename", flat=True)
     )
@@ -216,7 +216,7 @@ def test_the_groups_are_there():
     assert codenames("Billing staff") == views | corrections | {"upload_statusreport", "change_stafftask"}
 
 
-def test_each_migrate_puts_the_groups_right_and_touches_nothing_else():
+def test_migrate_restores_the_groups_and_nothing_else():
     user = User.objects.create_user("someone")
     staff, auditors = Group.objects.get(name="Billing staff"), Group.objects.get(name="Auditors")
     other = Group.objects.create(name="Other")
@@ -236,14 +236,14 @@ def test_each_migrate_puts_the_groups_right_and_touches_nothing_else():
         assert Group.objects.count() == 3
 
 
-def test_a_group_that_was_deleted_comes_back_empty_of_people():
+def test_migrate_recreates_a_group_without_members():
     Group.objects.all().delete()
     call_command("migrate", verbosity=0)
     assert codenames("Auditors") < codenames("Billing staff")
     assert not Group.objects.get(name="Billing staff").user_set.exists()
 
 
-def test_a_new_correction_reaches_billing_staff_at_the_next_migrate():
+def test_migrate_gives_billing_staff_new_corrections():
     kind = Permission.objects.get(codename="view_purchase").content_type
     Permission.objects.create(codename="correct_something", name="Can correct something", content_type=kind)
     call_command("migrate", verbosity=0)

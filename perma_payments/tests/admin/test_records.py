@@ -136,7 +136,7 @@ def test_a_requested_cancellation_is_found(admin_client):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_table_goes_by_dates(admin_client, rows, table):
+def test_a_table_is_browsed_by_date(admin_client, rows, table):
     column = "received_at" if table == "response" else "created_at"
 
     def found_on(day: datetime) -> set[int]:
@@ -157,7 +157,7 @@ def test_a_table_goes_by_dates(admin_client, rows, table):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_list_takes_few_statements_however_long_it_is(admin_client, rows, table, django_assert_max_num_queries):
+def test_a_long_list_takes_few_statements(admin_client, rows, table, django_assert_max_num_queries):
     for pk in range(20, 30):
         agreement = records.standing_agreement(Customer(REGISTRAR.type, pk))
         response(records.outgoing(Kind.UPDATE, agreement))
@@ -180,7 +180,7 @@ def test_no_secret_is_on_any_page(admin_client, rows, table):
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_nothing_can_be_written_even_by_a_superuser(admin_client, rows, table):
+def test_even_a_superuser_can_write_nothing(admin_client, rows, table):
     row, _ = rows[table]
     path = f"/admin/perma_payments/{table}/{row.pk}"
 
@@ -190,21 +190,21 @@ def test_nothing_can_be_written_even_by_a_superuser(admin_client, rows, table):
     assert not page.select("#content input:not([type=hidden]), #content textarea, #content select")
 
 
-def test_lists_name_the_customer_and_say_that_moments_are_in_utc(admin_client, rows):
+def test_lists_name_customers_and_times_in_utc(admin_client, rows):
     page = admin_client.get("/admin/perma_payments/subscriptionagreement/")
 
     assert ">Registrar 7<" in page.content.decode()
     assert f"{rows['subscriptionagreement'][0].covered_until:%Y-%m-%d %H:%M} UTC" in page.content.decode()
 
 
-def test_moments_are_written_in_one_way_everywhere(admin_client):
+def test_times_have_one_format_everywhere(admin_client):
     agreement = records.standing_agreement(covered_until=datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC))
     page = admin_client.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/change/").content.decode()
 
     assert "2026-03-31 23:59:59" in page and "March" not in page
 
 
-def test_a_response_to_nothing_of_ours_is_listed_and_shown(admin_client):
+def test_an_unmatched_response_is_listed_and_shown(admin_client):
     unmatched = response(None, decision="<b>x</b>")
 
     listed = admin_client.get("/admin/perma_payments/response/")
@@ -237,7 +237,7 @@ def test_a_response_to_nothing_of_ours_is_listed_and_shown(admin_client):
         ("statusreport", "state", "uploaded_at"),
     ],
 )
-def test_nonsense_in_the_address_of_a_list_leads_to_a_page(admin_client, table, status, day, query):
+def test_an_invalid_query_string_leads_to_a_page(admin_client, table, status, day, query):
     url = f"/admin/perma_payments/{table}/?{query.format(status=status, day=day)}"
 
     assert admin_client.get(url, follow=True).status_code == 200

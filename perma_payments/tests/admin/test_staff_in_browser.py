@@ -64,7 +64,7 @@ def upload(visit: Visit, file: Path) -> None:
     visit.page.get_by_text("Nothing has been changed yet.").wait_for()
 
 
-def test_staff_export_upload_look_confirm_and_undo(visitor, staff, tmp_path):
+def test_staff_export_upload_preview_confirm_and_undo(visitor, staff, tmp_path):
     visit = visitor()
     agreement = subscribe(visit)
     visit.page.goto(f"{visit.sandbox}/subscriptions/")
@@ -102,7 +102,7 @@ def test_staff_export_upload_look_confirm_and_undo(visitor, staff, tmp_path):
     assert visit.complaints == []
 
 
-def test_a_row_with_an_unknown_status_is_named_and_left_out_only_by_a_tick(visitor, staff, tmp_path):
+def test_a_row_with_an_unknown_status_is_left_out_by_a_tick(visitor, staff, tmp_path):
     visit = visitor()
     agreement = subscribe(visit)
     file = download(visit, tmp_path)
@@ -134,7 +134,7 @@ def test_a_row_with_an_unknown_status_is_named_and_left_out_only_by_a_tick(visit
         "perma_payments/stafftask/",
     ],
 )
-def test_a_page_of_the_staffs_side_fits_a_phone_and_breaks_none_of_its_own_rules(visitor, staff, path):
+def test_a_staff_page_fits_a_phone_and_obeys_its_policy(visitor, staff, path):
     agreement = records.standing_agreement()
     visit = visitor(viewport={"width": 390, "height": 844})
     log_in(visit)

@@ -20,7 +20,7 @@ def task() -> StaffTask:
     return StaffTask.objects.create(kind="cancellation", agreement=agreement)
 
 
-def test_a_task_is_shown_with_its_instructions_and_ended_with_a_note(client, task):
+def test_a_task_shows_its_instructions_and_ends_with_a_note(client, task):
     user = log_in(client, "view_stafftask", "change_stafftask")
     page = client.get(f"{LIST}{task.pk}/change/")
     assert b"IF NOBODY DOES IT" in page.content
@@ -43,7 +43,7 @@ def test_a_cancellation_can_be_withdrawn(client, task):
 
 
 @pytest.mark.parametrize("note", ["", "   ", "x" * 1001])
-def test_a_task_does_not_end_without_a_note_of_fair_length(client, task, note):
+def test_a_task_does_not_end_without_a_proper_note(client, task, note):
     log_in(client, "view_stafftask", "change_stafftask")
     page = client.post(f"{LIST}{task.pk}/finish/", {"note": note}, follow=True)
 
@@ -52,7 +52,7 @@ def test_a_task_does_not_end_without_a_note_of_fair_length(client, task, note):
     assert task.done_at is None
 
 
-def test_a_task_that_someone_else_has_ended_stays_as_it_is(client, task):
+def test_a_task_ends_only_once(client, task):
     log_in(client, "view_stafftask", "change_stafftask")
     client.post(f"{LIST}{task.pk}/finish/", {"note": "First."})
     page = client.post(f"{LIST}{task.pk}/withdraw/", {"note": "Second."}, follow=True)
@@ -62,7 +62,7 @@ def test_a_task_that_someone_else_has_ended_stays_as_it_is(client, task):
     assert task.note == "First."
 
 
-def test_who_meets_a_broken_database_is_not_told_that_someone_else_is_busy(client, task, monkeypatch):
+def test_a_broken_database_is_not_taken_for_a_lock(client, task, monkeypatch):
     """They would try again and again, and the log would not say why."""
 
     def fail(_: object) -> None:
@@ -78,7 +78,7 @@ def test_who_meets_a_broken_database_is_not_told_that_someone_else_is_busy(clien
 
 
 @pytest.mark.parametrize("way", ["finish", "withdraw"])
-def test_who_may_only_look_can_end_nothing(client, task, way):
+def test_ending_a_task_takes_its_own_permission(client, task, way):
     log_in(client, "view_stafftask")
 
     assert b"Mark as done" not in client.get(f"{LIST}{task.pk}/change/").content
@@ -88,13 +88,13 @@ def test_who_may_only_look_can_end_nothing(client, task, way):
     assert task.done_at is None
 
 
-def test_a_task_that_is_not_there_is_a_404(client):
+def test_ending_a_missing_task_is_a_404(client):
     log_in(client, "view_stafftask", "change_stafftask")
 
     assert client.post(f"{LIST}999999/finish/", {"note": "x"}).status_code == 404
 
 
-def test_who_is_not_logged_in_gets_the_login_page(client, task):
+def test_ending_a_task_takes_a_login(client, task):
     response = client.post(f"{LIST}{task.pk}/finish/", {"note": "x"})
 
     assert (response.status_code, response["Location"].split("?")[0]) == (302, "/admin/login/")

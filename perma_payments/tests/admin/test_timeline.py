@@ -74,7 +74,7 @@ def event_of(subject: SubscriptionAgreement | Purchase, start: str) -> Event:
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, post, mailbox):
+def test_the_timeline_of_a_subscription_from_click_to_end(call_back, post, mailbox):
     """Each step is a transaction of its own, as in life, so the order is that of the clock."""
     checkout = records.outgoing(Kind.SUBSCRIBE)
     agreement, form = checkout.agreement, records.form(checkout)
@@ -122,7 +122,7 @@ def test_a_subscription_tells_its_story_from_the_click_to_the_end(call_back, pos
 
 
 @pytest.mark.django_db
-def test_another_card_is_told_and_no_token_ever(client):
+def test_a_replaced_token_is_mentioned_but_never_shown(client):
     log_in(client, *EVERYTHING)
     agreement = records.standing_agreement(payment_token="A" * 22)
     answer = response(records.outgoing(Kind.UPDATE, agreement), payment_token="C" * 22)
@@ -137,7 +137,7 @@ def test_another_card_is_told_and_no_token_ever(client):
 
 
 @pytest.mark.django_db
-def test_a_change_of_what_the_history_does_not_keep_is_told_as_that():
+def test_a_change_of_only_the_token_says_so():
     agreement = records.standing_agreement()
     agreement.save()
 
@@ -147,7 +147,7 @@ def test_a_change_of_what_the_history_does_not_keep_is_told_as_that():
 
 
 @pytest.mark.django_db
-def test_a_change_by_a_response_that_staff_have_placed_says_so():
+def test_a_change_by_a_matched_response_names_who_matched_it():
     user = User.objects.create_user("jane")
     agreement = records.standing_agreement()
     answer = response(records.outgoing(Kind.UPDATE, agreement))
@@ -180,7 +180,7 @@ def test_a_change_by_a_response_that_staff_have_placed_says_so():
         ({"url": "/x"}, "Changed directly in the database (SQL).", "status: Current → Hold"),
     ],
 )
-def test_whatever_the_history_says_of_a_change_becomes_a_sentence(context, sentence, first_detail):
+def test_every_source_of_a_change_has_a_sentence(context, sentence, first_detail):
     agreement = records.standing_agreement()
     with pghistory.context(**context):
         agreement.status = "Hold"
@@ -191,7 +191,7 @@ def test_whatever_the_history_says_of_a_change_becomes_a_sentence(context, sente
 
 
 @pytest.mark.django_db
-def test_every_kind_of_request_is_told():
+def test_every_kind_of_request_has_a_sentence():
     agreement = records.standing_agreement()
     records.outgoing(Kind.CHANGE, agreement, amount=Decimal("1200.50"))
     records.outgoing(Kind.UPDATE, agreement)
@@ -236,7 +236,7 @@ def test_every_kind_of_request_is_told():
         ),
     ],
 )
-def test_every_kind_of_response_is_told(changes, sentence, details):
+def test_every_kind_of_response_has_a_sentence(changes, sentence, details):
     outgoing = records.outgoing(Kind.UPDATE)
     response(outgoing, **changes)
     event = next(event for event in timeline_of(outgoing.agreement) if event.kind == EventKind.RESPONSE)
@@ -247,7 +247,7 @@ def test_every_kind_of_response_is_told(changes, sentence, details):
 
 
 @pytest.mark.django_db
-def test_a_report_that_is_only_looked_at_is_told_as_what_it_would_change():
+def test_an_unconfirmed_report_says_what_it_would_change():
     agreement = records.standing_agreement()
     user = User.objects.create_user("jane")
     upload = plan_report(report((agreement, "HOLD")), by=user, now=timezone.now())
@@ -261,7 +261,7 @@ def test_a_report_that_is_only_looked_at_is_told_as_what_it_would_change():
 
 
 @pytest.mark.django_db
-def test_a_report_that_agreed_is_told_too():
+def test_a_report_that_changed_nothing_is_listed():
     agreement = records.standing_agreement(status="Hold")
     user = User.objects.create_user("jane")
     now = timezone.now()
@@ -273,7 +273,7 @@ def test_a_report_that_agreed_is_told_too():
 
 
 @pytest.mark.django_db
-def test_a_report_that_could_not_complete_it_is_told():
+def test_a_report_that_could_not_complete_it_is_listed():
     agreement = records.agreement()
     user = User.objects.create_user("jane")
     plan_report(report((agreement, "CURRENT")), by=user, now=timezone.now())
@@ -282,7 +282,7 @@ def test_a_report_that_could_not_complete_it_is_told():
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_change_that_waited_for_another_is_told_after_it():
+def test_a_change_that_waited_for_another_comes_after_it():
     agreement = records.standing_agreement()
     began, first_is_in = threading.Event(), threading.Event()
 
@@ -316,7 +316,7 @@ def test_the_timeline_of_another_customer_is_not_told():
 
 
 @pytest.mark.django_db
-def test_the_story_takes_few_statements_however_long_it_is(django_assert_max_num_queries):
+def test_a_long_timeline_takes_few_statements(django_assert_max_num_queries):
     agreement = records.standing_agreement()
     for number in range(6):
         checkout = records.outgoing(Kind.CHANGE, agreement)
@@ -345,7 +345,7 @@ def test_the_page_says_what_perma_cc_is_told_now(client):
 
 
 @pytest.mark.django_db
-def test_the_page_says_when_perma_cc_is_told_nothing_or_of_another_one(client):
+def test_the_page_says_if_perma_cc_is_told_something_else(client):
     log_in(client, *EVERYTHING)
     pending = records.agreement()
     assert "This customer has no subscription." in words(client.get(page_of(pending)))
@@ -356,7 +356,7 @@ def test_the_page_says_when_perma_cc_is_told_nothing_or_of_another_one(client):
 
 
 @pytest.mark.django_db
-def test_what_was_written_by_people_is_text_on_the_page(client):
+def test_what_people_wrote_is_only_text_on_the_page(client):
     user = log_in(client, *EVERYTHING)
     agreement = records.standing_agreement()
     task = StaffTask.objects.create(kind="token missing", agreement=agreement)
@@ -369,7 +369,7 @@ def test_what_was_written_by_people_is_text_on_the_page(client):
 
 
 @pytest.mark.django_db
-def test_who_may_not_look_at_tasks_or_responses_is_not_told_of_them(client):
+def test_events_take_permission_to_view_their_tables(client):
     agreement = records.standing_agreement()
     response(records.outgoing(Kind.UPDATE, agreement))
     StaffTask.objects.create(kind="token missing", agreement=agreement, notified_at=timezone.now())
@@ -382,21 +382,21 @@ def test_who_may_not_look_at_tasks_or_responses_is_not_told_of_them(client):
 
 
 @pytest.mark.django_db
-def test_who_may_not_look_at_subscriptions_gets_none(client):
+def test_the_page_takes_permission_to_view_subscriptions(client):
     log_in(client, "view_purchase")
 
     assert client.get(page_of(records.agreement())).status_code == 403
 
 
 @pytest.mark.django_db
-def test_a_subscription_that_is_not_there_leads_back_to_the_front_page(client):
+def test_a_missing_subscription_leads_to_the_front_page(client):
     log_in(client, *EVERYTHING)
 
     assert client.get("/admin/perma_payments/subscriptionagreement/999999/change/").status_code == 302
 
 
 @pytest.mark.django_db
-def test_all_links_of_the_story_lead_somewhere(client):
+def test_all_links_of_the_timeline_work(client):
     user = log_in(client, *EVERYTHING)
     agreement = records.standing_agreement()
     answer = response(records.outgoing(Kind.UPDATE, agreement))
@@ -416,7 +416,7 @@ def test_all_links_of_the_story_lead_somewhere(client):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_purchase_tells_its_story(client, call_back):
+def test_the_timeline_of_a_purchase(client, call_back):
     checkout = records.outgoing(Kind.PURCHASE)
     bought = checkout.purchase
     call_back(records.form(checkout))
@@ -435,7 +435,7 @@ def test_a_purchase_tells_its_story(client, call_back):
 
 
 @pytest.mark.django_db
-def test_a_purchase_that_sql_has_credited_is_not_said_to_be_perma_ccs_doing():
+def test_a_purchase_credited_in_sql_is_not_said_to_be_permas():
     bought = records.paid_purchase()
     Purchase.objects.filter(pk=bought.pk).update(acknowledged_at=timezone.now() - timedelta(hours=1))
 
@@ -443,7 +443,7 @@ def test_a_purchase_that_sql_has_credited_is_not_said_to_be_perma_ccs_doing():
 
 
 @pytest.mark.django_db
-def test_a_purchase_that_is_not_paid_says_that_perma_cc_is_told_nothing(client):
+def test_of_an_unpaid_purchase_perma_cc_is_told_nothing(client):
     log_in(client, *EVERYTHING)
 
     assert "Nothing, because this purchase has not been paid." in words(client.get(page_of(records.purchase())))

@@ -44,7 +44,7 @@ def correct_purchase(pk: int, **kwargs: Any) -> Purchase:
     return corrections.correct_purchase(pk, **kwargs)
 
 
-def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
+def test_the_history_says_who_corrected_it_and_why(staff):
     agreement = records.standing_agreement()
     correct_agreement(
         agreement.pk, status=Status.HOLD, covered_until=LATER, by=staff, reason="The bank called.", now=NOW
@@ -59,7 +59,7 @@ def test_a_status_and_a_date_are_set_with_who_and_why_in_the_history(staff):
     }
 
 
-def test_a_pending_subscription_that_is_made_current_takes_the_terms_of_its_checkout(staff):
+def test_a_pending_subscription_takes_its_checkouts_terms(staff):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     correct_agreement(
         outgoing.agreement.pk, status=Status.CURRENT, covered_until=LATER, by=staff, reason="Paid.", now=NOW
@@ -69,7 +69,7 @@ def test_a_pending_subscription_that_is_made_current_takes_the_terms_of_its_chec
     assert (told.rate, told.link_limit, told.frequency) == (Decimal("45.00"), "100", "monthly")
 
 
-def test_what_perma_would_be_told_is_what_it_is_told_and_nothing_is_left_of_the_trial(staff):
+def test_a_preview_shows_the_effect_and_leaves_no_trace(staff):
     agreement = records.outgoing(Kind.SUBSCRIBE).agreement
     correction = partial(
         correct_agreement, agreement.pk, status=Status.CURRENT, covered_until=LATER, by=staff, reason="x", now=NOW
@@ -86,7 +86,7 @@ def test_what_perma_would_be_told_is_what_it_is_told_and_nothing_is_left_of_the_
 @pytest.mark.parametrize(
     ("status", "covered_until"), [(Status.COMPLETED, LATER), (Status.CANCELED, NOW - timedelta(seconds=1))]
 )
-def test_what_would_not_stand_would_not_be_told(staff, status, covered_until):
+def test_a_preview_has_no_subscription_that_would_not_stand(staff, status, covered_until):
     agreement = records.standing_agreement()
     correction = partial(
         correct_agreement, agreement.pk, status=status, covered_until=covered_until, by=staff, reason="x", now=NOW
@@ -95,7 +95,7 @@ def test_what_would_not_stand_would_not_be_told(staff, status, covered_until):
     assert snapshot_after(correction, REGISTRAR, now=NOW).subscription is None
 
 
-def test_of_two_subscriptions_perma_would_be_snapshot_of_the_other(staff):
+def test_a_preview_has_the_customers_other_subscription(staff):
     agreement, other = records.standing_agreement(), records.standing_agreement()
     correction = partial(
         correct_agreement,
@@ -110,7 +110,7 @@ def test_of_two_subscriptions_perma_would_be_snapshot_of_the_other(staff):
     assert snapshot_after(correction, REGISTRAR, now=NOW).subscription.reference_number == other.reference_number
 
 
-def test_what_has_changed_since_it_was_looked_at_is_not_corrected(staff):
+def test_a_row_that_has_changed_since_is_not_corrected(staff):
     agreement, purchase = records.standing_agreement(), records.paid_purchase()
     seen = NOW - timedelta(days=365)
 
@@ -124,7 +124,7 @@ def test_what_has_changed_since_it_was_looked_at_is_not_corrected(staff):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_trial_leaves_nothing_in_the_log_and_a_correction_its_ids(staff, caplog):
+def test_a_correction_is_logged_but_a_preview_is_not(staff, caplog):
     agreement = records.standing_agreement()
     correction = partial(
         correct_agreement, agreement.pk, status=Status.HOLD, covered_until=LATER, by=staff, reason="x", now=NOW
@@ -136,7 +136,7 @@ def test_a_trial_leaves_nothing_in_the_log_and_a_correction_its_ids(staff, caplo
     assert f"{agreement.reference_number} corrected by user {staff.pk}" in caplog.text
 
 
-def test_a_subscription_without_terms_cannot_be_made_to_stand(staff):
+def test_a_subscription_without_terms_cannot_stand(staff):
     agreement = records.agreement()
 
     with pytest.raises(CannotCorrect, match="has no terms"):
@@ -153,7 +153,7 @@ def test_a_current_subscription_needs_a_date(staff):
         )
 
 
-def test_a_correction_that_gives_a_customer_a_second_subscription_is_told_to_staff(staff):
+def test_a_second_subscription_opens_a_task(staff):
     records.standing_agreement()
     second = records.outgoing(Kind.SUBSCRIBE).agreement
     correct_agreement(second.pk, status=Status.CURRENT, covered_until=LATER, by=staff, reason="x", now=NOW)
@@ -211,7 +211,7 @@ def unmatched(**changes: object) -> tuple[Response, object]:
     return receive_callback(b"body", list(fields.items()), now=NOW), outgoing
 
 
-def test_an_unplaced_response_is_placed_and_applied_as_if_it_had_come_so(staff):
+def test_a_matched_response_is_applied_as_if_it_came_so(staff):
     response, outgoing = unmatched()
     later = NOW + timedelta(days=3)
     match_response(
@@ -226,7 +226,7 @@ def test_an_unplaced_response_is_placed_and_applied_as_if_it_had_come_so(staff):
     assert (task.kind, task.done_by, task.note) == ("unmatched", staff, "Found it.")
 
 
-def test_a_placed_response_of_another_order_takes_no_effect_and_is_told_to_staff(staff):
+def test_a_matched_response_with_another_amount_opens_a_task(staff):
     response, outgoing = unmatched(req_amount="99.00")
     match_response(response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
 
@@ -241,7 +241,7 @@ def test_a_placed_response_of_another_order_takes_no_effect_and_is_told_to_staff
         ({"req_transaction_type": "update_payment_token"}, "the response's type is update_payment_token"),
     ],
 )
-def test_a_response_about_something_else_is_not_placed(staff, changes, sentence):
+def test_a_response_about_something_else_is_not_matched(staff, changes, sentence):
     response, outgoing = unmatched(**changes)
     with pytest.raises(CannotCorrect, match=sentence):
         match_response(response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
@@ -250,7 +250,7 @@ def test_a_response_about_something_else_is_not_placed(staff, changes, sentence)
     assert (response.outgoing, response.outcome) == (None, "unmatched")
 
 
-def test_a_response_is_placed_once_and_only_where_there_is_a_transaction(staff):
+def test_a_response_is_matched_only_once(staff):
     response, outgoing = unmatched()
     with pytest.raises(CannotCorrect, match="None of our transactions"):
         match_response(response.pk, transaction_uuid=uuid4(), by=staff, reason="x", now=NOW)
@@ -260,7 +260,7 @@ def test_a_response_is_placed_once_and_only_where_there_is_a_transaction(staff):
         match_response(response.pk, transaction_uuid=outgoing.transaction_uuid, by=staff, reason="x", now=NOW)
 
 
-def test_a_correction_to_canceled_does_what_was_asked_for(staff):
+def test_a_correction_to_canceled_ends_the_cancellation_task(staff):
     agreement = records.standing_agreement(cancellation_requested_at=NOW)
     task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
     correct_agreement(
@@ -272,7 +272,7 @@ def test_a_correction_to_canceled_does_what_was_asked_for(staff):
     assert (agreement.cancellation_requested_at, task.resolution) == (None, "done")
 
 
-def test_a_wrong_correction_that_is_put_back_keeps_the_terms_in_force(staff):
+def test_correcting_back_and_forth_keeps_the_terms(staff):
     outgoing = records.outgoing(Kind.SUBSCRIBE, records.standing_agreement(current_link_limit="500"))
     for status in (Status.PENDING, Status.CURRENT):
         correct_agreement(outgoing.agreement.pk, status=status, covered_until=LATER, by=staff, reason="x", now=NOW)

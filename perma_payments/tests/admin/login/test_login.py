@@ -97,7 +97,7 @@ def test_in_development_a_password_is_enough(client, user):
 
 
 @pytest.mark.parametrize("username, password", [("someone", "wrong"), ("nobody", PASSWORD)])
-def test_a_wrong_password_and_an_unknown_user_are_told_the_same(client, user, username, password):
+def test_a_wrong_password_and_an_unknown_user_look_the_same(client, user, username, password):
     page = log_in(client, username, password)
     assert page.status_code == 200
     assert "That username and password don't match a staff account." in text(page)
@@ -105,13 +105,13 @@ def test_a_wrong_password_and_an_unknown_user_are_told_the_same(client, user, us
 
 
 @pytest.mark.parametrize("change", [{"is_staff": False}, {"is_active": False}])
-def test_who_is_not_active_staff_cannot_log_in(client, user, change):
+def test_only_active_staff_can_log_in(client, user, change):
     User.objects.update(**change)
     assert log_in(client).status_code == 200
     assert not is_in(client)
 
 
-def test_the_page_leads_back_to_where_someone_wanted_to_go(client, user):
+def test_the_page_leads_back_to_where_the_user_was_going(client, user):
     wanted = client.get("/admin/perma_payments/stafftask/?q=x")["Location"]
     assert (
         client.post(wanted, {"username": "someone", "password": PASSWORD, "next": "/admin/perma_payments/"})[
@@ -130,7 +130,7 @@ def test_a_password_has_twelve_characters_at_least():
 # --- With a code ------------------------------------------------------------------------------------
 
 
-def test_with_password_and_code_someone_is_in(client, user, factor):
+def test_a_password_and_a_code_log_in(client, user, factor):
     assert log_in(client, code=current_code(user)).status_code == 302
     assert is_in(client)
 
@@ -141,7 +141,7 @@ def test_a_code_may_be_typed_in_groups(client, user, factor):
 
 
 @pytest.mark.parametrize("code", [None, "abcdefgh", "x", "12345678901234567890", "١٢٣٤٥٦", "\x00"])
-def test_without_a_right_code_nobody_is_in_and_nobody_learns_what_was_wrong(client, user, factor, code):
+def test_a_wrong_code_looks_like_a_wrong_password(client, user, factor, code):
     code = code or wrong_code(user)
     page = log_in(client, code=code)
     assert page.status_code == 200
@@ -154,7 +154,7 @@ def test_a_code_that_was_typed_is_not_shown_again(client, user, factor):
     assert b"654321" not in log_in(client, password="wrong", code="654321").content
 
 
-def test_without_any_code_the_password_is_not_even_looked_at(client, user, factor):
+def test_without_a_code_the_password_is_not_checked(client, user, factor):
     with mock.patch("django.contrib.auth.forms.authenticate") as authenticate:
         page = log_in(client, code="")
     assert not authenticate.called
@@ -170,7 +170,7 @@ def test_a_code_works_once(client, user, factor):
     assert not is_in(again)
 
 
-def test_the_code_of_someone_else_is_worth_nothing(client, user, factor):
+def test_someone_elses_code_does_not_work(client, user, factor):
     other = User.objects.create_user("other", is_staff=True)
     second_factors.add(other)
     assert log_in(client, code=current_code(other)).status_code == 200
@@ -187,12 +187,12 @@ def test_each_recovery_code_works_once(client, user, factor):
         assert log_in(Client(), code=second).status_code == 302
 
 
-def test_a_wrong_recovery_code_does_not_hold_up_the_app(client, user, factor):
+def test_a_wrong_recovery_code_does_not_delay_the_app(client, user, factor):
     log_in(client, code="abcdefgh")
     assert log_in(client, code=current_code(user)).status_code == 302
 
 
-def test_after_a_wrong_code_the_right_one_has_to_wait_a_moment(client, user, factor):
+def test_after_a_wrong_code_the_right_one_has_to_wait(client, user, factor):
     now = timezone.now()
     with mock.patch("django.utils.timezone.now", return_value=now):
         log_in(client, code=wrong_code(user))
@@ -201,14 +201,14 @@ def test_after_a_wrong_code_the_right_one_has_to_wait_a_moment(client, user, fac
         assert log_in(client, code=current_code(user)).status_code == 302
 
 
-def test_who_has_no_second_factor_cannot_log_in_and_reads_whom_to_ask(client, user, required):
+def test_without_a_second_factor_the_page_says_whom_to_ask(client, user, required):
     page = log_in(client, code="123456")
     assert page.status_code == 200
     assert "Ask the developers, who can give you new ones: developers@perma.example" in text(page)
     assert not is_in(client)
 
 
-def test_a_session_without_a_code_is_not_enough_once_it_is_required(client, user, settings):
+def test_a_session_without_a_code_ends_once_it_is_required(client, user, settings):
     log_in(client)
     assert is_in(client)
     settings.REQUIRE_SECOND_FACTOR = True
@@ -216,7 +216,7 @@ def test_a_session_without_a_code_is_not_enough_once_it_is_required(client, user
     assert "You are logged in as someone, but without a code." in text(client.get(LOGIN))
 
 
-def test_a_second_factor_that_is_replaced_ends_what_was_logged_in_with_it(client, user, factor):
+def test_replacing_a_second_factor_ends_its_sessions(client, user, factor):
     log_in(client, code=current_code(user))
     second_factors.add(user, replace=True)
     assert not is_in(client)
@@ -254,7 +254,7 @@ def test_the_command_replaces_only_when_told_to(user):
     assert StaticToken.objects.count() == 10
 
 
-def test_the_command_refuses_who_could_not_log_in_anyway(user):
+def test_the_command_refuses_users_who_cannot_log_in(user):
     with pytest.raises(CommandError, match="no user nobody"):
         add_second_factor("nobody")
     User.objects.update(is_staff=False)
@@ -295,24 +295,24 @@ def test_after_five_failures_the_right_password_is_refused_too(client, user):
     assert log_in(Client(), "Someone").status_code == 429
 
 
-def test_who_fails_from_one_address_keeps_nobody_out_elsewhere(client, user):
+def test_failures_from_one_address_lock_nobody_out_elsewhere(client, user):
     fail(client, 6)
     assert log_in(Client(), REMOTE_ADDR="192.0.2.9").status_code == 302
 
 
-def test_after_twenty_failures_from_anywhere_the_account_is_refused_everywhere(client, user):
+def test_after_twenty_failures_an_account_is_locked_everywhere(client, user):
     for number in range(20):
         assert fail(client, 1, REMOTE_ADDR=f"192.0.2.{number}").status_code == 200
     # It is the same account in other letters.
     assert log_in(Client(), "Someone", REMOTE_ADDR="192.0.2.99").status_code == 429
 
 
-def test_another_account_is_not_held_up(client, user):
+def test_another_account_is_not_locked(client, user):
     fail(client, 5, username="other")
     assert log_in(client).status_code == 302
 
 
-def test_after_fifteen_minutes_it_works_again_and_nothing_is_kept(client, user):
+def test_after_fifteen_minutes_the_account_is_open_again(client, user):
     fail(client, 5)
     log_in(client)  # refused attempts do not lengthen the wait
     LoginAttempt.objects.update(attempted_at=timezone.now() - timedelta(minutes=15))
@@ -321,7 +321,7 @@ def test_after_fifteen_minutes_it_works_again_and_nothing_is_kept(client, user):
     assert not LoginAttempt.objects.exists()
 
 
-def test_a_try_that_counts_is_not_purged(client, user):
+def test_an_attempt_that_counts_is_not_purged(client, user):
     fail(client, 5)
     jobs.purge_expired(now=timezone.now())
     assert log_in(client).status_code == 429
@@ -342,21 +342,21 @@ def test_success_does_not_count_and_does_not_clear(client, user):
     assert log_in(client).status_code == 429
 
 
-def test_after_twenty_failures_from_one_address_any_account_is_refused_there(client, user):
+def test_after_twenty_failures_an_address_is_locked(client, user):
     for number in range(20):
         assert log_in(client, f"user{number}", "wrong").status_code == 200
     assert log_in(client).status_code == 429
     assert log_in(Client(), REMOTE_ADDR="192.0.2.9").status_code == 302
 
 
-def test_neither_names_nor_addresses_are_kept(client):
+def test_neither_names_nor_addresses_are_stored(client):
     log_in(client, "my password, typed into the wrong field", "x", REMOTE_ADDR="192.0.2.9")
     kept = str(LoginAttempt.objects.values().get())
     assert "password" not in kept and "192.0.2.9" not in kept
 
 
 @pytest.mark.django_db(transaction=True)
-def test_many_tries_at_once_are_not_more_tries():
+def test_simultaneous_attempts_all_count():
     def begin(_):
         try:
             login_attempts.begin(account="someone", address=None, now=timezone.now())
@@ -392,12 +392,12 @@ def test_many_tries_at_once_are_not_more_tries():
         (0, {"REMOTE_ADDR": "::ffff:192.0.2.1"}, "192.0.2.1"),
     ],
 )
-def test_nobody_chooses_the_address_that_counts(settings, proxies, headers, address):
+def test_a_client_cannot_choose_the_address_that_counts(settings, proxies, headers, address):
     settings.TRUSTED_PROXIES = proxies
     assert address_of(RequestFactory().get("/", **headers)) == address
 
 
-def test_behind_two_proxies_a_stranger_keeps_nobody_out_elsewhere(client, user, settings):
+def test_behind_two_proxies_strangers_lock_out_only_themselves(client, user, settings):
     settings.TRUSTED_PROXIES = 2
     for number in range(21):
         forwarded = f"203.0.113.{number}, 198.51.100.1, 10.0.0.1"
@@ -406,7 +406,7 @@ def test_behind_two_proxies_a_stranger_keeps_nobody_out_elsewhere(client, user, 
     assert log_in(Client(), HTTP_X_FORWARDED_FOR="192.0.2.9, 10.0.0.1").status_code == 302
 
 
-def test_a_login_that_went_round_a_proxy_is_told_in_the_log_and_counted(client, user, settings, caplog):
+def test_a_login_that_bypassed_a_proxy_is_logged_and_counted(client, user, settings, caplog):
     settings.TRUSTED_PROXIES = 2
     assert fail(client, 6, HTTP_X_FORWARDED_FOR="198.51.100.1").status_code == 429
     assert "(TRUSTED_PROXIES is 2)" in caplog.text
@@ -424,7 +424,7 @@ def test_without_an_address_the_account_alone_counts(client, user):
 # --- Sessions and the site --------------------------------------------------------------------------
 
 
-def test_a_session_ends_a_day_after_the_login_whatever_is_done_meanwhile(client, user):
+def test_a_session_ends_a_day_after_the_login(client, user):
     log_in(client)
     end = Session.objects.get().expire_date
     assert abs(end - timezone.now() - timedelta(days=1)) < timedelta(minutes=1)
@@ -456,7 +456,7 @@ def test_the_default_site_has_this_login():
     assert {"StaffTask", "User", "Group"} <= {model.__name__ for model in admin.site._registry}
 
 
-def test_the_page_has_nothing_that_its_policy_forbids(client, factor):
+def test_the_login_page_obeys_its_policy(client, factor):
     page = client.get(LOGIN)
     assert "default-src 'self'" in page["Content-Security-Policy"]
     soup = BeautifulSoup(page.content, "html.parser")
@@ -528,7 +528,7 @@ def test_the_origin_of_payments_url_is_trusted():
         ),
     ],
 )
-def test_a_form_that_may_be_forged_gets_a_page_in_plain_words(suspicious, user, caplog, extra, cookie, words):
+def test_a_form_that_may_be_forged_gets_a_plain_page(suspicious, user, caplog, extra, cookie, words):
     if cookie:
         suspicious.get(LOGIN)
     page = log_in_as_posted(suspicious, "x" * 64, **extra)
