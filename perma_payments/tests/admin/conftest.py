@@ -1,4 +1,4 @@
-"""Fixtures for tests of what happens when somebody else is at it."""
+"""Fixtures for tests of what happens while someone else holds a lock."""
 
 import threading
 from collections.abc import Callable, Iterator

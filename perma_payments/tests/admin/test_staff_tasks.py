@@ -100,13 +100,8 @@ def test_ending_a_task_takes_a_login(client, task):
     assert (response.status_code, response["Location"].split("?")[0]) == (302, "/admin/login/")
 
 
-@pytest.mark.parametrize(
-    "table", ["subscriptionagreement", "purchase", "outgoingtransaction", "response", "stafftask"]
-)
-def test_nothing_in_the_ledger_can_be_added_or_deleted_even_by_a_superuser(admin_client, table, task):
-    assert admin_client.get(f"/admin/perma_payments/{table}/").status_code == 200
-    assert admin_client.get(f"/admin/perma_payments/{table}/add/").status_code == 403
-    assert admin_client.post(f"/admin/perma_payments/{table}/1/delete/", {"post": "yes"}).status_code in (302, 403)
-    if table == "stafftask":
-        assert admin_client.post(f"{LIST}{task.pk}/change/", {"note": "x"}).status_code == 403
-        assert admin_client.post(f"{LIST}{task.pk}/delete/", {"post": "yes"}).status_code == 403
+def test_even_a_superuser_can_write_no_task(admin_client, task):
+    assert admin_client.get(LIST).status_code == 200
+    assert admin_client.get(f"{LIST}add/").status_code == 403
+    assert admin_client.post(f"{LIST}{task.pk}/change/", {"note": "x"}).status_code == 403
+    assert admin_client.post(f"{LIST}{task.pk}/delete/", {"post": "yes"}).status_code == 403
