@@ -182,7 +182,7 @@ def assert_paid_and_done() -> None:
     assert not StaffTask.objects.filter(done_at__isnull=True).exists()
 
 
-def test_a_response_that_cannot_be_applied_in_time_is_kept_and_applied_later(service):
+def test_a_response_not_applied_in_time_is_applied_later(service):
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
     # Of its own, while many tokens are the transaction's id, which may be in the log.
     callback = cyber_source.response(form, payment_token="7408214003316000009999")
@@ -205,7 +205,7 @@ def test_a_response_that_cannot_be_applied_in_time_is_kept_and_applied_later(ser
 
 
 @pytest.mark.parametrize("way", ["the command", "another delivery"])
-def test_a_worker_that_dies_between_keeping_and_applying_loses_nothing(service, way):
+def test_a_worker_that_dies_before_applying_loses_nothing(service, way):
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
     callback = cyber_source.response(form)
     with ThreadPoolExecutor(1) as cybersource, transaction.atomic():
@@ -226,7 +226,7 @@ def test_a_worker_that_dies_between_keeping_and_applying_loses_nothing(service, 
     assert_paid_and_done()
 
 
-def test_a_customer_whose_checkout_is_locked_is_asked_to_try_again(service):
+def test_a_customer_whose_checkout_is_locked_gets_a_503(service):
     form = perma_cc.form("subscribe")
     with transaction.atomic():
         lock_customer(records.REGISTRAR)

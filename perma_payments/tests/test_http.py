@@ -150,7 +150,7 @@ def test_chunks_that_cannot_be_read_are_refused_with_a_reason(service):
     assert service.log().count("Booting worker") == 1
 
 
-def test_a_client_that_goes_away_in_the_middle_is_told_in_the_log(service, form):
+def test_a_client_that_goes_away_in_the_middle_is_logged(service, form):
     parts = urlsplit(service.url)
     body = urlencode(cyber_source.response(form)).encode()
     with socket.create_connection((parts.hostname, parts.port)) as connection:
@@ -329,9 +329,7 @@ def wrong_login(url: str, *, address: str, forwarded: str) -> LoginAttempt:
     return LoginAttempt.objects.exclude(pk__in=before).get()
 
 
-def test_behind_two_proxies_logins_are_counted_by_the_clients_own_address(
-    serve, transactional_db, nginx, monkeypatch
-):
+def test_behind_two_proxies_logins_are_counted_by_client(serve, transactional_db, nginx, monkeypatch):
     try:
         with socket.socket() as probe:
             probe.bind(("127.0.0.2", 0))

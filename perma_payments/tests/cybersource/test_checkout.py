@@ -81,7 +81,7 @@ def test_a_change_that_costs_nothing_today_is_no_sale():
     assert (fields["amount"], fields["recurring_amount"]) == ("0.00", "45.00")
 
 
-def test_a_subscription_that_costs_nothing_today_is_sold_all_the_same():
+def test_a_subscription_that_costs_nothing_today_is_a_sale():
     fields = form(Kind.SUBSCRIBE, amount=Decimal("0.00")).fields
     assert fields["transaction_type"] == "sale,create_payment_token"
     assert fields["amount"] == "0.00"
@@ -99,7 +99,7 @@ def test_a_subscription_that_costs_nothing_today_is_sold_all_the_same():
         (Kind.PURCHASE, Decimal("15.00"), "sale"),
     ],
 )
-def test_the_transaction_type_follows_from_the_kind_and_the_amount(kind, amount, expected):
+def test_the_transaction_type_depends_on_kind_and_amount(kind, amount, expected):
     assert transaction_type(kind, amount) == expected
 
 

@@ -27,7 +27,7 @@ def test_a_message_of_the_client_is_opened():
     assert KEYS.open(perma_cc.seal(b"contents")).plaintext == b"contents"
 
 
-def test_the_nonce_that_identifies_a_message_is_its_first_24_bytes():
+def test_the_nonce_of_a_message_is_its_first_24_bytes():
     assert KEYS.open(perma_cc.seal(b"contents", nonce=NONCE)).nonce == NONCE
 
 
@@ -37,7 +37,7 @@ def test_any_key_of_the_ring_opens_and_is_named(key_id, box):
 
 
 @pytest.mark.parametrize("box, other", [(perma_cc.BOX, NEW_BOX), (NEW_BOX, perma_cc.BOX)])
-def test_a_reply_is_sealed_with_the_key_that_the_request_came_with(box, other):
+def test_a_reply_is_sealed_with_the_key_of_its_request(box, other):
     opened = KEYS.open(perma_cc.seal(b"request", box=box))
 
     reply = base64.b64decode(KEYS.seal(b"reply", key_id=opened.key_id))

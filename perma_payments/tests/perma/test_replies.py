@@ -51,7 +51,7 @@ def history(*purchases, customer=REGISTRAR):
     return json.loads(purchase_history(customer, purchases=purchases, now=NOW))
 
 
-def test_a_customer_without_a_subscription_is_told_null_and_an_empty_list():
+def test_without_a_subscription_the_reply_has_null():
     assert status() == {
         "timestamp": NOW.timestamp(),
         "customer_pk": 7,

@@ -11,6 +11,7 @@ from django.core.cache import cache
 from django.http import HttpResponse
 from django.test import Client
 from django.test.client import ClientHandler
+from hypothesis import HealthCheck, settings as hypothesis_settings
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase
@@ -22,6 +23,11 @@ from .routes import ACKNOWLEDGE_PURCHASE, CALLBACK, Asker, Route
 
 Refused = Callable[..., HttpResponse]
 
+# The fixtures are shared by all examples, and the tests allow for it.
+EXAMPLES = hypothesis_settings(
+    max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
+
 
 @pytest.fixture(scope="session")
 def _handler() -> ClientHandler:
@@ -31,27 +37,27 @@ def _handler() -> ClientHandler:
 
 @pytest.fixture
 def client(client: Client, _handler: ClientHandler) -> Client:
-    """The client of all tests, as fast as it can be, and as suspicious of forgery as Django can be."""
+    """The client of all tests, with Django's protection against forgery on."""
     client.handler = _handler
     return client
 
 
 @pytest.fixture(autouse=True)
 def _nothing_counted() -> None:
-    """Refused callbacks are counted, and not all are in the log: so each test begins at nought."""
+    """Refused callbacks are counted, and only some are logged, so each test starts at zero."""
     cache.clear()
 
 
 @pytest.fixture
 def stock(db: None) -> dict[str, str]:
-    """A ledger with something in it. Returns the signed form of its one unanswered checkout."""
+    """Some records. Returns the signed form of the one checkout without a response."""
     records.standing_agreement(records.INDIVIDUAL, reference_number="PERMA-0000-0001")
     records.paid_purchase(reference_number="PERMA-0000-0002")
     return records.form(records.outgoing(Kind.SUBSCRIBE))
 
 
 def valid_form(route: Route, stock: dict[str, str]) -> dict[str, str]:
-    """The fields of a POST to any route that is answered with 200, given what is in `stock`."""
+    """The fields of a POST that a route answers with 200, given what is in `stock`."""
     if route is CALLBACK:
         return cyber_source.response(stock)
     if route is ACKNOWLEDGE_PURCHASE:
@@ -61,7 +67,7 @@ def valid_form(route: Route, stock: dict[str, str]) -> dict[str, str]:
 
 @pytest.fixture
 def refused(client: Client, stock: dict[str, str], caplog: pytest.LogCaptureFixture) -> Refused:
-    """POST what must be refused, and check that it was, with a reason in the log and no other trace."""
+    """POST something, and check that it was refused with a reason in the log and without any other trace."""
 
     def refused(
         route: Route, body: bytes | str, content_type: str = FORM, *, reason: str = "", **extra: Any

@@ -1,11 +1,11 @@
-"""Our routes, and who asks them. A route that is added here gets the tests of bad input and of methods."""
+"""Our routes, and who calls them. A route that is added here gets the tests of bad input and of methods."""
 
 from dataclasses import dataclass
 from enum import Enum, auto
 
 
 class Asker(Enum):
-    """Who sends requests to a route."""
+    """Who calls a route."""
 
     BROWSER = auto()  # the customer's browser: a person reads the answer
     SERVERS = auto()  # Perma.cc's servers
@@ -22,7 +22,6 @@ class Route:
 
     @property
     def path(self) -> str:
-        """Its path."""
         return f"/{self.name}/"
 
     @property
@@ -48,6 +47,6 @@ BROWSER_ROUTES = [SUBSCRIBE, CHANGE, UPDATE, CANCEL_REQUEST, PURCHASE]
 MESSAGE_ROUTES = [*BROWSER_ROUTES, SUBSCRIPTION, PURCHASE_HISTORY, ACKNOWLEDGE_PURCHASE]
 ROUTES = [*MESSAGE_ROUTES, CALLBACK]
 
-# One for each of those who ask, for what has nothing to do with what a route is for.
+# One for each caller, for what is the same on all of its routes.
 TYPICAL_MESSAGE_ROUTES = [SUBSCRIBE, SUBSCRIPTION]
 TYPICAL_ROUTES = [*TYPICAL_MESSAGE_ROUTES, CALLBACK]

@@ -1,5 +1,6 @@
-"""Which methods each route answers (perma.md §3.2). None redirects, sets a cookie, or asks for a token."""
+"""Which methods, paths, and hosts are answered (perma.md §3.2). No route redirects or sets a cookie."""
 
+from contextlib import closing
 from urllib.parse import urlencode
 
 import pytest
@@ -7,13 +8,14 @@ from django.test import Client
 
 from ..conftest import FORM
 from ..pages import heading
+from ..parameters import in_turn
 from . import traces
 from .conftest import assert_is_page_for_a_person, valid_form
 from .routes import BROWSER_ROUTES, ROUTES, TYPICAL_ROUTES, Asker
 
 every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
-typical_routes = pytest.mark.parametrize("route", TYPICAL_ROUTES, ids=str)
 
+GET_AND_POST = [(route, method) for route in TYPICAL_ROUTES for method in ("GET", "POST")]
 METHODS = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "PATCH", "TRACE", "CONNECT", "PROPFIND", "POSTS", "Ü"]
 
 
@@ -41,25 +43,22 @@ def test_get_is_answered_as_the_contract_says(client, stock, route):
     assert traces.rows() == before
 
 
-@typical_routes
-def test_a_query_changes_nothing_about_get(client, db, route):
-    for query in ["?a=b", "?encrypted_data=AAAA", "?%00", "?%ff=\xff", f"?{'x' * 5000}"]:
-        assert client.get(f"{route.path}{query}").status_code == route.get
+@in_turn("route, query", TYPICAL_ROUTES, ["?a=b", "?encrypted_data=AAAA", "?%00", "?%ff=\xff", f"?{'x' * 5000}"])
+def test_a_query_changes_nothing_about_get(client, db, route, query):
+    assert client.get(f"{route.path}{query}").status_code == route.get
 
 
-@every_route
-def test_every_other_method_is_answered_with_405_and_what_is_allowed(client, stock, route):
+@in_turn("route, method", ROUTES, METHODS[1:])
+def test_any_other_method_is_answered_with_405(client, stock, route, method):
     before = traces.rows()
-    for method in METHODS[1:]:
-        response = client.generic(method, route.path)
+    response = client.generic(method, route.path)
 
-        assert response.status_code == 405
-        assert response["Allow"] == route.allowed
+    assert response.status_code == 405
+    assert response["Allow"] == route.allowed
     assert traces.rows() == before
 
 
-@typical_routes
-@pytest.mark.parametrize("method", ["PUT", "PATCH", "DELETE", "HEAD", "GET"])
+@in_turn("route, method", TYPICAL_ROUTES, ["PUT", "PATCH", "DELETE", "HEAD", "GET"])
 def test_a_valid_form_is_believed_only_if_it_is_posted(client, stock, route, method):
     form = valid_form(route, stock)
     before = traces.rows()
@@ -97,10 +96,10 @@ def test_a_method_in_a_header_or_a_field_is_not_the_method(client, stock, route)
 # --- No redirects -----------------------------------------------------------------------------------
 
 
-@typical_routes
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_a_path_almost_like_a_routes_is_not_found_and_not_redirected(client, stock, route, method):
-    for pattern in [
+@in_turn(
+    "route, method, pattern",
+    GET_AND_POST,
+    [
         "/{}",
         "//{}/",
         "/{}//",
@@ -113,14 +112,16 @@ def test_a_path_almost_like_a_routes_is_not_found_and_not_redirected(client, sto
         "/{} /",
         "/{}/index.html",
         "/{};/",
-    ]:
-        path = pattern.replace("{}", route.name)
-        form = valid_form(route, stock)
-        before = traces.rows()
-        response = client.generic(method, "/", urlencode(form), FORM, PATH_INFO=path)
+    ],
+)
+def test_a_path_that_is_almost_a_route_is_not_found(client, stock, route, method, pattern):
+    form = valid_form(route, stock)
+    before = traces.rows()
+    path = pattern.replace("{}", route.name)
+    response = client.generic(method, "/", urlencode(form), FORM, PATH_INFO=path)
 
-        assert response.status_code == 404
-        assert traces.rows() == before
+    assert response.status_code == 404
+    assert traces.rows() == before
 
 
 @every_route
@@ -136,9 +137,10 @@ def test_the_case_of_a_path_matters(client, db, route):
     assert client.get(route.path.upper()).status_code == 404
 
 
-@pytest.mark.parametrize("method", ["GET", "POST"])
-def test_what_is_nowhere_is_answered_with_a_404_page(client, db, method):
-    for path in [
+@in_turn(
+    "method, path",
+    ["GET", "POST"],
+    [
         "/favicon.ico",
         "/robots.txt",
         "/no-such-page/",
@@ -152,24 +154,26 @@ def test_what_is_nowhere_is_answered_with_a_404_page(client, db, method):
         f"/{'x' * 5000}/",
         "/<script>/",
         "/%0d%0aX:%20y/",
-    ]:
-        response = client.generic(method, path)
+    ],
+)
+def test_any_other_path_is_answered_with_a_404_page(client, db, method, path):
+    response = client.generic(method, path)
 
-        assert response.status_code == 404
-        assert_is_page_for_a_person(response)
-        assert heading(response) == "Page not found"
-        assert "<script>/" not in response.content.decode()
+    assert response.status_code == 404
+    assert_is_page_for_a_person(response)
+    assert heading(response) == "Page not found"
+    assert "<script>/" not in response.content.decode()
 
 
-def test_the_root_says_what_this_is_without_a_database_or_a_cookie(client):
-    for path in ("/", "/?a=b"):
-        response = client.get(path)
+@pytest.mark.parametrize("path", ["/", "/?a=b"])
+def test_the_root_says_what_this_is_without_a_database(client, path):
+    response = client.get(path)
 
-        assert response.status_code == 200
-        assert_is_page_for_a_person(response)
-        assert heading(response) == "Payments for Perma.cc"
-        assert not response.cookies
-    assert client.head("/").status_code == 200
+    assert response.status_code == 200
+    assert_is_page_for_a_person(response)
+    assert heading(response) == "Payments for Perma.cc"
+    assert not response.cookies
+    assert client.head(path).status_code == 200
 
 
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS"])
@@ -180,9 +184,9 @@ def test_the_root_takes_nothing(client, method):
     assert_is_page_for_a_person(response)
 
 
-@typical_routes
-@pytest.mark.parametrize(
-    "headers",
+@in_turn(
+    "route, headers",
+    TYPICAL_ROUTES,
     [
         {"X-Forwarded-Proto": "https"},
         {"X-Forwarded-Proto": "http"},
@@ -198,7 +202,6 @@ def test_the_root_takes_nothing(client, method):
         {"Origin": "null"},
         {"Origin": "https://evil.example", "Referer": "https://evil.example/"},
     ],
-    ids=str,
 )
 def test_no_header_makes_a_route_redirect_or_refuse(client, stock, route, headers):
     form = valid_form(route, stock)
@@ -207,11 +210,10 @@ def test_no_header_makes_a_route_redirect_or_refuse(client, stock, route, header
     assert client.generic("POST", route.path, urlencode(form), FORM, headers=headers).status_code == 200
 
 
-@pytest.mark.parametrize("https", [True, False])
-@typical_routes
-def test_no_route_redirects_behind_an_https_proxy(settings, client, stock, route, https):
+@in_turn("route, scheme", TYPICAL_ROUTES, ["https", "http"])
+def test_no_route_redirects_behind_an_https_proxy(settings, client, stock, route, scheme):
     settings.SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
-    headers = {"X-Forwarded-Proto": "https" if https else "http"}
+    headers = {"X-Forwarded-Proto": scheme}
 
     assert client.get(route.path, headers=headers).status_code == route.get
     assert client.generic("POST", route.path, b"", FORM, headers=headers).status_code == 400
@@ -220,29 +222,30 @@ def test_no_route_redirects_behind_an_https_proxy(settings, client, stock, route
 # --- Hosts ------------------------------------------------------------------------------------------
 
 
-@typical_routes
-@pytest.mark.parametrize(
-    "host",
+@in_turn(
+    "route, method, host",
+    GET_AND_POST,
     ["evil.example", "", "localhost:x", "a b", "[::1", "localhost, evil.example", "\xff", "<script>", "x" * 5000],
 )
-def test_a_host_that_is_not_ours_gets_a_400_page(client, stock, route, host):
-    before = traces.rows()
+def test_a_host_that_is_not_ours_gets_a_400_page(client, stock, route, method, host):
     form = valid_form(route, stock)
-    for response in (
-        client.get(route.path, HTTP_HOST=host),
-        client.generic("POST", route.path, urlencode(form), FORM, HTTP_HOST=host),
-    ):
-        assert response.status_code == 400
-        assert_is_page_for_a_person(response)
-        assert "evil" not in response.content.decode()
-        assert "<script>" not in response.content.decode()
+    before = traces.rows()
+    response = client.generic(method, route.path, urlencode(form), FORM, HTTP_HOST=host)
+
+    assert response.status_code == 400
+    assert_is_page_for_a_person(response)
+    assert "evil" not in response.content.decode()
+    assert "<script>" not in response.content.decode()
     assert traces.rows() == before
 
 
-@typical_routes
-def test_the_hosts_of_development_are_answered(client, db, route):
-    for host in ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "perma-payments", "PERMA-PAYMENTS"]:
-        assert client.get(route.path, HTTP_HOST=host).status_code == route.get
+@in_turn(
+    "route, host",
+    TYPICAL_ROUTES,
+    ["localhost", "localhost:8000", "127.0.0.1", "[::1]:8000", "perma-payments", "PERMA-PAYMENTS"],
+)
+def test_the_hosts_of_development_are_answered(client, db, route, host):
+    assert client.get(route.path, HTTP_HOST=host).status_code == route.get
 
 
 # --- Cookies and CSRF -------------------------------------------------------------------------------
@@ -256,29 +259,25 @@ def test_no_cookie_is_set_by_any_answer(client, stock, route):
 
 
 @pytest.mark.parametrize("path", ["/", "/no-such-page/", "/static/perma_payments/pages.css"])
-def test_no_cookie_is_set_beside_the_routes_either(client, db, path):
-    assert not client.get(path).cookies
+def test_no_cookie_is_set_elsewhere_either(client, db, path):
+    with closing(client.get(path)) as response:
+        assert not response.cookies
 
 
-@typical_routes
-def test_cookies_that_come_do_not_matter(client, stock, route):
-    for cookies in [
-        "sessionid=x; csrftoken=y",
-        "=",
-        ";;;",
-        "\xff=\xff",
-        "sessionid=\x00",
-        f"a={'x' * 9000}",
-        "a" * 9000,
-    ]:
-        form = valid_form(route, stock)
+@in_turn(
+    "route, cookies",
+    TYPICAL_ROUTES,
+    ["sessionid=x; csrftoken=y", "=", ";;;", "\xff=\xff", "sessionid=\x00", f"a={'x' * 9000}", "a" * 9000],
+)
+def test_cookies_do_not_matter(client, stock, route, cookies):
+    form = valid_form(route, stock)
 
-        assert client.get(route.path, HTTP_COOKIE=cookies).status_code == route.get
-        assert client.generic("POST", route.path, urlencode(form), FORM, HTTP_COOKIE=cookies).status_code == 200
+    assert client.get(route.path, HTTP_COOKIE=cookies).status_code == route.get
+    assert client.generic("POST", route.path, urlencode(form), FORM, HTTP_COOKIE=cookies).status_code == 200
 
 
 @every_route
-def test_no_csrf_token_is_asked_for(stock, route):
+def test_no_csrf_token_is_required(stock, route):
     form = valid_form(route, stock)
     response = Client(enforce_csrf_checks=True).generic("POST", route.path, urlencode(form), FORM)
 
@@ -290,7 +289,7 @@ def test_no_csrf_token_is_asked_for(stock, route):
 
 
 @every_route
-def test_every_answer_has_the_headers_that_protect_a_browser(client, stock, route):
+def test_every_answer_has_headers_that_protect_the_browser(client, stock, route):
     for response in answers(client, route, stock):
         assert response["X-Content-Type-Options"] == "nosniff"
         assert response["X-Frame-Options"] == "DENY"
@@ -300,6 +299,6 @@ def test_every_answer_has_the_headers_that_protect_a_browser(client, stock, rout
 
 
 @pytest.mark.parametrize("route", BROWSER_ROUTES, ids=str)
-def test_no_page_for_a_person_is_kept_by_a_browser_or_a_proxy(client, stock, route):
+def test_no_page_for_a_person_is_cached(client, stock, route):
     for response in answers(client, route, stock):
         assert response["Cache-Control"] == "no-store"

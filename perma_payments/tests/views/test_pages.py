@@ -80,7 +80,7 @@ def checkout(post, kind) -> HttpResponse:
 # --- The checkout -----------------------------------------------------------------------------------
 
 
-def test_the_checkout_page_has_one_form_that_posts_to_cybersource(checkout, kind):
+def test_the_checkout_page_has_one_form_to_cybersource(checkout, kind):
     (form,) = soup(checkout).find_all("form")
 
     assert form["method"] == "post"
@@ -90,7 +90,7 @@ def test_the_checkout_page_has_one_form_that_posts_to_cybersource(checkout, kind
     assert form.get("target") is None
 
 
-def test_the_form_has_what_is_signed_and_the_signature_and_nothing_else(checkout):
+def test_the_form_has_only_signed_fields_and_the_signature(checkout):
     (form,) = soup(checkout).find_all("form")
     controls = form.find_all(["input", "select", "textarea", "button"])
     names = [control["name"] for control in controls if control.has_attr("name")]
@@ -113,7 +113,7 @@ def test_no_field_stands_outside_the_form(checkout):
     assert outside == []
 
 
-def test_the_form_says_what_is_bought_and_nothing_about_the_customer(checkout, kind):
+def test_the_form_says_nothing_about_the_customer(checkout, kind):
     assert checkout_form(checkout).keys() == CHECKOUTS[kind][1]
 
 
@@ -150,7 +150,7 @@ def test_without_scripts_the_page_says_what_to_do(checkout):
     assert "Press the button" in noscript.get_text()
 
 
-def test_the_checkout_page_says_who_takes_the_payment_and_how_to_go_back(checkout, kind):
+def test_the_checkout_page_names_cybersource_and_the_way_back(checkout, kind):
     text = soup(checkout).get_text(" ", strip=True)
 
     assert heading(checkout) == ("Update your card" if kind == "update" else "Continue to payment")
@@ -169,7 +169,7 @@ def directives(response: HttpResponse) -> dict[str, list[str]]:
     return {name: sources for name, *sources in parts}
 
 
-def test_the_policy_lets_the_form_go_where_it_goes_and_to_cybersource_only(checkout):
+def test_the_policy_lets_the_form_go_to_cybersource_only(checkout):
     action = checkout_action(checkout)
 
     assert directives(checkout)["form-action"] == ["'self'", "http://localhost:8001"]
@@ -335,11 +335,11 @@ def test_a_page_does_not_move_on_by_itself(message_page, case):
 
 
 @pytest.mark.parametrize("case", ["no database", "database gone"])
-def test_who_meets_a_broken_database_is_asked_to_try_again(message_page, case):
+def test_without_a_database_a_browser_is_told_when_to_retry(message_page, case):
     assert int(message_page.response["Retry-After"]) > 0
 
 
-def test_a_checkout_that_is_more_than_15_minutes_old_is_not_gone_on_with(client):
+def test_a_checkout_cannot_be_continued_after_15_minutes(client):
     begun = records.outgoing(Kind.SUBSCRIBE, created_at=datetime.now(UTC) - timedelta(minutes=16))
     box = perma_cc.seal(perma_cc.fields("subscribe"), nonce=begun.message_nonce)
     response = client.generic("POST", "/subscribe/", urlencode({"encrypted_data": box}), FORM)

@@ -93,7 +93,7 @@ def test_a_customer_who_cancels_is_back_without_a_subscription(visitor):
     assert SubscriptionAgreement.objects.get().status == "Aborted"
 
 
-def test_a_customer_whose_card_is_declined_is_back_without_a_message(visitor):
+def test_a_customer_whose_card_is_declined_gets_no_message(visitor):
     visit = visitor()
     visit.subscribe()
     visit.heading("Checkout")
@@ -106,7 +106,7 @@ def test_a_customer_whose_card_is_declined_is_back_without_a_message(visitor):
     assert visit.complaints == []
 
 
-def test_a_browser_that_only_knows_the_callback_is_led_back_and_no_cookie_is_needed(visitor):
+def test_a_browser_sent_to_the_callback_is_led_back(visitor):
     visit = visitor()
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
     post(visit, cyber_source.response(form), route="cybersource-callback")
@@ -139,7 +139,7 @@ def test_a_double_click_begins_one_checkout(visitor):
     assert OutgoingTransaction.objects.count() == 1
 
 
-def test_the_button_is_off_and_the_page_says_so_while_cybersource_is_awaited(visitor):
+def test_the_button_is_off_while_cybersource_is_awaited(visitor):
     visit = visitor()
     stay(visit)
     visit.subscribe()
@@ -162,7 +162,7 @@ def press_back(visit: Visit) -> None:
     visit.page.evaluate(f"history.go({blank_and_perma_ccs_page} - history.length)")
 
 
-def test_back_from_cybersource_leads_to_a_page_that_can_be_gone_on_from(visitor):
+def test_a_customer_can_go_back_from_cybersource_and_on_again(visitor):
     visit = visitor()
     visit.subscribe()
     visit.reference()
@@ -264,7 +264,7 @@ def show(visit: Visit, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_narrow_and_wide_windows_and_breaks_none_of_its_own_rules(visitor, name):
+def test_a_page_fits_narrow_and_wide_windows(visitor, name):
     visit = visitor()
     show(visit, name)
 
@@ -292,7 +292,7 @@ def focus_by_tab(visit: Visit, name: str) -> None:
     raise AssertionError(f"Tab does not lead to {name}")
 
 
-def test_the_checkout_can_be_gone_on_with_by_keyboard(visitor):
+def test_the_checkout_can_be_continued_by_keyboard(visitor):
     visit = visitor(java_script_enabled=False)
     visit.subscribe()
     visit.heading("Continue to payment")

@@ -30,7 +30,7 @@ def bring(client, fields, path=RETURN, **extra):
 
 
 def landed(answer):
-    """Where the customer goes on to; an empty text stands for the page without a parameter."""
+    """The query with which the customer arrives at Perma.cc's page."""
     assert answer.status_code == 303
     assert answer["Cache-Control"] == "no-store"
     assert answer.content == b""
@@ -76,7 +76,7 @@ def test_the_customer_lands_with_what_is_true(client, db, decision, kind, query,
     assert Response.objects.count() == 1
 
 
-def test_a_response_that_only_the_browser_brings_is_kept_and_applied(client, form):
+def test_a_response_that_only_the_browser_brings_is_applied(client, form):
     assert landed(bring(client, cyber_source.response(form))) == "?subscription=success"
 
     response = Response.objects.get()
@@ -84,7 +84,7 @@ def test_a_response_that_only_the_browser_brings_is_kept_and_applied(client, for
     assert SubscriptionAgreement.objects.get().status == "Current"
 
 
-def test_browser_and_server_bring_one_response_though_each_is_signed_by_itself(client, form):
+def test_browser_and_server_bring_the_same_response(client, form):
     server = cyber_source.response(form, card_type_name="Visa", unsigned={"merchant_id": "perma"})
     browser = cyber_source.response(
         form,
@@ -100,7 +100,7 @@ def test_browser_and_server_bring_one_response_though_each_is_signed_by_itself(c
     assert traces.rows() == before
 
 
-def test_a_response_that_is_brought_again_says_the_same_and_changes_nothing(client, form):
+def test_a_response_brought_again_changes_nothing(client, form):
     fields = cyber_source.response(form)
     bring(client, fields)
     before = traces.rows()
@@ -160,7 +160,7 @@ def test_a_second_charge_is_no_success(client, form):
         ("REVIEW", {}, ""),
     ],
 )
-def test_who_cancels_is_told_not_charged_only_where_that_is_certain(client, form, before, changes, query):
+def test_not_charged_is_said_only_if_it_is_certain(client, form, before, changes, query):
     bring(client, cyber_source.response(form, before, **changes), CALLBACK)
 
     assert landed(bring(client, cyber_source.response(form, "CANCEL"))) == query
@@ -174,7 +174,7 @@ def test_a_cancel_says_nothing_more_once_the_checkout_was_paid(client, form):
     assert landed(bring(client, cancel)) == ""
 
 
-def test_the_address_has_a_parameter_only_where_the_page_has_a_message():
+def test_the_address_has_a_parameter_only_if_there_is_a_message():
     told = {(kind, ending): address("https://perma.cc/x/", kind, ending) for kind in Kind for ending in Ending}
 
     assert told[Kind.CHANGE, Ending.SUCCESS] == "https://perma.cc/x/?change=success"
@@ -183,18 +183,13 @@ def test_the_address_has_a_parameter_only_where_the_page_has_a_message():
     assert told[Kind.UPDATE, Ending.CANCELED] == "https://perma.cc/x/"
 
 
-def test_it_leads_to_perma_cc_and_nowhere_else(client, form, settings):
+@pytest.mark.parametrize("query", ["", "?next=https://evil.example/", "?subscription=success"])
+def test_it_leads_to_perma_cc_and_nowhere_else(client, form, settings, query):
     settings.PERMA_RETURN_PAGE = "https://perma.cc/settings/usage-plan/"
-    for query in ("?next=https://evil.example/", "?subscription=success", "//evil.example/"):
-        answer = bring(
-            client,
-            cyber_source.response(form),
-            f"{RETURN}{query}" if query[0] == "?" else RETURN,
-            HTTP_REFERER="https://evil.example/",
-            HTTP_X_FORWARDED_HOST="evil.example",
-        )
-        assert answer["Location"].startswith("https://perma.cc/settings/usage-plan/")
-        assert "evil" not in answer["Location"]
+    extra = {"HTTP_REFERER": "https://evil.example/", "HTTP_X_FORWARDED_HOST": "evil.example"}
+    answer = bring(client, cyber_source.response(form), f"{RETURN}{query}", **extra)
+
+    assert answer["Location"] == "https://perma.cc/settings/usage-plan/?subscription=success"
 
 
 # --- What is not believed ---------------------------------------------------------------------------
@@ -202,7 +197,7 @@ def test_it_leads_to_perma_cc_and_nowhere_else(client, form, settings):
 
 @pytest.fixture
 def sent_on(client, stock, caplog):
-    """POST what must not be believed: it leads to the bare page, leaves no trace, and is one line in the log."""
+    """POST something that must not be believed: it leads to the bare page, and leaves only one line in the log."""
 
     def sent_on(body, content_type=FORM, **extra):
         before = traces.rows()
@@ -242,9 +237,11 @@ def test_our_own_form_is_not_believed(sent_on, stock):
     sent_on(urlencode({**stock, "decision": "ACCEPT"}))
 
 
-def test_rubbish_is_not_believed(sent_on):
-    for body in [b"", b"&", b"\x00", b"\xff\xfe", MARKER.encode(), b"decision=ACCEPT", b"x" * 300_000]:
-        sent_on(body)
+@pytest.mark.parametrize(
+    "body", [b"", b"&", b"\x00", b"\xff\xfe", MARKER.encode(), b"decision=ACCEPT", b"x" * 300_000], ids=len
+)
+def test_garbage_is_not_believed(sent_on, body):
+    sent_on(body)
 
 
 def test_a_repeated_key_is_not_believed(sent_on, stock):
@@ -258,7 +255,7 @@ def test_what_is_no_form_is_not_believed(sent_on, stock, content_type):
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
-def test_who_opens_the_address_is_led_to_perma_cc_and_nothing_is_believed(client, stock, method):
+def test_opening_the_address_leads_to_perma_cc(client, stock, method):
     before = traces.rows()
     fields = urlencode(cyber_source.response(stock))
 
@@ -278,7 +275,7 @@ def test_any_other_method_gets_a_page(client, stock, method):
     assert traces.rows() == before
 
 
-def test_of_much_rubbish_the_log_shows_the_first_and_then_every_hundredth(client, db, caplog):
+def test_the_log_shows_the_first_refusals_and_every_hundredth(client, db, caplog):
     for _ in range(120):
         assert landed(client.generic("POST", RETURN, b"", FORM)) == ""
 
@@ -286,7 +283,7 @@ def test_of_much_rubbish_the_log_shows_the_first_and_then_every_hundredth(client
     assert "(100 in this minute)" in traces.reasons(caplog)[-1]
 
 
-def test_rubbish_from_browsers_does_not_hide_what_is_refused_of_cybersources_server(client, db, caplog):
+def test_browsers_garbage_does_not_hide_servers_refusals(client, db, caplog):
     for _ in range(20):
         client.generic("POST", RETURN, b"", FORM)
     caplog.clear()
@@ -298,9 +295,7 @@ def test_rubbish_from_browsers_does_not_hide_what_is_refused_of_cybersources_ser
 # --- When something breaks --------------------------------------------------------------------------
 
 
-def test_without_a_database_the_customer_is_led_on_and_the_log_says_what_is_lost(
-    client, form, monkeypatch, caplog
-):
+def test_without_a_database_the_log_says_what_is_lost(client, form, monkeypatch, caplog):
     def fail(*args):
         raise OperationalError(MARKER)
 
@@ -317,7 +312,7 @@ def test_without_a_database_the_customer_is_led_on_and_the_log_says_what_is_lost
 @pytest.mark.parametrize(
     ("decision", "query"), [("ACCEPT", "?subscription=success"), ("REVIEW", ""), ("CANCEL", ""), ("DECLINE", "")]
 )
-def test_who_has_paid_hears_so_though_the_response_is_applied_later(client, form, monkeypatch, decision, query):
+def test_a_customer_who_paid_is_told_even_before_it_is_applied(client, form, monkeypatch, decision, query):
     def fail(*args, **kwargs):
         raise OperationalError
 
@@ -330,7 +325,7 @@ def test_who_has_paid_hears_so_though_the_response_is_applied_later(client, form
 # --- A browser at the callback ----------------------------------------------------------------------
 
 
-def test_a_browser_that_is_sent_to_the_callback_is_led_on_as_well(client, form):
+def test_a_browser_that_is_sent_to_the_callback_is_led_on(client, form):
     fields = cyber_source.response(form)
 
     assert landed(bring(client, fields, CALLBACK, HTTP_SEC_FETCH_MODE="navigate")) == "?subscription=success"

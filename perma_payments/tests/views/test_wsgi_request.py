@@ -42,7 +42,7 @@ def test_a_body_is_read_to_its_end():
     ],
     ids=str,
 )
-def test_nothing_is_read_where_the_server_does_not_say_that_the_input_ends(changes):
+def test_nothing_is_read_if_the_server_does_not_end_the_input(changes):
     assert request_of(b"a=b", **changes).body == b""
 
 
@@ -67,7 +67,7 @@ def test_files_are_read_no_further_than_theirs(monkeypatch):
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError, type("ChunkError", (Exception,), {})])
-def test_whatever_a_server_says_of_bad_chunks_is_a_body_that_broke_off(error):
+def test_any_error_about_chunks_is_a_body_that_broke_off(error):
     class Broken(BytesIO):
         def read(self, *args):
             raise error
