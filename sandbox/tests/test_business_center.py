@@ -39,7 +39,7 @@ def test_a_status_that_is_set_is_shown_and_exported(client, token, status):
     assert lines(client)[-1][-1] == status
 
 
-def test_the_form_shows_the_status_there_is_and_sends_it_back(client, token):
+def test_the_form_shows_the_current_status(client, token):
     set_status(client, token, "HOLD")
     form = BeautifulSoup(client.get("/subscriptions/").text, "html.parser").select_one("form")
     assert form.select_one("option[selected]")["value"] == "HOLD"
@@ -67,13 +67,13 @@ def test_setting_a_status_tells_perma_payments_nothing(client, merchant, token):
         ({}, 400, "status must be one of"),
     ],
 )
-def test_what_cannot_be_set_is_refused_with_a_sentence(client, fields, status, words):
+def test_an_impossible_status_is_refused_with_a_sentence(client, fields, status, words):
     answer = client.post("/subscriptions/status", data=fields)
     assert answer.status_code == status
     assert words in answer.text
 
 
-def test_the_export_is_a_file_to_keep_with_four_lines_before_the_header(client, token):
+def test_the_export_has_four_lines_before_the_header(client, token):
     answer = client.get(EXPORT)
     assert answer.content_type == "text/csv; charset=utf-8"
     assert answer.headers["Content-Disposition"] == 'attachment; filename="subscriptions.csv"'
@@ -87,7 +87,7 @@ def test_the_export_is_a_file_to_keep_with_four_lines_before_the_header(client, 
     ]
 
 
-def test_without_subscriptions_it_has_only_a_header(client):
+def test_without_subscriptions_the_export_has_only_a_header(client):
     assert lines(client)[4:] == [HEADER]
 
 
@@ -98,12 +98,12 @@ def test_the_statuses_can_be_in_title_case(client, token):
 
 
 @pytest.mark.parametrize("count", [0, 1, 3, 4, 5, 7, 100])
-def test_any_number_of_lines_can_stand_before_the_header(client, count):
+def test_the_number_of_lines_before_the_header_can_be_chosen(client, count):
     assert lines(client, f"?preamble={count}").index(HEADER) == count
 
 
 @pytest.mark.parametrize("count", [1, 50_000])
-def test_more_rows_are_of_distinct_subscriptions_that_nobody_knows(client, token, count):
+def test_extra_rows_are_distinct_unknown_subscriptions(client, token, count):
     rows = lines(client, f"?extra={count}")[5:]
     assert rows[0][0] == token
     assert len(rows) == count + 1
@@ -123,7 +123,7 @@ def test_more_rows_are_of_distinct_subscriptions_that_nobody_knows(client, token
         ("extra=" + "9" * 5000, "extra must be a whole number"),
     ],
 )
-def test_an_export_that_cannot_be_made_is_refused_with_a_sentence(client, query, words):
+def test_an_impossible_export_is_refused_with_a_sentence(client, query, words):
     answer = client.get(f"{EXPORT}?{query}")
     assert answer.status_code == 400
     assert words in answer.text

@@ -11,6 +11,7 @@ from werkzeug.wrappers import Response
 from sandbox.app import create_app
 from sandbox.config import DEFAULT_CS_SECRET, Config
 from sandbox.cybersource.form import TYPES_BY_PATH
+from sandbox.cybersource.outcomes import ACCEPT, CANCEL, pickable_for
 from sandbox.cybersource.signature import is_signed
 
 from .builders import (
@@ -61,7 +62,7 @@ def last_entry(client, kind):
 
 
 @pytest.mark.parametrize("transaction_type", TYPES)
-def test_a_good_form_shows_the_checkout_and_pay_reports_it_accepted(client, merchant, transaction_type):
+def test_a_good_form_leads_to_a_checkout_that_pay_accepts(client, merchant, transaction_type):
     page = submit(client, signed_form(transaction_type), PATH_BY_TYPE[transaction_type])
     assert page.status_code == 200
     assert merchant.bodies == []
@@ -83,24 +84,23 @@ def test_the_checkout_shows_the_order_with_buttons(client):
     }
 
 
-def test_every_refusal_is_the_same_page_with_403_and_no_callback(client, merchant):
-    good = signed_form()
-    bodies = [
-        encoded({**good, "amount": "0.01"}),
-        encoded({**good, "extra": ""}),
-        encoded(signed_form(access_key="a" * 32)),
-        encoded(signed_form(signed_date_time="2026-03-10T09:00:00Z")),
-        encoded(signed_form(transaction_type="refund")),
-        encoded([*good.items(), ("amount", good["amount"])]),
-        b"",
-        b"%",
-        b"\xff\xfe",
-    ]
-    pages = [client.post(path, data=body, content_type=FORM_DATA) for body in bodies for path in TYPES_BY_PATH]
-    pages.append(client.post("/pay", data=good, content_type="multipart/form-data"))
-    pages.append(client.post("/pay", json=good))
-    assert {page.status_code for page in pages} == {403}
-    assert len({page.text for page in pages}) == 1
+@pytest.mark.parametrize(
+    "path, body, content_type",
+    [
+        ("/pay", encoded({**signed_form(), "amount": "0.01"}), FORM_DATA),
+        ("/pay", encoded({**signed_form(), "extra": ""}), FORM_DATA),
+        ("/pay", encoded(signed_form(access_key="a" * 32)), FORM_DATA),
+        ("/pay", encoded([*signed_form().items(), ("amount", "15.00")]), FORM_DATA),
+        ("/pay", encoded(signed_form()), "multipart/form-data"),
+        ("/oneclick/pay", encoded(signed_form(signed_date_time="2026-03-10T09:00:00Z")), FORM_DATA),
+        ("/token/update", encoded(signed_form()), FORM_DATA),
+        ("/token/update", b"\xff\xfe", FORM_DATA),
+    ],
+)
+def test_every_refusal_is_the_same_403_page_without_a_callback(client, merchant, path, body, content_type):
+    page = client.post(path, data=body, content_type=content_type)
+    assert page.status_code == 403
+    assert page.text == submit(client, {}).text
     assert merchant.bodies == []
 
 
@@ -114,7 +114,7 @@ def test_the_reason_of_a_refusal_is_in_the_traffic_only(client):
 
 
 @pytest.mark.parametrize("path", TYPES_BY_PATH)
-def test_signed_fields_in_the_query_are_not_read(client, path):
+def test_signed_fields_in_the_query_are_ignored(client, path):
     assert client.post(path, query_string=signed_form()).status_code == 403
     assert client.get(path, query_string=signed_form()).status_code == 405
 
@@ -123,7 +123,7 @@ def test_a_body_that_is_too_long_is_refused(client):
     assert submit(client, {"a": "x" * 300_000}).status_code == 413
 
 
-def test_what_is_in_a_form_cannot_write_html(client):
+def test_a_form_cannot_inject_html(client):
     page = submit(client, signed_form(unknown_field='"><script>alert(1)</script>'))
     assert "<script>alert" not in page.text
     assert "<script>alert" not in client.get("/traffic/").text
@@ -139,7 +139,6 @@ def test_what_is_in_a_form_cannot_write_html(client):
         ("partial", "ACCEPT", "110"),
         ("review-480", "REVIEW", "480"),
         ("decline-203", "DECLINE", "203"),
-        ("decline-204", "DECLINE", "204"),
         ("error-150", "ERROR", "150"),
         ("error-bare", "ERROR", None),
         ("cancel", "CANCEL", None),
@@ -155,14 +154,14 @@ def test_an_outcome_is_reported_and_shown(client, merchant, outcome, decision, r
     assert shown["data-reason-code"] == (reason or "")
 
 
-def test_every_outcome_on_the_page_can_be_picked_there(client, merchant):
-    options = BeautifulSoup(submit(client).text, "html.parser").select("#other_outcome option")
-    assert len(options) > 20
-    for number, option in enumerate(options):
-        page = submit(client, signed_form(transaction_uuid=f"uuid-{number}"))
-        result = finish(client, page, "other", other_outcome=option["value"])
-        assert result.status_code == 200
-        assert option.text.startswith(merchant.responses[-1]["decision"])
+@pytest.mark.parametrize(
+    "key", [outcome.key for outcome in pickable_for("sale") if outcome not in (ACCEPT, CANCEL)]
+)
+def test_every_other_outcome_can_be_picked_on_the_page(client, merchant, key):
+    page = submit(client)
+    option = BeautifulSoup(page.text, "html.parser").select_one(f'#other_outcome option[value="{key}"]')
+    assert finish(client, page, "other", other_outcome=key).status_code == 200
+    assert option.text.startswith(merchant.responses[0]["decision"])
 
 
 @pytest.mark.parametrize(
@@ -175,14 +174,12 @@ def test_every_outcome_on_the_page_can_be_picked_there(client, merchant):
         {"outcome": "error-104"},
         {"token": "lost"},
         {"times": "3"},
-        {"times": "-1"},
         {"times": "²"},
         {"delay": "61"},
         {"delay": "soon"},
-        {"delay": ""},
     ],
 )
-def test_a_choice_that_makes_no_sense_is_a_400_and_finishes_nothing(client, merchant, changes):
+def test_a_meaningless_choice_is_a_400_and_finishes_nothing(client, merchant, changes):
     page = submit(client)
     assert finish(client, page, **changes).status_code == 400
     assert merchant.bodies == []
@@ -203,21 +200,16 @@ def test_a_choice_that_makes_no_sense_is_a_400_and_finishes_nothing(client, merc
         {"bill_to_surname": "<b>"},
     ],
 )
-def test_what_the_customer_types_wrong_is_said_on_the_page(client, merchant, changes):
+def test_mistakes_of_the_customer_are_explained_on_the_page(client, merchant, changes):
     page = submit(client)
     again = finish(client, page, **changes)
     assert again.status_code == 400
     assert 'role="alert"' in again.text
     assert merchant.bodies == []
-    assert (
-        finish(
-            client, again, **dict({"bill_to_email": "a@example.com", "bill_to_surname": "B"}.items())
-        ).status_code
-        == 200
-    )
+    assert finish(client, again, bill_to_email="a@example.com", bill_to_surname="B").status_code == 200
 
 
-def test_a_number_that_is_no_test_card_is_neither_shown_again_nor_kept(client):
+def test_a_real_card_number_is_neither_shown_again_nor_kept(client):
     again = finish(client, submit(client), card_number="4929 1234 1234 1234", card_cvn="987")
     assert "4929" not in again.text
     # As a word of its own: the address of the checkout is random.
@@ -241,9 +233,8 @@ def test_what_the_customer_typed_comes_back(client, merchant):
     assert response["req_card_expiry_date"] == "11-2031"
 
 
-@pytest.mark.parametrize("transaction_type", TYPES)
-def test_an_invalid_value_ends_the_checkout_with_error_102(client, merchant, transaction_type):
-    page = submit(client, signed_form(transaction_type, locale="xx"), PATH_BY_TYPE[transaction_type])
+def test_an_invalid_value_ends_the_checkout_with_error_102(client, merchant):
+    page = submit(client, signed_form(locale="xx"))
     assert page.status_code == 303
     (response,) = merchant.responses
     assert (response["decision"], response["reason_code"]) == ("ERROR", "102")
@@ -263,7 +254,7 @@ def test_a_response_is_signed_with_the_key_of_its_request(merchant, config, cloc
     assert is_signed(response, "the second secret")
 
 
-def test_the_token_of_an_update_stays_unless_the_tester_says_otherwise(client, merchant):
+def test_an_updates_token_stays_unless_the_tester_replaces_it(client, merchant):
     def update(number, **changes):
         page = submit(client, signed_form("update_payment_token", transaction_uuid=str(number)), "/token/update")
         assert checkout_form(page).fields["token"] == "stays"
@@ -274,11 +265,11 @@ def test_the_token_of_an_update_stays_unless_the_tester_says_otherwise(client, m
     assert re.fullmatch("[0-9]{12}4444", update(2, token="replaced"))
 
 
-def test_only_an_update_lets_the_tester_choose_about_the_token(client):
+def test_only_an_update_offers_to_replace_the_token(client):
     assert "token" not in checkout_form(submit(client)).fields
 
 
-def test_the_choice_about_the_token_is_kept_where_something_else_was_wrong(client, merchant):
+def test_the_choice_about_the_token_survives_a_mistake(client, merchant):
     page = submit(client, signed_form("update_payment_token"), "/token/update")
     again = finish(client, page, card_cvn="x", token="replaced")
     assert checkout_form(again).fields["token"] == "replaced"
@@ -316,13 +307,6 @@ def test_two_open_checkouts_of_one_transaction_are_paid_once(client, merchant):
     assert decisions(merchant) == [("ACCEPT", "100"), ("ERROR", "104")]
 
 
-def test_pay_pressed_twice_is_paid_once(client, merchant):
-    page = submit(client)
-    finish(client, page)
-    finish(client, page, declined_first="on")
-    assert decisions(merchant) == [("ACCEPT", "100"), ("ERROR", "104")]
-
-
 def test_pay_pressed_many_times_at_once_is_paid_once(app, merchant):
     page = submit(app.test_client())
     threads = [threading.Thread(target=finish, args=(app.test_client(), page)) for _ in range(8)]
@@ -333,14 +317,14 @@ def test_pay_pressed_many_times_at_once_is_paid_once(app, merchant):
     assert sorted(decisions(merchant)) == [("ACCEPT", "100")] + [("ERROR", "104")] * 7
 
 
-def test_an_open_checkout_can_be_cancelled_after_the_other_one_was_paid(client, merchant):
+def test_an_open_checkout_can_be_canceled_if_its_twin_is_paid(client, merchant):
     first, second = submit(client), submit(client)
     finish(client, first)
     finish(client, second, "cancel")
     assert decisions(merchant) == [("ACCEPT", "100"), ("CANCEL", None)]
 
 
-def test_a_finished_checkout_cannot_be_cancelled_or_paid_ever_again(client, merchant, clock):
+def test_a_finished_checkout_can_never_be_canceled_or_paid_again(client, merchant, clock):
     page = submit(client)
     finish(client, page)
     finish(client, page, "cancel")
@@ -365,7 +349,7 @@ def test_a_response_is_posted_as_form_data_to_the_callback(client, merchant):
     assert re.search(rb"(^|&)signature=[^&]*%3D(&|$)", merchant.bodies[0])
 
 
-def test_the_merchant_is_told_before_the_browser_goes_on(client, merchant):
+def test_the_merchant_is_told_before_the_browser_continues(client, merchant):
     form = checkout_form(submit(client))
     page = client.post(form.path, data={**form.fields, "outcome": "accept"})
     assert page.status_code == 303
@@ -401,7 +385,7 @@ def test_a_response_can_come_later_than_the_customer(client, merchant, monkeypat
     assert decisions(merchant) == [("ACCEPT", "100")]
 
 
-def test_a_declined_attempt_can_come_first_with_another_transaction_id(client, merchant):
+def test_a_decline_with_its_own_transaction_id_can_come_first(client, merchant):
     finish(client, submit(client), declined_first="on")
     assert decisions(merchant) == [("DECLINE", "203"), ("ACCEPT", "100")]
     first, second = merchant.responses
@@ -424,13 +408,13 @@ def test_a_redirect_is_not_followed(client, merchant):
 
 
 @pytest.mark.parametrize("body, shown", [(b"x" * 100_000, "x" * 200), (b"\xff\xfe", "\ufffd\ufffd"), (b"", "")])
-def test_of_an_answer_the_first_200_characters_are_kept(client, merchant, body, shown):
+def test_the_first_200_characters_of_an_answer_are_kept(client, merchant, body, shown):
     merchant.answer = Response(body)
     finish(client, submit(client))
     assert last_entry(client, "callback")["body"] == shown
 
 
-def test_a_merchant_that_is_not_there_is_said_and_no_error(clock):
+def test_a_merchant_that_is_down_is_shown_and_is_no_error(clock):
     config = Config(payments_url=f"http://127.0.0.1:{closed_port()}")
     client = create_app(config, clock).test_client()
     result = finish(client, submit(client))
@@ -439,7 +423,7 @@ def test_a_merchant_that_is_not_there_is_said_and_no_error(clock):
     assert last_entry(client, "callback")["status"] is None
 
 
-def test_a_merchant_that_answers_too_late_is_said(client, merchant, monkeypatch):
+def test_a_merchant_that_answers_too_late_is_shown(client, merchant, monkeypatch):
     monkeypatch.setattr("sandbox.cybersource.delivery.TIMEOUT_SECONDS", 0.05)
     gone = threading.Event()
 
@@ -464,9 +448,7 @@ def test_a_merchant_that_answers_too_late_is_said(client, merchant, monkeypatch)
         ("accept", 200, {"times": "0"}, False),
     ],
 )
-def test_the_customer_is_taken_back_after_pay_and_cancel_if_all_went_well(
-    client, merchant, config, outcome, status, changes, moves_on
-):
+def test_the_customer_is_taken_back_if_all_went_well(client, merchant, config, outcome, status, changes, moves_on):
     merchant.answer = Response("", status)
     result = finish(client, submit(client), outcome, **changes)
     form = return_form(result)
@@ -476,7 +458,7 @@ def test_the_customer_is_taken_back_after_pay_and_cancel_if_all_went_well(
 
 
 @pytest.mark.parametrize("outcome", ["accept", "review-480", "decline-203", "error-150", "cancel"])
-def test_the_browser_is_given_the_same_response_signed_by_itself(client, merchant, outcome):
+def test_the_browser_carries_the_response_signed_separately(client, merchant, outcome):
     fields = return_form(finish(client, submit(client), outcome)).fields
     (server,) = merchant.responses
     assert is_signed(fields, DEFAULT_CS_SECRET)
@@ -490,7 +472,7 @@ def test_the_browser_is_given_the_same_response_signed_by_itself(client, merchan
     }
 
 
-def test_what_the_browser_is_given_is_in_the_traffic(client, config):
+def test_what_the_browser_carries_is_in_the_traffic(client, config):
     fields = return_form(finish(client, submit(client))).fields
     entry = last_entry(client, "return")
     assert dict(entry["fields"]) == fields
@@ -500,7 +482,7 @@ def test_what_the_browser_is_given_is_in_the_traffic(client, config):
 # Addresses of a checkout
 
 
-def test_an_open_checkout_can_be_opened_again_and_has_no_result_yet(client):
+def test_an_open_checkout_can_be_reopened_and_has_no_result(client):
     path = checkout_form(submit(client)).path
     assert checkout_form(client.get(path)).path == path
     assert client.get(path + "/result").location == path
@@ -513,17 +495,16 @@ def test_a_finished_checkout_leads_to_its_result(client):
     assert client.get(path).location == path + "/result"
 
 
-def test_an_unknown_checkout_is_a_404(client):
-    for answer in (
-        client.get("/checkout/x"),
-        client.get("/checkout/x/result"),
-        client.post("/checkout/x", data={"outcome": "accept"}),
-    ):
-        assert answer.status_code == 404
-        assert "There is no such checkout" in answer.text
+@pytest.mark.parametrize(
+    "method, path", [("get", "/checkout/x"), ("get", "/checkout/x/result"), ("post", "/checkout/x")]
+)
+def test_an_unknown_checkout_is_a_404(client, method, path):
+    answer = getattr(client, method)(path)
+    assert answer.status_code == 404
+    assert "There is no such checkout" in answer.text
 
 
-def test_a_callback_has_left_its_fields_in_the_traffic(client, merchant):
+def test_a_callback_is_in_the_traffic(client, merchant):
     finish(client, submit(client))
     entry = last_entry(client, "callback")
     assert dict(entry["fields"]) == merchant.responses[0]

@@ -15,11 +15,11 @@ def test_everything_has_a_default():
     }
 
 
-def test_a_variable_set_to_nothing_counts_as_not_set():
+def test_an_empty_variable_counts_as_not_set():
     assert Config.from_environ({"SANDBOX_PAYMENTS_URL": " "}).payments_url == "http://localhost:8000"
 
 
-def test_a_slash_at_the_end_of_the_address_makes_no_difference():
+def test_a_trailing_slash_in_the_address_makes_no_difference():
     assert (
         Config.from_environ({"SANDBOX_PAYMENTS_URL": "https://pay.example/x/"}).payments_url
         == "https://pay.example/x"
@@ -44,7 +44,7 @@ def test_the_port_for_mail_can_be_chosen(value, port):
         ("SANDBOX_SMTP_PORT", "smtp"),
     ],
 )
-def test_a_bad_value_stops_with_a_sentence_naming_the_variable(name, value):
+def test_a_bad_value_is_refused_with_a_sentence(name, value):
     with pytest.raises(ConfigError) as caught:
         Config.from_environ({name: value})
     sentence = str(caught.value)

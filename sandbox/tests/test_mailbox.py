@@ -7,7 +7,7 @@ from time import monotonic
 
 import pytest
 from bs4 import BeautifulSoup
-from hypothesis import example, given, settings, strategies as st
+from hypothesis import example, given, strategies as st
 
 from sandbox.app import create_app
 from sandbox.mail import smtp
@@ -61,7 +61,7 @@ def send(mailbox, message=None):
 # Taking mail
 
 
-def test_mail_that_is_sent_is_kept_with_what_people_read_of_it(mailbox):
+def test_mail_is_kept_with_the_headers_that_people_read(mailbox):
     send(mailbox, mail("Grüße\n", Subject="Für Sie", To="Staff <staff@example.com>"))
     (kept,) = mailbox.mails()
     assert (kept.sender, kept.reply_to, kept.to, kept.subject, kept.body) == (
@@ -74,7 +74,7 @@ def test_mail_that_is_sent_is_kept_with_what_people_read_of_it(mailbox):
     assert kept.recipients == ("staff@example.com",)
 
 
-def test_mail_can_be_refused_for_now_and_is_not_kept(mailbox):
+def test_refused_mail_is_not_kept(mailbox):
     mailbox.mode = Mode.REFUSES
     with pytest.raises(smtplib.SMTPDataError) as caught:
         send(mailbox)
@@ -85,7 +85,7 @@ def test_mail_can_be_refused_for_now_and_is_not_kept(mailbox):
     assert len(mailbox.mails()) == 1
 
 
-def test_every_recipient_but_the_first_can_be_refused(mailbox):
+def test_all_recipients_except_the_first_can_be_refused(mailbox):
     mailbox.mode = Mode.REFUSES_SOME
     with connected(mailbox) as server:
         refused = server.send_message(mail(To="a@example.com, b@example.com"))
@@ -93,7 +93,7 @@ def test_every_recipient_but_the_first_can_be_refused(mailbox):
     assert mailbox.mails()[0].recipients == ("a@example.com",)
 
 
-def test_mail_can_be_taken_slowly(mailbox, monkeypatch):
+def test_mail_can_be_accepted_slowly(mailbox, monkeypatch):
     monkeypatch.setattr(smtp, "SLOW_SECONDS", 0.5)
     mailbox.mode = Mode.SLOW
     began = monotonic()
@@ -101,7 +101,7 @@ def test_mail_can_be_taken_slowly(mailbox, monkeypatch):
     assert monotonic() - began >= 0.5
 
 
-def test_mail_can_be_taken_without_a_word(mailbox):
+def test_mail_can_be_accepted_without_an_answer(mailbox):
     mailbox.mode = Mode.SILENT
     server = connected(mailbox)
     server.sock.settimeout(0.5)
@@ -139,7 +139,7 @@ def test_mail_that_is_too_long_is_refused(mailbox):
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_it_stops_though_somebody_is_connected(mode):
+def test_the_server_stops_even_while_somebody_is_connected(mode):
     mailbox = Mailbox()
     mailbox.mode = mode
     with receiving(mailbox, any_listener()):
@@ -172,7 +172,7 @@ def test_only_the_newest_mails_are_kept_and_ids_go_on():
     assert [kept.id for kept in mailbox.mails()] == [4, 5]
 
 
-def test_of_a_mail_in_two_forms_the_plain_text_is_kept():
+def test_the_plain_text_of_a_multipart_mail_is_kept():
     message = mail("plain\n")
     message.add_alternative("<p>rich</p>", subtype="html")
     assert Mailbox().put(message.as_bytes(), []).body == "plain\n"
@@ -190,35 +190,17 @@ def test_of_a_mail_in_two_forms_the_plain_text_is_kept():
         (b"Subject: x\r\n\r\n\xff", "\ufffd"),
     ],
 )
-def test_a_mail_that_cannot_be_read_is_shown_as_it_came(content, body):
+def test_an_unreadable_mail_is_shown_as_it_came(content, body):
     assert Mailbox().put(content, []).body == body
 
 
-@settings(deadline=None, max_examples=100)
-@given(
-    st.one_of(
-        st.binary(max_size=200),
-        st.builds(
-            lambda name, value, body: name + b": " + value + b"\r\n\r\n" + body,
-            st.sampled_from(
-                [
-                    b"From",
-                    b"To",
-                    b"Subject",
-                    b"Content-Type",
-                    b"Reply-To",
-                    b"Content-Transfer-Encoding",
-                    b"MIME-Version",
-                ]
-            ),
-            st.binary(max_size=60),
-            st.binary(max_size=60),
-        ),
-    )
-)
+HEADERS = (b"From: ", b"Subject: ", b"Content-Type: ", b"Content-Transfer-Encoding: ", b"")
+
+
+@given(st.builds(lambda header, rest: header + rest, st.sampled_from(HEADERS), st.binary(max_size=120)))
 @example(b'From: \xff <@,;:"\r\n\r\n')
 @example(b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n")
-def test_whatever_comes_is_kept_as_text(content):
+def test_every_mail_is_kept_as_text(content):
     kept = Mailbox().put(content, ["\udcff@example.com"])
     for text in (*kept.recipients, kept.sender, kept.reply_to, kept.to, kept.subject, kept.body):
         text.encode("utf-8")
@@ -241,7 +223,7 @@ def test_the_page_shows_the_newest_mail_first(browser, mailbox):
     assert mailbox.address in soup.text
 
 
-def test_a_recipient_that_the_mail_does_not_name_is_shown_too(browser, mailbox):
+def test_a_hidden_recipient_is_shown(browser, mailbox):
     mailbox.put(mail().as_bytes(), ["hidden@example.com"])
     assert "delivered to hidden@example.com" in browser.get("/mailbox/").text
 
@@ -268,11 +250,11 @@ def test_the_mode_is_set_on_the_page_and_shown_there(browser, mailbox, mode):
 
 
 @pytest.mark.parametrize("data", [{}, {"mode": ""}, {"mode": "TAKES"}])
-def test_a_mode_that_there_is_not_is_refused(browser, mailbox, data):
+def test_an_unknown_mode_is_refused(browser, mailbox, data):
     assert browser.post("/mailbox/mode", data=data).status_code == 400
     assert mailbox.mode is Mode.TAKES
 
 
-def test_where_no_mail_is_taken_the_page_says_so(client):
+def test_a_sandbox_without_mail_says_so(client):
     assert "No mail is received" in client.get("/mailbox/").text
     assert client.get("/mailbox.json").json == {"address": None, "mode": "takes", "mails": []}

@@ -30,7 +30,7 @@ def registered(client):
     ]
 
 
-def test_there_are_none_at_first(client):
+def test_there_are_no_subscriptions_at_first(client):
     assert registered(client) == []
     assert "There are no subscriptions yet." in client.get("/subscriptions/").text
 
@@ -52,12 +52,12 @@ def test_an_approved_create_makes_a_subscription(client, merchant, outcome):
         ("sale", "accept"),
     ],
 )
-def test_nothing_else_makes_one(client, transaction_type, outcome):
+def test_nothing_else_makes_a_subscription(client, transaction_type, outcome):
     transact(client, transaction_type, outcome)
     assert registered(client) == []
 
 
-def test_it_is_made_even_if_perma_payments_never_hears_of_it(client, merchant):
+def test_a_lost_response_still_makes_a_subscription(client, merchant):
     transact(client, CREATE, finishing={"times": "0"})
     assert merchant.bodies == []
     assert len(registered(client)) == 1
@@ -85,6 +85,6 @@ def test_a_new_token_supersedes_the_old_subscription(client, merchant):
     ]
 
 
-def test_a_token_from_before_the_sandbox_was_started_is_taken_as_it_comes(client):
+def test_a_token_older_than_the_sandbox_is_accepted(client):
     transact(client, UPDATE)
     assert registered(client) == [("PERMA-1234-5678", "Current", "unknown", "7408214003316000001234")]

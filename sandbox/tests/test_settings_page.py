@@ -29,7 +29,7 @@ def assert_unavailable(soup, *words):
 # The call
 
 
-def test_the_status_is_asked_for_by_a_sealed_post(client, merchant):
+def test_the_status_is_requested_with_a_sealed_post(client, merchant):
     asked = []
 
     def answer(request: Request):
@@ -60,7 +60,7 @@ def test_the_call_is_in_the_traffic_with_status_and_reply(client, merchant):
 # Showing a good reply
 
 
-def test_no_subscription_is_said_and_the_plans_are_offered(client, merchant):
+def test_without_a_subscription_the_plans_are_offered(client, merchant):
     merchant.answer = sealed(reply())
     soup = show(client)
     assert soup.find(id="status").get_text(strip=True) == "No subscription."
@@ -69,7 +69,7 @@ def test_no_subscription_is_said_and_the_plans_are_offered(client, merchant):
 
 
 @pytest.mark.parametrize("status", ["Current", "Hold", "Canceled", "Cancellation Requested"])
-def test_a_standing_subscription_is_shown_and_the_plans_are_folded_away(client, merchant, status):
+def test_a_subscription_is_shown_and_the_plans_are_folded_away(client, merchant, status):
     merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, "status": status}))
     soup = show(client)
     assert soup.find(id="status")["data-status"] == status
@@ -98,24 +98,19 @@ def test_the_opened_reply_is_shown(client, merchant):
     "answer, words",
     [
         (Response("oops", 400), "answered 400"),
-        (Response("oops", 404), "answered 404"),
         (Response("oops", 500), "answered 500"),
         (Response("", 301, {"Location": "/"}), "answered 301"),
-        (Response("", 204), "answered 204"),
-        (Response(""), "not JSON"),
         (Response("<html>"), "not JSON"),
         (Response(b"\xff\xfe\xff"), "not JSON"),
         (Response("[" * 100_000), "not JSON"),
         (Response("x" * 2_000_000), "too long"),
-        (Response("[]"), "no encrypted_data"),
         (Response("{}"), "no encrypted_data"),
         (Response('{"encrypted_data": 7}'), "no encrypted_data"),
-        (Response('{"encrypted_data": "x"}'), "cannot be opened"),
         (Response('{"encrypted_data": "eHh4"}'), "cannot be opened"),
         (Response("{}", headers={"Content-Encoding": "gzip"}), "could not be reached"),
     ],
 )
-def test_an_answer_that_is_none_is_not_available_with_the_reason(client, merchant, answer, words):
+def test_an_unusable_answer_is_shown_with_the_reason(client, merchant, answer, words):
     merchant.answer = answer
     soup = show(client)
     assert_unavailable(soup, words)
@@ -128,28 +123,23 @@ def test_an_answer_that_is_none_is_not_available_with_the_reason(client, merchan
     [
         {"timestamp": ...},
         {"timestamp": NOW.timestamp() - 121},
-        {"timestamp": "1773135000"},
         {"timestamp": NOW.timestamp() + 121},
-        {"timestamp": True},
+        {"timestamp": "1773135000"},
         {"timestamp": 10**400},
         {"customer_pk": "1"},
         {"customer_pk": 2},
         {"customer_pk": True},
-        {"customer_pk": 1.0},
         {"customer_type": "Individual"},
-        {"customer_type": ...},
         {"subscription": ...},
         {"subscription": []},
-        {"subscription": "Current"},
         {"purchases": ...},
-        {"purchases": None},
         {"purchases": {}},
         {"purchases": [{}]},
         {"purchases": [{"id": 1, "link_quantity": "10"}]},
         {"purchases": [{"id": None, "link_quantity": 10}]},
     ],
 )
-def test_a_reply_that_the_client_cannot_read_is_not_available(client, merchant, changes):
+def test_an_unreadable_reply_is_not_available(client, merchant, changes):
     merchant.answer = sealed(reply(**changes))
     soup = show(client)
     assert_unavailable(soup, "cannot be read")
@@ -159,38 +149,31 @@ def test_a_reply_that_the_client_cannot_read_is_not_available(client, merchant, 
 @pytest.mark.parametrize(
     "name, value",
     [
-        ("status", None),
         ("status", ""),
         ("status", 7),
-        ("rate", None),
         ("rate", 45.0),
         ("rate", "45"),
-        ("rate", "NaN"),
         ("rate", "1e999999999"),
-        ("frequency", None),
         ("frequency", "semi-annually"),
-        ("link_limit", None),
         ("link_limit", 100),
         ("link_limit", "many"),
-        ("link_limit_effective_timestamp", None),
         ("link_limit_effective_timestamp", "2026-03-10T09:30:00Z"),
-        ("link_limit_effective_timestamp", "2026-03-10T09:30:00.000000+00:00"),
         ("paid_through", None),
         ("paid_through", "2026-03-31"),
         ("paid_through", 1773135000.0),
         ("reference_number", None),
     ],
 )
-def test_a_subscription_that_the_client_cannot_read_is_not_available(client, merchant, name, value):
+def test_an_unreadable_subscription_is_not_available(client, merchant, name, value):
     merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, name: value}))
     assert_unavailable(show(client), name)
 
 
-def test_a_reply_lacking_any_field_of_its_subscription_is_not_read():
-    for name in SUBSCRIPTION:
-        subscription = {n: v for n, v in SUBSCRIPTION.items() if n != name}
-        with pytest.raises(ValueError, match=name):
-            read_status_reply(reply(subscription=subscription), DEFAULT_CUSTOMER, NOW)
+@pytest.mark.parametrize("name", SUBSCRIPTION)
+def test_a_subscription_without_any_of_its_fields_is_not_read(name):
+    subscription = {n: v for n, v in SUBSCRIPTION.items() if n != name}
+    with pytest.raises(ValueError, match=name):
+        read_status_reply(reply(subscription=subscription), DEFAULT_CUSTOMER, NOW)
 
 
 json_values = st.recursive(
@@ -200,36 +183,31 @@ json_values = st.recursive(
 )
 
 
-@settings(deadline=None)
-@given(name=st.sampled_from(sorted(reply())), value=json_values)
-def test_whatever_is_in_a_reply_is_read_or_a_value_error(name, value):
-    try:
-        read_status_reply(reply(**{name: value}), DEFAULT_CUSTOMER, NOW)
-    except ValueError as error:
-        assert str(error)
-
-
-@settings(deadline=None)
-@given(name=st.sampled_from(sorted(SUBSCRIPTION)), value=json_values)
-def test_whatever_is_in_a_subscription_is_read_or_a_value_error(name, value):
-    try:
-        read_status_reply(reply(subscription={**SUBSCRIPTION, name: value}), DEFAULT_CUSTOMER, NOW)
-    except ValueError as error:
-        assert str(error)
-
-
-@settings(
-    max_examples=30,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-    deadline=None,
+@given(
+    st.one_of(
+        st.dictionaries(st.sampled_from(sorted(reply())), json_values, max_size=1),
+        st.builds(
+            lambda name, value: {"subscription": {**SUBSCRIPTION, name: value}},
+            st.sampled_from(sorted(SUBSCRIPTION)),
+            json_values,
+        ),
+    )
 )
+def test_no_reply_raises_anything_but_a_value_error(changes):
+    try:
+        read_status_reply(reply(**changes), DEFAULT_CUSTOMER, NOW)
+    except ValueError as error:
+        assert str(error)
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(body=st.binary(max_size=200), status=st.integers(200, 599))
-def test_whatever_is_answered_there_is_a_page(client, merchant, body, status):
+def test_every_answer_leads_to_a_page(client, merchant, body, status):
     merchant.answer = Response(body, status)
     assert_unavailable(show(client))
 
 
-def test_nobody_answering_in_time_is_not_available(client, merchant, monkeypatch):
+def test_an_answer_that_comes_too_late_is_not_available(client, merchant, monkeypatch):
     monkeypatch.setattr("sandbox.perma.client.TIMEOUT_SECONDS", 0.05)
     gone = threading.Event()
 
@@ -244,7 +222,7 @@ def test_nobody_answering_in_time_is_not_available(client, merchant, monkeypatch
         gone.set()
 
 
-def test_nobody_there_is_not_available(clock):
+def test_a_service_that_is_down_is_not_available(clock):
     config = Config(payments_url=f"http://127.0.0.1:{closed_port()}")
     assert_unavailable(show(create_app(config, clock).test_client()), "could not be reached")
 
@@ -252,19 +230,19 @@ def test_nobody_there_is_not_available(clock):
 # Choosing a customer
 
 
-def test_all_customers_are_in_the_list_and_the_one_asked_for_is_chosen(client, merchant):
+def test_the_list_has_all_customers_and_selects_the_current(client, merchant):
     soup = show(client, "/settings/usage-plan/?customer=Individual-7")
     options = soup.select("#customer option")
     assert [option["value"] for option in options] == [customer.key for customer in CUSTOMERS]
     assert [o["value"] for o in options if o.has_attr("selected")] == ["Individual-7"]
 
 
-def test_a_customer_beyond_the_list_can_be_asked_for(client):
+def test_a_customer_beyond_the_list_can_be_chosen(client):
     soup = show(client, "/settings/usage-plan/?customer=Registrar-4711")
     assert soup.select_one("#customer option[selected]")["value"] == "Registrar-4711"
 
 
-def test_registrar_1_is_the_first_and_then_the_one_chosen_last(client):
+def test_the_customer_chosen_last_stays_selected(client):
     def chosen():
         soup = show(client, "/settings/usage-plan/")
         return soup.select_one("#customer option[selected]")["value"]
@@ -274,7 +252,7 @@ def test_registrar_1_is_the_first_and_then_the_one_chosen_last(client):
     assert chosen() == "Individual-3"
 
 
-def test_a_spoiled_cookie_is_as_good_as_none(client):
+def test_a_malformed_cookie_is_ignored(client):
     client.set_cookie("sandbox_customer", "Registrar-x")
     soup = show(client, "/settings/usage-plan/")
     assert soup.select_one("#customer option[selected]")["value"] == "Registrar-1"
@@ -308,13 +286,13 @@ def test_an_unknown_customer_is_a_404_with_a_sentence(client, key):
         ("", None),
     ],
 )
-def test_who_comes_back_is_told_of_what_the_page_knows_and_of_nothing_else(client, query, parameter):
+def test_a_returning_customer_is_told_what_the_page_knows(client, query, parameter):
     told = show(client, f"/settings/usage-plan/?{query}").select_one("#returned")
     assert (told and told["data-parameter"]) == parameter
     assert told is None or told.text.strip()
 
 
-def test_the_older_address_leads_to_the_page_and_drops_the_query(client):
+def test_the_older_address_redirects_without_the_query(client):
     answer = client.get("/settings/subscription/?subscription=success")
     assert (answer.status_code, answer.location) == (302, "/settings/usage-plan/")
 
@@ -322,7 +300,7 @@ def test_the_older_address_leads_to_the_page_and_drops_the_query(client):
 # The forms
 
 
-def test_each_plan_is_a_form_with_a_message_of_its_own(client, merchant, config):
+def test_each_plan_is_a_form_with_its_own_message(client, merchant, config):
     merchant.answer = sealed(reply())
     forms = [Form(tag) for tag in show(client).select("form.subscribe")]
     assert {form.action for form in forms} == {f"{config.payments_url}/subscribe/"}
@@ -336,13 +314,13 @@ def test_each_plan_is_a_form_with_a_message_of_its_own(client, merchant, config)
     assert {m["timestamp"] for m in messages} == {NOW.timestamp()}
 
 
-def test_a_page_shown_again_has_new_messages(client, merchant):
+def test_a_reloaded_page_has_new_messages(client, merchant):
     merchant.answer = sealed(reply())
     pages = [{tag["value"] for tag in show(client).select("input[name=encrypted_data]")} for _ in range(2)]
     assert not pages[0] & pages[1]
 
 
-def test_the_messages_of_a_page_are_in_the_traffic_opened(client, merchant):
+def test_the_opened_messages_of_a_page_are_in_the_traffic(client, merchant):
     merchant.answer = sealed(reply())
     values = {tag["value"] for tag in show(client).select("input[name=encrypted_data]")}
     entry = client.get("/traffic.json").json[-1]
@@ -353,5 +331,5 @@ def test_the_messages_of_a_page_are_in_the_traffic_opened(client, merchant):
     )
 
 
-def test_the_page_is_not_to_be_kept(client):
+def test_the_page_is_not_cached(client):
     assert client.get("/settings/usage-plan/").headers["Cache-Control"] == "no-store"

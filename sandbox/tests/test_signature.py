@@ -4,7 +4,8 @@ import base64
 import hashlib
 import hmac
 
-from hypothesis import given, settings, strategies as st
+import pytest
+from hypothesis import given, strategies as st
 
 from sandbox.cybersource.signature import data_to_sign, is_signed, sign
 
@@ -58,7 +59,7 @@ def test_the_response_of_the_worked_example_has_its_signature():
     assert is_signed({**RESPONSE, "signature": signature}, SECRET)
 
 
-def test_an_alphabetical_list_is_fine_where_the_data_follow_it():
+def test_an_alphabetical_list_signs_alphabetical_data():
     names = (
         "access_key,amount,currency,locale,profile_id,reference_number,signed_date_time,"
         "signed_field_names,transaction_type,transaction_uuid,unsigned_field_names"
@@ -67,7 +68,7 @@ def test_an_alphabetical_list_is_fine_where_the_data_follow_it():
     assert sign(fields, SECRET) == "MkbuR71lHfAuTMmdA8IzIyGKOgAewoum+At+R9VgHzM="
 
 
-def test_data_in_alphabetical_order_under_another_list_are_refused():
+def test_data_signed_in_another_order_are_refused():
     data = ",".join(f"{name}={REQUEST[name]}" for name in sorted(REQUEST))
     digest = hmac.new(SECRET.encode(), data.encode(), hashlib.sha256).digest()
     signature = base64.b64encode(digest).decode()
@@ -82,24 +83,24 @@ def test_a_secret_that_was_decoded_first_is_refused():
     assert not is_signed({**REQUEST, "signature": signature}, SECRET)
 
 
-def test_another_amount_signed_than_posted_is_refused():
+def test_an_amount_other_than_the_signed_one_is_refused():
     signature = sign({**REQUEST, "amount": "15"}, SECRET)
     assert signature == "ydi9VTkDeor6D6FPlovkOMCQVNG7SmXf89B6M5GeHvc="
     assert not is_signed({**REQUEST, "signature": signature}, SECRET)
 
 
-def test_a_missing_field_list_or_signature_is_no_signature():
-    signed = {**REQUEST, "signature": REQUEST_SIGNATURE}
-    for name in ("amount", "signed_field_names", "signature"):
-        assert not is_signed({n: v for n, v in signed.items() if n != name}, SECRET)
+@pytest.mark.parametrize("name", ["amount", "signed_field_names", "signature"])
+def test_a_signature_over_missing_fields_is_refused(name):
+    fields = {**REQUEST, "signature": REQUEST_SIGNATURE}
+    del fields[name]
+    assert not is_signed(fields, SECRET)
 
 
-def test_a_signature_outside_ascii_is_refused_and_no_error():
+def test_a_signature_outside_ascii_is_refused():
     assert not is_signed({**REQUEST, "signature": "ü" * 44}, SECRET)
 
 
-@settings(deadline=None)
 @given(name=st.sampled_from(sorted(REQUEST)), value=st.text(st.characters(codec="utf-8")))
-def test_any_other_value_of_any_field_is_refused(name, value):
+def test_every_changed_field_is_refused(name, value):
     fields = {**REQUEST, "signature": REQUEST_SIGNATURE, name: value}
     assert is_signed(fields, SECRET) == (value == REQUEST[name])

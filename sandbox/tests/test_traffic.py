@@ -1,14 +1,16 @@
 """The traffic log, its page and its JSON, the landing page and refusals in general."""
 
-import threading
+import re
 
 import pytest
 from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, example, given, settings, strategies as st
 
+from sandbox.app import create_app
+from sandbox.config import Config
 from sandbox.traffic import TrafficLog
 
-from .builders import encoded, signed_form
+from .builders import FORM_DATA, encoded, signed_form
 
 
 def test_ids_rise_by_one_and_entries_come_oldest_first():
@@ -26,21 +28,6 @@ def test_only_the_newest_entries_are_kept_and_ids_go_on():
     assert [entry.id for entry in log.entries()] == [4, 5]
 
 
-def test_entries_of_many_threads_have_different_ids():
-    log = TrafficLog()
-
-    def add():
-        for _ in range(50):
-            log.add("form", "")
-
-    threads = [threading.Thread(target=add) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert [entry.id for entry in log.entries()] == list(range(1, 401))
-
-
 def test_an_entry_is_one_flat_object():
     entry = TrafficLog().add("form", "words", path="/pay").as_json()
     assert list(entry) == ["id", "at", "kind", "summary", "path"]
@@ -49,12 +36,10 @@ def test_an_entry_is_one_flat_object():
 
 def post_a_form(client, **changes):
     """Give the log something to show."""
-    return client.post(
-        "/pay", data=encoded({**signed_form(), **changes}), content_type="application/x-www-form-urlencoded"
-    )
+    return client.post("/pay", data=encoded({**signed_form(), **changes}), content_type=FORM_DATA)
 
 
-def test_a_client_can_read_what_came_after_an_entry(client):
+def test_a_program_can_read_the_entries_after_a_given_one(client):
     post_a_form(client)
     post_a_form(client)
     first, second = client.get("/traffic.json").json
@@ -69,7 +54,7 @@ def test_after_must_be_a_number(client, after):
     assert "after must be" in page.text
 
 
-def test_the_page_shows_the_newest_first_with_the_verdict(client):
+def test_the_page_shows_the_newest_entry_first(client):
     post_a_form(client)
     post_a_form(client, amount="0.01")
     soup = BeautifulSoup(client.get("/traffic/").text, "html.parser")
@@ -79,7 +64,7 @@ def test_the_page_shows_the_newest_first_with_the_verdict(client):
     assert "0.01" in refused.table.text
 
 
-def test_an_empty_log_is_said(client):
+def test_an_empty_log_says_so(client):
     assert "Nothing has been sent or received yet." in client.get("/traffic/").text
     assert client.get("/traffic.json").json == []
 
@@ -114,9 +99,7 @@ def test_every_page_is_whole_html(client, path):
     [
         ("get", "/nowhere", 404),
         ("post", "/", 405),
-        ("delete", "/pay", 405),
         ("get", "/pay", 405),
-        ("put", "/settings/usage-plan/", 405),
         ("post", "/traffic.json", 405),
         ("get", "/static/../config.py", 404),
     ],
@@ -129,70 +112,27 @@ def test_a_wrong_address_or_method_is_refused_with_a_page(client, method, path, 
         assert page.headers["Allow"]
 
 
-def test_an_address_without_its_last_slash_leads_on(client):
+def test_an_address_without_its_trailing_slash_redirects(client):
     assert client.get("/traffic").status_code == 308
 
 
-@settings(
-    max_examples=60,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+PATHS = [re.sub("<.*?>", "7", rule.rule) for rule in create_app(Config()).url_map.iter_rules()]
+ASCII = st.characters(codec="ascii", exclude_characters="\r\n")
+
+
+@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    method=st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS", "PATCH", "TRACE"]),
-    path=st.sampled_from(
-        [
-            "/",
-            "/settings/subscription/",
-            "/settings/usage-plan/",
-            "/settings/subscription/acknowledge",
-            "/subscriptions/",
-            "/subscriptions/status",
-            "/subscriptions/export.csv",
-            "/mailbox/",
-            "/mailbox.json",
-            "/mailbox/mode",
-            "/admin/perma/registrar/7/change/",
-            "/traffic/",
-            "/traffic.json",
-            "/pay",
-            "/oneclick/pay",
-            "/token/update",
-            "/checkout/x",
-            "/checkout/x/result",
-            "/\ud83d",
-            "/%00",
-        ]
-    ),
-    query=st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=40),
+    method=st.sampled_from(["GET", "POST", "PUT", "HEAD", "OPTIONS", "TRACE"]),
+    path=st.sampled_from([*PATHS, "/%00", "/\ufffd"]),
+    query=st.text(ASCII, max_size=40),
     body=st.binary(max_size=200),
-    content_type=st.sampled_from(
-        [
-            "application/x-www-form-urlencoded",
-            "multipart/form-data; boundary=x",
-            "multipart/form-data",
-            "application/json",
-            "text/plain; charset=nonsense",
-            "",
-        ]
-    ),
-    cookie=st.text(st.characters(codec="ascii", exclude_characters="\r\n"), max_size=30),
+    content_type=st.sampled_from([FORM_DATA, "multipart/form-data", "text/plain; charset=nonsense", ""]),
+    cookie=st.text(ASCII, max_size=30),
 )
-@example(
-    method="POST",
-    path="/pay",
-    query="",
-    body=b"",
-    cookie="",
-    content_type="application/x-www-form-urlencoded; charset=utf-16",
-)
-def test_whatever_arrives_there_is_no_server_error(client, method, path, query, body, content_type, cookie):
+@example(method="POST", path="/pay", query="", body=b"", cookie="", content_type=f"{FORM_DATA}; charset=utf-16")
+def test_no_request_is_a_server_error(client, method, path, query, body, content_type, cookie):
+    headers = {"Cookie": f"sandbox_customer={cookie}"}
     answer = client.open(
-        path.encode("utf-8", "replace").decode(),
-        method=method,
-        query_string=query,
-        data=body,
-        content_type=content_type,
-        headers={"Cookie": f"sandbox_customer={cookie}"},
+        path, method=method, query_string=query, data=body, content_type=content_type, headers=headers
     )
     assert answer.status_code < 500
