@@ -1,12 +1,12 @@
-"""How hypothesis looks for examples, in all tests.
+"""How Hypothesis picks examples, in all tests.
 
-The same examples come in every run, so that a run says something about the code alone. To look for new ones:
---hypothesis-profile explore.
+Every run has the same examples, so that a difference between two runs comes from the code. To look for new
+examples, run pytest with --hypothesis-profile explore.
 """
 
 from hypothesis import HealthCheck, settings
 
-# The machine that runs the tests may be busy: how long an example takes says nothing.
+# How long an example takes says nothing on a busy machine.
 settings.register_profile("explore", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.register_profile("repeatable", settings.get_profile("explore"), derandomize=True)
 settings.load_profile("repeatable")

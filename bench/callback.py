@@ -1,7 +1,7 @@
-"""How many of CyberSource's responses are taken in per second:  python -m bench.callback
+"""How many of CyberSource's responses are accepted per second:  python -m bench.callback
 
-Distinct ACCEPTs, each for a checkout and a customer of its own, against the same ones delivered again,
-with one client and with eight; and GET /subscribe/, a page that needs no database, to compare with.
+Distinct ACCEPTs, each with its own checkout and customer, and the same ones delivered again, with one client and
+with eight; and GET /subscribe/, a page that needs no database, for comparison.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main() -> None:
 
 
 def measure(port: int, clients: int, number: int) -> dict[str, float]:
-    """Answers per second, by what was asked."""
+    """Answers per second, by kind of request."""
 
     def call_back(body: str) -> None:
         seconds(port, "POST", "/cybersource-callback/", body)

@@ -1,8 +1,8 @@
-"""How long Perma.cc waits for the status of a customer:  python -m bench.status
+"""How long Perma.cc waits for a customer's status:  python -m bench.status
 
-In turns, so that each meets the same weather: GET /subscribe/, a page that needs no database; the
-status of a customer in a nearly empty database; of any customer in a full one; and of the customer
-who has most agreements there.
+In turn, so that all meet the same conditions: GET /subscribe/, a page that needs no database; the status of a
+customer in a nearly empty database; of any customer in a full one; and of the customer with the most agreements
+there.
 """
 
 import argparse
@@ -104,7 +104,7 @@ def report(times: dict[str, list[float]], calls: int) -> None:
         "page": "GET /subscribe/, a page without a database",
         "empty": "status, in a nearly empty database",
         "full": "status, in the full database",
-        "most": "status of the customer with most agreements",
+        "most": "status of the customer with the most agreements",
     }
     figures = {name: median_and_99th(values) for name, values in times.items()}
     print(f"\n{calls} calls each, one after the other; one worker, four threads.\n")
@@ -122,7 +122,7 @@ def explain() -> None:
     from django.test import Client
     from django.test.utils import CaptureQueriesContext
 
-    for number, label in ((CUSTOMERS // 2, "any customer"), (0, "the customer with most agreements")):
+    for number, label in ((CUSTOMERS // 2, "any customer"), (0, "the customer with the most agreements")):
         with CaptureQueriesContext(connection) as captured:
             response = Client().generic("POST", "/subscription/", body(number), FORM, HTTP_HOST="localhost")
         if response.status_code != 200:

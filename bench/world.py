@@ -1,4 +1,4 @@
-"""What the measurements share: databases, the service on them, and a client that takes the time."""
+"""What the measurements share: databases, the service on them, and a client that measures times."""
 
 import http.client
 import os
@@ -29,7 +29,7 @@ def databases(*names: str) -> Iterator[list[str]]:
 
 
 def environment(database_url: str) -> dict[str, str]:
-    """What the service is told: development's settings, and a quiet log."""
+    """The service's environment: development's settings and a quiet log."""
     return {
         **dict.fromkeys(dotenv_values(ROOT / ".env"), ""),  # Empty counts as not set.
         "DATABASE_URL": database_url,
