@@ -23,8 +23,6 @@ MAIL_SECONDS = 60.0
 # Nothing depends on the answer to QUIT.
 QUIT_SECONDS = 2.0
 
-TAKEN = (250, 251)
-
 
 class Mail(NamedTuple):
     """What a mail says, in plain text."""
@@ -63,10 +61,6 @@ class Refusal:
 class NotDelivered(Exception):
     """The mail server did not take the mail. The text says why, and quotes nothing of the mail."""
 
-    def __init__(self, reason: str, refused: Sequence[Refusal] = ()) -> None:
-        super().__init__(reason)
-        self.refused = refused
-
 
 class ServerFailed(NotDelivered):
     """The conversation broke, or never began, so the next mail would fail too."""
@@ -99,6 +93,7 @@ class MailServer:
     """A conversation with the mail server, begun by the first mail and kept for those that follow."""
 
     def __init__(self) -> None:
+        self.refused: list[Refusal] = []  # by all mails so far, delivered or not
         self._backend = _Backend()
 
     def __enter__(self) -> "MailServer":
@@ -130,10 +125,13 @@ class MailServer:
         try:
             self._backend.send_messages([message])
         except Exception as error:  # as above
-            raise _failure(error, client, to) from None
+            raise _failure(error, client) from None
         finally:
             client.timer.cancel()
-        return _refused(client, to)
+            answers = zip(to, client.codes, strict=False)  # there may be no answer for the last ones
+            refused = [Refusal(recipient, code) for recipient, code in answers if code not in (250, 251)]
+            self.refused += refused
+        return refused
 
 
 class _Client(smtplib.SMTP):
@@ -195,25 +193,14 @@ class _Backend(EmailBackend):
         connection.close()
 
 
-def _failure(error: Exception, client: _Client, to: Sequence[Recipient]) -> NotDelivered:
+def _failure(error: Exception, client: _Client) -> NotDelivered:
     """What an exception of smtplib's means for the mail, and for those after it."""
     code = getattr(error, "smtp_code", 0)
     # Without an answer, or with one that is no refusal, a mail that was handed over may have been taken.
     if client.handed_over and not 400 <= code < 600:
-        return Unanswered(f"no answer came to the mail itself ({_reason(error)})", _refused(client, to))
-    # smtplib has closed its socket if the server said goodbye (421).
-    is_broken = (
-        client.sock is None
-        or isinstance(error, smtplib.SMTPServerDisconnected)
-        or (isinstance(error, OSError) and not isinstance(error, smtplib.SMTPException))
-    )
-    return (ServerFailed if is_broken else NotDelivered)(_reason(error), _refused(client, to))
-
-
-def _refused(client: _Client, to: Sequence[Recipient]) -> list[Refusal]:
-    return [
-        Refusal(recipient, code) for recipient, code in zip(to, client.codes, strict=False) if code not in TAKEN
-    ]
+        return Unanswered(f"no answer came to the mail itself ({_reason(error)})")
+    # smtplib closes its socket when the conversation breaks, and when the server says goodbye (421).
+    return (ServerFailed if client.sock is None else NotDelivered)(_reason(error))
 
 
 def _reason(error: Exception) -> str:

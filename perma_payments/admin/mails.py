@@ -1,10 +1,10 @@
 """Mails to staff and developers. They hold ids and amounts only: no personal data."""
 
 import re
-from dataclasses import dataclass
+from collections.abc import Sized
 from datetime import UTC, datetime, timedelta
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.template.loader import render_to_string
@@ -25,17 +25,6 @@ BUSINESS_CENTERS = {
 ACKNOWLEDGE_WITHIN = timedelta(days=1)
 APPLY_WITHIN = timedelta(hours=1)
 NOTIFY_WITHIN = timedelta(hours=1)
-
-
-@dataclass(frozen=True)
-class OpenTask:
-    """A task as the daily mails list it."""
-
-    task: StaffTask
-    age: int
-    is_overdue: bool
-    perma_admin_url: str
-    url: str
 
 
 def task_mail(task: StaffTask) -> Mail:
@@ -72,39 +61,33 @@ def send_daily_report(*, now: datetime) -> None:
 
 def remind_of_overdue(*, now: datetime) -> None:
     """Mail staff and developers what has waited too long, if anything has. Raises NotDelivered."""
-    tasks = [task for task in _open_tasks(now) if task.is_overdue]
-    unacknowledged = Purchase.objects.unacknowledged().filter(paid_at__lt=now - ACKNOWLEDGE_WITHIN)
-    unapplied = Response.objects.filter(applied_at=None, received_at__lt=now - APPLY_WITHIN).order_by("id")
-    unmailed = StaffTask.objects.filter(done_at=None, notified_at=None, opened_at__lt=now - NOTIFY_WITHIN).count()
-    keys = [key for key in settings.CS_KEYS if key.ends_soon(now.astimezone(UTC).date())]
-    number = len(tasks) + len(unacknowledged) + len(unapplied) + unmailed + len(keys)
-    if not number:
-        return
-    body = _render(
-        "overdue",
-        now=now,
-        tasks=tasks,
-        overdue_days=settings.OVERDUE_DAYS,
-        unacknowledged=unacknowledged,
-        unapplied=unapplied,
-        unmailed=unmailed,
-        keys=keys,
-    )
-    to = recipients("STAFF_EMAILS", "DEVELOPER_EMAILS")
-    send_report("overdue", Mail(f"Overdue: {number}", body), to=to, now=now)
+    waiting: dict[str, Sized] = {
+        "tasks": [task for task in _open_tasks(now) if task.is_overdue],
+        "unacknowledged": Purchase.objects.unacknowledged().filter(paid_at__lt=now - ACKNOWLEDGE_WITHIN),
+        "unapplied": Response.objects.filter(applied_at=None, received_at__lt=now - APPLY_WITHIN).order_by("id"),
+        "unmailed": StaffTask.objects.filter(done_at=None, notified_at=None, opened_at__lt=now - NOTIFY_WITHIN),
+        "keys": [key for key in settings.CS_KEYS if key.ends_soon(now.astimezone(UTC).date())],
+    }
+    if number := sum(len(each) for each in waiting.values()):
+        body = _render("overdue", now=now, overdue_days=settings.OVERDUE_DAYS, **waiting)
+        to = recipients("STAFF_EMAILS", "DEVELOPER_EMAILS")
+        send_report("overdue", Mail(f"Overdue: {number}", body), to=to, now=now)
 
 
-def _open_tasks(now: datetime) -> list[OpenTask]:
+class _OpenTask(NamedTuple):
+    task: StaffTask
+    age: int  # in days
+    is_overdue: bool
+    perma_admin_url: str
+    url: str
+
+
+def _open_tasks(now: datetime) -> list[_OpenTask]:
     tasks = StaffTask.objects.filter(done_at=None).order_by("opened_at", "id")
     return [
-        OpenTask(
-            task=task,
-            age=task.age_in_days(now),
-            is_overdue=task.age_in_days(now) >= settings.OVERDUE_DAYS,
-            perma_admin_url=_perma_admin_url(task),
-            url=_task_url(task),
-        )
+        _OpenTask(task, age, age >= settings.OVERDUE_DAYS, _perma_admin_url(task), _task_url(task))
         for task in tasks.select_related("agreement", "purchase", "response")
+        for age in [task.age_in_days(now)]
     ]
 
 

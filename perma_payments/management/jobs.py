@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 from django.conf import settings
 
@@ -47,7 +48,7 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
     done = []
     for job, do in DAILY_JOBS.items():
         try:
-            if do_once_a_day(job, do, now=now):
+            if do_once_a_day(job, partial(do, now=now), now=now):
                 done.append(job)
         except NotYet:
             pass

@@ -15,26 +15,22 @@ from ..emails import Unanswered
 LEASE = timedelta(minutes=5)
 
 
+def doubled(first: timedelta, attempts: int, longest: timedelta) -> timedelta:
+    """``first`` after one attempt, then twice as long after each further one, up to ``longest``."""
+    return min(first * (1 << min(attempts - 1, 20)), longest)
+
+
 def wait_after(error: Exception, attempts: int) -> timedelta:
     """10 seconds after the first failed attempt, then doubled up to 5 minutes: soon after the server is back.
 
     An hour, doubled up to a day, where the mail may have arrived: its reader must not be flooded.
     """
     if isinstance(error, Unanswered):
-        return _doubled(timedelta(hours=1), attempts, timedelta(days=1))
-    return _doubled(timedelta(seconds=10), attempts, timedelta(minutes=5))
-
-
-def wait_for_the_rest(attempts: int) -> timedelta:
-    """A minute, then doubled up to a day, where only some recipients did not get a mail."""
-    return _doubled(timedelta(minutes=1), attempts, timedelta(days=1))
+        return doubled(timedelta(hours=1), attempts, timedelta(days=1))
+    return doubled(timedelta(seconds=10), attempts, timedelta(minutes=5))
 
 
 def check_connection() -> None:
     """Have Django open a new database connection if this one was lost while a mail was sent."""
     if not connection.in_atomic_block:
         connection.close_if_unusable_or_obsolete()
-
-
-def _doubled(first: timedelta, attempts: int, longest: timedelta) -> timedelta:
-    return min(first * (1 << min(attempts - 1, 20)), longest)

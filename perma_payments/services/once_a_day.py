@@ -21,8 +21,8 @@ class NotYet(Exception):
         )
 
 
-def do_once_a_day(job: str, do: Callable[..., object], *, now: datetime) -> bool:
-    """Call ``do(now=now)`` unless the job was done today (UTC); return whether it was done now.
+def do_once_a_day(job: str, do: Callable[[], object], *, now: datetime) -> bool:
+    """Call ``do()`` unless the job was done today (UTC); return whether it was done now.
 
     Raises what the job raises, and then NotYet until it is due again.
     """
@@ -35,7 +35,7 @@ def do_once_a_day(job: str, do: Callable[..., object], *, now: datetime) -> bool
             raise NotYet(job, run.next_attempt_at)
         return False
     try:
-        do(now=now)
+        do()
     except Exception as error:
         check_connection()
         this.update(next_attempt_at=now + wait_after(error, run.attempts + 1))

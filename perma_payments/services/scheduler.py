@@ -6,7 +6,6 @@ The other jobs run by the clock (management/commands/run_scheduler.py). What the
 import logging
 import threading
 from collections.abc import Callable
-from typing import TypeVar
 
 from django.db import close_old_connections
 from django.utils import timezone
@@ -16,8 +15,6 @@ from ..postgres.time_limits import waiting_at_most
 from .staff_tasks.listener import TaskListener
 
 logger = logging.getLogger(__name__)
-
-Result = TypeVar("Result")
 
 # Between two looks for mails, if no notification comes. The pause doubles each time that the mail server or the
 # database fails.
@@ -50,7 +47,7 @@ def keep_mailing(send: Callable[..., bool], *, stopping: threading.Event) -> Non
 
 
 @waiting_at_most(DATABASE_SECONDS)
-def run_job(job: Callable[..., Result]) -> Result | None:
+def run_job(job: Callable[..., object]) -> object:
     """Return ``job(now=…)``, or None after an error, which is logged. Leaves no old database connection behind."""
     close_old_connections()
     try:

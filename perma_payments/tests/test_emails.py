@@ -83,10 +83,10 @@ def test_a_recipient_that_is_refused_is_told_of_and_the_others_get_the_mail(mail
 
 def test_a_mail_all_of_whose_recipients_are_refused_is_not_delivered(mailbox):
     mailbox.refused |= {ANNE: 550, BEN: 450}
-    with pytest.raises(NotDelivered, match="SMTPRecipientsRefused") as caught:
-        send()
+    with MailServer() as server, pytest.raises(NotDelivered, match="SMTPRecipientsRefused") as caught:
+        server.send(Mail("Subject", ""), to=recipients("STAFF_EMAILS"), message_id="mail")
 
-    assert [refusal.code for refusal in caught.value.refused] == [550, 450]
+    assert [refusal.code for refusal in server.refused] == [550, 450]
     assert not isinstance(caught.value, ServerFailed)
 
 

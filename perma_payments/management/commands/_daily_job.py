@@ -1,5 +1,6 @@
 """What the commands of the daily jobs share."""
 
+from functools import partial
 from typing import Any, ClassVar
 
 from django.core.management.base import BaseCommand, CommandError
@@ -16,8 +17,9 @@ class DailyJobCommand(BaseCommand):
     job: ClassVar[str]
 
     def handle(self, *args: Any, **options: Any) -> None:
+        now = timezone.now()
         try:
-            done = do_once_a_day(self.job, DAILY_JOBS[self.job], now=timezone.now())
+            done = do_once_a_day(self.job, partial(DAILY_JOBS[self.job], now=now), now=now)
         except NotDelivered as failure:
             raise CommandError(f"The {self.job} could not be mailed: {failure}.") from None
         except NotYet as problem:

@@ -43,15 +43,15 @@ class Command(BaseCommand):
 
 
 def _why_not(key: bytes, public_key: bytes, name: str) -> str:
-    if key == public_key:
+    if key != public_key:
+        public_half = base64.b64encode(bytes(PrivateKey(key).public_key)).decode()
         return (
-            f"This key is the same as {name}, so it does not open what is sealed today. If it is the secret "
-            "half, ARCHIVE_PUBLIC_KEY holds the wrong half: nobody can open what was sealed with it, and the "
-            "secret half has been on the server. Make a new pair with manage.py generate_keys --archive, and set "
-            "its public half under a new id. If it is the public half, check the secret half instead."
+            f"This key does not open what is sealed today: it is not the secret half of {name}. "
+            f"Its public half is {public_half}."
         )
-    public_half = base64.b64encode(bytes(PrivateKey(key).public_key)).decode()
     return (
-        f"This key does not open what is sealed today: it is not the secret half of {name}. "
-        f"Its public half is {public_half}."
+        f"This key is the same as {name}, so it does not open what is sealed today. If it is the secret half, "
+        "ARCHIVE_PUBLIC_KEY holds the wrong half: nobody can open what was sealed with it, and the secret half "
+        "has been on the server. Make a new pair with manage.py generate_keys --archive, and set its public half "
+        "under a new id. If it is the public half, check the secret half instead."
     )

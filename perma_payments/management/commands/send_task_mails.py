@@ -5,7 +5,7 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from ...services.staff_tasks.outbox import count_unsent
+from ...models import StaffTask
 from ..jobs import send_task_mails
 
 
@@ -17,7 +17,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         sent = send_task_mails(now=timezone.now()).number
-        unsent = count_unsent()
+        unsent = StaffTask.objects.filter(done_at=None, notified_at=None).count()
         self.stdout.write(f"Sent: {sent}. Not sent: {unsent}.")
         if unsent:
             raise CommandError(

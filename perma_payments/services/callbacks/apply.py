@@ -60,7 +60,7 @@ def apply_response(response_id: int, *, now: datetime) -> None:
         response.applied_at = now
         response.save(update_fields=["applied_at", "outcome", "payment_token"])
         for kind in tasks:
-            staff_tasks.open_for_response(kind, response, subject=subject, now=now)
+            staff_tasks.open_for_response(kind, response, now=now)
         staff_tasks.withdraw_not_applied(response, now=now)
         transaction.on_commit(partial(logger.info, "response %s applied: %s", response_id, response.outcome))
 
@@ -268,7 +268,6 @@ def _record_failure(response: Response, error: Exception, now: datetime) -> None
             # Another process may have applied it in the meantime, and cannot until this is committed.
             unapplied = Response.objects.filter(pk=response.pk, applied_at__isnull=True)
             if unapplied.update(failed_at=now, failure=type(error).__qualname__[: Response.FAILURE_LENGTH]):
-                subject = None if response.outgoing is None else response.outgoing.subject
-                staff_tasks.open_for_response(TaskKind.NOT_APPLIED, response, subject=subject, now=now)
+                staff_tasks.open_for_response(TaskKind.NOT_APPLIED, response, now=now)
     except Exception as second:  # as above: the response itself is safe, and the log says so
         logger.error("no task for response %s could be opened: %s", response.pk, describe(second))

@@ -23,29 +23,21 @@ class NotOpen(Exception):
     """The task has ended already."""
 
 
-def open_for_response(
-    kind: TaskKind, response: Response, *, subject: SubscriptionAgreement | Purchase | None, now: datetime
-) -> StaffTask:
+def open_for_response(kind: TaskKind, response: Response, *, now: datetime) -> None:
     """Open a task about a response and what it belongs to. A response gives each kind of task once."""
+    outgoing = response.outgoing
+    about = {"agreement": outgoing.agreement, "purchase": outgoing.purchase} if outgoing else {}
     task, created = StaffTask.objects.get_or_create(
-        kind=kind,
-        response=response,
-        defaults={
-            "agreement": subject if isinstance(subject, SubscriptionAgreement) else None,
-            "purchase": subject if isinstance(subject, Purchase) else None,
-            "opened_at": now,
-        },
+        kind=kind, response=response, defaults={**about, "opened_at": now}
     )
     if created:
         log_opened(task)
-    return task
 
 
 def open_for_revived(agreements: QuerySet[SubscriptionAgreement], *, now: datetime) -> list[int]:
     """Open tasks about agreements that CyberSource may charge again; return the tasks' ids.
 
-    A report, its revert or a correction has reactivated them, so a customer may now have two, and one may lack its
-    token.
+    A report, its revert or a correction has revived them: a customer may now have two, and one may lack its token.
     """
     charged = agreements.filter(status__in=ALIVE)
     without_token = charged.filter(payment_token="").values_list("pk", flat=True)

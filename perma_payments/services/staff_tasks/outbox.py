@@ -6,8 +6,9 @@ commands that stand in for it: no request waits for a mail server.
 
 import logging
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ from ...emails import (
 )
 from ...models import StaffTask
 from ...models.history import HistorySource
-from ..backoff import LEASE, check_connection, wait_after, wait_for_the_rest
+from ..backoff import LEASE, check_connection, doubled, wait_after
 from ..once_a_day import NotYet, do_once_a_day
 
 logger = logging.getLogger(__name__)
@@ -54,36 +55,52 @@ def send_task_mails(compose: Compose, *, now: datetime) -> Sent:
     A mail that fails is logged, tried again later, and stops no other. If the server fails, or after
     ROUND_SECONDS, the rest is left to the next round.
     """
-    sent = 0
+    number = 0
     end = time.monotonic() + ROUND_SECONDS
-    with MailServer() as server:
+    with _conversation(now) as server:
         for task_id in list(_due(now).order_by("opened_at", "id").values_list("pk", flat=True)):
             if time.monotonic() > end:
                 break
             try:
-                sent += _mail(task_id, compose, server, now)
+                number += _mail(task_id, compose, server, now)
             except NotDelivered as failure:
                 logger.error("staff task %s could not be mailed: %s", task_id, failure)
                 if isinstance(failure, ServerFailed):
-                    return Sent(sent, server_failed=True)
-    return Sent(sent)
-
-
-def count_unsent() -> int:
-    """How many open tasks have not been mailed to anybody."""
-    return StaffTask.objects.filter(done_at=None, notified_at=None).count()
+                    return Sent(number, server_failed=True)
+    return Sent(number)
 
 
 def send_report(name: str, mail: Mail, *, to: Sequence[Recipient], now: datetime) -> None:
     """Send a day's report, which is about no single task. Raises NotDelivered if nobody gets it."""
+    with _conversation(now) as server:
+        # The id is the same each time that the day's report is sent.
+        server.send(mail, to=to, message_id=f"{name}-{now.astimezone(UTC):%Y-%m-%d}")
+
+
+@contextmanager
+def _conversation(now: datetime) -> Iterator[MailServer]:
+    """A conversation with the mail server. At its end, each recipient that was refused is reported."""
     with MailServer() as server:
         try:
-            # The id is the same each time that the day's report is sent.
-            refused = server.send(mail, to=to, message_id=f"{name}-{now.astimezone(UTC):%Y-%m-%d}")
-        except NotDelivered as failure:
-            _report_refusals(server, failure.refused, now)
-            raise
-        _report_refusals(server, refused, now)
+            yield server
+        finally:
+            for refusal in tuple(server.refused):
+                _report(refusal, server, now)
+
+
+def _report(refusal: Refusal, server: MailServer, now: datetime) -> None:
+    """Log a refused recipient, and mail the developers about it once a day. Raises nothing."""
+    logger.error("the mail server refused %s", refusal)
+    setting, position = refusal.recipient.setting, refusal.recipient.position
+    message_id = f"refused-{setting}-{position}-{now:%Y-%m-%d}"
+    to = recipients("DEVELOPER_EMAILS")
+    try:
+        notify = partial(server.send, refusal_notice(refusal), to=to, message_id=message_id)
+        do_once_a_day(f"notice about {refusal.recipient}", notify, now=now)
+    except NotYet:
+        pass
+    except Exception as error:  # it is in the log
+        logger.error("the developers could not be told of it: %s", type(error).__qualname__)
 
 
 def _due(now: datetime) -> QuerySet[StaffTask]:
@@ -107,18 +124,16 @@ def _mail(task_id: int, compose: Compose, server: MailServer, now: datetime) -> 
             this.update(mail_due_at=now)  # the scheduler itself waits before its next round
         else:
             this.update(mail_attempts=failures, mail_due_at=now + wait_after(failure, failures))
-        _report_refusals(server, failure.refused, now)
         raise
     rest = [_digest(refusal.recipient) for refusal in refused if refusal.is_temporary]
     with transaction.atomic(), pghistory.context(source=HistorySource.MAIL):
         this.update(
             notified_at=Coalesce("notified_at", now),
             mail_attempts=failures if rest else task.mail_attempts,
-            mail_due_at=now + wait_for_the_rest(failures) if rest else None,
+            mail_due_at=now + doubled(timedelta(minutes=1), failures, timedelta(days=1)) if rest else None,
             mail_left_to=rest or None,
         )
     logger.info("staff task %s mailed", task_id)
-    _report_refusals(server, refused, now)
     return True
 
 
@@ -145,23 +160,3 @@ def _send(task: StaffTask, compose: Compose, server: MailServer) -> list[Refusal
 
 def _digest(recipient: Recipient) -> str:
     return salted_hmac(__name__, recipient.address, algorithm="sha256").hexdigest()
-
-
-def _report_refusals(server: MailServer, refused: Sequence[Refusal], now: datetime) -> None:
-    """Log the recipients that were refused, and mail the developers about each, once a day. Raises nothing."""
-    for refusal in refused:
-        logger.error("the mail server refused %s", refusal)
-        try:
-            do_once_a_day(
-                f"notice about {refusal.recipient}", partial(_notify_developers, server, refusal), now=now
-            )
-        except NotYet:
-            pass
-        except Exception as error:  # it is in the log
-            logger.error("the developers could not be told of it: %s", type(error).__qualname__)
-
-
-def _notify_developers(server: MailServer, refusal: Refusal, *, now: datetime) -> None:
-    setting, position = refusal.recipient.setting, refusal.recipient.position
-    message_id = f"refused-{setting}-{position}-{now:%Y-%m-%d}"
-    server.send(refusal_notice(refusal), to=recipients("DEVELOPER_EMAILS"), message_id=message_id)

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from perma_payments.emails import NotDelivered, ServerFailed, Unanswered
-from perma_payments.services.backoff import wait_after, wait_for_the_rest
+from perma_payments.services.backoff import doubled, wait_after
 
 
 @pytest.mark.parametrize(
@@ -28,5 +28,5 @@ def test_without_an_answer_attempts_are_hours_apart(attempts, hours):
 
 
 @pytest.mark.parametrize(("attempts", "minutes"), [(1, 1), (2, 2), (7, 64), (10_000, 1440)])
-def test_the_rest_of_the_recipients_are_mailed_within_a_day(attempts, minutes):
-    assert wait_for_the_rest(attempts) == timedelta(minutes=minutes)
+def test_a_wait_doubles_up_to_the_longest(attempts, minutes):
+    assert doubled(timedelta(minutes=1), attempts, timedelta(days=1)) == timedelta(minutes=minutes)

@@ -14,26 +14,16 @@ NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
 
 
-def succeed(*, now: datetime) -> None:
+def succeed() -> None:
     pass
 
 
-def fail(*, now: datetime) -> None:
+def fail() -> None:
     raise ValueError("the text of a mail")
 
 
 def run(do, *, after: timedelta = timedelta()) -> bool:
     return do_once_a_day("job", do, now=NOW + after)
-
-
-def test_a_job_is_told_the_time():
-    seen = []
-
-    def do(*, now: datetime) -> None:
-        seen.append(now)
-
-    assert run(do)
-    assert seen == [NOW]
 
 
 @pytest.mark.parametrize(("hours", "is_done"), [(0, False), (14, False), (15, True)])
@@ -43,7 +33,7 @@ def test_a_job_is_done_once_on_each_day_of_utc(hours, is_done):
 
 
 def test_a_job_that_another_process_is_doing_is_left_to_it():
-    def do(*, now: datetime) -> None:
+    def do() -> None:
         with pytest.raises(NotYet, match=r"^The job is running elsewhere, .* due again at 09:05:00 UTC\.$"):
             run(succeed)
 
