@@ -1,6 +1,7 @@
 """A mail server for tests: real SMTP on a port of its own, with the ways in which mail servers fail."""
 
 import asyncio
+import atexit
 import email
 import email.policy
 import logging
@@ -101,14 +102,11 @@ class _Controller(Controller):
         super()._stop()  # type: ignore[misc]
 
 
-_never_listening: list[socket.socket] = []
-
-
 def free_port() -> int:
-    """A port where nobody listens, nor will before the tests end: it is bound."""
+    """A port where nobody listens, nor will before the tests end, as it stays bound."""
     reserved = socket.socket()
     reserved.bind(("127.0.0.1", 0))
-    _never_listening.append(reserved)
+    atexit.register(reserved.close)
     port: int = reserved.getsockname()[1]
     return port
 

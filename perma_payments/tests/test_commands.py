@@ -3,7 +3,6 @@
 import base64
 from datetime import timedelta
 from io import StringIO
-from pathlib import Path
 from unittest import mock
 
 import pytest
@@ -46,7 +45,7 @@ def test_generate_keys_prints_a_pair_that_fits_and_never_the_same():
     assert run("generate_keys") != run("generate_keys")
 
 
-def test_generate_keys_makes_the_archives_pair_with_a_label_on_the_half_that_stays_offline():
+def test_generate_keys_labels_the_secret_half_of_the_archive():
     secret, public = run("generate_keys", "--archive").splitlines()
 
     pair = PrivateKey(base64.b64decode(secret.partition("archive-secret:")[2]))
@@ -55,7 +54,7 @@ def test_generate_keys_makes_the_archives_pair_with_a_label_on_the_half_that_sta
 
 @pytest.fixture
 def key_file(tmp_path):
-    """The path of a file that holds a text, as a rule a key."""
+    """Writes a text, usually a key, to a file, and returns its path."""
 
     def key_file(text: str) -> str:
         (tmp_path / "key").write_text(text, encoding="utf-8")
@@ -89,7 +88,7 @@ def test_check_keys_says_which_key_it_was_given_instead(key_file):
     assert base64_of(other) not in str(told.value)
 
 
-def test_check_keys_finds_the_secret_half_in_the_place_of_the_public_one(key_file, monkeypatch):
+def test_check_keys_notices_a_secret_half_set_as_the_public_one(key_file, monkeypatch):
     monkeypatch.setenv("ARCHIVE_PUBLIC_KEY", f"2026-11:{ARCHIVE_SECRET}")
     with pytest.raises(CommandError, match="the secret half, ARCHIVE_PUBLIC_KEY holds the wrong half") as told:
         run("check_keys", "--key-file", key_file(ARCHIVE_SECRET))
@@ -97,7 +96,7 @@ def test_check_keys_finds_the_secret_half_in_the_place_of_the_public_one(key_fil
 
 
 @pytest.mark.parametrize("text", ["", "Zaphod", ARCHIVE_SECRET[:-4], f"{ARCHIVE_SECRET} {ARCHIVE_SECRET}", "ключ"])
-def test_check_keys_refuses_what_is_no_key(key_file, text):
+def test_check_keys_refuses_what_is_not_a_key(key_file, text):
     with pytest.raises(CommandError, match=r"^That is not a secret key: expected 32 bytes in base64"):
         run("check_keys", "--key-file", key_file(text))
 
@@ -159,7 +158,7 @@ def test_check_keys_says_what_is_wrong_with_the_public_half(key_file, value, rea
         [],
     ],
 )
-def test_help_and_new_keys_are_to_be_had_where_nothing_is_set(arguments):
+def test_help_and_new_keys_need_no_settings(arguments):
     ended = start("manage.py", *arguments, PERMA_PAYMENTS_ENV="production")
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout
@@ -177,7 +176,7 @@ def test_help_and_new_keys_are_to_be_had_where_nothing_is_set(arguments):
         ["check", "generate_keys"],
     ],
 )
-def test_nothing_else_is(arguments):
+def test_nothing_else_runs_without_settings(arguments):
     ended = start("manage.py", *arguments, PERMA_PAYMENTS_ENV="production")
     assert (ended.returncode, ended.stdout) == (1, "")
     assert ended.stderr.startswith("The setting SECRET_KEY is not set")
@@ -191,11 +190,10 @@ def test_a_command_says_that_no_database_was_named(arguments):
     assert "Traceback" not in ended.stderr
 
 
-def test_open_response_shows_the_whole_post_to_whoever_has_the_key(response, tmp_path):
-    key = tmp_path / "key"
-    key.write_text(ARCHIVE_SECRET + "\n")
+def test_open_response_shows_the_whole_post(response, key_file):
+    key = key_file(ARCHIVE_SECRET + "\n")
 
-    assert run("open_response", str(response.pk), "--key-file", str(key)).splitlines() == [
+    assert run("open_response", str(response.pk), "--key-file", key).splitlines() == [
         "decision = ACCEPT",
         "empty = ",
         "req_bill_to_forename = Erin X",
@@ -217,17 +215,17 @@ def test_open_response_asks_for_the_key_where_no_file_is_named(response, monkeyp
         ("ключ", "That is not a secret key"),
     ],
 )
-def test_open_response_says_what_is_wrong_with_a_key(response, tmp_path, key, sentence):
-    file = tmp_path / "key"
-    file.write_text(key)
-
+def test_open_response_says_what_is_wrong_with_a_key(response, key_file, key, sentence):
     with pytest.raises(CommandError, match=sentence):
-        run("open_response", str(response.pk), "--key-file", str(file))
+        run("open_response", str(response.pk), "--key-file", key_file(key))
 
 
-def test_open_response_says_what_is_missing(response):
-    with pytest.raises(CommandError, match="cannot be read"):
-        run("open_response", str(response.pk), "--key-file", str(Path("/nowhere")))
+def test_open_response_says_that_a_file_cannot_be_read(response):
+    with pytest.raises(CommandError, match=r"^/nowhere cannot be read"):
+        run("open_response", str(response.pk), "--key-file", "/nowhere")
+
+
+def test_open_response_says_that_there_is_no_such_response(db):
     with pytest.raises(CommandError, match="There is no response 0"):
         run("open_response", "0", "--key-file", "/nowhere")
 

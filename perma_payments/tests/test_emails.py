@@ -73,7 +73,7 @@ def test_an_address_of_two_settings_gets_a_mail_once(settings):
 # --- What is refused --------------------------------------------------------------------------------
 
 
-def test_a_recipient_that_is_refused_is_told_of_and_the_others_get_the_mail(mailbox):
+def test_recipients_that_are_not_refused_get_the_mail(mailbox):
     mailbox.refused[BEN] = 550
     (refusal,) = send(2)
 
@@ -81,7 +81,7 @@ def test_a_recipient_that_is_refused_is_told_of_and_the_others_get_the_mail(mail
     assert [mail["X-Rcpt"] for mail in mailbox.mails] == [ANNE, ANNE]
 
 
-def test_a_mail_all_of_whose_recipients_are_refused_is_not_delivered(mailbox):
+def test_a_mail_is_not_delivered_if_all_recipients_are_refused(mailbox):
     mailbox.refused |= {ANNE: 550, BEN: 450}
     with MailServer() as server, pytest.raises(NotDelivered, match="SMTPRecipientsRefused") as caught:
         server.send(Mail("Subject", ""), to=recipients("STAFF_EMAILS"), message_id="mail")
@@ -105,14 +105,14 @@ def test_a_server_that_refuses_a_mail_can_be_sent_another(mailbox):
 # --- Servers that fail ------------------------------------------------------------------------------
 
 
-def test_a_server_that_is_down_is_an_answer(settings):
+def test_a_server_that_is_down_is_unreachable(settings):
     use(settings, free_port())
 
     with pytest.raises(Unreachable, match="ConnectionRefusedError"):
         send()
 
 
-def test_a_server_that_says_nothing_is_waited_for_as_long_as_a_step_may_take(settings):
+def test_a_server_that_says_nothing_is_unreachable(settings):
     settings.EMAIL_TIMEOUT = 0.3
 
     with hanging_mail_server(settings), pytest.raises(Unreachable):
@@ -159,7 +159,7 @@ def scripted(settings, *answers: bytes, drip: float = 0.0, then_closes: bool = F
 UP_TO_THE_TEXT = (b"220 hello\r\n", b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n", b"250 ok\r\n", b"354 go on\r\n")
 
 
-def test_a_server_that_answers_letter_by_letter_is_not_waited_for_either(settings, monkeypatch):
+def test_a_server_that_answers_letter_by_letter_is_unreachable(settings, monkeypatch):
     monkeypatch.setattr(emails, "MAIL_SECONDS", 0.5)
     # Each letter comes within EMAIL_TIMEOUT, all of them never.
     with scripted(settings, drip=0.05), pytest.raises(Unreachable):
@@ -175,7 +175,7 @@ def test_a_server_that_stops_before_the_text_has_not_taken_the_mail(settings):
     assert b"data\r\n" in [line.lower() for line in heard]
 
 
-def test_a_server_that_has_the_text_and_says_nothing_may_have_taken_it(settings, monkeypatch):
+def test_a_server_that_is_silent_after_the_text_may_have_taken_it(settings, monkeypatch):
     monkeypatch.setattr(emails, "MAIL_SECONDS", 0.5)
     with scripted(settings, *UP_TO_THE_TEXT) as heard, pytest.raises(Unanswered, match="no answer came"):
         send()
@@ -183,7 +183,7 @@ def test_a_server_that_has_the_text_and_says_nothing_may_have_taken_it(settings,
     assert b".\r\n" in heard
 
 
-def test_a_server_that_says_gibberish_of_the_text_may_have_taken_it(settings):
+def test_a_server_that_answers_gibberish_may_have_taken_the_mail(settings):
     answers = (*UP_TO_THE_TEXT, b"what?\r\n", b"250 ok\r\n", b"221 bye\r\n")
     with scripted(settings, *answers), pytest.raises(Unanswered, match="SMTPDataError -1"):
         send()

@@ -63,9 +63,7 @@ def without_notifications() -> Iterator[None]:
         alter("ENABLE")
 
 
-def test_a_cancellation_is_mailed_within_seconds_with_notifications_and_without(
-    service: Service, mailbox, settings
-):
+def test_cancellations_are_mailed_with_notifications_and_without(service: Service, mailbox, settings):
     first, second = (records.standing_agreement(records.Customer(records.REGISTRAR.type, pk)) for pk in (1, 2))
     with scheduler(settings) as process:
         eventually(lambda: mailbox.subjects == ["Nothing pending"])
@@ -83,7 +81,7 @@ def test_a_cancellation_is_mailed_within_seconds_with_notifications_and_without(
         assert process.wait() == 0
 
 
-def test_a_mail_server_that_hangs_holds_up_neither_responses_nor_the_end(transactional_db, settings):
+def test_a_hanging_mail_server_delays_neither_responses_nor_the_end(transactional_db, settings):
     fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), "REVIEW")
     response = receive_callback(b"body", list(fields.items()), now=timezone.now())
     Response.objects.update(applied_at=None, outcome="")

@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ...billing.statuses import ALIVE
-from ...models import FOREMOST_FIRST, Purchase, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
+from ...models import FOREMOST_FIRST, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
 from ..locks import lock_rows, lock_task
 

@@ -62,7 +62,7 @@ def test_a_task_ends_once(staff, end):
     assert this.agreement.cancellation_requested_at == NOW
 
 
-def test_another_task_that_is_withdrawn_leaves_the_subscription_alone(staff):
+def test_withdrawing_another_task_leaves_the_subscription_alone(staff):
     this = task("duplicate charge")
     before = this.agreement.events.count()
     staff_tasks.withdraw(this.pk, by=staff, note="A test.", now=NOW)
