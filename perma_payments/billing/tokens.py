@@ -10,9 +10,9 @@ CHANGES_WITH_CARD = r"^[0-9]{16}$"
 
 def is_token(text: str) -> bool:
     """Whether a text has the form of a token."""
-    return bool(text) and re.fullmatch(PATTERN, text, re.ASCII) is not None
+    return bool(text) and re.fullmatch(PATTERN, text) is not None
 
 
 def changes_with_card(token: str) -> bool:
     """Whether a token is one that changes with the card."""
-    return re.fullmatch(CHANGES_WITH_CARD, token, re.ASCII) is not None
+    return re.fullmatch(CHANGES_WITH_CARD, token) is not None

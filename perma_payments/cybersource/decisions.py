@@ -22,7 +22,7 @@ class Verdict(Enum):
     UNKNOWN = auto()
 
 
-def read_decision(decision: str, reason_code: str, *, in_full: bool | None = True) -> Verdict:
+def read_decision(decision: str, reason_code: str, *, in_full: bool | None) -> Verdict:
     """Read a decision. If the reason code is unknown, the decision alone counts.
 
     ``in_full`` is False if less was authorized than asked for, and None if the amounts cannot be read.

@@ -1,6 +1,7 @@
 """A POST is a response of CyberSource's to us, signed in all that is read of it, or it is refused."""
 
 import random
+import re
 
 import pytest
 from hypothesis import assume, given, settings, strategies as st
@@ -35,7 +36,7 @@ def verify(fields, *, keys=KEYS, profile_id=cyber_source.PROFILE_ID):
 
 
 def refuse(fields, why=None, **options):
-    with pytest.raises(CallbackRefused, match=why):
+    with pytest.raises(CallbackRefused, match=why and f"^{why}"):
         verify(fields, **options)
 
 
@@ -130,7 +131,7 @@ def test_every_key_of_the_ring_verifies(access_key, secret):
 
 def test_a_key_does_not_verify_what_another_of_the_ring_signed():
     ring = SigningKeys(SigningKey("new", "secret of the new"), KEY)
-    refuse(response(req_access_key="new"), "signature is wrong", keys=ring)
+    refuse(response(req_access_key="new"), "the signature is wrong", keys=ring)
 
 
 @pytest.mark.parametrize(
@@ -191,7 +192,7 @@ def test_our_own_form_with_a_longer_field_list_is_refused(kind):
     fields = form(kind).fields
     added = {"decision": "ACCEPT", "message": "", "reason_code": "100", "transaction_id": "7", **echo(fields)}
     names = ",".join([*names_of(fields), *added])
-    refuse({**fields, **added, "signed_field_names": names}, "signature is wrong")
+    refuse({**fields, **added, "signed_field_names": names}, "the signature is wrong")
 
 
 # --- One thing wrong --------------------------------------------------------------------------------
@@ -206,7 +207,7 @@ def test_a_repeated_key_is_refused_even_with_the_same_value(name, value, place):
     fields = response(unsigned={"utf8": "✓"})
     pairs = list(fields.items())
     pairs.insert(place, (name, fields[name] if value is None else value))
-    with pytest.raises(CallbackRefused, match="a key is repeated"):
+    with pytest.raises(CallbackRefused, match="^a key is repeated$"):
         callback.verify(pairs, keys=KEYS, profile_id=cyber_source.PROFILE_ID)
 
 
@@ -234,7 +235,7 @@ def test_an_empty_list_is_refused_though_its_signature_is_right():
 @pytest.mark.parametrize("name", ["decision", "signed_field_names", "req_bill_to_email"])
 def test_a_repeated_name_in_the_list_is_refused(name):
     fields = response()
-    refuse(signed_in_order(fields, [*names_of(fields), name]), "repeats a name")
+    refuse(signed_in_order(fields, [*names_of(fields), name]), "signed_field_names repeats a name")
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_a_repeated_name_in_the_list_is_refused(name):
     ],
 )
 def test_an_odd_name_in_the_list_is_refused_though_it_is_signed(name):
-    refuse(response(**{name: "x"}), "holds what is no name")
+    refuse(response(**{name: "x"}), "signed_field_names holds what is no name")
 
 
 @pytest.mark.parametrize("name", ["a-b", "item_#_code", "A1", "req_merchant_defined_data100"])
@@ -268,21 +269,21 @@ def test_names_such_as_cybersource_has_are_verified(name):
 
 def test_a_list_that_ends_with_a_comma_is_refused():
     fields = response()
-    refuse(signed_in_order({**fields, "": ""}, [*names_of(fields), ""]), "holds what is no name")
+    refuse(signed_in_order({**fields, "": ""}, [*names_of(fields), ""]), "signed_field_names holds what is no name")
 
 
 def test_a_name_that_is_listed_but_was_not_posted_is_refused():
     # Signed with the absent field left out, and as empty.
     fields = response()
     names = [*names_of(fields), "absent"]
-    refuse(signed_in_order(fields, names), "lists what was not posted")
+    refuse(signed_in_order(fields, names), "signed_field_names lists what was not posted")
     signature = signed_in_order({**fields, "absent": ""}, names)["signature"]
-    refuse({**fields, "signed_field_names": ",".join(names), "signature": signature}, "lists what was not posted")
+    refuse({**fields, "signed_field_names": ",".join(names), "signature": signature}, "signed_field_names lists what was not posted")
 
 
 def test_a_list_that_names_the_signature_is_refused():
     fields = response()
-    refuse(signed_in_order(fields, [*names_of(fields), "signature"]), "lists what was not posted")
+    refuse(signed_in_order(fields, [*names_of(fields), "signature"]), "signed_field_names lists what was not posted")
 
 
 @pytest.mark.parametrize(
@@ -301,22 +302,22 @@ def test_a_list_that_names_the_signature_is_refused():
 )
 def test_a_wrong_signature_is_refused(change):
     fields = response()
-    refuse({**fields, "signature": change(fields["signature"])}, "signature is wrong")
+    refuse({**fields, "signature": change(fields["signature"])}, "the signature is wrong")
 
 
 def test_a_signature_made_with_another_secret_is_refused():
-    refuse(response(secret="another secret"), "signature is wrong")
+    refuse(response(secret="another secret"), "the signature is wrong")
 
 
 def test_a_response_to_another_profile_is_refused():
-    refuse(response(req_profile_id="A1B2C3D4-0000-4000-8000-ABCDEF012345"), "another profile")
-    refuse(response(req_profile_id=cyber_source.PROFILE_ID.lower()), "another profile")
-    refuse(response(req_profile_id=""), "another profile")
+    refuse(response(req_profile_id="A1B2C3D4-0000-4000-8000-ABCDEF012345"), "for another profile")
+    refuse(response(req_profile_id=cyber_source.PROFILE_ID.lower()), "for another profile")
+    refuse(response(req_profile_id=""), "for another profile")
 
 
 @pytest.mark.parametrize("access_key", ["unknown", "", cyber_source.ACCESS_KEY.upper()])
 def test_a_response_signed_with_an_unknown_key_is_refused(access_key):
-    refuse(response(req_access_key=access_key), "key that we do not know")
+    refuse(response(req_access_key=access_key), "signed with a key that we do not know")
 
 
 def test_what_is_not_text_is_refused():
@@ -410,10 +411,11 @@ def cut_again(names, typed, fields, forged):
         ("auth_amount", "12.50"),
         ("payment_token", "1"),
         ("req_payment_token", "1"),
+        ("Note_1", "1"),
     ],
 )
 def test_a_field_typed_as_an_address_is_ambiguous(name, value):
-    true = response("DECLINE", auth_amount="5.00", payment_token="7", req_profile_id="another")
+    true = response("DECLINE", auth_amount="5.00", payment_token="7", req_profile_id="another", Note_1="0")
     if name == "req_payment_token":  # as the guide spells a new token
         true = response("DECLINE", payment_token=..., req_payment_token="7")
     if name != "req_profile_id":
@@ -505,6 +507,12 @@ def test_a_message_is_read_without_a_quoted_personal_value(name, quote):
     value = cyber_source.PERSONAL[name]
     assert message(f"Invalid field: {quote(value)} - try again.") == "Invalid field: … - try again."
     assert message(quote(value)) == "…"
+
+
+@pytest.mark.parametrize("quoted", ["Exámple", "erin", "exámple, erin", "Erin!"])
+def test_a_message_is_read_without_quoted_words_of_a_value(quoted):
+    text = message(f"Unknown: {quoted}", req_bill_to_forename="Erin Exámple")
+    assert not re.search("erin|exámple", text, re.IGNORECASE)
 
 
 def test_a_message_is_read_without_quoted_personal_values():

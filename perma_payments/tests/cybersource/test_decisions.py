@@ -40,4 +40,4 @@ def test_a_decision_says_what_became_of_the_money(decision, reason_code, in_full
 
 @pytest.mark.parametrize("decision", ["", "accept", "ACCEPT ", " ACCEPT", "ACCEPTED", "ACCEPT,REVIEW", "DECLINED"])
 def test_any_other_decision_is_unknown(decision):
-    assert read_decision(decision, "100") is Verdict.UNKNOWN
+    assert read_decision(decision, "100", in_full=True) is Verdict.UNKNOWN
