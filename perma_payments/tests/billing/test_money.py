@@ -109,7 +109,7 @@ def test_an_amount_is_written_with_exactly_two_decimals(amount, text):
 
 @pytest.mark.parametrize("amount", ["0.001", "12.505", "12.5000001", "NaN"])
 def test_an_amount_that_would_be_rounded_is_not_written(amount):
-    with pytest.raises(ValueError, match="^an amount has two decimals$"):
+    with pytest.raises(ValueError, match=r"^an amount has two decimals$"):
         format_amount(Decimal(amount))
 
 
@@ -154,7 +154,7 @@ def test_an_echoed_amount_may_have_any_number_of_decimals(text, amount):
     ],
 )
 def test_anything_else_is_no_echoed_amount(text):
-    with pytest.raises(ValueError, match="^not an amount of CyberSource's$"):
+    with pytest.raises(ValueError, match=r"^not an amount of CyberSource's$"):
         parse_echoed_amount(text)
 
 

@@ -207,7 +207,7 @@ def test_a_repeated_key_is_refused_even_with_the_same_value(name, value, place):
     fields = response(unsigned={"utf8": "✓"})
     pairs = list(fields.items())
     pairs.insert(place, (name, fields[name] if value is None else value))
-    with pytest.raises(CallbackRefused, match="^a key is repeated$"):
+    with pytest.raises(CallbackRefused, match=r"^a key is repeated$"):
         callback.verify(pairs, keys=KEYS, profile_id=cyber_source.PROFILE_ID)
 
 
@@ -269,7 +269,9 @@ def test_names_such_as_cybersource_has_are_verified(name):
 
 def test_a_list_that_ends_with_a_comma_is_refused():
     fields = response()
-    refuse(signed_in_order({**fields, "": ""}, [*names_of(fields), ""]), "signed_field_names holds what is no name")
+    refuse(
+        signed_in_order({**fields, "": ""}, [*names_of(fields), ""]), "signed_field_names holds what is no name"
+    )
 
 
 def test_a_name_that_is_listed_but_was_not_posted_is_refused():
@@ -278,12 +280,17 @@ def test_a_name_that_is_listed_but_was_not_posted_is_refused():
     names = [*names_of(fields), "absent"]
     refuse(signed_in_order(fields, names), "signed_field_names lists what was not posted")
     signature = signed_in_order({**fields, "absent": ""}, names)["signature"]
-    refuse({**fields, "signed_field_names": ",".join(names), "signature": signature}, "signed_field_names lists what was not posted")
+    refuse(
+        {**fields, "signed_field_names": ",".join(names), "signature": signature},
+        "signed_field_names lists what was not posted",
+    )
 
 
 def test_a_list_that_names_the_signature_is_refused():
     fields = response()
-    refuse(signed_in_order(fields, [*names_of(fields), "signature"]), "signed_field_names lists what was not posted")
+    refuse(
+        signed_in_order(fields, [*names_of(fields), "signature"]), "signed_field_names lists what was not posted"
+    )
 
 
 @pytest.mark.parametrize(

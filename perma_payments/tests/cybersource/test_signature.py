@@ -154,12 +154,12 @@ def test_every_key_of_the_ring_is_found_by_its_access_key():
 
 
 def test_an_empty_ring_is_refused():
-    with pytest.raises(ValueError, match="^the ring of CyberSource's keys is empty$"):
+    with pytest.raises(ValueError, match=r"^the ring of CyberSource's keys is empty$"):
         SigningKeys()
 
 
 def test_a_ring_that_repeats_an_access_key_is_refused():
-    with pytest.raises(ValueError, match="^an access key is repeated$"):
+    with pytest.raises(ValueError, match=r"^an access key is repeated$"):
         SigningKeys(NEW, SigningKey("new", "another secret"))
 
 

@@ -52,19 +52,19 @@ def test_each_reply_has_a_nonce_of_its_own():
 
 
 def test_a_ring_without_keys_is_refused():
-    with pytest.raises(ValueError, match="^the ring of Perma.cc's public keys is empty$"):
+    with pytest.raises(ValueError, match=r"^the ring of Perma.cc's public keys is empty$"):
         PermaKeys(perma_cc.PERMA_PAYMENTS_SECRET, {})
 
 
 def test_a_message_sealed_with_a_key_outside_the_ring_is_refused():
     stranger = Box(PrivateKey.generate(), PublicKey(perma_cc.PERMA_PAYMENTS_PUBLIC))
-    with pytest.raises(Unreadable, match="^no key of ours opens it$"):
+    with pytest.raises(Unreadable, match=r"^no key of ours opens it$"):
         KEYS.open(perma_cc.seal(b"contents", box=stranger))
 
 
 def test_a_message_sealed_for_another_receiver_is_refused():
     box = Box(PrivateKey(perma_cc.PERMA_SECRET), PrivateKey.generate().public_key)
-    with pytest.raises(Unreadable, match="^no key of ours opens it$"):
+    with pytest.raises(Unreadable, match=r"^no key of ours opens it$"):
         KEYS.open(perma_cc.seal(b"contents", box=box))
 
 
@@ -87,13 +87,13 @@ def test_a_message_sealed_for_another_receiver_is_refused():
 def test_what_is_not_base64_is_refused(start, inserted, rest):
     text = perma_cc.seal(b"contents")
     assert len(text) == 64
-    with pytest.raises(Unreadable, match="^not base64$"):
+    with pytest.raises(Unreadable, match=r"^not base64$"):
         KEYS.open(text[:start] + inserted + text[rest:])
 
 
 @pytest.mark.parametrize("length", [0, 1, 23])
 def test_what_is_shorter_than_a_nonce_is_refused(length):
-    with pytest.raises(Unreadable, match="^too short for a box$"):
+    with pytest.raises(Unreadable, match=r"^too short for a box$"):
         KEYS.open(base64.b64encode(NONCE[:length]).decode())
 
 

@@ -241,13 +241,13 @@ def test_text_that_is_not_a_json_object_is_refused(plaintext):
 
 @every_route
 def test_a_valid_message_in_an_array_is_refused(route):
-    with pytest.raises(WrongShape, match="^not a JSON object$"):
+    with pytest.raises(WrongShape, match=r"^not a JSON object$"):
         read_bytes(route, json.dumps([perma_cc.fields(route, now=NOW)]).encode())
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "utf-8-sig"])
 def test_a_valid_message_in_another_encoding_is_refused(encoding):
-    with pytest.raises(WrongShape, match="^not plain JSON$"):
+    with pytest.raises(WrongShape, match=r"^not plain JSON$"):
         read_bytes("update", raw("update").decode().encode(encoding))
 
 
@@ -261,7 +261,7 @@ def test_a_valid_message_in_another_encoding_is_refused(encoding):
     ],
 )
 def test_json_nested_too_deep_is_refused(plaintext):
-    with pytest.raises(WrongShape, match="^not plain JSON$"):
+    with pytest.raises(WrongShape, match=r"^not plain JSON$"):
         read_bytes("change", plaintext)
 
 
@@ -269,18 +269,18 @@ def test_json_nested_too_deep_is_refused(plaintext):
 def test_a_repeated_name_is_refused_also_with_the_same_value(route, name):
     value = json.dumps(perma_cc.fields(route, now=NOW)[name])
     plaintext = raw(route)[:-1] + f', "{name}": {value}}}'.encode()
-    with pytest.raises(WrongShape, match="^not plain JSON$"):
+    with pytest.raises(WrongShape, match=r"^not plain JSON$"):
         read_bytes(route, plaintext)
 
 
 def test_a_repeated_name_inside_a_value_is_refused():
-    with pytest.raises(WrongShape, match="^not plain JSON$"):
+    with pytest.raises(WrongShape, match=r"^not plain JSON$"):
         read_bytes("change", raw("change", recurring_frequency='{"a": 1, "a": 1}'))
 
 
 @in_turn("route, name, text", FIELDS, ["NaN", "Infinity", "-Infinity", "1" * 5_000])
 def test_a_number_that_plain_json_cannot_have_is_refused(route, name, text):
-    with pytest.raises(WrongShape, match="^not plain JSON$"):
+    with pytest.raises(WrongShape, match=r"^not plain JSON$"):
         read_bytes(route, raw(route, **{name: text}))
 
 
@@ -428,7 +428,7 @@ def test_a_bad_value_is_refused(route, name, value):
 
 
 def test_a_purchase_costs_something():
-    with pytest.raises(WrongShape, match="^amount: a purchase costs something$"):
+    with pytest.raises(WrongShape, match=r"^amount: a purchase costs something$"):
         read("purchase", amount="0.00")
 
 

@@ -167,5 +167,5 @@ def test_the_client_reads_every_date_back(moment):
 
 
 def test_a_moment_without_a_time_zone_is_refused():
-    with pytest.raises(ValueError, match="^the time has no time zone$"):
+    with pytest.raises(ValueError, match=r"^the time has no time zone$"):
         format_datetime(datetime(2026, 11, 21))
