@@ -1,4 +1,8 @@
-"""The one statement that is written in SQL: it writes a report's changes into the agreements."""
+"""The one statement that is written in SQL: it writes a report's changes into the agreements.
+
+With it, applying a report of 5,000 rows takes 1.6 s, and with the ORM's bulk_update 25 s (20,000 rows: 10 s and
+141 s; bench/status_reports.py, on a busy machine). The agreements are locked for that long.
+"""
 
 from datetime import datetime
 
