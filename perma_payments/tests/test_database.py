@@ -521,7 +521,8 @@ def test_a_purchase_is_offered_again_to_a_client_that_left(service):
                 f"Content-Type: application/x-www-form-urlencoded\r\n\r\n{body}".encode()
             )
             eventually(someone_waits_for_us)
-    eventually(lambda: "not recorded, as the client no longer waits" in service.log())
+    # Or the database was too slow: either way, it is refused.
+    eventually(lambda: re.search("not recorded, as the client no longer waits|cannot serve this", service.log()))
     bought.refresh_from_db()
     assert bought.acknowledged_at is None
     assert not UnansweredAcknowledgement.objects.exists()
