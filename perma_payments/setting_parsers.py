@@ -167,5 +167,5 @@ URL_WITH_PK = Parser(
 )
 # Below the root, where the pages are.
 URL_PATH = Parser(
-    matching(r"([0-9A-Za-z_-]+/)+"), "a path without a slash before it and with one behind", "admin/"
+    matching(r"([0-9A-Za-z_-]+/)+"), "a path with a slash at its end and none at its start", "admin/"
 )

@@ -125,8 +125,8 @@ def _weak(settings: Any) -> Iterator[str]:
         yield "ALLOWED_HOSTS allows any host. List the host names that the service answers to."
     if settings.MAIL_FROM.lower() == settings.MAIL_REPLY_TO.lower():
         yield (
-            "MAIL_FROM and MAIL_REPLY_TO are the same: Perma.cc's help desk files mail from its own address "
-            "badly. Set MAIL_FROM to an address that is not the help desk's."
+            "MAIL_FROM and MAIL_REPLY_TO are the same, but Perma.cc's help desk misfiles mail from its own "
+            "address. Set MAIL_FROM to an address that is not the help desk's."
         )
     if settings.ADMIN_ENABLED and not settings.REQUIRE_SECOND_FACTOR:
         yield (
@@ -173,7 +173,7 @@ def _impossible_mail(settings: Any) -> Iterator[str]:
     if settings.EMAIL_USE_SSL and settings.EMAIL_USE_TLS:
         yield (
             "EMAIL_USE_SSL and EMAIL_USE_TLS are both on. Keep one: EMAIL_USE_SSL=true for a server that speaks "
-            "TLS from the first byte (port 465), EMAIL_USE_TLS=true for one that changes to it (STARTTLS, port "
+            "TLS from the first byte (port 465), EMAIL_USE_TLS=true for one that switches to it (STARTTLS, port "
             "587)."
         )
     if settings.EMAIL_PORT == 465 and not settings.EMAIL_USE_SSL:
@@ -183,6 +183,6 @@ def _impossible_mail(settings: Any) -> Iterator[str]:
         )
     if settings.EMAIL_PORT in (25, 587) and settings.EMAIL_USE_SSL:
         yield (
-            f"EMAIL_PORT is {settings.EMAIL_PORT}, where a mail server changes to TLS by STARTTLS, and "
+            f"EMAIL_PORT is {settings.EMAIL_PORT}, where a mail server switches to TLS with STARTTLS, and "
             "EMAIL_USE_SSL is on. Remove EMAIL_USE_SSL, or set EMAIL_PORT=465."
         )

@@ -2,7 +2,7 @@
 
 Development needs nothing but a database, which the Fabric tasks provide. Staging and production
 (``PERMA_PAYMENTS_ENV``) require every real value. ``.env.example`` lists all variables. The last line of this file
-tells everything that is wrong, at once.
+tells everything that is wrong with them.
 """
 
 from datetime import time, timedelta

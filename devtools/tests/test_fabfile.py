@@ -1,4 +1,4 @@
-"""What `fab` offers. What the tasks do is tried by `fab demo --check` and by using them."""
+"""What `fab` offers. `fab demo --check` and everyday use try what the tasks do."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""A PostgreSQL on demand: real servers, started and ended in every way that a task ends."""
+"""A PostgreSQL on demand: real servers, ended in every way in which a task can end."""
 
 import json
 import os
@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
 
-import dj_database_url
 import psycopg2
 import pytest
 
@@ -42,7 +41,7 @@ def kept_elsewhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    """A temporary server for all tests that leave it as it is."""
+    """A temporary server for all tests that do not change it."""
     with postgres.server() as url:
         yield url
 
@@ -102,12 +101,6 @@ class TestATemporaryServer:
     def test_is_not_on_the_network_and_its_socket_is_private(self, url: str) -> None:
         assert ask(url, "SHOW listen_addresses") == ""
         assert stat.S_IMODE(socket_directory(url).stat().st_mode) == 0o700
-
-    def test_has_a_url_that_django_can_use(self, url: str) -> None:
-        django = dj_database_url.parse(url)
-        psycopg2.connect(
-            host=django["HOST"], port=django["PORT"], user=django["USER"], dbname=django["NAME"]
-        ).close()
 
     def test_leaves_nothing_behind_even_after_an_exception(self) -> None:
         with pytest.raises(ZeroDivisionError):

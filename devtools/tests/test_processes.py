@@ -132,7 +132,7 @@ def test_words_are_separated_by_spaces_or_commas() -> None:
 
 
 def test_nothing_of_a_task_is_inherited_by_its_children() -> None:
-    """Else a child of the task could hold on to a leash that the task has let go of."""
+    """Otherwise, a child of the task could hold a leash that the task has let go."""
     with processes.leashed("It", "-c", "import time; time.sleep(60)") as it:
         assert it.process.stdin
         assert not os.get_inheritable(it.process.stdin.fileno())

@@ -1,4 +1,4 @@
-"""Settings are collected from the environment, from files and from .env, and one start tells all that is wrong."""
+"""Settings are collected from the environment, from files and from .env, and one start tells everything wrong."""
 
 import os
 import shutil

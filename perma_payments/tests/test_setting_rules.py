@@ -308,8 +308,8 @@ def test_development_refuses_misplaced_keys_too():
         ({"EMAIL_USE_SSL": "true", "EMAIL_USE_TLS": "true"}, "EMAIL_USE_SSL and EMAIL_USE_TLS are both on."),
         ({"EMAIL_HOST_USER": "Zaphod"}, "Only one of EMAIL_HOST_USER and EMAIL_HOST_PASSWORD is set"),
         ({"EMAIL_HOST_PASSWORD": "Zaphod"}, "Only one of EMAIL_HOST_USER and EMAIL_HOST_PASSWORD is set"),
-        ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "587"}, "EMAIL_PORT is 587, where a mail server changes to TLS"),
-        ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "25"}, "EMAIL_PORT is 25, where a mail server changes to TLS"),
+        ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "587"}, "EMAIL_PORT is 587, where a mail server switches to TLS"),
+        ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "25"}, "EMAIL_PORT is 25, where a mail server switches to TLS"),
     ],
 )
 def test_impossible_mail_is_refused(settings, sentence):
