@@ -162,12 +162,12 @@ with server() as url:
             task.stdout.close()
 
     def test_may_be_killed_while_the_server_starts(self) -> None:
-        supervisor = supervise()
-        assert supervisor.stdin
-        time.sleep(0.3)
-        supervisor.stdin.close()
-        url = url_of(supervisor)
-        assert supervisor.wait(60) == 0
+        with supervise() as supervisor:
+            assert supervisor.stdin
+            time.sleep(0.3)
+            supervisor.stdin.close()
+            url = url_of(supervisor)
+            assert supervisor.wait(60) == 0
         assert not answers(url)
         assert not socket_directory(url).parent.exists()
 
