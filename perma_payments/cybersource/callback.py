@@ -67,71 +67,48 @@ class CallbackRefused(Exception):
     """A POST that is not a signed response to us. Its text is for our log and holds no payload."""
 
 
+class _Signed:
+    """The value of a signed field, as text; empty if it was not sent."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, callback: "Callback", owner: type) -> str:
+        return callback.fields.get(self._name, "")
+
+
 @dataclass(frozen=True)
 class Callback:
     """A verified response. Only fields covered by the signature are in it; absent ones are empty text.
 
-    ``is_ambiguous`` says that the signed text could be cut up into other fields as well: it is CyberSource's,
-    but none of its fields may be acted upon.
+    ``is_ambiguous`` says that the signed text could be split into other fields as well: it is CyberSource's, but
+    none of its fields may be acted upon.
     """
 
     # Personal data and tokens: not for logs or error reports.
     fields: Mapping[str, str] = field(repr=False)
     is_ambiguous: bool = False
 
-    def _get(self, name: str) -> str:
-        return self.fields.get(name, "")
-
-    @property
-    def decision(self) -> str:
-        """ACCEPT, REVIEW, DECLINE, ERROR or CANCEL; anything else is for a person to look at."""
-        return self._get("decision")
-
-    @property
-    def reason_code(self) -> str:
-        """Digits (cybersource.md §4.5); empty on CANCEL and some ERRORs."""
-        return self._get("reason_code")
-
-    @property
-    def transaction_id(self) -> str:
-        """CyberSource's id of the attempt, 22 digits as a rule; empty on CANCEL and some ERRORs."""
-        return self._get("transaction_id")
-
-    @property
-    def transaction_uuid(self) -> str:
-        """The ``transaction_uuid`` that we sent."""
-        return self._get("req_transaction_uuid")
-
-    @property
-    def transaction_type(self) -> str:
-        """The ``transaction_type`` that we sent."""
-        return self._get("req_transaction_type")
-
-    @property
-    def reference_number(self) -> str:
-        """The ``reference_number`` that we sent."""
-        return self._get("req_reference_number")
-
-    @property
-    def amount(self) -> str:
-        """The amount that we sent, as text; absent from responses to a plain token update."""
-        return self._get("req_amount")
-
-    @property
-    def currency(self) -> str:
-        """ISO 4217; comes also where we sent none."""
-        return self._get("req_currency")
-
-    @property
-    def auth_amount(self) -> str:
-        """What was really authorized, as text; less than ``amount`` with reason 110."""
-        return self._get("auth_amount")
+    decision = _Signed(
+        "decision"
+    )  # ACCEPT, REVIEW, DECLINE, ERROR or CANCEL; anything else is for a person to look at
+    reason_code = _Signed("reason_code")  # digits (cybersource.md §4.5); empty on CANCEL and some ERRORs
+    transaction_id = _Signed("transaction_id")  # CyberSource's, usually 22 digits; empty on CANCEL and some ERRORs
+    # As we sent them.
+    transaction_uuid = _Signed("req_transaction_uuid")
+    transaction_type = _Signed("req_transaction_type")
+    reference_number = _Signed("req_reference_number")
+    amount = _Signed("req_amount")  # absent from responses to a plain token update
+    currency = _Signed("req_currency")  # ISO 4217; comes even where we sent none
+    auth_amount = _Signed("auth_amount")  # what was really authorized; less than ``amount`` with reason 110
 
     @property
     def signed_at(self) -> datetime | None:
         """When CyberSource signed it; None if it does not say so in its usual form."""
         try:
-            return datetime.strptime(self._get("signed_date_time"), "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+            return datetime.strptime(self.fields.get("signed_date_time", ""), "%Y-%m-%dT%H:%M:%SZ").replace(
+                tzinfo=UTC
+            )
         except ValueError:
             return None
 
@@ -142,15 +119,15 @@ class Callback:
         On creation the guide prints it as ``req_payment_token``, the recordings as ``payment_token``
         (cybersource.md §4.2): either is taken where the transaction creates one.
         """
-        token = self._get("payment_token")
+        token = self.fields.get("payment_token", "")
         if not token and "create_payment_token" in self.transaction_type.split(","):
-            token = self._get("req_payment_token")
+            token = self.fields.get("req_payment_token", "")
         return token
 
     @property
     def message(self) -> str:
         """CyberSource's words, for people to read, without what they may quote of the customer."""
-        return _redact(self._get("message")[:MESSAGE_LENGTH], self.fields)
+        return _redact(self.fields.get("message", "")[:MESSAGE_LENGTH], self.fields)
 
 
 def verify(pairs: Iterable[tuple[str, str]], *, keys: SigningKeys, profile_id: str) -> Callback:
