@@ -1,4 +1,4 @@
-"""Logs staff in."""
+"""Log staff in."""
 
 from django.contrib.auth.models import Permission, User
 from django.test import Client

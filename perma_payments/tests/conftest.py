@@ -19,13 +19,13 @@ Post = Callable[..., HttpResponse]
 
 @pytest.fixture(scope="session")
 def _unsuspicious_handler() -> ClientHandler:
-    """Making one takes longer than most tests: WhiteNoise looks for all static files."""
+    """Shared, because making one takes longer than most tests: WhiteNoise looks for all static files."""
     return ClientHandler(enforce_csrf_checks=False)
 
 
 @pytest.fixture
 def client(_unsuspicious_handler: ClientHandler) -> Client:
-    """A client that gets the answer that the outside would get, a 500 included, instead of an exception."""
+    """A client that gets the response that anyone would get, even a 500, instead of an exception."""
     client = Client(raise_request_exception=False)
     client.handler = _unsuspicious_handler
     return client
@@ -54,6 +54,6 @@ def call_back(client: Client) -> Post:
 
 @pytest.fixture
 def mailbox(settings: Any) -> Iterator[Mailbox]:
-    """What a real mail server is sent."""
+    """The mails that a real mail server receives."""
     with mail_server(settings) as mailbox:
         yield mailbox

@@ -1,4 +1,4 @@
-"""A stand-in for CyberSource, written from cybersource.md: it answers a signed form, signed.
+"""A stand-in for CyberSource, written from cybersource.md: it signs the response to a signed form.
 
 Uses nothing of the package under test. The personal data in the responses is invented.
 """
@@ -16,10 +16,10 @@ ACCESS_KEY = "sandboxsandboxsandboxsandbox0001"
 SECRET = "c0ffee00" * 32
 PROFILE_ID = "5A4DB0C5-0000-4000-8000-000000000001"
 
-# What is sent but comes back neither as req_… nor at all (cybersource.md §4.1).
+# Fields that CyberSource does not send back (cybersource.md §4.1).
 _NOT_ECHOED = {"signature", "signed_date_time", "signed_field_names", "unsigned_field_names"}
 
-# Looked for where they must not be, so no id, key, hash or time may hold one by chance: see personal_data_in.
+# Tests look for these where they must not be, so no id, key, hash, or time may contain one by chance.
 PERSONAL = {
     "req_bill_to_forename": "Erin",
     "req_bill_to_surname": "Exámple, Jr.",
@@ -45,12 +45,12 @@ _REASONS = {"ACCEPT": "100", "REVIEW": "480", "DECLINE": "203", "ERROR": "102"}
 
 
 def transaction_id() -> str:
-    """A new id of a request: 22 digits."""
+    """A new request id: 22 digits."""
     return str(7 * 10**21 + secrets.randbelow(10**21))
 
 
 def personal_data_in(texts: Iterable[str]) -> list[str]:
-    """Which of the customer's data are in any of the texts, in whatever case.
+    """Which of the customer's data are in any of the texts, ignoring case.
 
     What is short, or of digits only, is looked for as a word of its own: 12-2031 is not in PERMA-0012-2031, nor in
     a uuid, and "us" is not the country.
@@ -92,7 +92,7 @@ def response(form: Mapping[str, str], decision: str = "ACCEPT", **changes: Any) 
 
 
 def sign(fields: Mapping[str, str], secret: str = SECRET) -> str:
-    """CyberSource's signature over the listed fields that are there."""
+    """CyberSource's signature over those listed fields that exist."""
     names = fields["signed_field_names"].split(",")
     text = ",".join(f"{name}={fields[name]}" for name in names if name in fields)
     return base64.b64encode(hmac.new(secret.encode(), text.encode(), hashlib.sha256).digest()).decode()

@@ -23,7 +23,7 @@ FLAGS = [
     "--disable-sync",
 ]
 
-# The sandbox, whose Perma.cc gives us more than the two seconds of the real one: the machine may be busy.
+# The sandbox's Perma.cc waits longer than the real one's two seconds, because the machine may be busy.
 PATIENT_SANDBOX = """
 import runpy
 from sandbox.perma import client
@@ -36,7 +36,7 @@ expect.set_options(timeout=SECONDS * 1000)
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Chromium, without its window."""
+    """Chromium without a window."""
     path = need("Chromium")
     with pytest.MonkeyPatch.context() as environment, sync_playwright() as playwright:
         # Playwright runs an event loop in this thread, in which Django refuses to use the database
@@ -49,9 +49,9 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def sandbox(live_server: Any) -> Iterator[str]:
-    """The address of a sandbox that speaks to the live server."""
+    """The address of a sandbox that talks to the live server."""
     environment = {"SANDBOX_PAYMENTS_URL": live_server.url}
-    # At any port that is free. It takes no mail: sandboxes of other tests may run at the same time.
+    # On any free port, and without a mailbox: sandboxes of other tests may run at the same time.
     arguments = ("-c", PATIENT_SANDBOX, "--port", "0", "--smtp-port", "0")
     with leashed("The sandbox", *arguments, env=environment) as process:
 
@@ -67,7 +67,7 @@ def sandbox(live_server: Any) -> Iterator[str]:
 
 @dataclass
 class Visit:
-    """One visitor with one tab, and what the browser complained of."""
+    """A visitor with one tab, and the browser's complaints."""
 
     page: Page
     sandbox: str
@@ -76,11 +76,11 @@ class Visit:
 
     @property
     def settings_page(self) -> str:
-        """Perma.cc's page of the customer that all these tests are about."""
+        """Open Perma.cc's page for the customer in these tests."""
         return f"{self.sandbox}/settings/usage-plan/?customer=Registrar-7"
 
     def subscribe(self) -> None:
-        """Press a button of Perma.cc's settings page."""
+        """Press a button on Perma.cc's settings page."""
         self.page.goto(self.settings_page)
         self.page.get_by_role("button", name="Subscribe: 100 links, monthly").click()
 
@@ -96,11 +96,11 @@ class Visit:
         return found[0]
 
     def settles(self, condition: str) -> None:
-        """Wait until JavaScript that measures something is true: styles load, and scroll bars come and go."""
+        """Wait until a JavaScript expression is true, as styles load and scroll bars come and go."""
         assert eventually(lambda: self.page.evaluate(condition), SECONDS), condition
 
     def fits(self, width: int) -> None:
-        """Wait until the page, with all its styles, is as wide as the window of this width."""
+        """Wait until the page, with all its styles, fits this width."""
         self.settles("document.readyState === 'complete'")
         self.settles(f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
 
@@ -110,8 +110,8 @@ Visitor = Callable[..., Visit]
 
 @pytest.fixture
 def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> Iterator[Visitor]:
-    """Make a visitor; keyword arguments are those of a browser's context."""
-    # The policy is what it is, but for where this sandbox happens to be.
+    """Make a visitor. Keyword arguments are those of a browser context."""
+    # The real policy, except for the address of this sandbox.
     settings.CONTENT_SECURITY_POLICY = {
         "DIRECTIVES": {
             name: [sandbox if source == settings.CS_BASE_URL else source for source in sources]
@@ -132,7 +132,7 @@ def visitor(browser: Browser, live_server: Any, sandbox: str, settings: Any) -> 
         visit = Visit(page, sandbox, live_server.url, [])
 
         def complain(message: ConsoleMessage) -> None:
-            # That a page itself is a 4xx is no fault of it.
+            # Some of the pages are meant to be answered with 4xx.
             of_itself = message.location["url"] == page.url and "responded with a status of 4" in message.text
             if message.type in ("error", "warning") and not of_itself:
                 visit.complaints.append(f"{message.location['url']}: {message.text}")

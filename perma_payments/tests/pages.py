@@ -1,4 +1,4 @@
-"""Reads our pages as a browser would."""
+"""Read our pages as a browser would."""
 
 from bs4 import BeautifulSoup
 from django.http import HttpResponse
@@ -11,17 +11,17 @@ def heading(response: HttpResponse) -> str:
 
 
 def words(response: HttpResponse) -> str:
-    """All that a page says, with single blanks."""
+    """The text of a page, with single spaces."""
     return " ".join(BeautifulSoup(response.content, "html.parser").get_text(" ").split())
 
 
 def checkout_form(response: HttpResponse) -> dict[str, str]:
-    """The fields that the one form of a checkout page would post."""
+    """The fields that a checkout page's only form would post."""
     (form,) = BeautifulSoup(response.content, "html.parser").find_all("form")
     return {field["name"]: field["value"] for field in form.find_all(attrs={"name": True})}
 
 
 def checkout_action(response: HttpResponse) -> str:
-    """Where the one form of a checkout page goes."""
+    """The address that a checkout page's only form posts to."""
     (form,) = BeautifulSoup(response.content, "html.parser").find_all("form")
     return form["action"]

@@ -21,7 +21,7 @@ CUSTOMER = {"customer_pk": 7, "customer_type": "Registrar"}
 
 
 def fields(route: str, *, now: datetime | None = None, **changes: Any) -> dict[str, Any]:
-    """The valid fields of a route's message, made ``now``; ``changes`` replace some, ``...`` takes one away."""
+    """The valid fields of a route's message, made ``now``. ``changes`` replace fields, and ``...`` removes one."""
     now = now or datetime.now(UTC)
     plan = {
         "amount": "12.50",

@@ -1,4 +1,4 @@
-"""Programs of the machine that tests drive."""
+"""Programs on the machine that tests drive."""
 
 import os
 
@@ -8,7 +8,7 @@ from devtools.programs import find, missing
 
 
 def need(program: str) -> str:
-    """The path of a program; where it is not there the test is skipped or, with REQUIRE_PROGRAMS=1, fails."""
+    """The path of a program. Without it the test is skipped or, with REQUIRE_PROGRAMS=1, fails."""
     path = find(program)
     if path is None:
         (pytest.fail if os.environ.get("REQUIRE_PROGRAMS") == "1" else pytest.skip)(missing(program))

@@ -1,4 +1,4 @@
-"""Builders of what the ledger holds. Each makes the valid case; keyword arguments change one thing."""
+"""Builders of rows. Each makes the valid case, and keyword arguments change it."""
 
 import secrets
 from collections.abc import Callable
@@ -22,7 +22,7 @@ TOKEN = "7408214003316000001234"
 
 
 def agreement(customer: Customer = REGISTRAR, **changes: Any) -> SubscriptionAgreement:
-    """A Pending agreement, begun just now."""
+    """A Pending agreement that was started just now."""
     return SubscriptionAgreement.objects.create(
         **{
             "customer_type": customer.type,
@@ -69,14 +69,14 @@ def purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
 
 
 def paid_purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
-    """A purchase of ten links, paid just now."""
+    """A purchase of ten links that was paid for just now."""
     return purchase(customer, **{"status": "Paid", "paid_at": timezone.now(), **changes})
 
 
 def outgoing(
     kind: Kind, subject: SubscriptionAgreement | Purchase | None = None, **changes: Any
 ) -> OutgoingTransaction:
-    """A checkout of one kind, about ``subject`` or a new one: Pending to subscribe or buy, else standing."""
+    """A checkout of one kind for ``subject`` or a new one, which is Pending if the customer subscribes or buys."""
     if subject is None:
         make: Callable[[], Any] = {Kind.SUBSCRIBE: agreement, Kind.PURCHASE: purchase}.get(
             kind, standing_agreement

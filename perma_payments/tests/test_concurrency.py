@@ -1,4 +1,4 @@
-"""The same thing many times at once: over HTTP, on real connections, with real locks."""
+"""The same request many times at once, over HTTP, with real connections and locks."""
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -35,7 +35,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def at_once(*calls: Callable[[], requests.Response]) -> list[int]:
-    """Make all calls at the same time; return the statuses of their answers."""
+    """Make all calls at the same time, and return the statuses of their responses."""
     with ThreadPoolExecutor(len(calls)) as pool:
         return [future.result().status_code for future in [pool.submit(call) for call in calls]]
 
@@ -53,7 +53,7 @@ def test_the_same_callback_twenty_times_at_once_has_one_effect(live_server):
     assert Response.objects.count() == 1
     outgoing.agreement.refresh_from_db()
     assert outgoing.agreement.status == "Current"
-    # Begun, and made Current: nothing else ever happened to it.
+    # It was created and became Current; nothing else ever happened to it.
     assert outgoing.agreement.events.count() == 2
     assert not StaffTask.objects.exists()
 
@@ -66,7 +66,7 @@ def test_different_answers_to_one_checkout_at_once_end_in_accept(live_server):
     assert at_once(*answers) == [200] * 12
     outgoing.agreement.refresh_from_db()
     assert outgoing.agreement.status == "Current"
-    # CANCEL comes without an id, so three of it are the same one; each ACCEPT is a charge.
+    # CANCEL has no transaction id, so three of them are the same response; each ACCEPT is a charge.
     assert Response.objects.count() == 10
     assert StaffTask.objects.filter(kind="duplicate charge").count() == 2
 
@@ -114,7 +114,7 @@ def test_one_of_ten_acknowledgements_at_once_counts(live_server):
     bought = records.paid_purchase()
 
     def acknowledge() -> requests.Response:
-        # Ten workers of Perma.cc's, each with a message of its own.
+        # Ten of Perma.cc's workers, each with its own message.
         data = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
         return requests.post(f"{live_server.url}/acknowledge-purchase/", data=data, timeout=30)
 
@@ -156,7 +156,7 @@ def test_four_schedulers_at_once_do_each_job_once(mailbox):
 
 @contextmanager
 def meanwhile() -> Iterator[None]:
-    """A transaction of another process, which ends after the block."""
+    """Another process's transaction, which ends after the block."""
     with transaction.atomic():
         yield
 
@@ -200,7 +200,7 @@ def test_a_late_acknowledgement_is_not_recorded(live_server):
 
 
 def confirm_in_thread(upload: StatusReport, staff: User) -> None:
-    """Confirm a report, with a connection of its own."""
+    """Apply a report on its own connection."""
     try:
         apply_report(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
     finally:
@@ -218,7 +218,7 @@ def test_a_report_and_callbacks_at_once_lose_nothing(live_server):
         confirmation = pool.submit(confirm_in_thread, upload, staff)
         answers = [future.result().status_code for future in [pool.submit(call) for call in calls]]
         confirmation.result()
-    retry_responses(now=timezone.now())  # what had to wait for too long
+    retry_responses(now=timezone.now())  # the responses that had to wait too long
 
     assert answers == [200] * len(calls)
     assert set(SubscriptionAgreement.objects.values_list("status", "current_link_limit")) == {("Hold", "500")}
@@ -238,7 +238,7 @@ def test_reverting_a_report_and_callbacks_at_once_lose_nothing(live_server):
             revert_report(upload.pk, by=staff, now=timezone.now())
             return "Current"
         except CannotBeDone:
-            return "Hold"  # a callback was first
+            return "Hold"  # The callback came first.
         finally:
             connection.close()
 
@@ -247,13 +247,13 @@ def test_reverting_a_report_and_callbacks_at_once_lose_nothing(live_server):
         for future in [pool.submit(call) for call in calls]:
             assert future.result().status_code == 200
         status = undoing.result()
-    retry_responses(now=timezone.now())  # what had to wait for too long
+    retry_responses(now=timezone.now())  # the responses that had to wait too long
 
     assert set(SubscriptionAgreement.objects.values_list("status", "current_link_limit")) == {(status, "500")}
 
 
 def test_a_recovery_and_a_payment_at_once_open_a_task(live_server):
-    """Whichever is first, the other one sees it: the customer's lock is held by both."""
+    """Whichever comes first, the other one sees it, because both take the customer's lock."""
     rescued = records.outgoing(Kind.SUBSCRIBE).agreement
     paying = callback(live_server, records.form(records.outgoing(Kind.SUBSCRIBE)))
     staff = User.objects.create_user("staff")

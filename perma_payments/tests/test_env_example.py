@@ -1,4 +1,4 @@
-"""The example of a .env file lists what there is, and nothing else."""
+"""The example of a .env file lists exactly the settings that exist."""
 
 import re
 from pathlib import Path

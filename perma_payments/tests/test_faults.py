@@ -1,4 +1,4 @@
-"""What customers, CyberSource and Perma.cc meet when something breaks: real processes, over HTTP."""
+"""What callers see when something breaks: real processes, over HTTP."""
 
 import os
 import re
@@ -23,10 +23,10 @@ from perma_payments.services.locks import lock_customer
 from . import cyber_source, perma_cc, records
 
 HOST = "127.0.0.1"
-# What CyberSource waits for an answer, in seconds (cybersource.md §5.2).
+# How long CyberSource waits for an answer, in seconds (cybersource.md §5.2).
 CYBERSOURCES_PATIENCE = 10
 
-# A checkout of no database at all: enough to make a response that CyberSource signed.
+# A checkout that is in no database: enough to make a signed response.
 FORM = {
     "access_key": cyber_source.ACCESS_KEY,
     "profile_id": cyber_source.PROFILE_ID,
@@ -40,13 +40,13 @@ FORM = {
 
 @dataclass
 class Service:
-    """A running gunicorn with the service in it."""
+    """The service, running in Gunicorn."""
 
     process: Leashed
     url: str
 
     def post(self, route: str, fields: dict[str, str]) -> requests.Response:
-        """POST a form, as patiently as CyberSource."""
+        """POST a form, waiting as long as CyberSource would."""
         with requests.Session() as session:
             session.trust_env = False  # No proxy.
             return session.post(
@@ -54,11 +54,11 @@ class Service:
             )
 
     def log(self) -> str:
-        """All that it has printed."""
+        """Everything that it has printed."""
         return self.process.printed()
 
     def kill_worker(self) -> None:
-        """End the process that answers requests, without a chance to say anything."""
+        """Kill the worker process without warning."""
         os.kill(int(re.findall(r"Booting worker with pid: (\d+)", self.log())[-1]), signal.SIGKILL)
 
 
@@ -84,7 +84,7 @@ def serve() -> Iterator[Serve]:
 
 
 def url_of_test_database() -> str:
-    """The DATABASE_URL of the database that the tests have made."""
+    """The DATABASE_URL of the test database."""
     config = connection.settings_dict
     user = ":".join(quote(config[name], safe="") for name in ("USER", "PASSWORD") if config[name])
     host = quote(config["HOST"], safe="") + (f":{config['PORT']}" if config["PORT"] else "")
@@ -93,12 +93,12 @@ def url_of_test_database() -> str:
 
 @pytest.fixture
 def service(transactional_db: None, serve: Serve) -> Service:
-    """The service on the database of the tests."""
+    """The service on the test database."""
     return serve(url_of_test_database())
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Wait until something is so."""
+    """Wait until the condition is true."""
     end = monotonic() + CYBERSOURCES_PATIENCE
     while not condition():
         assert monotonic() < end
@@ -106,7 +106,7 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 def assert_log_is_discreet(log: str, *posted: dict[str, str]) -> None:
-    """Ids and routes are in it, but no stack traces, and nothing of what was posted."""
+    """Check that the log contains no stack traces and nothing that was posted."""
     assert "Traceback" not in log
     assert 'File "' not in log
     names = {*cyber_source.PERSONAL, "encrypted_data", "signature", "request_token", "payment_token"}
@@ -139,7 +139,7 @@ def test_without_a_database_everybody_is_asked_to_try_again(serve):
     assert page.find("main").find("a")["href"].endswith("/settings/subscription/")
     assert_log_is_discreet(service.log(), status, subscribe, callback)
     assert "password" not in service.log()
-    # It needs no database to refuse, and it is still the same process.
+    # Refusing needs no database, and it is still the same process.
     assert service.post("cybersource-callback", {}).status_code == 400
     assert service.log().count("Booting worker") == 1
     assert not service.process.has_ended()
@@ -156,7 +156,7 @@ def test_connections_that_the_database_has_closed_are_replaced(service):
         assert cursor.fetchone()[0] >= 1
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
 
-    # As many as there are threads, each of which has a connection of its own.
+    # One for each thread, each of which has its own connection.
     for _ in range(8):
         assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
     assert service.post("cybersource-callback", cyber_source.response(form)).status_code == 200
@@ -168,12 +168,12 @@ def test_connections_that_the_database_has_closed_are_replaced(service):
 
 
 def apply_responses() -> None:
-    """Run the command that applies what was left."""
+    """Run the command that retries responses."""
     run_quietly("manage.py", "apply_responses", env={"DATABASE_URL": url_of_test_database()}, failure="It failed.")
 
 
 def assert_paid_and_done() -> None:
-    """The subscription stands, by the one response, and nobody has anything left to do."""
+    """Check that the one response made the subscription Current, and that nobody has anything to do."""
     response = Response.objects.get()
     assert (response.decision, response.outcome) == ("ACCEPT", "took effect")
     agreement = SubscriptionAgreement.objects.get()
@@ -184,7 +184,7 @@ def assert_paid_and_done() -> None:
 
 def test_a_response_not_applied_in_time_is_applied_later(service):
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
-    # Of its own, while many tokens are the transaction's id, which may be in the log.
+    # Not the transaction's id, as many tokens are, because ids may be in the log.
     callback = cyber_source.response(form, payment_token="7408214003316000009999")
     with transaction.atomic():
         lock_customer(records.REGISTRAR)

@@ -1,4 +1,4 @@
-"""HTTP as it is met in the world: chunks, odd headers and proxies, with a real Gunicorn and a real nginx."""
+"""HTTP as it is in practice: chunks, unusual headers, and proxies, with a real Gunicorn and nginx."""
 
 import base64
 import io
@@ -30,13 +30,13 @@ PATIENCE = 10
 
 
 def chunks(body: bytes, size: int = 700) -> list[bytes]:
-    """A body in chunks, as they go over the wire, with the one that ends it."""
+    """A body in chunks as they go over the wire, including the last one."""
     parts = [body[start : start + size] for start in range(0, len(body), size)]
     return [b"%x\r\n%s\r\n" % (len(part), part) for part in parts] + [b"0\r\n\r\n"]
 
 
 def exchange(url: str, path: str, pieces: list[bytes], *headers: str, method: str = "POST") -> tuple[int, bytes]:
-    """Send a request with a body that consists of ``pieces``, as they are; return the answer: status and body."""
+    """Send a request whose body is ``pieces``, unchanged. Returns the status and body of the response."""
     parts = urlsplit(url)
     assert parts.hostname and parts.port
     head = [f"{method} {path} HTTP/1.1", f"Host: localhost:{parts.port}", "Connection: close", *headers, "", ""]
@@ -61,7 +61,7 @@ def post_in_chunks(url: str, route: str, fields: dict[str, str], *headers: str) 
 
 
 def eventually_in(log: Callable[[], str], text: str) -> bool:
-    """Whether a text is in the log before long."""
+    """Whether a text appears in the log soon."""
     end = monotonic() + PATIENCE
     while text not in log() and monotonic() < end:
         sleep(0.02)
@@ -75,7 +75,7 @@ def form(service: Service) -> dict[str, str]:
 
 
 def assert_all_routes_understand_chunks(url: str) -> None:
-    """Each kind of route reads its message, and the response is kept as it was posted."""
+    """Check that each kind of route reads its message, and that the response is kept as it was posted."""
     fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
     assert post_in_chunks(url, "cybersource-callback", fields) == (200, b"received\n")
     kept = Response.objects.latest("id")
@@ -105,14 +105,14 @@ def test_headers_in_other_words_are_understood(service):
         status, answer = exchange(
             service.url, "/cybersource-callback/", [body] if length else chunks(body), *headers, *length
         )
-        # Who expects it is told first to go on.
+        # A client that expects it is told to continue first.
         assert (status, answer.endswith(b"received\n")) == (100 if "Expect" in str(headers) else 200, True)
     assert Response.objects.count() == 4
 
 
 def test_a_body_in_chunks_is_read_no_further_than_any_other(service, form):
     body = urlencode(cyber_source.response(form)).encode() + b"&x=" + b"x" * 300_000
-    # The chunk that would end it does not come: whoever waits for it waits in vain.
+    # The last chunk never comes.
     endless = chunks(body, 65_536)[:-1]
     for route, status in (
         ("cybersource-callback", 400),
@@ -190,7 +190,7 @@ def test_an_answer_to_head_has_no_body_and_gives_no_warning(service):
         ("/static/perma_payments/pages.css", 200),
     ):
         assert exchange(service.url, path, [], method="HEAD") == (status, b"")
-    # Django's are that a page was not found, and a method not allowed.
+    # Django warns when a page is not found and a method not allowed.
     warnings = [line for line in service.log().splitlines() if "WARNING" in line and "django.request" not in line]
     assert warnings == []
 
@@ -199,7 +199,7 @@ def test_an_answer_to_head_has_no_body_and_gives_no_warning(service):
 
 
 def upload_in_chunks(url: str, report: bytes) -> requests.Response:
-    """Log in as staff, and upload a status report in chunks."""
+    """Log in as staff and upload a status report in chunks."""
     User.objects.create_superuser("someone", password="a long enough password")
     with requests.Session() as staff:
         staff.trust_env = False
@@ -250,7 +250,7 @@ Proxy = Callable[..., str]
 
 @pytest.fixture
 def nginx(tmp_path: Path) -> Iterator[Proxy]:
-    """Put an nginx in front of a service: its address. It is as it comes, but for what is said of a location."""
+    """Put an nginx with default settings in front of a service, and return its address."""
     program = need("nginx")
     running = []
 
@@ -290,7 +290,7 @@ def test_bodies_in_chunks_are_understood_behind_nginx(service, nginx):
 
 
 def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, monkeypatch):
-    """It passes on another Host than the browser has asked for, and no other port."""
+    """By default it passes on a different Host and no port."""
     User.objects.create_superuser("someone", password="a long enough password")
     monkeypatch.setenv("PAYMENTS_URL", "http://payments.test:8080")
     service = serve(url_of_test_database())
@@ -314,7 +314,7 @@ def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, m
 
 
 def wrong_login(url: str, *, address: str, forwarded: str) -> LoginAttempt:
-    """A login of a stranger from one of this machine's own addresses; what was counted of it."""
+    """Fail to log in from one of this machine's addresses, and return the attempt that was counted."""
     before = set(LoginAttempt.objects.values_list("pk", flat=True))
     with requests.Session() as stranger:
         stranger.trust_env = False

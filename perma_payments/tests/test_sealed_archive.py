@@ -1,4 +1,4 @@
-"""Responses are sealed for the offline key: nobody without it opens them, and with it nothing is lost."""
+"""Only the offline key opens sealed responses, and it loses nothing."""
 
 import pytest
 from hypothesis import example, given, settings, strategies as st

@@ -31,7 +31,7 @@ EXAMPLES = hypothesis_settings(
 
 @pytest.fixture(scope="session")
 def _handler() -> ClientHandler:
-    """Making one takes longer than most tests: WhiteNoise looks for all static files."""
+    """Shared, because making one takes longer than most tests: WhiteNoise looks for all static files."""
     return ClientHandler(enforce_csrf_checks=True)
 
 

@@ -1,4 +1,4 @@
-"""What requests leave behind: rows in the database, and lines in the log."""
+"""What requests leave behind: rows in the database and lines in the log."""
 
 import logging
 import re
@@ -12,16 +12,16 @@ from perma_payments.logs import NoValuesFormatter
 
 from .. import cyber_source
 
-# Put into what is posted, to be looked for in the log and the database.
+# Posted by tests, which then look for it in the log and the database.
 MARKER = "Unmistakable"
 
 _FORMATTER = NoValuesFormatter("{levelname} {name}: {message}", style="{")
-# What is longer than any word of ours: boxes, keys, signatures, numbers of cards and transactions.
+# Longer than any word of ours: boxes, keys, signatures, card and transaction numbers.
 _TELLING = re.compile(r"[0-9A-Za-z+/]{16,}", re.ASCII)
 
 
 def rows() -> list[tuple[str, str]]:
-    """Every row of every table of ours, histories included: the table's name, and the row as text."""
+    """Every row of our tables, history included, as pairs of the table's name and the row as text."""
     tables = {table for table, _ in _text_columns()}
     assert {
         f"perma_payments_{name}"
@@ -40,7 +40,7 @@ def rows() -> list[tuple[str, str]]:
 
 
 def texts_in_database() -> list[str]:
-    """What is in any column that holds text, in any table of ours."""
+    """Everything in the text columns of our tables."""
     return [
         text
         for _, text in _select(
@@ -52,7 +52,7 @@ def texts_in_database() -> list[str]:
 
 @cache
 def _text_columns() -> list[tuple[str, str]]:
-    """The table and the column, quoted, of all text of ours."""
+    """The table and the quoted column of each text column."""
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = current_schema()"
@@ -74,11 +74,11 @@ def log(caplog: pytest.LogCaptureFixture) -> str:
 
 
 def reasons(caplog: pytest.LogCaptureFixture) -> list[str]:
-    """What the log says of refusals."""
+    """What the log says about refusals."""
     return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
 
 
 def told(posted: Iterable[str], text: str) -> list[str]:
-    """Which telling pieces of what was posted, and which personal data, are in a text."""
+    """Which telling pieces of what was posted, and which personal data, a text contains."""
     pieces = {MARKER, *(piece[:40] for value in posted for piece in _TELLING.findall(value[:20_000])[:50])}
     return [piece for piece in pieces if piece in text] + cyber_source.personal_data_in([text])
