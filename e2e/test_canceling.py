@@ -1,6 +1,7 @@
 """A customer asks to cancel: Perma.cc is told, and staff are mailed once."""
 
 import re
+from collections.abc import Callable
 from urllib.parse import urlsplit
 
 import pytest
@@ -29,14 +30,28 @@ def test_a_cancellation_request_is_told_to_perma_cc(subscriber: Customer) -> Non
     assert attribute(subscriber.find("#status"), "data-status") == "Cancellation Requested"
 
 
-def test_staff_get_one_mail_however_often_it_is_sent(subscriber: Customer) -> None:
-    reference_number = subscriber.standing_subscription()["reference_number"]
+def test_staff_get_one_mail_however_often_it_is_sent(
+    subscriber: Customer, new_customer: Callable[..., Customer]
+) -> None:
+    world, reference_number = subscriber.world, subscriber.standing_subscription()["reference_number"]
     page = subscriber.open_settings()
     for _ in range(2):  # A double click.
         expect_led_back(subscriber, press(subscriber.browser, page, "form.cancel-request"))
+    assert eventually(lambda: world.mails(reference_number))
     expect_led_back(subscriber, subscriber.send("cancel-request"))
+    # When a later mail has come, another one about this cancellation would have come, too.
+    later = new_customer().ask_for_plan()
+    later.finish("review-480")
+    assert eventually(lambda: world.mails(later.reference_number))
+    assert len(world.mails(reference_number)) == 1
+
+
+def test_the_mail_says_what_to_do_and_where(subscriber: Customer) -> None:
+    reference_number = subscriber.standing_subscription()["reference_number"]
+    subscriber.send("cancel-request")
     (mail,) = eventually(lambda: subscriber.world.mails(reference_number))
-    assert mail["from"] and mail["reply_to"]
+    assert mail["from"]
+    assert mail["reply_to"]
     number = subscriber.key.removeprefix("Registrar-")
     assert re.search(rf"https?://\S*registrar\S*\b{number}\b", mail["body"])
     assert "Business Center" in mail["body"]
