@@ -1,7 +1,6 @@
-"""The demo: Perma Payments and the sandbox, side by side, on a database that is migrated.
+"""The demo: Perma Payments and the sandbox, side by side, on a migrated database.
 
-It is a world of its own. Of the checkout's .env only DATABASE_URL counts; the two sides speak with
-the development keys.
+Of the checkout's .env it reads only DATABASE_URL; the two sides use the development keys.
 """
 
 import os
@@ -32,8 +31,8 @@ SANDBOX_PORT = 8001
 SMTP_PORT = 8025
 
 STAFF = "staff"
-# Not createsuperuser, which makes an account and never changes one.
-LOG_IN_STAFF = """
+# createsuperuser would not give an existing account the new password.
+MAKE_STAFF_ACCOUNT = """
 import os
 from django.contrib.auth import get_user_model
 
@@ -48,7 +47,7 @@ FAILURES = re.compile(r"^Traceback \(most|was answered with 5\d\d$|^\S+ \S+ (?:E
 
 @dataclass(frozen=True)
 class Demo:
-    """What runs in a demo."""
+    """The processes of a demo, and where they are."""
 
     app: Leashed
     app_url: str
@@ -66,13 +65,14 @@ class Demo:
         return f"""
 Perma Payments and its sandbox are running, on {self.database}.
 
-  The sandbox's Perma.cc: a customer's page    {self.sandbox_url}/settings/usage-plan/
-  The sandbox's record of all that was said    {self.sandbox_url}/traffic/
-  The sandbox's mailbox: what staff are told   {self.sandbox_url}/mailbox/
-  Perma Payments, the staff's side             {self.app_url}/admin/
-                                               user: {STAFF}   password: {self.password}
+  Perma.cc's settings page of a customer   {self.sandbox_url}/settings/usage-plan/
+  CyberSource's Business Center            {self.sandbox_url}/subscriptions/
+  The mail that staff receive              {self.sandbox_url}/mailbox/
+  All messages and responses               {self.sandbox_url}/traffic/
+  The admin of Perma Payments              {self.app_url}/admin/
+                                           user: {STAFF}   password: {self.password}
 
-Ctrl-C ends it.
+Press Ctrl-C to stop.
 """
 
 
@@ -109,10 +109,10 @@ def check() -> int:
 
 @contextmanager
 def running_demo(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterator[Demo]:
-    """Bring up the database, Perma Payments, the sandbox and the scheduler, one after the other."""
+    """Start the database, Perma Payments, the sandbox and the scheduler, one after the other."""
     refuse_what_is_real()
     database = "the database of DATABASE_URL" if given_url() else "a temporary database"
-    # Each tells the browser where the other is, so these are the names that a browser uses.
+    # Each sends browsers to the other, so these are names that a browser can use.
     app_url, sandbox_url = f"http://localhost:{app_port}", f"http://localhost:{sandbox_port}"
     password = secrets.token_urlsafe(12)
     print(f"Preparing {database} ...", flush=True)
@@ -131,7 +131,7 @@ def running_demo(host: str, app_port: int, sandbox_port: int, smtp_port: int) ->
         }
         create_database(url)
         run_quietly("manage.py", "migrate", env=env, failure="The migrations failed.")
-        log_in_staff(password, env)
+        make_staff_account(password, env)
         print("Starting Perma Payments and its sandbox ...", flush=True)
         with (
             leashed("Perma Payments", *GUNICORN, "--bind", f"{host}:{app_port}", env=env) as app,
@@ -161,15 +161,15 @@ def refuse_what_is_real() -> None:
         raise TaskError(f"The demo does not run where {name} says {environment}.")
 
 
-def log_in_staff(password: str, env: dict[str, str]) -> None:
-    """Make the staff's account; if it is there from another demo, give it the new password."""
+def make_staff_account(password: str, env: dict[str, str]) -> None:
+    """Make the staff account, or give the one from an earlier demo the new password."""
     run_quietly(
         "manage.py",
         "shell",
         "--verbosity",
         "0",
         "--command",
-        LOG_IN_STAFF,
+        MAKE_STAFF_ACCOUNT,
         env={**env, "STAFF": STAFF, "STAFF_PASSWORD": password},
-        failure="The staff's account could not be made.",
+        failure="The staff account could not be made.",
     )

@@ -129,7 +129,7 @@ class Checkout:
     def end(self, outcome: str = "accept", *, calls: int = 1, delay: int = 0, **typed: Any) -> requests.Response:
         """Go to CyberSource and end the checkout there; the last page, from which the browser comes back.
 
-        `outcome` is one that the sandbox's checkout page offers, `typed` is what else is typed into it.
+        `outcome` is one that the sandbox's checkout page offers; `typed` are other values for its form.
         CyberSource's server calls Perma Payments `calls` times, after `delay` seconds.
         """
         browser, sandbox = self.customer.browser, self.customer.world.sandbox

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-# The kinds of entry. What an entry of each kind has besides `id`, `at`, `kind` and `summary`:
+# The kinds of entry, and what an entry of each kind has in addition to `id`, `at`, `kind` and `summary`:
 #   page-messages  customer, messages: [{route, encrypted_data, message}]; sealed into one page
 #   status-call    url, sent, status (int or null), reply (opened, or null), problem (or null)
 #   history-call, acknowledge-call   the same

@@ -71,7 +71,7 @@ class ResponseSender:
         self._clock = clock
 
     def send(self, form: AcceptedForm, result: Result, entered: Entered | None, options: DeliveryOptions) -> None:
-        """Deliver the response to a finished submission; at once, or later in a thread."""
+        """Deliver the response to a finished submission; immediately, or later in a thread."""
         was_attempted = entered is not None and result.outcome is not DUPLICATE
         outcomes = [DECLINE] if options.declined_first and was_attempted else []
         outcomes.append(result.outcome)

@@ -40,7 +40,7 @@ class CompiledTemplates(BytecodeCache):
 
 @pytest.fixture(autouse=True, scope="session")
 def compiled_templates():
-    """Compile each template once: nearly each test has a sandbox of its own."""
+    """Compile each template only once, although almost every test has its own sandbox."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Flask, "jinja_options", {"bytecode_cache": CompiledTemplates()})
         yield
@@ -48,7 +48,7 @@ def compiled_templates():
 
 @pytest.fixture(autouse=True)
 def patience(monkeypatch):
-    """Perma.cc waits long for its answers: the machine that runs the tests may be busy."""
+    """Let Perma.cc wait longer for answers than in production: the machine may be busy."""
     monkeypatch.setattr("sandbox.perma.client.TIMEOUT_SECONDS", 30)
 
 
@@ -60,7 +60,7 @@ def clock():
 
 @pytest.fixture
 def merchant():
-    """Whoever is in Perma Payments' place."""
+    """The stand-in for Perma Payments."""
     return FakeMerchant()
 
 

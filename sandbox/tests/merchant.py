@@ -1,4 +1,4 @@
-"""A merchant that takes what CyberSource delivers, at a real address, and answers as told."""
+"""A merchant that accepts what CyberSource delivers, at a real address, and answers as configured."""
 
 import threading
 from urllib.parse import parse_qsl

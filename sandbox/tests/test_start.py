@@ -1,4 +1,4 @@
-"""Starting and stopping the sandbox as a process of its own."""
+"""Starting and stopping the sandbox as a separate process."""
 
 import os
 import re
@@ -28,7 +28,7 @@ runpy.run_module("sandbox", run_name="__main__")
 
 @contextmanager
 def started(*arguments, **environ):
-    """A sandbox process with its output piped. It takes no mail unless told to."""
+    """A sandbox process with its output piped. It receives no mail unless told to."""
     environ = {"SANDBOX_SMTP_PORT": "0", **environ}
     process = subprocess.Popen(
         [sys.executable, "-c", SANDBOX, *arguments],
