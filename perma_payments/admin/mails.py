@@ -100,11 +100,13 @@ def _other_standing(task: StaffTask) -> list[SubscriptionAgreement]:
 
 
 def _granted_response(task: StaffTask) -> Response | None:
-    """Of the several charges of a checkout, the one that was granted."""
+    """Of the charges of the task's checkout, the one that gave the customer what they paid for."""
     if task.response is None or task.response.outgoing is None:
         return None
-    others = task.response.outgoing.responses.exclude(pk=task.response.pk)
-    return others.filter(outcome=Outcome.TOOK_EFFECT, decision__in=("ACCEPT", "REVIEW")).order_by("id").first()
+    granted = task.response.outgoing.responses.filter(
+        outcome=Outcome.TOOK_EFFECT, decision__in=("ACCEPT", "REVIEW")
+    )
+    return granted.order_by("id").first()
 
 
 def _perma_admin_url(task: StaffTask) -> str:

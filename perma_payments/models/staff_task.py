@@ -72,8 +72,8 @@ class StaffTask(models.Model):
     response = models.ForeignKey(Response, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks")
     opened_at = models.DateTimeField(default=timezone.now)
     notified_at = models.DateTimeField(null=True, blank=True)
-    # The mail: how often it has failed; when it is tried again, if not at once; and digests of the addresses that
-    # are left, where the others were told. The scheduler's working memory, and no part of the history.
+    # How often the mail has failed; when it is due, if not at once; and, if only some got it, digests of the
+    # addresses that did not. The scheduler's working memory, so not in the history.
     mail_attempts = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     mail_due_at = models.DateTimeField(null=True, editable=False)
     mail_left_to = ArrayField(models.CharField(max_length=64), null=True, editable=False)

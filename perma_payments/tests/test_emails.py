@@ -202,6 +202,22 @@ def test_a_server_that_goes_away_says_so(settings):
     assert not isinstance(caught.value, Unanswered)
 
 
+def test_each_mail_of_a_conversation_has_its_own_limit(mailbox, monkeypatch):
+    monkeypatch.setattr(emails, "MAIL_SECONDS", 2)
+    mailbox.seconds_to_answer = 1.2
+
+    assert send(2) == []
+
+
+def test_each_mail_of_a_conversation_has_a_limit_for_each_step(settings):
+    settings.EMAIL_TIMEOUT = 0.3
+    start = time.monotonic()
+    with scripted(settings, *UP_TO_THE_TEXT, b"250 taken\r\n"), pytest.raises(ServerFailed):
+        send(2)
+
+    assert time.monotonic() - start < 20
+
+
 def test_an_answer_that_is_slower_than_a_step_may_be_counts(mailbox, settings):
     settings.EMAIL_TIMEOUT = 0.3
     mailbox.seconds_to_answer = 1

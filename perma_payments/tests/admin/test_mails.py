@@ -123,6 +123,21 @@ def test_how_to_find_a_token_depends_on_the_old_one(token, sentence):
     assert sentence in " ".join(task_mail(this).body.split())
 
 
+def test_a_mail_lists_the_other_subscriptions_of_the_customer():
+    this, other = task(), records.standing_agreement()
+
+    assert re.findall("also has: (.*)", task_mail(this).body) == [f"{other.reference_number} (Current)"]
+
+
+def test_a_duplicate_charge_says_which_to_keep_and_which_to_refund():
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    fields = [cyber_source.response(form) for _ in range(2)]
+    first, second = [receive_callback(b"body", list(each.items()), now=NOW) for each in fields]
+    body = task_mail(second.tasks.get()).body
+
+    assert f"Keep {first.transaction_id}, and refund {second.transaction_id}." in " ".join(body.split())
+
+
 def test_a_task_is_not_linked_to_where_the_admin_is_off(settings):
     settings.ROOT_URLCONF = "perma_payments.tests.admin.no_urls"
 
