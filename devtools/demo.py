@@ -4,6 +4,7 @@ Of the checkout's .env it reads only DATABASE_URL; the two sides use the develop
 """
 
 import os
+import random
 import re
 import secrets
 import time
@@ -89,7 +90,9 @@ def demo() -> None:
 def check() -> int:
     """Run the end-to-end tests against a demo of their own; return pytest's exit code."""
     host = "127.0.0.1"
-    with running_demo(host, free_port(host), free_port(host), free_port(host)) as running:
+    # Below the ports of outgoing connections, of which one could take a port before it is listened on.
+    ports = [free_port(host, first) for first in random.sample(range(10_000, 30_000, 100), 3)]
+    with running_demo(host, *ports) as running:
         env = {
             "E2E_PAYMENTS_URL": running.app_url,
             "E2E_SANDBOX_URL": running.sandbox_url,
