@@ -1,6 +1,7 @@
 """Bonus links: crediting purchases once, and the purchase history."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import requests
@@ -115,11 +116,8 @@ def test_pages_that_load_at_once_credit_once(app, merchant):
         return answers(status=sealed(reply(purchases=PURCHASES[:1])))(request)
 
     merchant.answer = answer
-    threads = [threading.Thread(target=show, args=(app.test_client(),)) for _ in range(2)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(2) as pool:
+        list(pool.map(show, [app.test_client(), app.test_client()]))
     assert len(taken) == 2
     merchant.answer = answers()
     assert credited(show(app.test_client())) == 10
@@ -196,7 +194,7 @@ def test_no_history_raises_anything_but_a_value_error(name, value):
         assert str(error)
 
 
-# Acknowledging once more
+# Acknowledging again
 
 
 def acknowledge_again(client, **changes):

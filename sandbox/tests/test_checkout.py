@@ -2,6 +2,7 @@
 
 import re
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
@@ -309,11 +310,8 @@ def test_two_open_checkouts_of_one_transaction_are_paid_once(client, merchant):
 
 def test_pay_pressed_many_times_at_once_is_paid_once(app, merchant):
     page = submit(app.test_client())
-    threads = [threading.Thread(target=finish, args=(app.test_client(), page)) for _ in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda client: finish(client, page), [app.test_client() for _ in range(8)]))
     assert sorted(decisions(merchant)) == [("ACCEPT", "100")] + [("ERROR", "104")] * 7
 
 
