@@ -290,6 +290,12 @@ def test_a_key_in_the_place_of_another_is_refused(sentence, name, value):
     assert value.partition(":")[2] not in told_ or ":" not in value
 
 
+def test_the_halves_of_a_pair_in_each_others_places_are_refused():
+    public, secret = base64_of(OUR_PAIR.public_key), base64_of(OUR_PAIR)
+    (sentence,) = told(**production(PERMA_PAYMENTS_SECRET_KEY=public, PERMA_PUBLIC_KEYS=f"a:{secret}"))
+    assert sentence.startswith(IN_THE_RING)
+
+
 def test_development_refuses_misplaced_keys_too():
     environment = {name: value for name, value in production().items() if "KEY" in name and "CS" not in name}
     (sentence,) = told(**{**environment, "ARCHIVE_PUBLIC_KEY": f"a:{base64_of(OUR_PAIR)}"})
