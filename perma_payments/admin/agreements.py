@@ -6,7 +6,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from django.urls import URLPattern
 from django.utils import timezone
 
 from ..billing.coverage import midnight
@@ -51,9 +50,6 @@ def current_values(agreement: SubscriptionAgreement) -> dict[str, Any]:
     return {"status": agreement.status, "covered_until": covered_until}
 
 
-CORRECTION = Correction("correct_agreement", AgreementForm, current_values, correct_agreement)
-
-
 @admin.register(SubscriptionAgreement)
 class SubscriptionAgreementAdmin(ReadOnlyAdmin):
     list_display = (
@@ -74,10 +70,8 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
     search = Search(through_transactions("agreement"))
     # A key to money: the reference number finds the subscription at CyberSource as well.
     exclude = ("payment_token",)
+    correction = Correction("correct_agreement", AgreementForm, current_values, correct_agreement)
     change_form_template = "perma_payments/admin/agreement.html"
-
-    def get_urls(self) -> list[URLPattern]:
-        return [CORRECTION.path(self), *super().get_urls()]
 
     def get_context(self, request: HttpRequest, row: SubscriptionAgreement) -> dict[str, Any]:
         """What Perma.cc is told of the customer now, perhaps about another subscription, and the timeline."""
@@ -85,9 +79,4 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
         other = None
         if told is not None and told.reference_number != row.reference_number:
             other = SubscriptionAgreement.objects.filter(reference_number=told.reference_number).first()
-        return {
-            "told": told,
-            "told_of_other": other,
-            **timeline.context(row, request.user),
-            **CORRECTION.link(self, request, row),
-        }
+        return {"told": told, "told_of_other": other, **timeline.context(row, request.user)}

@@ -7,7 +7,9 @@ from django.contrib.admin.views.main import ERROR_FLAG
 from django.db import DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.urls import URLPattern
 
+from .corrections import Correction
 from .search import Search
 
 
@@ -21,6 +23,11 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
 
     # Instead of Django's search.
     search: Search | None = None
+    # What staff may correct by hand.
+    correction: Correction | None = None
+
+    def get_urls(self) -> list[URLPattern]:
+        return [*([self.correction.path(self)] if self.correction else []), *super().get_urls()]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -38,6 +45,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
     ) -> HttpResponse:
         row = self.get_object(request, object_id)
         context = self.get_context(request, row) if row and self.has_view_permission(request, row) else {}
+        if row and self.correction and self.correction.may_correct(self, request):
+            context["may_correct"] = self.correction.is_possible(row)
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django import forms
 from django.contrib import messages
+from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
@@ -22,7 +23,6 @@ from ..billing.customers import Customer
 from ..models import Response
 from ..postgres.problems import is_locked
 from ..services.corrections import CannotCorrect, Snapshot, snapshot_after, snapshot_of
-from .base import ReadOnlyAdmin
 
 
 class ReasonForm(forms.Form):
@@ -61,24 +61,18 @@ class Correction:
     # The customer about whom Perma.cc will be told something else. May raise CannotCorrect.
     customer_of: Callable[[Any, dict[str, Any]], Customer] = lambda row, data: row.customer
 
-    def path(self, model_admin: ReadOnlyAdmin) -> URLPattern:
-        """The page, for ModelAdmin.get_urls."""
+    def path(self, model_admin: "ModelAdmin[Any]") -> URLPattern:
         name = f"perma_payments_{model_admin.opts.model_name}_correct"
         view = model_admin.admin_site.admin_view(partial(correct_view, self, model_admin))
         return path("<int:pk>/correct/", view, name=name)
 
-    def link(self, model_admin: ReadOnlyAdmin, request: HttpRequest, row: Any) -> dict[str, str]:
-        """The template's ``correct_url``, if the user may correct this row."""
-        is_offered = self.may_correct(model_admin, request) and self.is_possible(row)
-        return {"correct_url": "../correct/"} if is_offered else {}
-
-    def may_correct(self, model_admin: ReadOnlyAdmin, request: HttpRequest) -> bool:
-        may = request.user.has_perm(f"perma_payments.{self.permission}")
-        return may and model_admin.has_view_permission(request)
+    def may_correct(self, model_admin: "ModelAdmin[Any]", request: HttpRequest) -> bool:
+        is_permitted = request.user.has_perm(f"perma_payments.{self.permission}")
+        return is_permitted and model_admin.has_view_permission(request)
 
 
 def correct_view(
-    correction: Correction, model_admin: ReadOnlyAdmin, request: HttpRequest, pk: int
+    correction: Correction, model_admin: "ModelAdmin[Any]", request: HttpRequest, pk: int
 ) -> HttpResponse:
     """Ask for the values and a reason; preview what follows; apply it.
 

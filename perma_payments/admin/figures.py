@@ -57,16 +57,7 @@ class Subscriptions:
     pending_long: int
 
 
-@dataclass(frozen=True)
-class Purchases:
-    """Paid purchases that Perma.cc has not credited yet."""
-
-    unacknowledged: int
-    for_more_than_a_day: int
-
-
-@dataclass(frozen=True)
-class LastReport:
+class LastReport(NamedTuple):
     """The last status report that was confirmed, if any, and whether that was too long ago."""
 
     pk: int | None
@@ -127,12 +118,11 @@ def monthly_value(rates: dict[str, Decimal]) -> Decimal:
     return (per_year / 12).quantize(Decimal("0.01"), ROUND_HALF_UP)
 
 
-def purchases(*, now: datetime) -> Purchases:
+def purchases(*, now: datetime) -> dict[str, int]:
+    """Paid purchases that Perma.cc has not credited: how many, and how many ``for_more_than_a_day``."""
     unacknowledged = Purchase.objects.unacknowledged().order_by()
-    return Purchases(
-        **unacknowledged.aggregate(
-            unacknowledged=Count("id"), for_more_than_a_day=Count("id", filter=Q(paid_at__lt=now - A_DAY))
-        )
+    return unacknowledged.aggregate(
+        unacknowledged=Count("id"), for_more_than_a_day=Count("id", filter=Q(paid_at__lt=now - A_DAY))
     )
 
 

@@ -5,7 +5,6 @@ from typing import Any
 from django import forms
 from django.contrib import admin
 from django.http import HttpRequest
-from django.urls import URLPattern
 
 from ..billing.statuses import PurchaseStatus
 from ..models import Purchase
@@ -34,15 +33,6 @@ class PurchaseForm(RowForm):
     field_order = ("credited", "reason")
 
 
-CORRECTION = Correction(
-    "correct_purchase",
-    PurchaseForm,
-    lambda purchase: {"credited": "yes" if purchase.acknowledged_at else "no"},
-    correct_purchase,
-    is_possible=lambda purchase: purchase.status == PurchaseStatus.PAID,
-)
-
-
 @admin.register(Purchase)
 class PurchaseAdmin(ReadOnlyAdmin):
     list_display = (
@@ -60,10 +50,14 @@ class PurchaseAdmin(ReadOnlyAdmin):
     ordering = ("-created_at",)
     search_fields, search_help_text = FIELDS, HELP
     search = Search(through_transactions("purchase"))
+    correction = Correction(
+        "correct_purchase",
+        PurchaseForm,
+        lambda purchase: {"credited": "yes" if purchase.acknowledged_at else "no"},
+        correct_purchase,
+        is_possible=lambda purchase: purchase.status == PurchaseStatus.PAID,
+    )
     change_form_template = "perma_payments/admin/purchase.html"
-
-    def get_urls(self) -> list[URLPattern]:
-        return [CORRECTION.path(self), *super().get_urls()]
 
     def get_context(self, request: HttpRequest, row: Purchase) -> dict[str, Any]:
         """Whether Perma.cc is offered the links or sees the purchase in its history, and the timeline."""
@@ -72,5 +66,4 @@ class PurchaseAdmin(ReadOnlyAdmin):
             "is_offered": row.pk in {purchase.id for purchase in waiting},
             "is_paid": row.status == PurchaseStatus.PAID,
             **timeline.context(row, request.user),
-            **CORRECTION.link(self, request, row),
         }

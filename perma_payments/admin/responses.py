@@ -1,13 +1,11 @@
 """CyberSource's responses, and matching one by hand with its transaction."""
 
-from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.contrib import admin
 from django.db.models import Q, QuerySet
 from django.http import HttpRequest
-from django.urls import URLPattern
 
 from ..cybersource.reasons import explain
 from ..models import Outcome, Response
@@ -38,16 +36,6 @@ class ResponseForm(ReasonForm):
     field_order = ("transaction_uuid", "reason")
 
 
-CORRECTION = Correction(
-    "correct_response",
-    ResponseForm,
-    lambda response: {"transaction_uuid": response.transaction_uuid},
-    match_response,
-    is_possible=lambda response: response.outcome == Outcome.UNMATCHED,
-    customer_of=lambda response, data: transaction_with(data["transaction_uuid"]).customer,
-)
-
-
 @admin.register(Response)
 class ResponseAdmin(ReadOnlyAdmin):
     list_display = (
@@ -69,6 +57,14 @@ class ResponseAdmin(ReadOnlyAdmin):
     search = Search(_by_transaction, customers=("outgoing__agreement__", "outgoing__purchase__"))
     exclude = ("payment_token", "sealed", "fingerprint")
     readonly_fields = ("reason",)
+    correction = Correction(
+        "correct_response",
+        ResponseForm,
+        lambda response: {"transaction_uuid": response.transaction_uuid},
+        match_response,
+        is_possible=lambda response: response.outcome == Outcome.UNMATCHED,
+        customer_of=lambda response, data: transaction_with(data["transaction_uuid"]).customer,
+    )
     change_form_template = "perma_payments/admin/record.html"
 
     @admin.display(description="reason in words")
@@ -78,9 +74,3 @@ class ResponseAdmin(ReadOnlyAdmin):
     def get_queryset(self, request: HttpRequest) -> QuerySet[Response]:
         """Without the sealed responses, which are big and never shown."""
         return super().get_queryset(request).defer("sealed")
-
-    def get_urls(self) -> list[URLPattern]:
-        return [CORRECTION.path(self), *super().get_urls()]
-
-    def get_context(self, request: HttpRequest, row: Response) -> dict[str, Any]:
-        return CORRECTION.link(self, request, row)
