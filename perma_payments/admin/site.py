@@ -16,7 +16,8 @@ from django.urls import reverse
 from .dashboard import overview
 from .login.form import LoginForm
 
-# Seconds for a page. With fifty thousand subscriptions, a step of a status report takes several.
+# Seconds for one of our own pages: with fifty thousand subscriptions, a step of a status report takes several.
+# Django's pages are wrapped once more, without this mark, so they have the limit of any request.
 TIME_LIMIT = 45
 
 

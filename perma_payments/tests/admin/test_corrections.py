@@ -11,7 +11,7 @@ from django.test import Client
 from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import StaffTask
+from perma_payments.models import Purchase, Response, StaffTask
 from perma_payments.services.callbacks.receive import receive_callback
 
 from .. import cyber_source, records
@@ -179,6 +179,27 @@ def test_a_purchase_is_offered_again(log_in):
     assert "Not corrected: There is nothing to correct" in words(
         submit(staff, again, credited="no", reason="Again.")
     )
+
+
+def offers_correction(staff: Client, row: Purchase | Response) -> bool:
+    page = staff.get(f"/admin/perma_payments/{row._meta.model_name}/{row.pk}/change/")
+    return b'href="../correct/"' in page.content
+
+
+def test_only_a_paid_purchase_is_offered_for_correction(log_in):
+    staff = log_in("view_purchase", "correct_purchase")
+
+    assert offers_correction(staff, records.paid_purchase())
+    assert not offers_correction(staff, records.purchase())
+
+
+def test_only_an_unmatched_response_is_offered_for_correction(log_in):
+    staff = log_in("view_response", "correct_response")
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    matched, unmatched = cyber_source.response(form), cyber_source.response(form, req_transaction_uuid="lost")
+
+    assert offers_correction(staff, receive_callback(b"body", list(unmatched.items()), now=timezone.now()))
+    assert not offers_correction(staff, receive_callback(b"body", list(matched.items()), now=timezone.now()))
 
 
 def test_an_unmatched_response_is_matched(log_in):

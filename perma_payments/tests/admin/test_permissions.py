@@ -29,6 +29,7 @@ from perma_payments.models import (
     SubscriptionAgreement,
 )
 from perma_payments.services.status_reports.plan import plan_report
+from perma_payments.views import middleware
 
 from .. import records
 from ..business_center import report
@@ -194,6 +195,18 @@ def test_billing_staff_can_add_and_delete_nothing(client, everything):
 def test_neither_group_may_view_accounts(client, everything, group, table):
     log_in(client, group)
     assert client.get(reverse(f"admin:{table}_changelist")).status_code == 403
+
+
+# --- Time limit -------------------------------------------------------------------------------------
+
+
+def test_staff_actions_may_take_longer_than_other_requests(client, everything, monkeypatch):
+    allowed: list[float] = []
+    monkeypatch.setattr(middleware, "allow", allowed.append)
+    log_in(client, groups.BILLING_STAFF)
+    client.get(reverse("admin:perma_payments_statusreport_upload"))
+
+    assert allowed == [45]
 
 
 # --- The groups -------------------------------------------------------------------------------------

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from django.db import connection
 from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from perma_payments.billing.customers import Customer
@@ -192,6 +194,13 @@ def test_a_long_list_takes_few_statements(admin_client, rows, table, django_asse
         response(records.outgoing(Kind.PURCHASE, records.purchase(Customer(REGISTRAR.type, pk))))
     with django_assert_max_num_queries(10):
         assert len(found(admin_client, table)) >= 12
+
+
+def test_a_list_does_not_read_the_sealed_responses(admin_client, rows):
+    with CaptureQueriesContext(connection) as statements:
+        assert found(admin_client, "response")
+
+    assert [each["sql"] for each in statements if '"sealed"' in each["sql"]] == []
 
 
 @pytest.mark.parametrize("table", TABLES)

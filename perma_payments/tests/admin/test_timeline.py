@@ -344,6 +344,14 @@ def test_the_page_says_what_perma_cc_is_told_now(client):
 
 
 @pytest.mark.django_db
+def test_the_history_page_has_the_timeline(client):
+    log_in(client, *EVERYTHING)
+    history = page_of(records.standing_agreement()).replace("/change/", "/history/")
+
+    assert "Created as Current." in words(client.get(history))
+
+
+@pytest.mark.django_db
 def test_the_page_says_if_perma_cc_is_told_something_else(client):
     log_in(client, *EVERYTHING)
     pending = records.agreement()
