@@ -35,7 +35,7 @@ from perma_payments.services.cancellation import request_cancellation
 from perma_payments.services.checkouts import begin
 from perma_payments.services.checkouts.modifiable import NothingToModify
 from perma_payments.services.status_reports.apply import CannotBeDone, DataHasMoved, apply_report
-from perma_payments.services.status_reports.plan import plan_report
+from perma_payments.services.status_reports.plan import plan_report, recompute_plan
 from perma_payments.services.status_reports.revert import revert_report
 
 from .. import cyber_source, perma_cc, records
@@ -363,6 +363,20 @@ def test_reverting_sees_a_change_of_the_same_moment():
         future = elsewhere(reverting(report))
     with pytest.raises(CannotBeDone, match=str(agreement)):
         future.result()
+
+
+@pytest.mark.parametrize(
+    "act",
+    [applying, lambda report: lambda: recompute_plan(report.pk, now=timezone.now())],
+    ids=["applying", "recomputing"],
+)
+def test_an_applied_report_is_not_touched_without_its_lock(act):
+    report = planned(records.standing_agreement(), "HOLD")
+    applying(report)()
+    service = act(report)
+    with transaction.atomic():
+        locks.lock_rows(StatusReport.objects.all())
+        assert waits(service)
 
 
 @pytest.mark.parametrize("act", [applying, reverting])
