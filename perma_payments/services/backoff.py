@@ -1,8 +1,7 @@
 """When to try again what has failed: a mail, or a daily job.
 
-A process takes what it attempts for LEASE, and commits that before it speaks to a mail server. So no other
-process attempts it meanwhile, no transaction waits for a mail server, and what a killed process left behind is
-attempted again.
+A process claims what it attempts for LEASE, and commits that before it talks to a mail server. So no other process
+attempts it meanwhile, no transaction waits for a mail server, and what a killed process left is attempted again.
 """
 
 from datetime import timedelta

@@ -16,9 +16,7 @@ class NotYet(Exception):
     """The job is running elsewhere, or has failed and must wait; the text is a sentence for the operator."""
 
     def __init__(self, job: str, due_at: datetime) -> None:
-        super().__init__(
-            f"The {job} is running elsewhere, or has failed; it is due again at {due_at:%H:%M:%S} UTC."
-        )
+        super().__init__(f"The {job} is running, or has failed; it is due again at {due_at:%H:%M:%S} UTC.")
 
 
 def do_once_a_day(job: str, do: Callable[[], object], *, now: datetime) -> bool:

@@ -28,8 +28,7 @@ DATABASE_SECONDS = 30.0
 def keep_mailing(send: Callable[..., bool], *, stopping: threading.Event) -> None:
     """Run ``send``, which returns whether the mail server works, again and again until told to stop.
 
-    Everything that is mailed goes through here, one mail after the other, so a server that hangs delays nothing
-    else.
+    All mail goes through here, one after the other, so a server that hangs delays nothing else.
     """
     listener = TaskListener()
     pause = POLL_SECONDS

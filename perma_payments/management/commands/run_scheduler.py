@@ -4,6 +4,7 @@ import logging
 import signal
 import threading
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
@@ -17,8 +18,7 @@ from .. import jobs
 
 logger = logging.getLogger(__name__)
 
-# For the mail that is being sent when the process is told to stop. If it takes longer, the next scheduler sends it
-# again.
+# For the mail that is being sent when told to stop. If it takes longer, the next scheduler sends it again.
 SECONDS_TO_STOP = 2.0
 
 
@@ -38,9 +38,7 @@ class Command(BaseCommand):
         for job, minutes in ((jobs.apply_responses, 1), (jobs.purge_expired, 15)):
             background.add_job(run_job, "interval", [job], minutes=minutes, next_run_time=datetime.now(UTC))
         background.start()
-        mails = threading.Thread(
-            target=keep_mailing, args=[jobs.send_mails], kwargs={"stopping": stopping}, daemon=True
-        )
+        mails = threading.Thread(target=partial(keep_mailing, jobs.send_mails, stopping=stopping), daemon=True)
         mails.start()
         self.stdout.write("The scheduler is running.")
         self.stdout.flush()

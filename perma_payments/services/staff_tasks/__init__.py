@@ -70,7 +70,7 @@ def _surplus(agreements: QuerySet[SubscriptionAgreement]) -> Iterator[int]:
 def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> list[int]:
     """Open a task about each agreement (by id) that has no open one of this kind; return the tasks' ids."""
     wanted = set(agreements)
-    already = StaffTask.objects.filter(kind=kind, done_at__isnull=True, agreement__in=wanted)
+    already = StaffTask.objects.filter(kind=kind, done_at=None, agreement__in=wanted)
     opened = StaffTask.objects.bulk_create(
         StaffTask(kind=kind, agreement_id=agreement, opened_at=now)
         for agreement in sorted(wanted - set(already.values_list("agreement", flat=True)))
@@ -119,7 +119,7 @@ def end_open(
 ) -> list[int]:
     """End those of the tasks that are open; return their ids. ``by`` is None if no person did it."""
     ended = []
-    for task in lock_rows(tasks.filter(done_at__isnull=True)):
+    for task in lock_rows(tasks.filter(done_at=None)):
         _write_end(task, resolution, by=by, note=note, now=now)
         ended.append(task.pk)
     return ended

@@ -105,9 +105,8 @@ def _report(refusal: Refusal, server: MailServer, now: datetime) -> None:
 
 def _due(now: datetime) -> QuerySet[StaffTask]:
     """The open tasks whose mail is due: nobody has been told yet, or not everybody."""
-    return StaffTask.objects.filter(
-        Q(mail_due_at__lte=now) | Q(mail_due_at=None, notified_at=None), done_at__isnull=True
-    )
+    due = Q(mail_due_at__lte=now) | Q(mail_due_at=None, notified_at=None)
+    return StaffTask.objects.filter(due, done_at=None)
 
 
 def _mail(task_id: int, compose: Compose, server: MailServer, now: datetime) -> bool:

@@ -34,7 +34,7 @@ def test_a_job_is_done_once_on_each_day_of_utc(hours, is_done):
 
 def test_a_job_that_another_process_is_doing_is_left_to_it():
     def do() -> None:
-        with pytest.raises(NotYet, match=r"^The job is running elsewhere, .* due again at 09:05:00 UTC\.$"):
+        with pytest.raises(NotYet, match=r"^The job is running, .* due again at 09:05:00 UTC\.$"):
             run(succeed)
 
     assert run(do)
