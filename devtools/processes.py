@@ -19,17 +19,8 @@ from devtools import ROOT, TaskError
 ACCESS_LOG = "%(m)s %(U)s was answered with %(s)s"
 
 GUNICORN = (
-    "-m",
-    "gunicorn",
-    "perma_payments.wsgi",
-    "--threads",
-    "8",
-    "--graceful-timeout",
-    "1",
-    "--access-logfile",
-    "-",
-    "--access-logformat",
-    ACCESS_LOG,
+    *"-m gunicorn perma_payments.wsgi --threads 8 --graceful-timeout 1".split(),
+    *("--access-logfile", "-", "--access-logformat", ACCESS_LOG),
     "--no-control-socket",  # It would be in the developer's home, the same for all servers.
 )
 

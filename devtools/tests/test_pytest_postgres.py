@@ -30,27 +30,14 @@ def test_file(tmp_path: Path) -> Path:
 
 def run_pytest(test_file: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     env = {name: value for name, value in os.environ.items() if "DATABASE" not in name}
+    options = "-s -p no:django -p no:cacheprovider -p devtools.pytest_postgres".split()
     return subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "pytest",
-            "-s",
-            "-c",
-            os.devnull,
-            "-p",
-            "no:django",
-            "-p",
-            "no:cacheprovider",
-            "-p",
-            "devtools.pytest_postgres",
-            test_file,
-        ],
+        [sys.executable, "-m", "pytest", "-c", os.devnull, *options, test_file],
         cwd=ROOT,
-        check=False,
         env={**env, **variables},
         capture_output=True,
         text=True,
+        check=False,
     )
 
 
