@@ -1,1 +1,1 @@
-"""Sentences about behaviour, on a real PostgreSQL. Builders make the valid case; a test breaks one thing."""
+"""Sentences about behavior, on a real PostgreSQL. Builders make the valid case; a test breaks one thing."""

@@ -1,4 +1,4 @@
-"""What PostgreSQL itself refuses, whoever asks."""
+"""What PostgreSQL itself refuses, no matter who asks."""
 
 import secrets
 from decimal import Decimal
