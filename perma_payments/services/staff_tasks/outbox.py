@@ -140,9 +140,7 @@ def _send(task: StaffTask, compose: Compose, server: MailServer) -> list[Refusal
     """Hand a task's mail to the mail server; return the recipients that were refused. Raises NotDelivered."""
     to = recipients("STAFF_EMAILS")
     if task.mail_left_to is not None:  # the others have it already
-        to = [recipient for recipient in to if _digest(recipient) in task.mail_left_to]
-    if not to:
-        return []  # those who were left are no longer in the settings
+        to = [recipient for recipient in to if _digest(recipient) in task.mail_left_to]  # perhaps nobody any more
     try:
         mail = compose(task)
     except Error:

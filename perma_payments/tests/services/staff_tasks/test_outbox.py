@@ -270,6 +270,7 @@ def test_one_who_is_no_longer_in_the_settings_is_not_waited_for(mailbox, setting
 
     this.refresh_from_db()
     assert (this.mail_due_at, this.mail_left_to) == (None, None)
+    assert [mail["X-Rcpt"] for mail in mailbox.mails if "Task" in mail["Subject"]] == [ANNE]
 
 
 def test_where_all_are_refused_nobody_counts_as_told(mailbox):
