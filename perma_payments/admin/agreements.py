@@ -23,7 +23,7 @@ from .search import FIELDS, HELP, Search, through_transactions
 
 
 class CancellationRequested(YesNoFilter):
-    title, parameter_name, column = "cancellation requested", "cancelling", "cancellation_requested_at"
+    title, parameter_name, column = "cancellation requested", "canceling", "cancellation_requested_at"
 
 
 class AgreementForm(RowForm):

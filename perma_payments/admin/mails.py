@@ -103,9 +103,7 @@ def _granted_response(task: StaffTask) -> Response | None:
     """Of the charges of the task's checkout, the one that gave the customer what they paid for."""
     if task.response is None or task.response.outgoing is None:
         return None
-    granted = task.response.outgoing.responses.filter(
-        outcome=Outcome.TOOK_EFFECT, decision__in=("ACCEPT", "REVIEW")
-    )
+    granted = task.response.outgoing.responses.filter(outcome=Outcome.TOOK_EFFECT, decision__in=Response.GRANTING)
     return granted.order_by("id").first()
 
 

@@ -59,9 +59,15 @@ class Schedule(NamedTuple):
     start: date
 
     def first_due_after(self, day: date) -> date:
-        """The first due date that is later than a day."""
+        """The first due date that is later than a day; the calendar's last day if there is none before its end."""
         if day < self.start:
             return self.start
+        try:
+            return self._first_due_after(day)
+        except (OverflowError, ValueError):
+            return date.max
+
+    def _first_due_after(self, day: date) -> date:
         if self.frequency is Frequency.SEMI_MONTHLY:
             return day.replace(day=15) if day.day < 15 else day + relativedelta(months=1, day=1)
         step = _STEPS[self.frequency]

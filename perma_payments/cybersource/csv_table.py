@@ -9,7 +9,7 @@ No text made here quotes the file, which may hold customers' names.
 import csv
 import io
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import NamedTuple
 
@@ -33,10 +33,10 @@ class UnreadableFile(Exception):
 
 
 class Column(NamedTuple):
-    """A column: what messages call it, and the names that a header may give it, as ``normalize`` returns them."""
+    """A column: what messages call it, and the names that a header may give it, however they are written."""
 
     title: str
-    names: frozenset[str]
+    names: Collection[str]
     is_required: bool = False
 
 
@@ -69,13 +69,16 @@ def read_table(data: bytes, columns: Mapping[str, Column]) -> Table:
         if line > HEADER_WITHIN_LINES:
             break
         names = [normalize(cell) for cell in cells] if is_whole else []
-        places = {key: [at for at, name in enumerate(names) if name in columns[key].names] for key in columns}
+        places = {
+            key: [at for at, name in enumerate(names) if name in map(normalize, columns[key].names)]
+            for key in columns
+        }
         lacking = [column.title for key, column in columns.items() if column.is_required and not places[key]]
         if not lacking:
             for key, found in places.items():
                 if len(found) > 1:
                     raise UnreadableFile(
-                        f"The header in line {line} has several columns {columns[key].title}, and they may differ."
+                        f"The header in line {line} has more than one {columns[key].title} column."
                     )
             return Table(lines[: line - 1], _below_header(rows, places, len(names)))
         if any(places.values()):

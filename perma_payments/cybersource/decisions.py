@@ -18,7 +18,7 @@ class Verdict(Enum):
     DECLINED = auto()
     FAILED = auto()
     INDETERMINATE = auto()
-    CANCELED = auto()
+    ABANDONED = auto()  # CANCEL: the customer left the checkout
     UNKNOWN = auto()
 
 
@@ -43,6 +43,6 @@ def read_decision(decision: str, reason_code: str, *, in_full: bool | None) -> V
         case "ERROR":
             return Verdict.FAILED
         case "CANCEL":
-            return Verdict.CANCELED
+            return Verdict.ABANDONED
         case _:
             return Verdict.UNKNOWN

@@ -24,16 +24,17 @@ from ..billing.coverage import ChargeNews
 from ..billing.statuses import Status
 from .csv_table import Column, TableRow, UnreadableFile, normalize, read_table
 
-# The names of columns in this list and in CyberSource's other reports (cybersource.md §8.3, §8.4), normalized.
+# The names of columns in this list and in CyberSource's other reports (cybersource.md §8.3, §8.4). Case, spaces,
+# "_" and "-" make no difference.
 COLUMNS: Mapping[str, Column] = {
     "reference_number": Column(
         "Merchant Reference Code",
-        frozenset({"merchantreferencecode", "merchantreferencenumber", "merchantrefnumber", "merchantrefno"}),
+        ("Merchant Reference Code", "Merchant Reference Number", "Merchant Ref Number", "MerchantRefNo"),
         is_required=True,
     ),
-    "status": Column("Status", frozenset({"status", "subscriptionstatus"}), is_required=True),
-    "subscription_id": Column("Subscription ID", frozenset({"subscriptionid"})),
-    "next_charge_on": Column("Next Scheduled Date", frozenset({"nextscheduleddate"})),
+    "status": Column("Status", ("Status", "Subscription Status"), is_required=True),
+    "subscription_id": Column("Subscription ID", ("Subscription ID",)),
+    "next_charge_on": Column("Next Scheduled Date", ("Next Scheduled Date",)),
 }
 
 # What each name of a status, normalized, means to us, and what it says about charges (cybersource.md §8.1).
@@ -146,7 +147,7 @@ class ParsedReport:
 
 
 def read_report(data: bytes) -> ParsedReport:
-    """Read a status report. Raises UnreadableFile, and nothing else, if it is none."""
+    """Read a status report. Raises only UnreadableFile, if the file is not a status report."""
     table = read_table(data, COLUMNS)
     found: dict[str, list[ReportRow]] = {}
     unread: list[UnreadRow] = []

@@ -11,10 +11,16 @@ from dataclasses import dataclass, field
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 
-from .refusals import Unreadable
-
 # Real messages are under 1 kB. This also limits how much JSON is parsed.
 MAX_ENCRYPTED_LENGTH = 16_384
+
+
+class Refusal(Exception):
+    """A message that we may not act on. Its text is for the log and contains no payload."""
+
+
+class Unreadable(Refusal):
+    """Not base64, or not a box that one of our keys opens."""
 
 
 @dataclass(frozen=True)

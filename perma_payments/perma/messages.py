@@ -17,7 +17,31 @@ from typing import Any, ClassVar, Self, TypeVar
 from ..billing.customers import Customer, CustomerType
 from ..billing.money import parse_amount
 from ..billing.schedules import Frequency
-from .refusals import FromTheFuture, Stale, WrongShape, WrongValue
+from .box import Refusal
+
+
+class WrongShape(Refusal):
+    """The contents of a box are not a message for this route."""
+
+
+class WrongValue(Refusal):
+    """A message asks for something impossible: a negative amount, a date that has passed."""
+
+
+class Stale(Refusal):
+    """A message of the right shape is too old. ``age`` says how old."""
+
+    def __init__(self, age: timedelta) -> None:
+        super().__init__(f"the message was made {age.total_seconds():.0f} seconds ago")
+        self.age = age
+
+
+class FromTheFuture(Refusal):
+    """A message's timestamp is further ahead of our clock than clocks may differ."""
+
+    def __init__(self, ahead: timedelta) -> None:
+        super().__init__(f"the message's timestamp is {ahead.total_seconds():.0f} seconds ahead of our clock")
+        self.ahead = ahead
 
 
 class Carrier(Enum):
@@ -60,7 +84,7 @@ class Message:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
-        """Read an object that has exactly these fields. Raises WrongShape for a bad value.
+        """Read an object that has exactly these fields. Raises WrongValue.
 
         ``today`` is the date in UTC.
         """
@@ -129,7 +153,9 @@ class SubscribeMessage(PlanMessage):
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
         return cls(
-            **_plan(data), recurring_frequency=_frequency(data), recurring_start_date=_start_date(data, today)
+            **_plan_fields(data),
+            recurring_frequency=_frequency(data),
+            recurring_start_date=_start_date(data, today),
         )
 
 
@@ -143,7 +169,7 @@ class ChangeMessage(PlanMessage):
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
-        return cls(**_plan(data))
+        return cls(**_plan_fields(data))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +187,7 @@ class PurchaseMessage(Message):
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
         amount = _amount(data, "amount")
         if not amount:
-            raise WrongShape("amount: a purchase costs something")
+            raise WrongValue("amount: a purchase costs something")
         return cls(
             customer=_customer(data),
             amount=amount,
@@ -200,10 +226,7 @@ def read(message_class: type[M], plaintext: bytes, *, now: datetime, freshness: 
     if found != wanted:
         raise WrongShape(_difference(wanted, found))
     freshness.check(_timestamp(data), message_class.carrier, now)
-    try:
-        return message_class.from_json(data, today=now.astimezone(UTC).date())
-    except WrongShape as error:
-        raise WrongValue(str(error)) from None
+    return message_class.from_json(data, today=now.astimezone(UTC).date())
 
 
 # The largest values that PostgreSQL's bigint and integer hold.
@@ -263,7 +286,7 @@ def _is_number(value: object) -> bool:
 def _whole_number(data: Mapping[str, Any], name: str, *, most: int) -> int:
     value = data[name]
     if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise WrongShape(f"{name}: not a whole number from 1 to {most}")
+        raise WrongValue(f"{name}: not a whole number from 1 to {most}")
     return value
 
 
@@ -271,7 +294,7 @@ def _customer(data: Mapping[str, Any]) -> Customer:
     value = data["customer_type"]
     # In Python 3.11, `in` a StrEnum raises TypeError for values that cannot be hashed.
     if not isinstance(value, str) or value not in {str(kind) for kind in CustomerType}:
-        raise WrongShape("customer_type: neither Registrar nor Individual")
+        raise WrongValue("customer_type: neither Registrar nor Individual")
     return Customer(CustomerType(value), _whole_number(data, "customer_pk", most=MAX_ID))
 
 
@@ -279,48 +302,48 @@ def _amount(data: Mapping[str, Any], name: str) -> Decimal:
     try:
         return parse_amount(data[name])
     except ValueError as error:
-        raise WrongShape(f"{name}: {error}") from None
+        raise WrongValue(f"{name}: {error}") from None
 
 
 def _frequency(data: Mapping[str, Any]) -> Frequency:
     try:
         return Frequency(data["recurring_frequency"])
     except (ValueError, TypeError):
-        raise WrongShape("recurring_frequency: not one of CyberSource's") from None
+        raise WrongValue("recurring_frequency: not one of CyberSource's") from None
 
 
 def _start_date(data: Mapping[str, Any], today: date) -> date:
     value = data["recurring_start_date"]
     if not isinstance(value, str) or not _DATE.fullmatch(value):
-        raise WrongShape("recurring_start_date: not YYYY-MM-DD")
+        raise WrongValue("recurring_start_date: not YYYY-MM-DD")
     try:
         start = date.fromisoformat(value)
     except ValueError:
-        raise WrongShape("recurring_start_date: no such day") from None
+        raise WrongValue("recurring_start_date: no such day") from None
     # CyberSource would silently start tomorrow instead (cybersource.md §3.2).
     if start < today:
-        raise WrongShape("recurring_start_date: has passed")
+        raise WrongValue("recurring_start_date: has passed")
     return start
 
 
 def _link_limit(data: Mapping[str, Any]) -> str:
     value = data["link_limit"]
     if not isinstance(value, str) or not _LINK_LIMIT.fullmatch(value):
-        raise WrongShape("link_limit: neither digits nor unlimited")
+        raise WrongValue("link_limit: neither digits nor unlimited")
     return value
 
 
 def _effective_timestamp(data: Mapping[str, Any]) -> datetime:
     value = data["link_limit_effective_timestamp"]
     if not _is_number(value) or value < 0:
-        raise WrongShape("link_limit_effective_timestamp: not a number of Unix seconds")
+        raise WrongValue("link_limit_effective_timestamp: not a number of Unix seconds")
     try:
         return datetime.fromtimestamp(value, UTC)
     except (ValueError, OverflowError, OSError):
-        raise WrongShape("link_limit_effective_timestamp: no such time") from None
+        raise WrongValue("link_limit_effective_timestamp: no such time") from None
 
 
-def _plan(data: Mapping[str, Any]) -> dict[str, Any]:
+def _plan_fields(data: Mapping[str, Any]) -> dict[str, Any]:
     return {
         "customer": _customer(data),
         "amount": _amount(data, "amount"),

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 # In seconds: more than all parts of a callback may take (services/callbacks), and less than CyberSource waits.
 LIMIT = 8
 
-# Anyone can POST rubbish to these routes, as fast as they like: the log shows the first refusals of each minute,
+# Anyone can POST garbage to these routes, as fast as they like: the log shows the first refusals of each minute,
 # and every hundredth after that, with their number.
 LOGGED_PER_MINUTE = 10
 

@@ -15,9 +15,8 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from ..perma import messages
-from ..perma.box import Opened
-from ..perma.messages import Message
-from ..perma.refusals import Refusal, Stale, WrongValue
+from ..perma.box import Opened, Refusal
+from ..perma.messages import Message, Stale, WrongValue
 from ..services.checkouts.modifiable import NothingToModify
 from ..services.checkouts.used_messages import MessageUsedUp
 from . import pages

@@ -64,7 +64,7 @@ def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
 
 
 class Acknowledged(JsonResponse):
-    """The 200 to the one acknowledgement that counts. Once it has left, nothing is in doubt any more."""
+    """The 200 to the one acknowledgement that counts. Once it has left, nothing is in doubt anymore."""
 
     def __init__(self, unanswered_id: int) -> None:
         super().__init__({"status": "ok"})

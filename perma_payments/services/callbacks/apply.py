@@ -162,7 +162,7 @@ _STEPS: dict[tuple[Kind, Verdict], Callable[..., Result]] = {
     (Kind.SUBSCRIBE, Verdict.HELD): _activate,
     (Kind.SUBSCRIBE, Verdict.DECLINED): _refuse,
     (Kind.SUBSCRIBE, Verdict.FAILED): _refuse,
-    (Kind.SUBSCRIBE, Verdict.CANCELED): _abort,
+    (Kind.SUBSCRIBE, Verdict.ABANDONED): _abort,
     (Kind.CHANGE, Verdict.PAID): _change_terms,
     (Kind.CHANGE, Verdict.HELD): _change_terms,
     (Kind.UPDATE, Verdict.PAID): _change_token,
@@ -170,7 +170,7 @@ _STEPS: dict[tuple[Kind, Verdict], Callable[..., Result]] = {
     (Kind.PURCHASE, Verdict.HELD): _pay,
     (Kind.PURCHASE, Verdict.DECLINED): _refuse,
     (Kind.PURCHASE, Verdict.FAILED): _refuse,
-    (Kind.PURCHASE, Verdict.CANCELED): _abort,
+    (Kind.PURCHASE, Verdict.ABANDONED): _abort,
 }
 
 # What a person must look at, whatever the kind.

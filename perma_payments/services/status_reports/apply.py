@@ -27,7 +27,7 @@ class CannotBeDone(Exception):
 
 
 class DataHasMoved(CannotBeDone):
-    """The ledger has changed since the report was planned. The plan has been recomputed."""
+    """Our records have changed since the report was planned. The plan has been recomputed."""
 
 
 def apply_report(report_id: int, *, revision: int, by: User, leave_out: bool, now: datetime) -> StatusReport:

@@ -158,7 +158,7 @@ def fill_in_plans(lines: Sequence[StatusReportLine], *, as_of: date) -> list[Sta
     stale = []
     checkouts = _checkouts_for_terms(lines)
     for line in lines:
-        plan = _plan(line, checkouts.get(line.agreement_id), as_of)
+        plan = _planned_change(line, checkouts.get(line.agreement_id), as_of)
         if plan != tuple(getattr(line, column) for column in PlannedChange._fields):
             stale.append(line)
         for column, value in plan._asdict().items():
@@ -173,7 +173,7 @@ def _checkouts_for_terms(lines: Iterable[StatusReportLine]) -> dict[int, Outgoin
     return {checkout.agreement_id: checkout for checkout in checkouts if checkout.agreement_id is not None}
 
 
-def _plan(line: StatusReportLine, checkout: OutgoingTransaction | None, as_of: date) -> PlannedChange:
+def _planned_change(line: StatusReportLine, checkout: OutgoingTransaction | None, as_of: date) -> PlannedChange:
     """What a line does to its agreement, according to docs/statuses.md."""
     old, new = line.agreement, copy(line.agreement)
     takes_token = line.status in ALIVE and not old.payment_token and line.subscription_id != ""

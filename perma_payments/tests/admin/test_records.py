@@ -142,9 +142,9 @@ def test_part_of_a_reference_number_finds_all_that_have_it(admin_client, rows, t
     [
         ("subscriptionagreement", {"status__exact": "Hold"}, {1}),
         ("subscriptionagreement", {"customer_type__exact": "Registrar"}, {0}),
-        ("subscriptionagreement", {"cancelling": "no"}, {0, 1}),
-        ("subscriptionagreement", {"cancelling": "yes"}, set()),
-        ("subscriptionagreement", {"cancelling": "nonsense"}, {0, 1}),
+        ("subscriptionagreement", {"canceling": "no"}, {0, 1}),
+        ("subscriptionagreement", {"canceling": "yes"}, set()),
+        ("subscriptionagreement", {"canceling": "nonsense"}, {0, 1}),
         ("purchase", {"status__exact": "Paid", "acknowledged": "no"}, {1}),
         ("outgoingtransaction", {"customer_type": "Individual", "kind__exact": "update"}, {1}),
         ("response", {"customer_type": "Registrar", "decision": "ACCEPT"}, {0}),
@@ -162,7 +162,7 @@ def test_a_requested_cancellation_is_found(admin_client):
     agreement = records.standing_agreement(cancellation_requested_at=timezone.now())
     records.standing_agreement(INDIVIDUAL)
 
-    assert found(admin_client, "subscriptionagreement", cancelling="yes") == {agreement.pk}
+    assert found(admin_client, "subscriptionagreement", canceling="yes") == {agreement.pk}
 
 
 @pytest.mark.parametrize("table", TABLES)

@@ -90,3 +90,8 @@ def test_every_frequency_is_charged_as_often_as_it_is_due(frequency):
         due.append(day)
     # The start is the first due date of the year.
     assert frequency.charges_per_year in (len(due), len(due) + 1)
+
+
+@pytest.mark.parametrize("frequency", Frequency)
+def test_the_calendar_ends_with_a_due_date(frequency):
+    assert Schedule(frequency, date(9999, 12, 31)).first_due_after(date(9999, 12, 31)) == date.max

@@ -74,7 +74,7 @@ def test_a_column_is_found_by_each_spelling_of_its_names(name):
 
 @pytest.mark.parametrize("header", ["Code,Code,State", "Code,Product Code,State", "Code,State,Note,Note"])
 def test_a_header_with_two_columns_for_one_is_refused(header):
-    assert "The header in line 3 has several columns" in refusal(file(header=header))
+    assert "The header in line 3 has more than one" in refusal(file(header=header))
 
 
 def test_a_column_that_is_not_asked_for_may_be_there_twice():

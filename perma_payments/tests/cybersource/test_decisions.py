@@ -30,8 +30,8 @@ from perma_payments.cybersource.decisions import Verdict, read_decision
         ("ERROR", "150", True, Verdict.INDETERMINATE),
         ("ERROR", "151", True, Verdict.INDETERMINATE),
         ("ERROR", "152", True, Verdict.INDETERMINATE),
-        ("CANCEL", "", True, Verdict.CANCELED),
-        ("CANCEL", "150", True, Verdict.CANCELED),
+        ("CANCEL", "", True, Verdict.ABANDONED),
+        ("CANCEL", "150", True, Verdict.ABANDONED),
     ],
 )
 def test_a_decision_says_what_became_of_the_money(decision, reason_code, in_full, verdict):

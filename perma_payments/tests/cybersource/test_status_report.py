@@ -99,7 +99,7 @@ def test_columns_are_named_as_in_cybersources_reports(header):
 
 
 def test_two_columns_that_could_be_the_status_are_refused():
-    with pytest.raises(UnreadableFile, match="several columns Status"):
+    with pytest.raises(UnreadableFile, match="more than one Status column"):
         read("PERMA-1234-5678,CURRENT,HOLD", header="Merchant Reference Code,Status,Subscription Status")
 
 

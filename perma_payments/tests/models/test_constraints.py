@@ -193,7 +193,7 @@ def test_a_response_gives_each_kind_of_task_once():
 
 
 @pytest.mark.parametrize("model", [SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask])
-def test_nothing_in_the_ledger_can_be_deleted(model):
+def test_no_record_can_be_deleted(model):
     records.outgoing(Kind.PURCHASE)
     task(agreement=records.outgoing(Kind.SUBSCRIBE).agreement)
     response()

@@ -7,8 +7,7 @@ from hypothesis import given, settings, strategies as st
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 
-from perma_payments.perma.box import PermaKeys
-from perma_payments.perma.refusals import Unreadable
+from perma_payments.perma.box import PermaKeys, Unreadable
 
 from .. import perma_cc
 

@@ -9,8 +9,10 @@ import pytest
 from perma_payments.billing.coverage import midnight
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
+from perma_payments.cybersource.decisions import Verdict
 from perma_payments.models import Outcome, OutgoingTransaction, Response, StaffTask
 from perma_payments.models.history import HistorySource
+from perma_payments.services.callbacks import apply
 from perma_payments.services.callbacks.receive import receive_callback
 
 from ... import cyber_source, records
@@ -145,6 +147,16 @@ def test_an_answer_to_purchase(decision, changes, status, opened):
     purchase = fresh(outgoing.purchase)
     assert (purchase.status, tasks()) == (status, opened)
     assert purchase.paid_at == (NOW if status == "Paid" else None)
+
+
+def test_only_an_unpaid_change_or_update_does_nothing_and_opens_nothing():
+    cells = {(kind, verdict) for kind in Kind for verdict in Verdict if verdict not in apply._TASKS}
+    assert cells - apply._STEPS.keys() == {
+        (Kind.CHANGE, Verdict.DECLINED),
+        (Kind.CHANGE, Verdict.ABANDONED),
+        (Kind.UPDATE, Verdict.DECLINED),
+        (Kind.UPDATE, Verdict.ABANDONED),
+    }
 
 
 # --- What an accepted subscription takes ------------------------------------------------------------

@@ -111,7 +111,7 @@ def test_a_report_is_applied_once():
 @pytest.mark.parametrize(
     "moved", [{"status": "Canceled"}, {"status": "Hold"}, {"covered_until": LAST_CHARGE, "status": "Completed"}]
 )
-def test_nothing_is_applied_if_the_ledger_has_moved(moved):
+def test_nothing_is_applied_if_our_records_have_moved(moved):
     touched, other = standing(1), standing(2)
     planned = plan(report((touched, "HOLD"), (other, "HOLD")))
     SubscriptionAgreement.objects.filter(pk=touched.pk).update(**moved)
