@@ -32,7 +32,8 @@ class Command(BaseCommand):
         key_id, public_key = env.require("ARCHIVE_PUBLIC_KEY", PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
         if env.problems:
             raise CommandError("\n".join(env.problems))
-        name = f"ARCHIVE_PUBLIC_KEY ({f'id {key_id}' if "ARCHIVE_PUBLIC_KEY" in env.given else 'not set, so development uses its own'})"
+        is_given = "ARCHIVE_PUBLIC_KEY" in env.given
+        name = f"ARCHIVE_PUBLIC_KEY ({f'id {key_id}' if is_given else 'not set, so development uses its own'})"
         key = archive_key(options["key_file"], key_id)
         sealed = SealedArchive(key_id=key_id, public_key=public_key).seal(secrets.token_bytes(32))
         try:
