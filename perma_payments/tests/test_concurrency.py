@@ -199,10 +199,10 @@ def test_a_late_acknowledgement_is_not_recorded(live_server):
     assert bought.acknowledged_at is None
 
 
-def confirm_in_thread(upload: StatusReport, staff: User) -> None:
+def confirm_in_thread(report: StatusReport, staff: User) -> None:
     """Apply a report on its own connection."""
     try:
-        apply_report(upload.pk, revision=upload.revision, by=staff, leave_out=False, now=timezone.now())
+        apply_report(report.pk, revision=report.revision, by=staff, leave_out=False, now=timezone.now())
     finally:
         connection.close()
 
@@ -212,10 +212,10 @@ def test_a_report_and_callbacks_at_once_lose_nothing(live_server):
     calls = [callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in agreements]
     staff = User.objects.create_user("staff")
     rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
-    upload = plan_report(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
+    report = plan_report(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
 
     with ThreadPoolExecutor(len(calls) + 1) as pool:
-        confirmation = pool.submit(confirm_in_thread, upload, staff)
+        confirmation = pool.submit(confirm_in_thread, report, staff)
         answers = [future.result().status_code for future in [pool.submit(call) for call in calls]]
         confirmation.result()
     retry_responses(now=timezone.now())  # the responses that had to wait too long
@@ -230,12 +230,12 @@ def test_reverting_a_report_and_callbacks_at_once_lose_nothing(live_server):
     calls = [callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in agreements]
     staff = User.objects.create_user("staff")
     rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
-    upload = plan_report(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
-    apply_report(upload.pk, revision=1, by=staff, leave_out=False, now=timezone.now())
+    report = plan_report(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
+    apply_report(report.pk, revision=1, by=staff, leave_out=False, now=timezone.now())
 
     def undo_it() -> str:
         try:
-            revert_report(upload.pk, by=staff, now=timezone.now())
+            revert_report(report.pk, by=staff, now=timezone.now())
             return "Current"
         except CannotBeDone:
             return "Hold"  # The callback came first.
@@ -254,14 +254,14 @@ def test_reverting_a_report_and_callbacks_at_once_lose_nothing(live_server):
 
 def test_a_recovery_and_a_payment_at_once_open_a_task(live_server):
     """Whichever comes first, the other one sees it, because both take the customer's lock."""
-    rescued = records.outgoing(Kind.SUBSCRIBE).agreement
+    recovered = records.outgoing(Kind.SUBSCRIBE).agreement
     paying = callback(live_server, records.form(records.outgoing(Kind.SUBSCRIBE)))
     staff = User.objects.create_user("staff")
-    data = f"Merchant Reference Code,Status,Subscription ID\n{rescued},CURRENT,7408214003316000001111\n".encode()
-    upload = plan_report(data, by=staff, now=timezone.now())
+    data = f"Merchant Reference Code,Status,Subscription ID\n{recovered},CURRENT,7408214003316000001111\n".encode()
+    report = plan_report(data, by=staff, now=timezone.now())
 
     with ThreadPoolExecutor(2) as pool:
-        for future in [pool.submit(confirm_in_thread, upload, staff), pool.submit(paying)]:
+        for future in [pool.submit(confirm_in_thread, report, staff), pool.submit(paying)]:
             future.result()
     retry_responses(now=timezone.now())
 

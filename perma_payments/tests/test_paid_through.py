@@ -68,8 +68,8 @@ class Customer:
             f"Date: {made_on or on:%b %d %Y}\n\nMerchant Reference Code,Status,Next Scheduled Date\n"
             f"{reference_number},{status},{next_charge}\n"
         )
-        upload = plan_report(text.encode(), by=self._staff, now=self._now)
-        return apply_report(upload.pk, revision=upload.revision, by=self._staff, leave_out=False, now=self._now)
+        report = plan_report(text.encode(), by=self._staff, now=self._now)
+        return apply_report(report.pk, revision=report.revision, by=self._staff, leave_out=False, now=self._now)
 
     def is_told(self, at: date | datetime) -> tuple[str, date] | None:
         """The status and the day that Perma.cc is told; the day begins at midnight."""
@@ -258,8 +258,8 @@ def test_an_unproven_charge_is_asked_about_at_the_end(subscriber):
 
 
 def test_undoing_a_report_takes_the_question_back(subscriber):
-    upload = subscriber.is_reported(START, "CANCELED")
-    revert_report(upload.pk, by=User.objects.get(), now=noon(START))
+    report = subscriber.is_reported(START, "CANCELED")
+    revert_report(report.pk, by=User.objects.get(), now=noon(START))
 
     assert (subscriber.is_told(START), tasks()) == (("Current", day("2026-07-13")), [])
 
@@ -352,16 +352,16 @@ def test_a_next_date_of_the_report_counts_while_it_is_to_come(subscriber):
 
 
 def test_a_next_date_that_cannot_be_right_is_named_and_left_out(subscriber):
-    upload = subscriber.is_reported(day("2026-06-20"), "CURRENT", next_charge="2036-07-14")
+    report = subscriber.is_reported(day("2026-06-20"), "CURRENT", next_charge="2036-07-14")
 
-    assert "implausible dates" in [warning["kind"] for warning in upload.warnings]
+    assert "implausible dates" in [warning["kind"] for warning in report.warnings]
     assert subscriber.is_told(day("2026-06-20")) == ("Current", day("2026-07-13"))
 
 
 def test_one_that_would_end_at_once_is_named_before_it_does(subscriber):
-    upload = subscriber.is_reported(day("2026-07-05"), "CANCELED")
+    report = subscriber.is_reported(day("2026-07-05"), "CANCELED")
 
-    assert "immediate ending" in [warning["kind"] for warning in upload.warnings]
+    assert "immediate ending" in [warning["kind"] for warning in report.warnings]
     assert subscriber.is_told(day("2026-07-05")) is None
 
 
