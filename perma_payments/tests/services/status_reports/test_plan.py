@@ -1,6 +1,6 @@
 """What a status report would do is computed, and nothing else happens."""
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -11,7 +11,7 @@ from perma_payments.services.status_reports.plan import purge_ids_of_old_plans, 
 
 from ... import records
 from ...business_center import report
-from .steps import NOW, apply, changes, plan, standing, state, unpaid
+from .steps import NEXT_CHARGE, NOW, apply, changes, plan, standing, state, unpaid
 
 pytestmark = pytest.mark.django_db
 
@@ -109,6 +109,36 @@ def test_a_recovered_subscription_takes_the_terms_of_its_checkout():
     terms = {name: change["after"][name] for name in ("current_rate", "current_frequency", "current_link_limit")}
     assert terms == {"current_rate": "45.00", "current_frequency": "monthly", "current_link_limit": "100"}
     assert change["after"]["covered_until"] == "2026-12-13T00:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("reported", "covered_until"),
+    [("HOLD", "2026-12-02T00:00:00+00:00"), ("RETRY", None), ("SUSPENDED", None), ("CANCELED", None)],
+)
+def test_only_hold_says_that_the_charge_of_the_day_failed(reported, covered_until):
+    """The charge is due on the day of the report, and was counted as made."""
+    agreement = standing(schedule_start=NOW.date(), covered_until=datetime(2027, 1, 2, tzinfo=UTC))
+    after = [change["after"] for change in changes(plan(report((agreement, reported))))]
+
+    assert [each["covered_until"] for each in after if "covered_until" in each] == [covered_until] * bool(
+        covered_until
+    )
+
+
+@pytest.mark.parametrize(("status", "proof"), [("Current", "unproven"), ("Hold", None), ("Canceled", None)])
+def test_an_ending_around_a_due_date_counts_the_charge_as_made(status, proof):
+    agreement = standing(status=status, schedule_start=NOW.date(), covered_until=NOW.replace(hour=0))
+    after = [change["after"] for change in changes(plan(report((agreement, "CANCELED"))))]
+
+    assert [each.get("coverage_proof") for each in after] == [proof] * (status != "Canceled")
+
+
+def test_a_recovered_ending_around_a_due_date_counts_the_charge_as_made():
+    data = report((unpaid(), "CANCELED")).replace(b"Dec 02", b"Dec 13")
+    (change,) = changes(plan(data, now=NEXT_CHARGE))
+
+    covered = (change["after"]["covered_until"], change["after"]["coverage_proof"])
+    assert covered == ("2027-01-13T00:00:00+00:00", "unproven")
 
 
 def test_a_subscription_without_a_checkout_is_left_alone():
