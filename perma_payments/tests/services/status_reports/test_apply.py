@@ -198,6 +198,17 @@ def test_a_token_is_not_replaced():
     assert state(agreement)["payment_token"] == records.TOKEN
 
 
+def test_a_token_that_came_after_the_plan_is_not_replaced():
+    agreement = standing(payment_token="")
+    planned = plan(report((agreement, "CURRENT"), token="7408214003316000001111"))
+    SubscriptionAgreement.objects.update(payment_token=records.TOKEN)
+
+    with pytest.raises(DataHasMoved):
+        apply(planned)
+    apply(planned)
+    assert state(agreement)["payment_token"] == records.TOKEN
+
+
 @pytest.mark.parametrize(("token", "kinds"), [("9902000012345678", ["token changes"]), ("9" * 17, [])])
 def test_a_token_that_changes_with_the_card_opens_a_task(token, kinds):
     apply(plan(report((standing(payment_token=""), "CURRENT"), token=token)))
@@ -284,6 +295,11 @@ def test_an_ending_around_a_charge_opens_a_task(reported):
 
     tasks = [(task.kind, task.agreement) for task in StaffTask.objects.all()]
     assert tasks == ([("unproven charge", agreement)] if reported == "CANCELED" else [])
+
+
+def test_an_unproven_charge_opens_no_task_before_the_end():
+    apply(plan(report((standing(coverage_proof="unproven"), "HOLD"))))
+    assert not StaffTask.objects.exists()
 
 
 def test_applying_is_recorded_with_its_tasks():

@@ -108,7 +108,8 @@ def test_dates_that_cannot_be_right():
     planned = plan(dated((implausible, "2036-12-13"), (standing(2), "2026-12-13")))
 
     assert warning(planned, "implausible dates") == {"count": 1, "examples": [str(implausible)]}
-    assert planned.lines.get(ignores_date=True).agreement == implausible
+    line = planned.lines.get(ignores_date=True)
+    assert (line.agreement, line.after) == (implausible, None)
 
 
 # --- Its changes ------------------------------------------------------------------------------------------
