@@ -90,8 +90,7 @@ def _activate(response: Response, outgoing: OutgoingTransaction, agreement: Subs
     """The agreement becomes Current, with its terms and token."""
     tasks = []
     if agreement.status in UNPAID:
-        others = SubscriptionAgreement.objects.of(agreement.customer).standing(response.received_at)
-        if others.exclude(pk=agreement.pk).exists():
+        if SubscriptionAgreement.objects.of(agreement.customer).standing(response.received_at).exists():
             tasks.append(TaskKind.SECOND_SUBSCRIPTION)
         agreement.status = Status.CURRENT
         agreement.take_terms(outgoing.terms)
@@ -111,7 +110,7 @@ def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: 
         return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
     if _came_after_a_later_one(response, outgoing, Kind.CHANGE):
         return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
-    if not _granted(response, outgoing).exists():
+    if not _granted(outgoing).exists():
         agreement.take_terms(outgoing.terms)
     tasks = _take_token_of(response, agreement)
     agreement.save()
@@ -225,16 +224,14 @@ def _amount(text: str) -> Decimal | None:
         return None
 
 
-def _granted(response: Response, outgoing: OutgoingTransaction) -> QuerySet[Response]:
-    """The other responses to this checkout that said that money moved, and took effect."""
-    return outgoing.responses.filter(decision__in=Response.GRANTING, outcome=Outcome.TOOK_EFFECT).exclude(
-        pk=response.pk
-    )
+def _granted(outgoing: OutgoingTransaction) -> QuerySet[Response]:
+    """The responses to this checkout that said that money moved, and took effect."""
+    return outgoing.responses.filter(decision__in=Response.GRANTING, outcome=Outcome.TOOK_EFFECT)
 
 
 def _is_second_charge(response: Response, outgoing: OutgoingTransaction) -> bool:
     """Whether this checkout was charged before, as another attempt (cybersource.md §5.3)."""
-    earlier = _granted(response, outgoing).exclude(transaction_id=response.transaction_id)
+    earlier = _granted(outgoing).exclude(transaction_id=response.transaction_id)
     return outgoing.is_sale and earlier.exists()
 
 

@@ -41,7 +41,7 @@ def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> Sign
     with _checkout(customer):
         outgoing = begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
         if SubscriptionAgreement.objects.of(customer).standing(now).exists():
-            raise AlreadySubscribed(str(customer))
+            raise AlreadySubscribed
         if outgoing is None:
             agreement = SubscriptionAgreement.objects.create(
                 customer_type=customer.type,
@@ -121,7 +121,7 @@ def _modify(kind: Kind, customer: Customer, nonce: bytes, now: datetime, **terms
         agreement = modifiable_agreement(customer, now=now)
         if not agreement.payment_token:
             # A staff task (token missing) says so.
-            raise NothingToModify(f"{agreement} has no token")
+            raise NothingToModify
         if outgoing is None:
             outgoing = _record(kind, nonce, now, agreement=agreement, **terms)
     return signed_form(outgoing, now=now)

@@ -20,8 +20,8 @@ def modifiable_agreement(
     """
     agreement = SubscriptionAgreement.objects.of(customer).standing(now).first()
     if agreement is None:
-        raise NothingToModify(f"{customer} has no subscription")
+        raise NothingToModify
     is_canceling = agreement.cancellation_requested_at is not None
     if not can_be_modified(agreement.status, cancellation_requested=is_canceling and not even_if_canceling):
-        raise NothingToModify(f"{agreement} cannot be modified")
+        raise NothingToModify
     return agreement

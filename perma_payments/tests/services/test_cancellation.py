@@ -69,7 +69,7 @@ def test_a_second_request_changes_nothing(same_message):
         {"status": "Superseded"},
     ],
 )
-def test_what_has_ended_cannot_be_cancelled(state):
+def test_what_has_ended_cannot_be_canceled(state):
     records.standing_agreement(**state)
     records.standing_agreement(INDIVIDUAL)
 
@@ -78,7 +78,7 @@ def test_what_has_ended_cannot_be_cancelled(state):
     assert not StaffTask.objects.exists()
 
 
-def test_a_subscription_on_hold_can_be_cancelled_and_stays_on_hold():
+def test_a_subscription_on_hold_can_be_canceled_and_stays_on_hold():
     records.standing_agreement(status="Hold")
     cancel()
 
@@ -144,17 +144,17 @@ def test_a_message_that_has_begun_a_checkout_cancels_nothing():
     agreement = records.standing_agreement()
     nonce = bytes(records.outgoing(Kind.UPDATE, agreement).message_nonce)
 
-    with pytest.raises(MessageUsedUp):
+    with pytest.raises(MessageUsedUp, match=r"^it has begun a checkout$"):
         cancel(nonce)
     assert not StaffTask.objects.exists()
 
 
-def test_a_message_that_has_cancelled_begins_no_checkout():
+def test_a_message_that_has_canceled_begins_no_checkout():
     records.standing_agreement()
     nonce = secrets.token_bytes(24)
     cancel(nonce)
 
-    with pytest.raises(MessageUsedUp):
+    with pytest.raises(MessageUsedUp, match=r"^it has asked for a cancellation$"):
         update(UpdateMessage(customer=REGISTRAR), nonce=nonce, now=NOW)
 
 

@@ -1,6 +1,6 @@
 """What CyberSource's responses do to agreements and purchases: the table of docs/statuses.md."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -318,6 +318,44 @@ def test_two_changes_in_their_order_are_nothing_special():
         answer(records.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=signed_at)
 
     assert (fresh(agreement).current_link_limit, tasks()) == ("500", [])
+
+
+@pytest.mark.parametrize(
+    ("later", "of_another_customer"),
+    [(Kind.UPDATE, False), (Kind.CHANGE, True)],
+    ids=["update", "other agreement"],
+)
+def test_only_a_later_change_of_the_same_agreement_blocks_a_change(later, of_another_customer):
+    agreement = records.standing_agreement()
+    other = records.standing_agreement(records.INDIVIDUAL) if of_another_customer else agreement
+    answer(records.outgoing(later, other), signed_date_time=LATER)
+    answer(records.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
+
+    assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
+
+
+def test_a_later_change_blocks_an_older_token():
+    agreement = records.standing_agreement()
+    answer(records.outgoing(Kind.CHANGE, agreement), signed_date_time=LATER, payment_token="1")
+    answer(records.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="2")
+
+    assert (fresh(agreement).payment_token, tasks()) == ("1", ["out of order"])
+
+
+def test_a_checkout_does_not_block_its_own_later_response():
+    outgoing = records.outgoing(Kind.CHANGE)
+    answer(outgoing, "REVIEW", signed_date_time=LATER, transaction_id="1")
+    answer(outgoing, "ACCEPT", signed_date_time=EARLIER, transaction_id="1")
+
+    assert tasks() == ["held for review"]
+
+
+def test_an_accept_takes_away_nothing_that_staff_have_granted():
+    until = midnight(date(2028, 1, 1))
+    agreement = records.agreement(covered_until=until, coverage_proof="staff")
+    answer(records.outgoing(Kind.SUBSCRIBE, agreement))
+
+    assert (fresh(agreement).status, fresh(agreement).covered_until) == ("Current", until)
 
 
 def test_a_later_declined_change_does_not_block_an_earlier_one():

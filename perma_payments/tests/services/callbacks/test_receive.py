@@ -23,8 +23,8 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 ARCHIVE_SECRET = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
 
 
-def receive(fields: dict[str, str], body: bytes = b"body") -> Response:
-    return receive_callback(body, list(fields.items()), now=NOW)
+def receive(fields: dict[str, str], body: bytes = b"body", *, now: datetime = NOW) -> Response:
+    return receive_callback(body, list(fields.items()), now=now)
 
 
 def make_application_fail(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +141,35 @@ def test_a_later_try_applies_it_and_ends_the_task(monkeypatch):
     (task,) = StaffTask.objects.all()
     assert (task.resolution, task.done_at) == ("withdrawn", NOW + timedelta(hours=1))
     assert retry_responses(now=NOW) == (0, 0)
+
+
+def test_responses_are_retried_oldest_first(monkeypatch, django_capture_on_commit_callbacks, caplog):
+    caplog.set_level(logging.INFO)
+    received = [NOW, NOW - timedelta(hours=1), NOW]
+    with monkeypatch.context() as broken:
+        make_application_fail(broken)
+        kept = [
+            receive(cyber_source.response(records.form(records.outgoing(Kind.PURCHASE))), now=now)
+            for now in received
+        ]
+    caplog.clear()
+    with django_capture_on_commit_callbacks(execute=True):
+        assert retry_responses(now=NOW) == (3, 0)
+    expected = [f"response {kept[position].pk} applied: took effect" for position in (1, 0, 2)]
+    assert [text for text in caplog.messages if "applied" in text] == expected
+
+
+def test_a_failure_is_recorded_on_its_own_response_only(monkeypatch):
+    make_application_fail(monkeypatch)
+    first, second = (
+        receive(cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))) for _ in range(2)
+    )
+    Response.objects.filter(pk=first.pk).update(failed_at=None)
+    receive(cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE))))
+
+    first.refresh_from_db()
+    second.refresh_from_db()
+    assert (first.failed_at, second.failed_at) == (None, NOW)
 
 
 def test_a_repeated_callback_applies_what_could_not_be_applied(monkeypatch):

@@ -118,7 +118,7 @@ def test_where_a_transaction_type_is_posted_is_a_setting(settings):
         {"payment_token": ""},
     ],
 )
-def test_a_subscription_that_ends_or_has_no_token_cannot_be_altered(kind, state):
+def test_a_subscription_that_ends_or_has_no_token_cannot_be_modified(kind, state):
     records.standing_agreement(**state)
 
     with pytest.raises(NothingToModify):
@@ -127,7 +127,7 @@ def test_a_subscription_that_ends_or_has_no_token_cannot_be_altered(kind, state)
 
 
 @BOTH
-def test_a_customer_without_a_subscription_has_nothing_to_alter(kind):
+def test_a_customer_without_a_subscription_has_nothing_to_modify(kind):
     records.standing_agreement(INDIVIDUAL)
 
     with pytest.raises(NothingToModify):
@@ -135,14 +135,14 @@ def test_a_customer_without_a_subscription_has_nothing_to_alter(kind):
 
 
 @BOTH
-def test_a_subscription_on_hold_can_be_altered(kind):
+def test_a_subscription_on_hold_can_be_modified(kind):
     records.standing_agreement(status="Hold")
 
     assert begin(kind).fields["payment_token"] == records.TOKEN
 
 
 @BOTH
-def test_of_two_subscriptions_the_oldest_is_altered(kind):
+def test_of_two_subscriptions_the_oldest_is_modified(kind):
     records.standing_agreement(created_at=NOW)
     oldest = records.standing_agreement(created_at=NOW - timedelta(days=1))
 

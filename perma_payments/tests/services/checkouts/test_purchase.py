@@ -25,6 +25,7 @@ def test_a_purchase_is_a_plain_sale():
     form = purchase(MESSAGE, nonce=secrets.token_bytes(24), now=NOW)
 
     bought = Purchase.objects.get()
+    assert bought.created_at == NOW
     assert (bought.customer, bought.status, bought.amount, bought.link_quantity) == (
         REGISTRAR,
         "Pending",

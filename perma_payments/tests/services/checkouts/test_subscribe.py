@@ -51,6 +51,7 @@ def test_what_was_asked_for_is_what_is_signed_and_remembered():
     form = begin()
 
     outgoing = OutgoingTransaction.objects.get()
+    assert outgoing.created_at == outgoing.agreement.created_at == NOW
     signing = ("signature", "signed_field_names")
     signed = {name: value for name, value in form.fields.items() if name not in signing}
     assert signed == {
@@ -104,7 +105,7 @@ def test_a_message_is_used_up_after_the_duplicate_check():
     nonce = secrets.token_bytes(24)
     begin(nonce)
 
-    with pytest.raises(MessageUsedUp):
+    with pytest.raises(MessageUsedUp, match="^transaction "):
         begin(nonce, now=NOW + timedelta(minutes=15, seconds=1))
     assert OutgoingTransaction.objects.count() == 1
 
@@ -165,7 +166,7 @@ def test_a_customer_with_a_standing_subscription_is_sent_nowhere(standing):
         {"status": "Canceled", "covered_until": NOW - timedelta(seconds=1)},
     ],
 )
-def test_a_customer_whose_subscription_has_ended_may_begin_anew(ended):
+def test_a_customer_whose_subscription_has_ended_may_start_over(ended):
     records.standing_agreement(**ended)
 
     assert begin().fields["transaction_uuid"]
