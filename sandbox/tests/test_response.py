@@ -194,6 +194,7 @@ def test_a_review_looks_like_an_accept_with_or_without_a_token():
     review = respond(outcome=PICKABLE["review-480"])
     assert set(review) == set(respond())
     assert (review["decision"], review["reason_code"]) == ("REVIEW", "480")
+    assert review["message"] == "Order has been marked for review."
     without = respond(outcome=PICKABLE["review-480-no-token"])
     assert set(review) - set(without) == {"payment_token"}
 
