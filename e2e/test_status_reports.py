@@ -19,7 +19,7 @@ def test_a_confirmed_report_changes_a_status(
     assert subscriber.standing_subscription()["status"] == status
 
 
-def test_a_report_that_is_taken_back_leaves_no_trace(subscriber: Customer, staff: Staff) -> None:
+def test_a_report_that_is_undone_leaves_no_trace(subscriber: Customer, staff: Staff) -> None:
     before = subscriber.standing_subscription()
     staff.set_status(before["reference_number"], "CANCELED")
     confirmed = staff.act(staff.upload_report())
@@ -35,7 +35,7 @@ def test_a_report_completes_a_cancellation(subscriber: Customer, staff: Staff) -
     assert subscriber.standing_subscription()["status"] == "Canceled"
 
 
-def test_a_report_recovers_a_payment_that_went_unheard(customer: Customer, staff: Staff) -> None:
+def test_a_report_recovers_a_payment_without_a_response(customer: Customer, staff: Staff) -> None:
     checkout = customer.ask_for_plan("monthly", "100")
     checkout.end(calls=0)
     assert customer.subscription() is None

@@ -68,7 +68,7 @@ class TestALeashedProcess:
         task.communicate()
         assert eventually(lambda: not any(map(is_alive, started)), 10)
 
-    def test_that_ends_while_it_is_watched_is_told_of(self) -> None:
+    def test_that_ends_while_it_is_watched_is_reported(self) -> None:
         with processes.leashed("One", "-c", ENDS_WHEN_TOLD) as one:
             with pytest.raises(
                 TaskError, match=r"Two ended by itself, with exit code 3. Its last lines are above."
@@ -77,7 +77,7 @@ class TestALeashedProcess:
                     processes.watch([one, two])
             assert not one.has_ended()
 
-    def test_that_ends_by_itself_is_told_of_with_its_last_lines(self) -> None:
+    def test_that_ends_by_itself_is_reported_with_its_last_lines(self) -> None:
         with processes.leashed("It", "-c", "print('Farewell'); raise SystemExit(3)") as it:
             assert it.wait() == 3
             with pytest.raises(TaskError, match=r"(?s)It ended by itself, with exit code 3.*Farewell"):
@@ -117,7 +117,7 @@ class TestACommand:
 
 
 class TestAFreePort:
-    def test_is_the_one_wished_for_or_the_next(self) -> None:
+    def test_is_the_one_asked_for_or_the_next(self) -> None:
         with socket.create_server(("127.0.0.1", 0)) as taken:
             first = taken.getsockname()[1]
             assert processes.free_port("127.0.0.1", first) > first

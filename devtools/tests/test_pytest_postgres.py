@@ -55,7 +55,7 @@ def test_a_database_url_that_is_given_is_left_alone(test_file: Path) -> None:
     assert 'connection to server at "127.0.0.1", port 1 failed' in done.stdout
 
 
-def test_a_problem_is_told_in_a_sentence(test_file: Path) -> None:
+def test_a_problem_is_reported_in_a_sentence(test_file: Path) -> None:
     done = run_pytest(test_file, DATABASE_URL_FILE="/no/such/file")
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert done.stderr.strip() == ("ERROR: DATABASE_URL_FILE names a file that cannot be read: /no/such/file.")

@@ -58,7 +58,7 @@ def test_the_same_callback_twenty_times_at_once_has_one_effect(live_server):
     assert not StaffTask.objects.exists()
 
 
-def test_different_answers_to_one_checkout_at_once_end_in_accept(live_server):
+def test_different_responses_at_once_end_in_accept(live_server):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     form = records.form(outgoing)
     answers = [callback(live_server, form, decision) for decision in ("DECLINE", "ACCEPT", "CANCEL", "ERROR") * 3]

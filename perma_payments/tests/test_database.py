@@ -184,7 +184,7 @@ def test_a_lock_is_not_waited_for_longer_behind_pgbouncer(serve, pooled):
     assert f"/cancel-request/: the database cannot serve this: {reason}" in service.log()
 
 
-def test_a_payment_is_kept_applied_and_told_behind_pgbouncer(serve, pooled):
+def test_a_payment_is_kept_and_applied_behind_pgbouncer(serve, pooled):
     service = serve(pooled)
     callbacks = [
         cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE, records.agreement(customer))))
@@ -295,7 +295,7 @@ def test_the_log_says_why_there_is_no_connection(serve, postgres):
     assert problem + "the connection was refused: nobody listens there\n" in log_without(refused, serve)
 
 
-def test_a_read_only_database_is_a_503_for_everybody(serve, transactional_db):
+def test_a_read_only_database_is_a_503_for_everyone(serve, transactional_db):
     """As after a failover, when a standby answers."""
     User.objects.create_user("someone", password="a long password of someone", is_staff=True)
     options = urlencode({"options": "-c default_transaction_read_only=on"})
@@ -345,7 +345,7 @@ def test_a_session_that_cannot_be_saved_is_a_503(client, settings, monkeypatch, 
         ("irgendetwas\n", "could not be made, or was lost"),
     ],
 )
-def test_a_failed_connection_is_told_in_words_of_our_own(text, reason):
+def test_a_failed_connection_is_reported_in_our_own_words(text, reason):
     error = OperationalError(text)
     error.__cause__ = psycopg2.OperationalError(text)
     assert reason in why_unavailable(error)

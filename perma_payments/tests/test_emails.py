@@ -166,7 +166,7 @@ def test_a_server_that_answers_letter_by_letter_is_unreachable(settings, monkeyp
         send()
 
 
-def test_a_server_that_stops_before_the_text_has_not_taken_the_mail(settings):
+def test_a_server_that_stops_before_the_text_took_no_mail(settings):
     settings.EMAIL_TIMEOUT = 0.3
     with scripted(settings, *UP_TO_THE_TEXT[:-1]) as heard, pytest.raises(ServerFailed) as caught:
         send()
@@ -225,7 +225,7 @@ def test_an_answer_that_is_slower_than_a_step_may_be_counts(mailbox, settings):
     assert send() == []
 
 
-def test_a_server_that_hangs_at_quit_is_left_and_has_taken_the_mail(mailbox, monkeypatch):
+def test_a_server_that_hangs_at_quit_has_taken_the_mail(mailbox, monkeypatch):
     monkeypatch.setattr(emails, "QUIT_SECONDS", 0.2)
     mailbox.hangs_at_quit = True
     start = time.monotonic()

@@ -45,7 +45,7 @@ def test_a_variable_that_is_not_set_or_empty_has_its_default(variables):
 
 
 @pytest.mark.parametrize("value", ["Zaphod", "7\udcff"])
-def test_a_value_that_cannot_be_read_is_told_and_replaced(value):
+def test_a_value_that_cannot_be_read_is_reported_and_replaced(value):
     sentence = "The setting NAME cannot be read: expected a number, for example NAME=5"
     assert read(3, NAME=value) == (3, [sentence])
 
@@ -79,7 +79,7 @@ def test_an_unknown_environment_is_refused(name):
     ]
 
 
-def test_everything_wrong_is_told_at_once():
+def test_everything_wrong_is_reported_at_once():
     env = Env({"PERMA_PAYMENTS_ENV": "production", "NAME": "Zaphod", "PERMA_PAYMENT_X": "1"})
     env.read("NAME", NUMBER, 1)
     env.require("OTHER", NUMBER, 1)
@@ -126,7 +126,7 @@ def test_an_empty_file_counts_as_not_set(file):
     [lambda file: None, lambda file: file.mkdir(), lambda file: file.write_bytes(b"\xff\xfe7\x00")],
     ids=["missing", "a directory", "not UTF-8"],
 )
-def test_a_file_that_cannot_be_read_is_told(file, make):
+def test_a_file_that_cannot_be_read_is_reported(file, make):
     make(file)
     assert read(3, NAME_FILE=str(file)) == (
         3,
@@ -137,7 +137,7 @@ def test_a_file_that_cannot_be_read_is_told(file, make):
     )
 
 
-def test_a_path_that_no_file_can_have_is_told():
+def test_a_path_that_no_file_can_have_is_reported():
     assert read(NAME_FILE="a\x00b")[1][0].startswith("The setting NAME_FILE names a file that cannot be read")
 
 
@@ -297,7 +297,7 @@ def test_no_dotenv_is_no_problem(tmp_path):
         "PERMA_PAYMENTS_ENV='Zap'hod",
     ],
 )
-def test_a_line_of_dotenv_that_cannot_be_read_is_told(dotenv, caplog, line):
+def test_a_line_of_dotenv_that_cannot_be_read_is_reported(dotenv, caplog, line):
     env = dotenv(f"# first\n\n{line}\nNAME=8\n")
     assert told(env) == [
         "Line 3 of .env cannot be read: expected NAME=value, with only letters, digits and _ in the name, "
@@ -307,14 +307,14 @@ def test_a_line_of_dotenv_that_cannot_be_read_is_told(dotenv, caplog, line):
     assert caplog.records == []
 
 
-def test_a_quotation_mark_that_swallows_a_line_is_told(dotenv):
+def test_a_quotation_mark_that_swallows_a_line_is_reported(dotenv):
     assert told(dotenv('A=1\nB="x\nPERMA_PAYMENTS_ENV=production"\n')) == [
         "Line 2 of .env has a quotation mark that a later line closes: close it on the same line"
     ]
 
 
 @pytest.mark.parametrize("value", ["${MISSING}", "a${Zaphod}b", "'${MISSING}'", "${PERMA_PAYMENTS_ENV}", "${}"])
-def test_a_reference_in_dotenv_to_nothing_is_told(dotenv, value):
+def test_a_reference_in_dotenv_to_nothing_is_reported(dotenv, value):
     assert told(dotenv(f"A=1\nPERMA_PAYMENTS_ENV={value}\n")) == [
         "Line 2 of .env uses ${…} for a variable that is not set"
     ]
@@ -326,19 +326,19 @@ def test_any_other_reference_in_dotenv_is_followed(dotenv, value):
     assert (env.environment, told(env)) == ("production", [])
 
 
-def test_a_name_that_dotenv_sets_twice_is_told(dotenv):
+def test_a_name_that_dotenv_sets_twice_is_reported(dotenv):
     env = dotenv("PERMA_PAYMENTS_ENV=production\nA=1\nPERMA_PAYMENTS_ENV=development\n")
     assert told(env) == ["Line 3 of .env sets PERMA_PAYMENTS_ENV again, after line 1: remove one of them"]
 
 
 @pytest.mark.parametrize("contents", [b"A=\xff", "A=1".encode("utf-16"), b"A=a\x00b"])
-def test_a_dotenv_that_is_not_text_is_told(dotenv, contents):
+def test_a_dotenv_that_is_not_text_is_reported(dotenv, contents):
     assert told(dotenv(contents)) == [
         "The file .env cannot be read: expected UTF-8 text, a NAME=value on each line"
     ]
 
 
-def test_a_dotenv_that_is_a_directory_is_told(tmp_path):
+def test_a_dotenv_that_is_a_directory_is_reported(tmp_path):
     assert told(Env.of_process(tmp_path)) == [
         "The file .env cannot be opened (IsADirectoryError): let this account read it"
     ]

@@ -118,7 +118,7 @@ def assert_log_is_discreet(log: str, *posted: dict[str, str]) -> None:
 # --- No database ------------------------------------------------------------------------------------
 
 
-def test_without_a_database_everybody_is_asked_to_try_again(serve):
+def test_without_a_database_everyone_is_asked_to_try_again(serve):
     nobody = f"postgres://perma_payments:password@{HOST}:{free_port(HOST)}/perma_payments"
     service = serve(nobody)
     status, subscribe = perma_cc.form("subscription"), perma_cc.form("subscribe")

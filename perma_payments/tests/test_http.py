@@ -92,7 +92,7 @@ def test_bodies_in_chunks_are_understood(service):
     assert_all_routes_understand_chunks(service.url)
 
 
-def test_headers_in_other_words_are_understood(service):
+def test_headers_may_be_written_differently(service):
     for headers in (
         [f"Content-Type: {FORM}; charset=UTF-8"],
         [f"CONTENT-TYPE: {FORM.upper()}"],
@@ -163,7 +163,7 @@ def test_a_client_that_goes_away_in_the_middle_is_logged(service, form):
     assert not Response.objects.exists()
 
 
-def test_a_body_whose_end_is_in_doubt_is_not_believed(service, form):
+def test_a_body_with_a_doubtful_end_is_refused(service, form):
     body = chunks(urlencode(cyber_source.response(form)).encode())
     for headers in (
         ["Transfer-Encoding: chunked", "Content-Length: 5"],

@@ -212,7 +212,7 @@ def subscriber(customer: Customer) -> Customer:
     return customer
 
 
-def test_a_failed_charge_is_told_as_far_as_is_known(subscriber):
+def test_a_failed_charge_shows_what_is_known(subscriber):
     """The example of perma-2026.md §6, step by step."""
     subscriber.is_reported(day("2026-06-01"), "CURRENT")
     assert subscriber.is_told(day("2026-06-13")) == ("Current", day("2026-07-13"))
@@ -257,7 +257,7 @@ def test_an_unproven_charge_is_asked_about_at_the_end(subscriber):
     assert tasks() == ["unproven charge"]
 
 
-def test_undoing_a_report_takes_the_question_back(subscriber):
+def test_reverting_a_report_withdraws_its_task(subscriber):
     report = subscriber.is_reported(START, "CANCELED")
     revert_report(report.pk, by=User.objects.get(), now=noon(START))
 

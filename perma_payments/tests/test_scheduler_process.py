@@ -81,7 +81,7 @@ def test_cancellations_are_mailed_with_notifications_and_without(service: Servic
         assert process.wait() == 0
 
 
-def test_a_hanging_mail_server_delays_neither_responses_nor_the_end(transactional_db, settings):
+def test_a_hanging_mail_server_delays_nothing_else(transactional_db, settings):
     fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), "REVIEW")
     response = receive_callback(b"body", list(fields.items()), now=timezone.now())
     Response.objects.update(applied_at=None, outcome="")

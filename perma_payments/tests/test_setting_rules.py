@@ -134,7 +134,7 @@ def test_staging_refuses_what_production_refuses():
 
 
 @pytest.mark.parametrize("environment", ["staging", "production"])
-def test_everything_wrong_is_told_in_one_start(environment):
+def test_everything_wrong_is_reported_in_one_start(environment):
     found = told(PERMA_PAYMENTS_ENV=environment, DEBUG="true", OVERDUE_DAYS="0", EMAIL_PORT="465")
 
     missing = {name[1] for sentence in found if (name := re.match(r"The setting (\w+) is not set: ", sentence))}

@@ -176,12 +176,12 @@ def test_another_profile_is_refused():
 
 
 @pytest.mark.parametrize("name", sorted(signed_form()))
-def test_no_field_can_be_altered_after_signing(name):
+def test_no_field_can_be_changed_after_signing(name):
     fields = signed_form()
     assert_refused(check({**fields, name: fields[name] + "1"}))
 
 
-def test_an_altered_amount_breaks_the_signature():
+def test_a_changed_amount_breaks_the_signature():
     assert_refused(check({**signed_form(), "amount": "0.01"}), "signature")
 
 

@@ -139,7 +139,7 @@ def test_mail_that_is_too_long_is_refused(mailbox):
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_the_server_stops_even_while_somebody_is_connected(mode):
+def test_the_server_stops_even_while_someone_is_connected(mode):
     mailbox = Mailbox()
     mailbox.mode = mode
     with receiving(mailbox, any_listener()):

@@ -209,7 +209,7 @@ def test_customers_beyond_the_list_exist():
         "Court-1",
     ],
 )
-def test_other_names_name_nobody(key):
+def test_other_keys_name_no_customer(key):
     assert find_customer(key) is None
 
 

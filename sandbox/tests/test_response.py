@@ -23,7 +23,7 @@ BILLING_NAMES = (
     "req_bill_to_address_postal_code, "
 )
 
-# As recorded, with what the server's version has besides (card_type_name) and with the fields that
+# As recorded, with the field that only the server's version has (card_type_name) and with the fields that
 # the recorded requests did not send.
 SHAPES = {
     "sale": "transaction_id, decision, req_access_key, req_profile_id, req_transaction_uuid, "

@@ -21,7 +21,7 @@ PASSWORD = "a long enough password"
 
 @pytest.fixture
 def staff(transactional_db: None) -> User:
-    """Somebody of the billing staff."""
+    """A member of the billing staff."""
     # The groups come with the migrations, and go with the tests before.
     call_command("migrate", verbosity=0)
     cache.clear()

@@ -305,7 +305,7 @@ def test_a_change_that_waited_for_another_comes_after_it():
 
 
 @pytest.mark.django_db
-def test_the_timeline_of_another_customer_is_not_told():
+def test_the_timeline_of_another_customer_is_not_shown():
     agreement = records.agreement()
     other = records.outgoing(Kind.SUBSCRIBE, records.standing_agreement(records.INDIVIDUAL))
     StaffTask.objects.create(kind="token missing", agreement=other.agreement, response=response(other))
@@ -450,7 +450,7 @@ def test_a_purchase_credited_in_sql_is_not_said_to_be_permas():
 
 
 @pytest.mark.django_db
-def test_of_an_unpaid_purchase_perma_cc_is_told_nothing(client):
+def test_perma_cc_is_not_told_of_an_unpaid_purchase(client):
     log_in(client, *EVERYTHING)
 
     assert "Nothing, because this purchase has not been paid." in words(client.get(page_of(records.purchase())))

@@ -150,7 +150,7 @@ def test_an_ending_around_a_due_date_leaves_its_charge_unproven(schedule, known,
         ("2026-12-15", "2026-12-15T00:00:00", "2027-01-13"),
     ],
 )
-def test_what_is_charged_is_told_its_next_due_date(next_charge_on, now, told):
+def test_a_charged_subscription_shows_its_next_due_date(next_charge_on, now, told):
     known_until, date_of_report = midnight(day("2026-12-13")), next_charge_on and day(next_charge_on)
     moment = datetime.fromisoformat(now).replace(tzinfo=UTC)
     assert coverage.paid_through_for_perma("Current", MONTHLY, known_until, date_of_report, moment) == midnight(
@@ -159,7 +159,7 @@ def test_what_is_charged_is_told_its_next_due_date(next_charge_on, now, told):
 
 
 @pytest.mark.parametrize("status", ["Hold", "Canceled"])
-def test_what_is_not_charged_is_told_what_is_covered(status):
+def test_an_uncharged_subscription_shows_what_is_covered(status):
     until, later = midnight(day("2026-12-13")), datetime(2027, 3, 1, tzinfo=UTC)
     assert coverage.paid_through_for_perma(status, MONTHLY, until, day("2027-04-13"), later) == until
 
@@ -167,7 +167,7 @@ def test_what_is_not_charged_is_told_what_is_covered(status):
 @pytest.mark.parametrize("frequency", Frequency)
 @settings(deadline=None)
 @given(start=st.dates(date(2020, 1, 1), date(2036, 12, 31)), seconds=st.integers(0, 500_000_000))
-def test_what_is_charged_is_never_told_a_date_that_has_passed(frequency, start, seconds):
+def test_a_charged_subscription_never_shows_a_past_date(frequency, start, seconds):
     now = datetime(2020, 1, 1, tzinfo=UTC) + timedelta(seconds=seconds)
     schedule = Schedule(frequency, start)
     assert coverage.paid_through_for_perma("Current", schedule, midnight(start), None, now) > now

@@ -50,7 +50,7 @@ def test_due_dates_are_counted_from_the_first(frequency, start, following):
 
 @settings(deadline=None)
 @given(start=days, day=days)
-def test_a_monthly_due_date_is_the_day_of_the_first_cut_to_the_month(start, day):
+def test_a_monthly_due_date_falls_on_the_first_ones_day(start, day):
     due = Schedule(Frequency.MONTHLY, start).first_due_after(day)
     assert due.day == min(start.day, monthrange(due.year, due.month)[1])
 
@@ -78,7 +78,7 @@ def test_the_first_due_date_after_a_day_is_the_nearest_one(frequency, start, day
         ("2026-11-13", None),
     ],
 )
-def test_a_day_is_around_a_due_date_if_it_is_no_more_than_a_day_away(day, around):
+def test_a_day_beside_a_due_date_is_around_it(day, around):
     found = Schedule(Frequency.MONTHLY, date(2026, 12, 13)).due_around(date.fromisoformat(day))
     assert found == (around and date.fromisoformat(around))
 

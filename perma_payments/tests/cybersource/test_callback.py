@@ -258,7 +258,7 @@ def test_a_repeated_name_in_the_list_is_refused(name):
         "[bill_country]",
     ],
 )
-def test_an_odd_name_in_the_list_is_refused_though_it_is_signed(name):
+def test_a_malformed_name_in_the_list_is_refused_though_signed(name):
     refuse(response(**{name: "x"}), "signed_field_names holds what is no name")
 
 

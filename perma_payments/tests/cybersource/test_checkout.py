@@ -121,7 +121,7 @@ def test_the_form_is_dated_in_utc_without_a_fraction(now):
     assert profile().form(order(Kind.PURCHASE), now=now).fields["signed_date_time"] == "2026-11-21T12:00:00Z"
 
 
-def test_a_form_made_anew_is_dated_and_signed_anew():
+def test_a_repeated_form_has_a_new_date_and_signature():
     first, second = (
         profile().form(order(Kind.PURCHASE), now=datetime(2026, 11, 21, 12, minute, tzinfo=UTC)).fields
         for minute in (0, 1)

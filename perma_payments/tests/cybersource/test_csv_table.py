@@ -144,7 +144,7 @@ def test_blank_rows_are_left_out(blank):
         ('A,"x"y,on', "The quotes in this row are wrong, so its cells cannot be told apart."),
     ],
 )
-def test_a_row_whose_cells_cannot_be_told_apart_says_why(text, flaw):
+def test_a_row_with_ambiguous_cells_says_why(text, flaw):
     before, flawed, after = read(file("A,x,on", text, "B,x,on"))
 
     assert (before, after) == (row(4, "A", "on"), row(6, "B", "on"))

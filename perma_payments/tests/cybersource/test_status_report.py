@@ -259,7 +259,7 @@ def test_of_two_equal_rows_with_different_dates_neither_counts():
     ],
 )
 @pytest.mark.parametrize("order", [1, -1], ids=["last", "first"])
-def test_a_row_does_not_count_beside_one_of_its_number_that_is_unread(unread, order):
+def test_an_unread_row_disqualifies_others_of_its_number(unread, order):
     rows = [row(status="SUPERSEDED"), row(status="CANCELED"), unread][::order]
     found = read(*rows, row("PERMA-0000-0002"))
 

@@ -478,7 +478,7 @@ def test_a_message_further_ahead_is_refused(route):
     assert "seconds ahead of our clock" in str(refusal.value)
 
 
-def test_the_clock_is_what_the_caller_says():
+def test_the_caller_says_what_time_it_is():
     then = datetime(2001, 1, 1, tzinfo=UTC)
     assert read("subscribe", made=then, now=then).recurring_start_date == date(2001, 1, 11)
 

@@ -61,7 +61,7 @@ def test_without_a_subscription_the_reply_has_null():
     }
 
 
-def test_a_subscription_is_told_in_the_formats_of_the_client():
+def test_a_subscription_is_in_the_clients_formats():
     assert status(subscription=subscription())["subscription"] == {
         "status": "Current",
         "rate": "120.00",
@@ -73,7 +73,7 @@ def test_a_subscription_is_told_in_the_formats_of_the_client():
     }
 
 
-def test_purchases_to_acknowledge_are_told_by_id_and_quantity():
+def test_purchases_to_acknowledge_have_an_id_and_a_quantity():
     purchases = [UnacknowledgedPurchase(id=3, link_quantity=10), UnacknowledgedPurchase(id=4, link_quantity=100)]
     assert status(purchases=iter(purchases))["purchases"] == [
         {"id": 3, "link_quantity": 10},
@@ -90,7 +90,7 @@ def test_a_customer_without_purchases_is_told_an_empty_history():
     }
 
 
-def test_a_history_is_told_with_dates_and_reference_numbers():
+def test_a_history_has_dates_and_reference_numbers():
     purchase = HistoricPurchase(
         id=3, link_quantity=10, date=datetime(2026, 11, 21, tzinfo=UTC), reference_number="PERMA-0000-0001"
     )

@@ -130,7 +130,7 @@ def test_a_repeated_request_asks_for_nothing_after_withdrawal():
     assert StaffTask.objects.count() == 1
 
 
-def test_a_new_request_after_one_that_was_marked_as_done_is_heard():
+def test_a_new_request_after_one_marked_as_done_opens_a_task():
     records.standing_agreement()
     cancel()
     task = StaffTask.objects.get()

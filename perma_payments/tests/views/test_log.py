@@ -71,7 +71,7 @@ def test_what_is_refused_by_an_exception_is_one_line(post, monkeypatch, caplog, 
     assert said.startswith(line)
 
 
-def test_what_breaks_is_told_with_the_place_where_it_broke(post, monkeypatch, caplog):
+def test_an_error_is_reported_with_the_place_where_it_arose(post, monkeypatch, caplog):
     failing(monkeypatch, RuntimeError())
     assert post("subscribe").status_code == 500
 

@@ -296,7 +296,7 @@ def test_a_page_has_its_status_and_heading_and_a_way_on(message_page, case):
 
 
 @every_case
-def test_a_page_shows_nothing_of_our_insides_or_of_what_was_sent(message_page, case):
+def test_a_page_shows_neither_our_code_nor_what_was_sent(message_page, case):
     text = unescape(message_page.response.content.decode())
 
     for word in (
@@ -404,5 +404,5 @@ def test_every_page_loads_only_files_of_ours_that_are_there(page, client):
                 assert file.status_code == 200
 
 
-def test_no_page_is_to_be_found_by_search_engines(page):
+def test_search_engines_are_told_not_to_index_pages(page):
     assert soup(page).find("meta", attrs={"name": "robots"})["content"] == "noindex"

@@ -229,7 +229,7 @@ def test_a_response_that_was_tampered_with_is_not_believed(sent_on, stock, chang
     sent_on(urlencode({**cyber_source.response(stock, "DECLINE"), **changes}))
 
 
-def test_a_response_of_somebody_else_is_not_believed(sent_on, stock):
+def test_a_response_signed_by_someone_else_is_not_believed(sent_on, stock):
     sent_on(urlencode(cyber_source.response(stock, secret="d0ffee00" * 32)))
 
 
@@ -250,7 +250,7 @@ def test_a_repeated_key_is_not_believed(sent_on, stock):
 
 
 @pytest.mark.parametrize("content_type", ["", "application/json", "multipart/form-data; boundary=x", "text/plain"])
-def test_what_is_no_form_is_not_believed(sent_on, stock, content_type):
+def test_other_content_types_are_not_believed(sent_on, stock, content_type):
     sent_on(urlencode(cyber_source.response(stock)), content_type)
 
 

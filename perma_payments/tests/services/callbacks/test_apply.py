@@ -24,10 +24,10 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DECISIONS = ["ACCEPT", "REVIEW", "DECLINE", "ERROR", "CANCEL"]
 
 
-def answer(
+def respond(
     outgoing: OutgoingTransaction, decision: str = "ACCEPT", *, now: datetime = NOW, **changes: Any
 ) -> Response:
-    """CyberSource answers a checkout; see cyber_source.response for the changes."""
+    """CyberSource responds to a checkout; see cyber_source.response for the changes."""
     fields = cyber_source.response(records.form(outgoing), decision, **changes)
     response = receive_callback(b"body", list(fields.items()), now=now)
     response.refresh_from_db()
@@ -67,9 +67,9 @@ def fresh(instance: Any) -> Any:
         ("ERROR", {"reason_code": ..., "transaction_id": ...}, "Rejected", ["checkout failed"]),
     ],
 )
-def test_an_answer_to_subscribe(decision, changes, status, opened):
+def test_a_response_to_subscribe(decision, changes, status, opened):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    answer(outgoing, decision, **changes)
+    respond(outgoing, decision, **changes)
 
     agreement = fresh(outgoing.agreement)
     assert (agreement.status, tasks()) == (status, opened)
@@ -90,10 +90,10 @@ def test_an_answer_to_subscribe(decision, changes, status, opened):
         ("ERROR", {"reason_code": "150"}, False, ["indeterminate"]),
     ],
 )
-def test_an_answer_to_change(decision, changes, takes, opened):
+def test_a_response_to_change(decision, changes, takes, opened):
     outgoing = records.outgoing(Kind.CHANGE)
     before = fresh(outgoing.agreement)
-    answer(outgoing, decision, **changes)
+    respond(outgoing, decision, **changes)
 
     after = fresh(outgoing.agreement)
     assert tasks() == opened
@@ -115,10 +115,10 @@ def test_an_answer_to_change(decision, changes, takes, opened):
         ("ERROR", {"reason_code": "152"}, False, ["indeterminate"]),
     ],
 )
-def test_an_answer_to_update(decision, changes, takes, opened):
+def test_a_response_to_update(decision, changes, takes, opened):
     outgoing = records.outgoing(Kind.UPDATE)
     before = fresh(outgoing.agreement)
-    answer(outgoing, decision, payment_token="9999", **changes)
+    respond(outgoing, decision, payment_token="9999", **changes)
 
     after = fresh(outgoing.agreement)
     assert tasks() == opened
@@ -140,16 +140,16 @@ def test_an_answer_to_update(decision, changes, takes, opened):
         ("ERROR", {"reason_code": "151"}, "Pending", ["indeterminate"]),
     ],
 )
-def test_an_answer_to_purchase(decision, changes, status, opened):
+def test_a_response_to_purchase(decision, changes, status, opened):
     outgoing = records.outgoing(Kind.PURCHASE)
-    answer(outgoing, decision, **changes)
+    respond(outgoing, decision, **changes)
 
     purchase = fresh(outgoing.purchase)
     assert (purchase.status, tasks()) == (status, opened)
     assert purchase.paid_at == (NOW if status == "Paid" else None)
 
 
-def test_only_an_unpaid_change_or_update_does_nothing_and_opens_nothing():
+def test_only_an_unpaid_change_or_update_has_no_effect():
     cells = {(kind, verdict) for kind in Kind for verdict in Verdict if verdict not in apply._TASKS}
     assert cells - apply._STEPS.keys() == {
         (Kind.CHANGE, Verdict.DECLINED),
@@ -162,9 +162,9 @@ def test_only_an_unpaid_change_or_update_does_nothing_and_opens_nothing():
 # --- What an accepted subscription takes ------------------------------------------------------------
 
 
-def test_an_accepted_subscription_has_the_terms_that_were_asked_for():
+def test_an_accepted_subscription_has_the_requested_terms():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    response = answer(outgoing)
+    response = respond(outgoing)
 
     agreement = fresh(outgoing.agreement)
     assert agreement.current_rate == Decimal("45.00")
@@ -180,7 +180,7 @@ def test_an_accepted_subscription_has_the_terms_that_were_asked_for():
 
 def test_a_token_is_taken_under_either_name_if_it_is_signed():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    answer(outgoing, payment_token=..., req_payment_token="0A1B", unsigned={"payment_token": "666"})
+    respond(outgoing, payment_token=..., req_payment_token="0A1B", unsigned={"payment_token": "666"})
 
     assert fresh(outgoing.agreement).payment_token == "0A1B"
 
@@ -188,24 +188,24 @@ def test_a_token_is_taken_under_either_name_if_it_is_signed():
 @pytest.mark.parametrize("token", [..., "", "a b", "12-34", "1" * 33, "1" * 10_000, "١٢٣", "\x00"])
 def test_a_paid_subscription_without_a_token_opens_a_task(token):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    answer(outgoing, payment_token=token)
+    respond(outgoing, payment_token=token)
 
     agreement = fresh(outgoing.agreement)
     assert (agreement.status, agreement.payment_token) == ("Current", "")
     assert tasks() == ["token missing"]
 
 
-def test_a_format_preserving_token_is_taken_and_a_person_looks_at_it():
+def test_a_format_preserving_token_is_taken_with_a_task():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    answer(outgoing, payment_token="4111111111111111")
+    respond(outgoing, payment_token="4111111111111111")
 
     assert fresh(outgoing.agreement).payment_token == "4111111111111111"
     assert tasks() == ["token changes"]
 
 
-def test_a_hexadecimal_token_is_as_good_as_any():
+def test_a_hexadecimal_token_is_taken_like_any_other():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    answer(outgoing, payment_token="ABCDEF0123456789ABCDEF0123456789")
+    respond(outgoing, payment_token="ABCDEF0123456789ABCDEF0123456789")
 
     assert fresh(outgoing.agreement).payment_token == "ABCDEF0123456789ABCDEF0123456789"
     assert tasks() == []
@@ -214,7 +214,7 @@ def test_a_hexadecimal_token_is_as_good_as_any():
 @pytest.mark.parametrize("kind", list(Kind))
 def test_an_ambiguous_response_is_kept_and_has_no_effect(kind):
     outgoing = records.outgoing(kind)
-    response = answer(outgoing, req_bill_to_address_line1="Box 3,message=leave at door")
+    response = respond(outgoing, req_bill_to_address_line1="Box 3,message=leave at door")
 
     assert (response.is_ambiguous, response.outcome, tasks()) == (True, Outcome.NO_EFFECT, ["not what was signed"])
     assert fresh(outgoing.subject).updated_at == outgoing.subject.updated_at
@@ -223,7 +223,7 @@ def test_an_ambiguous_response_is_kept_and_has_no_effect(kind):
 @pytest.mark.parametrize("decision", ["ACCEPT", "REVIEW"])
 def test_a_partly_authorized_purchase_is_not_granted(decision):
     outgoing = records.outgoing(Kind.PURCHASE)
-    answer(outgoing, decision, auth_amount="1.00")
+    respond(outgoing, decision, auth_amount="1.00")
 
     assert (fresh(outgoing.purchase).status, tasks()) == ("Pending", ["partial approval"])
 
@@ -237,7 +237,7 @@ def test_a_partly_authorized_purchase_is_not_granted(decision):
 def test_accept_wins_whatever_the_order_of_arrival(kind, other, accept_first):
     outgoing = records.outgoing(kind)
     for decision in ("ACCEPT", other) if accept_first else (other, "ACCEPT"):
-        answer(outgoing, decision)
+        respond(outgoing, decision)
 
     assert fresh(outgoing.subject).status == ("Current" if kind == Kind.SUBSCRIBE else "Paid")
 
@@ -246,16 +246,16 @@ def test_accept_wins_whatever_the_order_of_arrival(kind, other, accept_first):
 def test_a_declined_checkout_that_is_given_up_is_aborted(decline_first):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     for decision in ("DECLINE", "CANCEL") if decline_first else ("CANCEL", "DECLINE"):
-        answer(outgoing, decision)
+        respond(outgoing, decision)
 
     assert fresh(outgoing.agreement).status == "Aborted"
 
 
 @pytest.mark.parametrize("status", ["Hold", "Canceled", "Completed", "Superseded"])
 @pytest.mark.parametrize("decision", DECISIONS)
-def test_no_answer_to_a_checkout_moves_a_status_that_a_report_has_set(status, decision):
+def test_no_response_changes_a_status_set_by_a_report(status, decision):
     agreement = records.standing_agreement(status=status)
-    answer(records.outgoing(Kind.SUBSCRIBE, agreement), decision)
+    respond(records.outgoing(Kind.SUBSCRIBE, agreement), decision)
 
     after = fresh(agreement)
     assert (after.status, after.covered_until) == (status, agreement.covered_until)
@@ -263,7 +263,7 @@ def test_no_answer_to_a_checkout_moves_a_status_that_a_report_has_set(status, de
 
 def test_an_accept_after_a_report_still_brings_the_token():
     agreement = records.standing_agreement(payment_token="", current_rate=Decimal("77.00"))
-    response = answer(records.outgoing(Kind.SUBSCRIBE, agreement))
+    response = respond(records.outgoing(Kind.SUBSCRIBE, agreement))
 
     after = fresh(agreement)
     assert (after.payment_token, after.current_rate) == (response.transaction_id, Decimal("77.00"))
@@ -271,17 +271,17 @@ def test_an_accept_after_a_report_still_brings_the_token():
 
 def test_a_review_that_is_accepted_later_is_one_charge():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    review = answer(outgoing, "REVIEW", payment_token=...)
-    answer(outgoing, "ACCEPT", transaction_id=review.transaction_id, payment_token="777")
+    review = respond(outgoing, "REVIEW", payment_token=...)
+    respond(outgoing, "ACCEPT", transaction_id=review.transaction_id, payment_token="777")
 
     assert fresh(outgoing.agreement).payment_token == "777"
     assert tasks() == ["held for review", "token missing"]
 
 
-def test_an_update_that_is_held_takes_its_token_when_it_is_accepted():
+def test_a_held_update_takes_its_token_when_accepted():
     outgoing = records.outgoing(Kind.UPDATE)
-    review = answer(outgoing, "REVIEW", payment_token="8888")
-    answer(outgoing, "ACCEPT", transaction_id=review.transaction_id, payment_token="8888")
+    review = respond(outgoing, "REVIEW", payment_token="8888")
+    respond(outgoing, "ACCEPT", transaction_id=review.transaction_id, payment_token="8888")
 
     assert fresh(outgoing.agreement).payment_token == "8888"
 
@@ -295,8 +295,8 @@ def test_what_cybersource_did_last_is_in_force(asked_first):
     begun = [NOW - timedelta(minutes=9), NOW - timedelta(minutes=5)]
     small = records.outgoing(Kind.CHANGE, agreement, created_at=begun[asked_first], link_limit="10")
     large = records.outgoing(Kind.CHANGE, agreement, created_at=begun[1 - asked_first], link_limit="500")
-    answer(large, signed_date_time=LATER, payment_token="500")
-    response = answer(small, signed_date_time=EARLIER, payment_token="10")
+    respond(large, signed_date_time=LATER, payment_token="500")
+    response = respond(small, signed_date_time=EARLIER, payment_token="10")
 
     assert (fresh(agreement).current_link_limit, fresh(agreement).payment_token) == ("500", "500")
     assert (response.outcome, tasks()) == (Outcome.NO_EFFECT, ["out of order"])
@@ -307,15 +307,15 @@ def test_what_cybersource_did_last_is_in_force(asked_first):
 def test_of_two_changes_of_one_second_the_last_to_come_counts():
     agreement = records.standing_agreement()
     for link_limit in ("500", "10"):
-        answer(records.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=LATER)
+        respond(records.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=LATER)
 
     assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
 
 
-def test_two_changes_in_their_order_are_nothing_special():
+def test_two_changes_in_order_open_no_task():
     agreement = records.standing_agreement()
     for signed_at, link_limit in ((EARLIER, "10"), (LATER, "500")):
-        answer(records.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=signed_at)
+        respond(records.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=signed_at)
 
     assert (fresh(agreement).current_link_limit, tasks()) == ("500", [])
 
@@ -328,24 +328,24 @@ def test_two_changes_in_their_order_are_nothing_special():
 def test_only_a_later_change_of_the_same_agreement_blocks_a_change(later, of_another_customer):
     agreement = records.standing_agreement()
     other = records.standing_agreement(records.INDIVIDUAL) if of_another_customer else agreement
-    answer(records.outgoing(later, other), signed_date_time=LATER)
-    answer(records.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
+    respond(records.outgoing(later, other), signed_date_time=LATER)
+    respond(records.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
 
     assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
 
 
 def test_a_later_change_blocks_an_older_token():
     agreement = records.standing_agreement()
-    answer(records.outgoing(Kind.CHANGE, agreement), signed_date_time=LATER, payment_token="1")
-    answer(records.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="2")
+    respond(records.outgoing(Kind.CHANGE, agreement), signed_date_time=LATER, payment_token="1")
+    respond(records.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="2")
 
     assert (fresh(agreement).payment_token, tasks()) == ("1", ["out of order"])
 
 
 def test_a_checkout_does_not_block_its_own_later_response():
     outgoing = records.outgoing(Kind.CHANGE)
-    answer(outgoing, "REVIEW", signed_date_time=LATER, transaction_id="1")
-    answer(outgoing, "ACCEPT", signed_date_time=EARLIER, transaction_id="1")
+    respond(outgoing, "REVIEW", signed_date_time=LATER, transaction_id="1")
+    respond(outgoing, "ACCEPT", signed_date_time=EARLIER, transaction_id="1")
 
     assert tasks() == ["held for review"]
 
@@ -353,23 +353,23 @@ def test_a_checkout_does_not_block_its_own_later_response():
 def test_an_accept_takes_away_nothing_that_staff_have_granted():
     until = midnight(date(2028, 1, 1))
     agreement = records.agreement(covered_until=until, coverage_proof="staff")
-    answer(records.outgoing(Kind.SUBSCRIBE, agreement))
+    respond(records.outgoing(Kind.SUBSCRIBE, agreement))
 
     assert (fresh(agreement).status, fresh(agreement).covered_until) == ("Current", until)
 
 
 def test_a_later_declined_change_does_not_block_an_earlier_one():
     agreement = records.standing_agreement()
-    answer(records.outgoing(Kind.CHANGE, agreement, link_limit="500"), "DECLINE", signed_date_time=LATER)
-    answer(records.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
+    respond(records.outgoing(Kind.CHANGE, agreement, link_limit="500"), "DECLINE", signed_date_time=LATER)
+    respond(records.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
 
     assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
 
 
 def test_a_token_is_not_replaced_by_an_older_one_that_comes_late():
     agreement = records.standing_agreement()
-    answer(records.outgoing(Kind.UPDATE, agreement), signed_date_time=LATER, payment_token="2222")
-    answer(records.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="1111")
+    respond(records.outgoing(Kind.UPDATE, agreement), signed_date_time=LATER, payment_token="2222")
+    respond(records.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="1111")
 
     assert (fresh(agreement).payment_token, tasks()) == ("2222", ["out of order"])
 
@@ -378,11 +378,11 @@ def test_a_token_is_not_replaced_by_an_older_one_that_comes_late():
 
 
 @pytest.mark.parametrize("kind", [Kind.SUBSCRIBE, Kind.CHANGE, Kind.PURCHASE])
-def test_two_accepts_of_one_checkout_are_two_charges_with_one_effect(kind):
+def test_two_accepts_of_one_checkout_have_one_effect(kind):
     outgoing = records.outgoing(kind)
-    answer(outgoing)
+    respond(outgoing)
     once = fresh(outgoing.subject)
-    second = answer(outgoing, payment_token="666")
+    second = respond(outgoing, payment_token="666")
 
     twice = fresh(outgoing.subject)
     assert (second.outcome, tasks()) == (Outcome.NO_EFFECT, ["duplicate charge"])
@@ -391,26 +391,26 @@ def test_two_accepts_of_one_checkout_are_two_charges_with_one_effect(kind):
 
 def test_of_two_accepts_of_a_card_update_the_last_token_counts():
     outgoing = records.outgoing(Kind.UPDATE)
-    answer(outgoing, payment_token="1111")
-    answer(outgoing, payment_token="2222")
+    respond(outgoing, payment_token="1111")
+    respond(outgoing, payment_token="2222")
 
     assert (fresh(outgoing.agreement).payment_token, tasks()) == ("2222", [])
 
 
 def test_a_part_paid_first_and_all_later_is_paid():
     outgoing = records.outgoing(Kind.PURCHASE)
-    answer(outgoing, reason_code="110")
-    answer(outgoing)
+    respond(outgoing, reason_code="110")
+    respond(outgoing)
 
     # The part is refunded, says its task; the whole is kept.
     assert fresh(outgoing.purchase).status == "Paid"
     assert tasks() == ["partial approval"]
 
 
-def test_a_second_paid_subscription_is_current_and_a_person_is_told():
+def test_a_second_paid_subscription_opens_a_task():
     first = records.standing_agreement()
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    answer(outgoing)
+    respond(outgoing)
 
     assert [fresh(first).status, fresh(outgoing.agreement).status] == ["Current", "Current"]
     (task,) = StaffTask.objects.all()
@@ -427,7 +427,7 @@ def test_a_second_paid_subscription_is_current_and_a_person_is_told():
 )
 def test_a_subscription_beside_an_ended_one_opens_no_task(other):
     records.standing_agreement(**other)
-    answer(records.outgoing(Kind.SUBSCRIBE))
+    respond(records.outgoing(Kind.SUBSCRIBE))
 
     assert tasks() == []
 
@@ -444,7 +444,7 @@ def test_a_subscription_beside_an_ended_one_opens_no_task(other):
 )
 def test_an_accept_for_an_ended_subscription_has_no_effect(kind, ended):
     agreement = records.standing_agreement(**ended)
-    response = answer(records.outgoing(kind, agreement), payment_token="666")
+    response = respond(records.outgoing(kind, agreement), payment_token="666")
 
     assert (response.outcome, tasks()) == (Outcome.NO_EFFECT, ["no longer stands"])
     assert fresh(agreement).updated_at == agreement.updated_at
@@ -460,7 +460,7 @@ def test_an_accept_for_an_ended_subscription_has_no_effect(kind, ended):
 )
 def test_a_change_of_any_standing_subscription_takes_effect(standing):
     agreement = records.standing_agreement(**standing)
-    answer(records.outgoing(Kind.CHANGE, agreement))
+    respond(records.outgoing(Kind.CHANGE, agreement))
 
     assert (fresh(agreement).current_link_limit, fresh(agreement).status) == ("500", standing["status"])
 
@@ -470,9 +470,9 @@ def test_a_change_of_any_standing_subscription_takes_effect(standing):
 @pytest.mark.parametrize(
     "difference", [{"req_reference_number": "PERMA-0000-0000"}, {"req_transaction_type": "authorization"}]
 )
-def test_an_answer_about_another_order_takes_no_effect(kind, decision, difference):
+def test_a_response_about_another_order_has_no_effect(kind, decision, difference):
     outgoing = records.outgoing(kind)
-    response = answer(outgoing, decision, **difference)
+    response = respond(outgoing, decision, **difference)
 
     assert (response.outcome, tasks()) == (Outcome.NO_EFFECT, ["not what was signed"])
     assert fresh(outgoing.subject).updated_at == outgoing.subject.updated_at
@@ -492,7 +492,7 @@ def test_an_answer_about_another_order_takes_no_effect(kind, decision, differenc
 )
 def test_an_accept_of_another_amount_or_currency_takes_no_effect(kind, difference):
     outgoing = records.outgoing(kind)
-    answer(outgoing, **difference)
+    respond(outgoing, **difference)
 
     assert tasks() == ["not what was signed"]
     assert fresh(outgoing.subject).updated_at == outgoing.subject.updated_at
@@ -514,35 +514,35 @@ def test_an_accept_of_another_amount_or_currency_takes_no_effect(kind, differenc
 )
 def test_an_unreadable_amount_opens_its_own_task(kind, decision, amounts):
     outgoing = records.outgoing(kind)
-    answer(outgoing, decision, **amounts)
+    respond(outgoing, decision, **amounts)
 
     assert tasks() == ["unreadable amount"]
     assert fresh(outgoing.subject).updated_at == outgoing.subject.updated_at
 
 
 def test_a_partial_approval_may_have_an_unreadable_amount():
-    answer(records.outgoing(Kind.PURCHASE), reason_code="110", auth_amount="1,000.00")
+    respond(records.outgoing(Kind.PURCHASE), reason_code="110", auth_amount="1,000.00")
 
     assert tasks() == ["partial approval"]
 
 
 def test_a_decline_may_have_an_unreadable_amount():
     outgoing = records.outgoing(Kind.PURCHASE)
-    answer(outgoing, "DECLINE", req_amount="1,000.00")
+    respond(outgoing, "DECLINE", req_amount="1,000.00")
 
     assert (fresh(outgoing.purchase).status, tasks()) == ("Refused", [])
 
 
 def test_amounts_are_compared_as_numbers():
     outgoing = records.outgoing(Kind.PURCHASE)
-    answer(outgoing, req_amount="15", auth_amount="15.0")
+    respond(outgoing, req_amount="15", auth_amount="15.0")
 
     assert (fresh(outgoing.purchase).status, tasks()) == ("Paid", [])
 
 
-def test_a_free_change_may_be_answered_without_an_amount():
+def test_a_response_to_a_free_change_may_lack_an_amount():
     outgoing = records.outgoing(Kind.CHANGE, amount=Decimal("0.00"))
-    answer(outgoing, req_amount=...)
+    respond(outgoing, req_amount=...)
 
     assert (fresh(outgoing.agreement).current_link_limit, tasks()) == ("500", [])
 
@@ -552,7 +552,7 @@ def test_a_free_change_may_be_answered_without_an_amount():
 
 def test_the_history_tells_which_response_changed_an_agreement():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
-    response = answer(outgoing)
+    response = respond(outgoing)
 
     inserted, updated = outgoing.agreement.events.order_by("pgh_id")
     assert (inserted.status, updated.status) == ("Pending", "Current")

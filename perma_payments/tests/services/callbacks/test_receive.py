@@ -73,7 +73,7 @@ def test_the_same_callback_is_kept_and_applied_once():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     fields = cyber_source.response(records.form(outgoing))
     first = receive(fields)
-    # The browser's copy is signed anew, and lacks a field of the server's.
+    # The browser's copy has a signature of its own and lacks a field of the server's.
     again = cyber_source.response(
         records.form(outgoing),
         transaction_id=fields["transaction_id"],
@@ -87,7 +87,7 @@ def test_the_same_callback_is_kept_and_applied_once():
     assert records.SubscriptionAgreement.objects.get().updated_at == changed_at
 
 
-def test_another_attempt_within_the_same_checkout_is_another_response():
+def test_each_attempt_within_a_checkout_is_a_response():
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
     for decision in ("DECLINE", "DECLINE", "ACCEPT", "CANCEL"):
         receive(cyber_source.response(form, decision))
@@ -115,7 +115,7 @@ def test_two_long_uuids_that_begin_alike_are_two_responses():
     assert Response.objects.count() == 2
 
 
-def test_a_response_that_cannot_be_applied_is_kept_and_staff_are_told(monkeypatch, caplog):
+def test_a_response_that_cannot_be_applied_opens_a_task(monkeypatch, caplog):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     make_application_fail(monkeypatch)
     response = receive(cyber_source.response(records.form(outgoing)))
@@ -128,7 +128,7 @@ def test_a_response_that_cannot_be_applied_is_kept_and_staff_are_told(monkeypatc
     assert "Erin" not in caplog.text
 
 
-def test_a_later_try_applies_it_and_ends_the_task(monkeypatch):
+def test_a_retry_applies_it_and_ends_the_task(monkeypatch):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     with monkeypatch.context() as broken:
         make_application_fail(broken)

@@ -45,7 +45,7 @@ def begin(kind: Kind, nonce: bytes | None = None, *, now: datetime = NOW, **chan
     return change(message, nonce=nonce, now=now)
 
 
-def answer(form: SignedForm, decision: str = "ACCEPT", **changes: Any) -> None:
+def respond(form: SignedForm, decision: str = "ACCEPT", **changes: Any) -> None:
     receive_callback(b"body", list(cyber_source.response(form.fields, decision, **changes).items()), now=NOW)
 
 
@@ -65,7 +65,7 @@ def unsigned(form: SignedForm) -> dict[str, str]:
     return {name: form.fields[name] for name in wanted if name in form.fields}
 
 
-def test_an_upgrade_is_a_sale_with_the_new_amount_for_the_stored_card():
+def test_an_upgrade_charges_the_stored_card():
     agreement = records.standing_agreement()
 
     assert unsigned(begin(Kind.CHANGE)) == {
@@ -118,7 +118,7 @@ def test_where_a_transaction_type_is_posted_is_a_setting(settings):
         {"payment_token": ""},
     ],
 )
-def test_a_subscription_that_ends_or_has_no_token_cannot_be_modified(kind, state):
+def test_an_ending_or_tokenless_subscription_is_not_modified(kind, state):
     records.standing_agreement(**state)
 
     with pytest.raises(NothingToModify):
@@ -150,14 +150,14 @@ def test_of_two_subscriptions_the_oldest_is_modified(kind):
 
 
 @BOTH
-def test_a_message_leads_to_one_checkout_until_it_is_answered(kind):
+def test_a_message_leads_to_one_checkout_until_it_ends(kind):
     records.standing_agreement()
     nonce = secrets.token_bytes(24)
     first, second = begin(kind, nonce), begin(kind, nonce, now=NOW + timedelta(minutes=15))
     assert first.fields["transaction_uuid"] == second.fields["transaction_uuid"]
     assert OutgoingTransaction.objects.count() == 1
 
-    answer(first, "DECLINE")
+    respond(first, "DECLINE")
     with pytest.raises(MessageUsedUp):
         begin(kind, nonce)
 
@@ -186,7 +186,7 @@ def test_beginning_changes_nothing(kind):
 def test_a_checkout_that_fails_leaves_the_subscription_as_it_was(kind, decision):
     agreement = records.standing_agreement()
     before = standing_subscription(REGISTRAR, now=NOW)
-    answer(begin(kind), decision)
+    respond(begin(kind), decision)
 
     assert standing_subscription(REGISTRAR, now=NOW) == before
     assert agreement.events.count() == 1
@@ -194,7 +194,7 @@ def test_a_checkout_that_fails_leaves_the_subscription_as_it_was(kind, decision)
 
 def test_a_downgrade_is_reported_with_its_future_date():
     records.standing_agreement()
-    answer(
+    respond(
         begin(
             Kind.CHANGE,
             amount=Decimal("0.00"),

@@ -70,7 +70,7 @@ def test_an_unpaid_purchase_cannot_be_acknowledged(status, post):
     assert bought.acknowledged_at is None
 
 
-def test_the_answers_to_acknowledgements_are_what_the_client_goes_by(post, caplog):
+def test_acknowledgements_are_answered_as_the_client_expects(post, caplog):
     bought = records.paid_purchase()
 
     first = post("acknowledge-purchase", purchase_pk=bought.pk)
@@ -105,7 +105,7 @@ def test_the_history_lists_what_was_paid_acknowledged_or_not(post):
     assert (reply["customer_pk"], reply["customer_type"]) == (7, "Registrar")
 
 
-def test_the_history_of_who_bought_nothing_is_an_empty_list(post, django_assert_num_queries):
+def test_the_history_of_a_customer_without_purchases_is_empty(post, django_assert_num_queries):
     with django_assert_num_queries(1):
         response = post("purchase-history")
 

@@ -43,7 +43,7 @@ def begin(nonce: bytes | None = None, *, now: datetime = NOW, **changes: Any) ->
     return subscribe(message(**changes), nonce=nonce or secrets.token_bytes(24), now=now)
 
 
-def answer(form: SignedForm, decision: str = "ACCEPT", *, now: datetime = NOW) -> None:
+def respond(form: SignedForm, decision: str = "ACCEPT", *, now: datetime = NOW) -> None:
     receive_callback(b"body", list(cyber_source.response(form.fields, decision).items()), now=now)
 
 
@@ -89,7 +89,7 @@ def test_each_checkout_has_its_own_reference_number_and_uuid():
     )
 
 
-def test_the_same_message_leads_to_the_same_checkout_freshly_signed():
+def test_a_repeated_message_leads_to_the_same_checkout():
     nonce = secrets.token_bytes(24)
     first = begin(nonce)
     second = begin(nonce, now=NOW + timedelta(minutes=15))
@@ -111,9 +111,9 @@ def test_a_message_is_used_up_after_the_duplicate_check():
 
 
 @pytest.mark.parametrize("decision", ["ACCEPT", "REVIEW", "DECLINE", "ERROR", "CANCEL"])
-def test_the_same_message_is_used_up_once_its_checkout_is_answered(decision):
+def test_a_message_is_used_up_once_its_checkout_has_ended(decision):
     nonce = secrets.token_bytes(24)
-    answer(begin(nonce), decision)
+    respond(begin(nonce), decision)
 
     with pytest.raises(MessageUsedUp):
         begin(nonce)
@@ -122,7 +122,7 @@ def test_the_same_message_is_used_up_once_its_checkout_is_answered(decision):
 def test_a_message_is_refused_once_another_checkout_was_paid():
     nonce = secrets.token_bytes(24)
     begin(nonce)
-    answer(begin())
+    respond(begin())
 
     with pytest.raises(AlreadySubscribed):
         begin(nonce)

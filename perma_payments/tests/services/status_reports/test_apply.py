@@ -258,7 +258,7 @@ def test_a_second_subscription_of_a_customer_opens_a_task(ended):
     assert (task.kind, task.agreement) == ("second subscription", second)
 
 
-def test_two_recoveries_of_one_customer_open_one_task_about_the_younger():
+def test_two_recoveries_of_a_customer_open_one_task():
     older, younger = unpaid(), unpaid()
     apply(plan(report((older, "CURRENT"), (younger, "CURRENT"))))
 

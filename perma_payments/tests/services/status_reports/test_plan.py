@@ -133,7 +133,7 @@ def test_an_ending_around_a_due_date_counts_the_charge_as_made(status, proof):
     assert [each.get("coverage_proof") for each in after] == [proof] * (status != "Canceled")
 
 
-def test_a_recovered_ending_around_a_due_date_counts_the_charge_as_made():
+def test_a_recovered_ending_around_a_due_date_is_unproven():
     data = report((unpaid(), "CANCELED")).replace(b"Dec 02", b"Dec 13")
     (change,) = changes(plan(data, now=NEXT_CHARGE))
 

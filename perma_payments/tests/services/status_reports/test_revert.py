@@ -147,7 +147,7 @@ def test_a_cancellation_that_staff_ended_stays_ended():
     assert (task.resolution, task.note) == ("done", "Canceled.")
 
 
-def test_whoever_is_still_charged_twice_still_has_a_task():
+def test_a_customer_still_charged_twice_keeps_a_task():
     oldest, middle, youngest = standing(status="Completed"), standing(status="Completed"), standing()
     first = apply(plan(report((middle, "CURRENT"))))
     apply(plan(report((oldest, "CURRENT"))))
