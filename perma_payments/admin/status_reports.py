@@ -19,7 +19,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_POST
 
 from ..billing.coverage import ChargeNews
-from ..billing.statuses import ALIVE, Status, goes_backwards
+from ..billing.statuses import ALIVE, ENDED, Status
 from ..cybersource.csv_table import UnreadableFile
 from ..models import ReportState, StatusReport, StatusReportLine
 from ..postgres.problems import is_locked
@@ -260,5 +260,5 @@ def _remarks(line: StatusReportLine) -> Iterator[str]:
         yield "without a token"
     if "cancellation_requested_at" in after:
         yield "the requested cancellation is done"
-    if "status" in after and goes_backwards(before["status"], after["status"]):
+    if "status" in after and before["status"] in ENDED and after["status"] not in ENDED:
         yield "reactivated"

@@ -40,11 +40,6 @@ REPORTED = frozenset({Status.CURRENT, Status.HOLD, Status.CANCELED, Status.COMPL
 ENDED = REPORTED - ALIVE
 
 
-def goes_backwards(before: str, after: str) -> bool:
-    """Whether a subscription that had ended is reactivated: possible, but suspicious."""
-    return before in ENDED and after not in ENDED
-
-
 def is_standing(status: str, covered_until: datetime | None, now: datetime) -> bool:
     """Whether a subscription is shown to Perma.cc (perma.md §4): Current, Hold, or Canceled but still paid for."""
     if status == Status.CANCELED:

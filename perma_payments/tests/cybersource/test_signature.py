@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import hmac
+from datetime import date
 
 import pytest
 from hypothesis import assume, given, settings, strategies as st
@@ -168,3 +169,32 @@ def test_a_key_is_shown_without_its_secret(show):
     assert "new" in show(NEW)
     assert "secret" not in show(NEW)
     assert "secret" not in show([NEW])
+
+
+# --- A key in the settings --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("AbZ09:a:2026-11-21", SigningKey("AbZ09", "a", date(2026, 11, 21))),
+        ("1:a", SigningKey("1", "a")),
+        ("x" * 32 + ":a:", SigningKey("x" * 32, "a")),
+    ],
+)
+def test_a_key_is_read_with_or_without_its_date(text, key):
+    assert SigningKey.parse(text) == key
+
+
+@pytest.mark.parametrize("text", ["", "a", ":a", "a:", "a-b:a", "x" * 33 + ":a", "a:a:2026", "a:a:21.11.2026"])
+def test_what_is_no_key_is_refused(text):
+    with pytest.raises(ValueError):
+        SigningKey.parse(text)
+
+
+@pytest.mark.parametrize(
+    ("created_on", "soon"),
+    [(date(2024, 11, 21), True), (date(2025, 1, 20), True), (date(2025, 1, 21), False), (None, False)],
+)
+def test_a_key_ends_soon_within_60_days_of_its_two_years(created_on, soon):
+    assert SigningKey("a", "a", created_on).ends_soon(date(2026, 11, 21)) is soon
