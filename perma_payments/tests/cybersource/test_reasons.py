@@ -6,7 +6,8 @@ from perma_payments.cybersource.reasons import explain
 
 
 @pytest.mark.parametrize(
-    ("code", "begins"), [("100", "successful"), ("110", "only part"), ("204", "the account does not"), ("", "no reason")]
+    ("code", "begins"),
+    [("100", "successful"), ("110", "only part"), ("204", "the account does not"), ("", "no reason")],
 )
 def test_a_known_reason_is_explained(code, begins):
     assert explain(code).startswith(begins)
