@@ -1,27 +1,26 @@
-"""Whether a mail server that hangs makes anybody wait:  python -m bench.mail
+"""Whether a mail server that hangs makes anyone wait:  python -m bench.mail
 
 Two services as in production (two workers, four threads, a scheduler), each with a database of its own. The
 mail server of one takes mail; that of the other takes connections and never speaks. In turns, six customers
 cancel and eight payments are held for review, all at once; each opens a task that staff are mailed. Meanwhile
-Perma.cc asks for statuses all the time.
+Perma.cc keeps asking for statuses.
 """
 
 import argparse
-import http.client
 import time
 from collections import defaultdict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from threading import Event, Thread
 from types import SimpleNamespace
 from urllib.parse import urlencode
 
-from devtools.processes import GUNICORN, free_port, leashed, wait_until_it_answers
+from devtools.processes import leashed
 from perma_payments.tests import perma_cc
 from perma_payments.tests.mail_server import Mailbox, hanging_mail_server, mail_server
 
-from .world import FORM, HOST, databases, environment, median_and_99th, use_django
+from .world import HOST, databases, environment, median_and_99th, seconds, use_django, web_server
 
 CANCELLATIONS, CALLBACKS, STATUS_CLIENTS = 6, 8, 2
 Times = dict[str, list[float]]
@@ -53,25 +52,12 @@ def main() -> None:
 @contextmanager
 def service(database_url: str, mail_port: int) -> Iterator[int]:
     """The port of a web server that has a scheduler beside it."""
-    port = free_port(HOST)
     mail = {"EMAIL_HOST": HOST, "EMAIL_PORT": str(mail_port), "DAILY_REPORT_TIME": "23:59"}
     env = environment(database_url) | mail
-    with ExitStack() as running:
-        web = running.enter_context(
-            leashed(
-                "Perma Payments",
-                *GUNICORN,
-                "--workers",
-                "2",
-                "--threads",
-                "4",
-                "--bind",
-                f"{HOST}:{port}",
-                env=env,
-            )
-        )
-        running.enter_context(leashed("The scheduler", "manage.py", "run_scheduler", env=env))
-        wait_until_it_answers(web, f"{HOST}:{port}", "/subscribe/")
+    with (
+        web_server(env, workers=2, threads=4) as port,
+        leashed("The scheduler", "manage.py", "run_scheduler", env=env),
+    ):
         yield port
 
 
@@ -83,14 +69,14 @@ def measure(database_url: str, port: int, times: Times, began: dict[str, float])
 
     def ask() -> None:
         while not done.is_set():
-            times["status"].append(seconds(port, "/subscription/", status))
+            times["status"].append(seconds(port, "POST", "/subscription/", status))
 
     def cancel(reference_number: str, body: str) -> None:
         began[reference_number] = time.perf_counter()
-        times["cancellation"].append(seconds(port, "/cancel-request/", body))
+        times["cancellation"].append(seconds(port, "POST", "/cancel-request/", body))
 
     def call_back(body: str) -> None:
-        times["callback"].append(seconds(port, "/cybersource-callback/", body))
+        times["callback"].append(seconds(port, "POST", "/cybersource-callback/", body))
 
     with ThreadPoolExecutor(STATUS_CLIENTS + CANCELLATIONS + CALLBACKS) as pool:
         asking = [pool.submit(ask) for _ in range(STATUS_CLIENTS)]
@@ -129,19 +115,6 @@ def prepare(database_url: str) -> tuple[list[tuple[str, str]], list[str]]:
         callbacks.append(urlencode(cyber_source.response(records.form(checkout), "REVIEW")))
     connection.close()
     return cancellations, callbacks
-
-
-def seconds(port: int, path: str, body: str) -> float:
-    """How long an answer takes that is no error."""
-    start = time.perf_counter()
-    connection = http.client.HTTPConnection(HOST, port, timeout=60)
-    connection.request("POST", path, body, {"Content-Type": FORM})
-    response = connection.getresponse()
-    response.read()
-    connection.close()
-    if response.status >= 400:
-        raise SystemExit(f"POST {path} was answered with {response.status}.")
-    return time.perf_counter() - start
 
 
 @contextmanager

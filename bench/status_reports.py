@@ -23,7 +23,7 @@ import psycopg2
 from .world import databases, use_django
 
 FEW, MANY = 5_000, 20_000
-STEPS = ["read", "plan", "page of the plan", "apply", "page of the applied", "revert", "apply with the ORM"]
+STEPS = ["read", "plan", "page of the plan", "apply", "page once applied", "revert", "apply with the ORM"]
 
 # Monthly subscriptions of 100 days ago that were last known to be paid until 40 days ago. The past before
 # the upload has no history: triggers do not fire for a replica.
@@ -169,7 +169,7 @@ def write_with_the_orm(report: Any, side: str, now: datetime) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(prog="python -m bench.status_reports", description="Growing reports.")
     parser.add_argument("--profile", action="store_true", help="say where the time goes; all is slower then")
     profile = parser.parse_args().profile
     with databases("few", "many") as (few_url, many_url):
