@@ -21,7 +21,7 @@ from devtools.processes import (
     Leashed,
     free_port,
     leashed,
-    refuse_the_ended,
+    require_running,
     run_quietly,
     wait_until_it_answers,
     watch,
@@ -101,9 +101,9 @@ def check() -> int:
         }
         with leashed("The end-to-end tests", "-m", "pytest", "e2e", env=env, to_terminal=True) as tests:
             while not tests.has_ended():
-                refuse_the_ended(running.processes)
+                require_running(running.processes)
                 time.sleep(0.1)
-        refuse_the_ended(running.processes)
+        require_running(running.processes)
         for process in (running.app, running.scheduler):
             if FAILURES.search(process.printed()):
                 raise TaskError(f"{process.name} failed at something. {process.last_words()}")
@@ -113,7 +113,7 @@ def check() -> int:
 @contextmanager
 def running_demo(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterator[Demo]:
     """Start the database, Perma Payments, the sandbox and the scheduler, one after the other."""
-    refuse_what_is_real()
+    refuse_real_environments()
     database = "the database of DATABASE_URL" if given_url() else "a temporary database"
     # Each sends browsers to the other, so these are names that a browser can use.
     app_url, sandbox_url = f"http://localhost:{app_port}", f"http://localhost:{sandbox_port}"
@@ -157,7 +157,7 @@ def running_demo(host: str, app_port: int, sandbox_port: int, smtp_port: int) ->
                 yield Demo(app, app_url, sandbox, sandbox_url, scheduler, password, database)
 
 
-def refuse_what_is_real() -> None:
+def refuse_real_environments() -> None:
     name = "PERMA_PAYMENTS_ENV"
     environment = given(name)
     if environment not in (None, "development"):

@@ -14,7 +14,7 @@ import psycopg2
 
 from devtools import TaskError
 from devtools.postgres_supervisor import unprivileged_account
-from devtools.processes import free_port, leashed, refuse_the_ended
+from devtools.processes import free_port, leashed, require_running
 
 HOST = "127.0.0.1"
 # Few connections, so that clients must share them. Without ignore_startup_parameters, ours must need none.
@@ -64,7 +64,7 @@ def pgbouncer(program: str, url: str, *, pool_size: int = 4) -> Iterator[str]:
                     psycopg2.connect(behind, connect_timeout=5).close()
                     break
                 except psycopg2.OperationalError as error:
-                    refuse_the_ended([process])
+                    require_running([process])
                     if time.monotonic() > end:
                         raise TaskError(f"PgBouncer leads nowhere: {error}{process.last_words()}") from None
                     time.sleep(0.05)

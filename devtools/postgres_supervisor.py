@@ -241,7 +241,7 @@ def temporary_directory(*, for_other_account: bool) -> Path:
     for place in map(os.path.realpath, (tempfile.gettempdir(), "/tmp", "/var/tmp")):
         if len(os.fsencode(place)) > LONGEST_TEMPORARY_DIRECTORY or not os.path.isdir(place):
             continue
-        if for_other_account and not everybody_can_run_programs_in(Path(place)):
+        if for_other_account and not everyone_can_run_programs_in(Path(place)):
             continue
         directory = Path(tempfile.mkdtemp(prefix="perma-payments-", dir=place))
         if for_other_account:
@@ -250,7 +250,7 @@ def temporary_directory(*, for_other_account: bool) -> Path:
     raise TaskError("PostgreSQL has no directory for temporary files: TMPDIR, /tmp and /var/tmp are unsuitable.")
 
 
-def everybody_can_run_programs_in(place: Path) -> bool:
+def everyone_can_run_programs_in(place: Path) -> bool:
     can_be_entered = all(path.stat().st_mode & stat.S_IXOTH for path in (place, *place.parents))
     return can_be_entered and not os.statvfs(place).f_flag & getattr(os, "ST_NOEXEC", 0)
 

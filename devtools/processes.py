@@ -121,8 +121,8 @@ def leashed(
         process.end()
 
 
-def refuse_the_ended(processes: Iterable[Leashed]) -> None:
-    """Raise TaskError if a process has ended that should run on."""
+def require_running(processes: Iterable[Leashed]) -> None:
+    """Raise TaskError if one of these processes has ended."""
     for process in processes:
         if process.has_ended():
             raise TaskError(
@@ -131,17 +131,17 @@ def refuse_the_ended(processes: Iterable[Leashed]) -> None:
 
 
 def watch(processes: Sequence[Leashed]) -> NoReturn:
-    """Wait until a process has ended that should run on, and raise TaskError."""
+    """Wait until one of these processes ends, and raise TaskError."""
     while True:
-        refuse_the_ended(processes)
+        require_running(processes)
         time.sleep(0.5)
 
 
 def wait_until_it_answers(process: Leashed, address: str, path: str, seconds: float = 60) -> None:
-    """Wait until a GET of that path is answered with 200. Raises TaskError if the time is over before."""
+    """Wait until a GET of that path is answered with 200. Raises TaskError if that takes too long."""
     end = time.monotonic() + seconds
-    while (said := said_to_get(address, path)) != "200":
-        refuse_the_ended([process])
+    while (said := status_of_get(address, path)) != "200":
+        require_running([process])
         if time.monotonic() > end:
             raise TaskError(
                 f"{process.name} should have answered http://{address}{path} with 200 "
@@ -149,11 +149,11 @@ def wait_until_it_answers(process: Leashed, address: str, path: str, seconds: fl
                 f"{process.last_words()}"
             )
         time.sleep(0.1)
-    refuse_the_ended([process])  # Otherwise another process has answered.
+    require_running([process])  # Otherwise another process has answered.
 
 
-def said_to_get(address: str, path: str) -> str:
-    """Return the status of the answer to a GET, or why there is none. No proxy is asked."""
+def status_of_get(address: str, path: str) -> str:
+    """Return the status that answers a GET, or why there is none. Uses no proxy."""
     connection = HTTPConnection(address, timeout=10)
     try:
         connection.request("GET", path)
@@ -180,7 +180,7 @@ def free_port(host: str, first: int | None = None) -> int:
         return bound_port(host, 0)
     for port in range(first, first + 100):
         # On another address, another program may have the port, and `localhost` may lead there.
-        if not somebody_listens("localhost", port):
+        if not is_listened_on("localhost", port):
             try:
                 return bound_port(host, port)
             except OSError:
@@ -193,7 +193,7 @@ def bound_port(host: str, port: int) -> int:
         return int(server.getsockname()[1])
 
 
-def somebody_listens(host: str, port: int) -> bool:
+def is_listened_on(host: str, port: int) -> bool:
     try:
         socket.create_connection((host, port), timeout=2).close()
         return True

@@ -63,15 +63,15 @@ def test_the_demo_refuses_what_is_real(
 ) -> None:
     monkeypatch.delenv("PERMA_PAYMENTS_ENV", raising=False)
     monkeypatch.setattr(postgres, "ROOT", tmp_path)
-    demo.refuse_what_is_real()
+    demo.refuse_real_environments()
 
     (tmp_path / ".env").write_text("PERMA_PAYMENTS_ENV=development\n")
-    demo.refuse_what_is_real()
+    demo.refuse_real_environments()
 
     (tmp_path / "environment").write_text(environment)
     (tmp_path / ".env").write_text(f"PERMA_PAYMENTS_ENV{line}\n".replace("HERE", str(tmp_path)))
     with pytest.raises(TaskError, match=f"does not run where PERMA_PAYMENTS_ENV says {environment}"):
-        demo.refuse_what_is_real()
+        demo.refuse_real_environments()
 
 
 @pytest.mark.parametrize(

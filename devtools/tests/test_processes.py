@@ -81,7 +81,7 @@ class TestALeashedProcess:
         with processes.leashed("It", "-c", "print('Farewell'); raise SystemExit(3)") as it:
             assert it.wait() == 3
             with pytest.raises(TaskError, match=r"(?s)It ended by itself, with exit code 3.*Farewell"):
-                processes.refuse_the_ended([it])
+                processes.require_running([it])
 
     def test_ended_by_a_signal_has_the_exit_code_that_a_shell_gives(self) -> None:
         suicide = "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"
