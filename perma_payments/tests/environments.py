@@ -69,12 +69,12 @@ COMMAND = ["manage.py", "check"]
 WSGI = ["-c", "import perma_payments.wsgi"]
 
 
-# Where nobody listens: what is wrong with settings is told before a database is asked for.
+# Nothing listens there: wrong settings are reported before the database is needed.
 NO_DATABASE = "postgres://perma_payments:password@127.0.0.1:1/perma_payments"
 
 
 def said(ended):
-    """What a process has printed as an error, but for the one line that says that there is no database."""
+    """What a process has printed to standard error, except the line that says that there is no database."""
     lines = ended.stderr.splitlines(keepends=True)
     return "".join(line for line in lines if "starting, but the database cannot serve: " not in line)
 

@@ -19,11 +19,11 @@ logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 
 class Mailbox:
-    """Keeps what it is sent, and answers as it is told.
+    """Keeps the mail that it accepts.
 
-    With ``refuses`` it says 451, try later, to each mail; ``refused`` has the codes for whom it refuses.
-    It needs ``seconds_to_answer`` for a mail that it takes, breaks the conversation off at one that holds
-    ``breaks_at``, and with ``hangs_at_quit`` never answers to QUIT.
+    With ``refuses``, it answers each mail with 451 (try later); ``refused`` maps the recipients that it refuses to
+    the codes for that. It takes ``seconds_to_answer`` to accept a mail, closes the connection at one that contains
+    ``breaks_at``, and with ``hangs_at_quit`` never answers QUIT.
     """
 
     def __init__(self) -> None:
@@ -103,7 +103,7 @@ class _Controller(Controller):
 
 
 def free_port() -> int:
-    """A port where nobody listens, nor will before the tests end, as it stays bound."""
+    """A port that stays bound until the tests end, so nothing listens on it."""
     reserved = socket.socket()
     reserved.bind(("127.0.0.1", 0))
     atexit.register(reserved.close)

@@ -1,4 +1,4 @@
-"""The start warns in time of keys that end, and of what is allowed but rarely meant."""
+"""The checks warn of keys that will expire, and of settings that are allowed but rarely meant."""
 
 from datetime import UTC, date, datetime
 

@@ -1,4 +1,4 @@
-"""Mail: what the server took, what it refused, and what nobody can know, in real conversations."""
+"""Mail: what the server accepted, what it refused, and what cannot be known, in real conversations."""
 
 import threading
 import time

@@ -152,7 +152,7 @@ def test_the_contents_of_a_file_are_never_quoted(file):
 
 
 def env_with(name, *, line=None):
-    """An Env that reads three settings of ours, beside a variable of that name."""
+    """An Env with a variable of that name, from which three of our settings are read."""
     env = Env({name: "Zaphod"}, lines={name: line} if line else None)
     for ours in ("PERMA_PAYMENTS_SECRET_KEY", "EMAIL_HOST", "CS_KEYS"):
         env.read(ours, Parser(str, "a text", "x"), "")

@@ -21,7 +21,7 @@ from .test_faults import Service, serve, service, url_of_test_database  # noqa: 
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Wait until something is so: much longer than it takes, as a busy machine starts processes slowly."""
+    """Wait for a condition, much longer than it should take: a busy machine starts processes slowly."""
     assert wait_until(condition, 60)
 
 

@@ -1,4 +1,4 @@
-"""The admin's front page: what is to do, the numbers that matter, a year of subscriptions."""
+"""The admin's front page: open tasks, the numbers that matter, a year of subscriptions."""
 
 import secrets
 from datetime import UTC, date, datetime, timedelta
@@ -76,7 +76,7 @@ def upload(applied_at: datetime | None) -> StatusReport:
     )
 
 
-# --- What is to do -----------------------------------------------------------------------------------
+# --- Open tasks --------------------------------------------------------------------------------------
 
 
 def test_open_tasks_come_first_oldest_on_top(client):

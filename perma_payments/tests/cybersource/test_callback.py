@@ -643,7 +643,7 @@ def test_verifying_any_signed_fields_raises_nothing_but_a_refusal(added):
         fields = signed_in_order(fields, names)
         verify(fields)
     except (CallbackRefused, UnicodeEncodeError) as error:
-        # What is no text cannot even be signed.
+        # Halves of surrogate pairs cannot be encoded, so they cannot be signed either.
         assert isinstance(error, CallbackRefused) or "surrogates" in error.reason
 
 

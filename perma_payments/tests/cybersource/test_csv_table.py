@@ -166,7 +166,7 @@ def test_a_row_has_a_limited_number_of_lines(breaks, flawed):
     assert [each.line for each in read(data) if each.flaw][:1] == flawed
 
 
-# --- What is no table -----------------------------------------------------------------------------------
+# --- Not a table --------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 def eventually(condition: Callable[[], object]) -> None:
-    """Wait until something is so: much longer than it takes, on a busy machine too."""
+    """Wait for a condition, much longer than it should take even on a busy machine."""
     assert wait_until(condition, 60)
 
 
@@ -30,7 +30,7 @@ def open_tasks(number: int) -> None:
 
 
 class Outbox:
-    """Counts the tasks at each round, and ends rounds as it is told: with True until told otherwise."""
+    """Counts the tasks at each round, which ends with the next of ``results``, or True if there is none left."""
 
     def __init__(self) -> None:
         self.rounds: list[int] = []

@@ -379,7 +379,7 @@ def test_simultaneous_attempts_all_count():
         (2, {"REMOTE_ADDR": "10.0.0.2", "HTTP_X_FORWARDED_FOR": "192.0.2.1, 10.0.0.1"}, "192.0.2.1"),
         (2, {"REMOTE_ADDR": "10.0.0.2", "HTTP_X_FORWARDED_FOR": "198.51.100.1, 192.0.2.1,10.0.0.1"}, "192.0.2.1"),
         (3, {"HTTP_X_FORWARDED_FOR": "x, 192.0.2.1, 10.0.0.1, 10.0.0.2"}, "192.0.2.1"),
-        # The proxies' own addresses would be everybody's.
+        # Everyone would share the proxies' own addresses.
         (1, {"REMOTE_ADDR": "10.0.0.1"}, None),
         (2, {"REMOTE_ADDR": "10.0.0.1", "HTTP_X_FORWARDED_FOR": "10.0.0.1"}, None),
         (2, {"HTTP_X_FORWARDED_FOR": "unknown, 10.0.0.1"}, None),

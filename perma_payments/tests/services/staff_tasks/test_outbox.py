@@ -33,7 +33,7 @@ def two_staff(settings):
 
 
 def task(**changes: Any) -> StaffTask:
-    """A task that nobody was told of yet."""
+    """A task that has not been mailed yet."""
     columns = {"kind": "duplicate charge", "agreement": records.agreement(), "opened_at": NOW}
     return StaffTask.objects.create(**{**columns, **changes})
 
@@ -296,7 +296,7 @@ def test_developers_who_are_refused_too_are_no_obstacle(mailbox, settings, caplo
 
 def test_what_a_killed_process_was_sending_is_sent_again_later(mailbox, monkeypatch):
     class Killed(BaseException):
-        """What a process does not survive."""
+        """Nothing catches it, so it ends the process as a signal would."""
 
     def kill(*args: Any, **kwargs: Any) -> None:
         raise Killed
