@@ -283,10 +283,9 @@ def nginx(tmp_path: Path) -> Iterator[Proxy]:
         process.wait(PATIENCE)
 
 
-def test_bodies_in_chunks_are_understood_behind_nginx(service, nginx):
-    for directives in ([], ["proxy_request_buffering off;", "proxy_http_version 1.1;"]):
-        url = nginx(service.url, *directives)
-        assert_all_routes_understand_chunks(url)
+@pytest.mark.parametrize("directives", [[], ["proxy_request_buffering off;", "proxy_http_version 1.1;"]])
+def test_bodies_in_chunks_are_understood_behind_nginx(service, nginx, directives):
+    assert_all_routes_understand_chunks(nginx(service.url, *directives))
 
 
 def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, monkeypatch):

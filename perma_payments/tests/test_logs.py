@@ -162,8 +162,7 @@ def test_every_log_line_is_formatted_without_values():
 # --- Django's error reports -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def report():
+def error_report():
     """The data of an error report about a POST, where a local variable holds the value."""
     request = RequestFactory().post("/", {"name": VALUE})
     local = VALUE
@@ -175,12 +174,15 @@ def report():
 
 
 @pytest.mark.parametrize("debug", [True, False])
-def test_a_report_holds_nothing_that_was_posted(report, debug, settings):
+def test_a_report_holds_nothing_that_was_posted(debug, settings):
     settings.DEBUG = debug
-    assert dict(report["filtered_POST_items"]) == {}
+    assert dict(error_report()["filtered_POST_items"]) == {}
 
 
-def test_a_report_holds_no_variables(report):
+@pytest.mark.parametrize("debug", [True, False])
+def test_a_report_holds_no_variables(debug, settings):
+    settings.DEBUG = debug
+    report = error_report()
     assert report["frames"]
     assert all(dict(frame["vars"]) == {} for frame in report["frames"])
 

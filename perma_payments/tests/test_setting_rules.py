@@ -121,7 +121,8 @@ def test_what_is_published_or_weak_is_refused(sentence, name, value):
     (told_,) = told(**production(**{name: value}))
 
     assert told_.startswith(sentence)
-    assert value not in told_ or "KEY" not in name
+    keys = [part for part in re.split("[:,]", value) if "KEY" in name and len(part) > len("2026-11-25")]
+    assert [key for key in keys if key in told_] == []
 
 
 def test_staging_refuses_what_production_refuses():
@@ -287,7 +288,7 @@ def test_a_key_in_the_place_of_another_is_refused(sentence, name, value):
     (told_,) = told(**production(**{name: value}))
 
     assert told_.startswith(sentence)
-    assert value.partition(":")[2] not in told_ or ":" not in value
+    assert value.rpartition(":")[2] not in told_
 
 
 def test_the_halves_of_a_pair_in_each_others_places_are_refused():
