@@ -1,4 +1,4 @@
-"""The scheduler's jobs, which the commands do by hand, too: services, joined with the admin's mails."""
+"""The scheduler's jobs, which can also be run by hand, as commands: services, with the admin's mails to send."""
 
 import logging
 from collections.abc import Callable
@@ -58,19 +58,19 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
 
 
 def apply_responses(*, now: datetime) -> tuple[int, int]:
-    """Try again to apply responses, and open tasks about acknowledgements that were left in doubt.
+    """Retry the responses that could not be applied, and open tasks about acknowledgements that are in doubt.
 
     Returns how many responses were applied, and how many could not be.
     """
     open_tasks_for_doubts(now=now)
     applied, failed = retry_responses(now=now)
     if applied or failed:
-        logger.info("tried again: responses applied %s, not applied %s", applied, failed)
+        logger.info("responses retried: applied %s, not applied %s", applied, failed)
     return applied, failed
 
 
 def purge_expired(*, now: datetime) -> tuple[int, int]:
-    """Purge the subscription ids in old previews of status reports, and old login attempts; return how many."""
+    """Purge subscription ids in old previews of status reports, and old login attempts; return their numbers."""
     ids = purge_ids_of_old_plans(now=now)
     attempts, _ = LoginAttempt.objects.filter(attempted_at__lte=now - LOGIN_ATTEMPT_COUNTS_FOR).delete()
     if ids or attempts:

@@ -1,1 +1,1 @@
-"""What Perma Payments does, one module per use. The clock is an argument of every service."""
+"""What Perma Payments does, one module per use. Every service takes the current time as an argument."""

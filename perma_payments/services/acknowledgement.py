@@ -1,8 +1,8 @@
-"""Perma.cc says that it has credited a purchase: that is recorded in time, or not at all.
+"""Perma.cc acknowledges that it has credited a purchase. We record that in time, or not at all.
 
-Perma.cc's client waits two seconds for its answer, then takes its credit back (perma.md §3.1): an acknowledgement
-that is recorded later would lose the links for good. So PostgreSQL refuses a COMMIT that comes too late
-(models/unanswered_acknowledgement.py), and what may not have been answered becomes a staff task.
+Perma.cc's client waits two seconds for our answer, then takes its credit back (perma.md §3.1): if we recorded the
+acknowledgement after that, the customer would never get the links. So PostgreSQL refuses a COMMIT that comes too
+late (models/unanswered_acknowledgement.py), and if our answer may not have arrived, staff get a task.
 """
 
 import logging
@@ -24,8 +24,8 @@ from .staff_tasks import log_opened
 
 logger = logging.getLogger(__name__)
 
-# In seconds, until COMMIT is asked for. PostgreSQL may do that so long after the last statement, so that the
-# client, which waits for two, is answered within twice this.
+# Seconds until we ask for COMMIT. PostgreSQL may take as long again to do it, so the client, which waits for two
+# seconds, gets its answer within twice this.
 ACKNOWLEDGING = 0.8
 # No acknowledgement is answered later than this.
 IN_DOUBT_AFTER = timedelta(minutes=1)
@@ -39,19 +39,19 @@ class NotAcknowledgeable(Exception):
 
 
 class GaveUp(Exception):
-    """The client that has acknowledged a purchase no longer waits for the answer."""
+    """The client no longer waits for the answer to its acknowledgement."""
 
 
 def acknowledge_purchase(purchase_id: int, *, is_awaited: Callable[[], bool], now: datetime) -> int:
-    """Record that Perma.cc has credited a purchase. Of several acknowledgements at once, one succeeds.
+    """Record that Perma.cc has credited a purchase. Of several concurrent acknowledgements, one succeeds.
 
-    ``is_awaited`` tells whether the client is still there. Returns what to pass to ``confirm_answered``. Raises
-    NotAcknowledgeable, GaveUp if nobody waits, and OperationalError if the database is too slow. Nothing is
+    ``is_awaited`` says whether the client is still waiting. Returns the id to pass to ``confirm_answered``. Raises
+    NotAcknowledgeable, GaveUp if the client has left, or OperationalError if the database is too slow. Nothing is
     recorded then; if that is in doubt, staff get a task later.
     """
     with transaction.atomic(durable=True), pghistory.context(source=HistorySource.PERMA_ACKNOWLEDGEMENT):
         with within(ACKNOWLEDGING):
-            # One statement: of several at once, PostgreSQL lets one find the row as it must be.
+            # A single statement, so only one of several at once finds the purchase unacknowledged.
             acknowledged = Purchase.objects.filter(
                 pk=purchase_id, status=PurchaseStatus.PAID, acknowledged_at__isnull=True
             ).update(acknowledged_at=now, updated_at=now)
@@ -62,7 +62,7 @@ def acknowledge_purchase(purchase_id: int, *, is_awaited: Callable[[], bool], no
                 acknowledged_at=now,
                 commit_before=_clock_timestamp() + timedelta(seconds=seconds_left() or 0),
             )
-        # Here PostgreSQL may take longer: it is waited for until it has refused what comes too late.
+        # COMMIT may take longer: we wait until PostgreSQL has done it, or has refused because it is too late.
         if not is_awaited():
             raise GaveUp(f"purchase {purchase_id}")
     logger.info("purchase %s acknowledged", purchase_id)
@@ -70,9 +70,9 @@ def acknowledge_purchase(purchase_id: int, *, is_awaited: Callable[[], bool], no
 
 
 def confirm_answered(unanswered_id: int) -> None:
-    """Record that Perma.cc was told that its acknowledgement is recorded. Raises nothing: it was told.
+    """Record that our answer to an acknowledgement has left. Raises nothing: the answer cannot be taken back.
 
-    If the database cannot be told, this process tries again, as long as it runs.
+    If the database fails, this process retries for as long as it runs.
     """
     try:
         with within(ACKNOWLEDGING):

@@ -1,7 +1,8 @@
-"""When to try again what has failed: a mail, or a daily job.
+"""When to retry what has failed: a mail, or a daily job.
 
 A process claims what it attempts for LEASE, and commits that before it talks to a mail server. So no other process
-attempts it meanwhile, no transaction waits for a mail server, and what a killed process left is attempted again.
+attempts it meanwhile, no transaction waits for a mail server, and what a killed process left undone is attempted
+again.
 """
 
 from datetime import timedelta
@@ -20,9 +21,9 @@ def doubled(first: timedelta, attempts: int, longest: timedelta) -> timedelta:
 
 
 def wait_after(error: Exception, attempts: int) -> timedelta:
-    """10 seconds after the first failed attempt, then doubled up to 5 minutes: soon after the server is back.
+    """Return how long to wait after a failed attempt: 10 seconds after the first, doubled up to 5 minutes.
 
-    An hour, doubled up to a day, where the mail may have arrived: its reader must not be flooded.
+    If the mail may have arrived, wait an hour, doubled up to a day, so that its readers are not flooded.
     """
     if isinstance(error, Unanswered):
         return doubled(timedelta(hours=1), attempts, timedelta(days=1))

@@ -1,4 +1,4 @@
-"""A customer wants the subscription to end: staff must cancel it in CyberSource, and hear of it at once."""
+"""A customer asks to cancel a subscription: staff have to do it at CyberSource, and get a task at once."""
 
 from datetime import datetime
 
@@ -22,7 +22,7 @@ def request_cancellation(message: CancelRequestMessage, *, nonce: bytes, now: da
     """
     with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
         lock_agreements_of(message.customer)
-        # The same message once more, perhaps after staff have withdrawn the request.
+        # A repeat of the same message changes nothing, even if staff have withdrawn the request since.
         if not use_for_cancellation(nonce, now=now):
             return
         agreement = modifiable_agreement(message.customer, now=now, even_if_canceling=True)
@@ -31,7 +31,7 @@ def request_cancellation(message: CancelRequestMessage, *, nonce: bytes, now: da
         )
         if not created:
             return
-        # Staff may have marked an earlier request as done, and not done it.
+        # It is set if staff marked an earlier request as done without canceling the subscription.
         if agreement.cancellation_requested_at is None:
             agreement.cancellation_requested_at = now
             agreement.save(update_fields=["cancellation_requested_at", "updated_at"])

@@ -1,4 +1,4 @@
-"""Corrections by hand, for what no message, response or status report has set right.
+"""Corrections that staff make by hand, where no message, response or status report sets things right.
 
 Each has a reason, which is kept in the history with the user. Each refuses what makes no sense, and a row that has
 changed since the user looked at it: ``seen`` is its ``updated_at`` from then.
@@ -50,7 +50,7 @@ class CannotCorrect(Exception):
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What Perma.cc is told about a customer, and the open staff tasks about the customer's records."""
+    """What Perma.cc sees of a customer, and the open staff tasks about the customer's records."""
 
     subscription: Subscription | None
     purchases: list[UnacknowledgedPurchase]
@@ -58,7 +58,7 @@ class Snapshot:
 
 
 def snapshot_of(customer: Customer, response: Response | None = None, *, now: datetime) -> Snapshot:
-    """What Perma.cc and staff see now; the tasks are also those about ``response``, one to be matched."""
+    """What Perma.cc and staff see now. The tasks include those about ``response``, if one is to be matched."""
     tasks = StaffTask.objects.filter(done_at__isnull=True).filter(
         Q(agreement__in=SubscriptionAgreement.objects.of(customer))
         | Q(purchase__in=Purchase.objects.of(customer))

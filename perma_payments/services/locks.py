@@ -1,8 +1,7 @@
 """Locks, always taken in this order: customers; a response; agreements or a purchase, by id; staff tasks.
 
 Every function returns the rows that it locked, read again under their locks: what was read before may have changed
-since. All locks last until the running transaction ends; postgres/time_limits.py says how long they are waited
-for.
+since. All locks last until the running transaction ends; postgres/time_limits.py limits the wait for them.
 
 Rows are locked with ``no_key``: their keys never change, and a plain FOR UPDATE would keep others from writing
 rows that refer to them, evidence and staff tasks among them.
@@ -37,7 +36,7 @@ def lock_customer(customer: Customer) -> None:
 
 
 def lock_customers(customers: Iterable[Customer]) -> None:
-    """Lock everything about some customers; about all customers, if these are very many."""
+    """Lock everything about some customers, or about all customers if there are more than MANY_CUSTOMERS."""
     different = sorted(set(customers))
     if len(different) <= MANY_CUSTOMERS:
         for customer in different:
@@ -48,14 +47,14 @@ def lock_customers(customers: Iterable[Customer]) -> None:
 
 
 def lock_agreements_of(customer: Customer) -> list[SubscriptionAgreement]:
-    """Lock a customer and all of its agreements: a status report locks agreements, but few customers."""
+    """Lock a customer and all of its agreements: a status report locks agreements, but only a few customers."""
     lock_customer(customer)
     return lock_rows(SubscriptionAgreement.objects.of(customer))
 
 
 def lock_agreement(agreement_id: int) -> SubscriptionAgreement:
     """Lock an agreement and its customer. Raises DoesNotExist."""
-    # Whose it is never changes.
+    # An agreement never changes its customer.
     lock_customer(SubscriptionAgreement.objects.get(pk=agreement_id).customer)
     return _lock_row(SubscriptionAgreement.objects.all(), agreement_id)
 

@@ -1,4 +1,4 @@
-"""What Perma.cc is told of a customer: status, purchases to credit (both while a page renders), and history."""
+"""What Perma.cc asks about a customer: status and purchases to credit (while a page renders), and history."""
 
 from datetime import datetime
 

@@ -1,6 +1,6 @@
 """When the scheduler sends mail: as soon as a task is opened, and rarely while the mail server is down.
 
-The other jobs run by the clock (management/commands/run_scheduler.py). What they all do is in management/jobs.py.
+The other jobs run at intervals (management/commands/run_scheduler.py). All of them are in management/jobs.py.
 """
 
 import logging
@@ -16,11 +16,11 @@ from .staff_tasks.listener import TaskListener
 
 logger = logging.getLogger(__name__)
 
-# Between two looks for mails, if no notification comes. The pause doubles each time that the mail server or the
-# database fails.
+# Between two checks for mail to send, if no notification comes. The pause doubles each time that the mail server
+# or the database fails.
 POLL_SECONDS = 5.0
 LONGEST_PAUSE_SECONDS = 120.0
-# For each answer of the database: a job may take longer in all, but must not wait forever.
+# For each answer from the database: a job may take longer in total, but must not wait forever.
 DATABASE_SECONDS = 30.0
 
 
@@ -28,7 +28,7 @@ DATABASE_SECONDS = 30.0
 def keep_mailing(send: Callable[..., bool], *, stopping: threading.Event) -> None:
     """Run ``send``, which returns whether the mail server works, again and again until told to stop.
 
-    All mail goes through here, one after the other, so a server that hangs delays nothing else.
+    All mail goes through here, one message after another, so a server that hangs delays nothing else.
     """
     listener = TaskListener()
     pause = POLL_SECONDS
@@ -38,8 +38,8 @@ def keep_mailing(send: Callable[..., bool], *, stopping: threading.Event) -> Non
             pause = POLL_SECONDS
             listener.wait(pause, stopping=stopping)
         else:
-            # New tasks do not end this pause: their mails would fail, too.
-            logger.warning("mails are tried again in %.0f seconds", pause)
+            # New tasks do not end this pause: their mail would fail, too.
+            logger.warning("mail will be retried in %.0f seconds", pause)
             stopping.wait(pause)
             pause = min(pause * 2, LONGEST_PAUSE_SECONDS)
     listener.close()

@@ -100,7 +100,7 @@ def test_a_hanging_mail_server_delays_nothing_else(transactional_db, settings):
 
 def test_behind_a_pooler_tasks_are_mailed_and_nobody_listens(mailbox, settings, pooled):
     with scheduler(settings, pooled) as process:
-        eventually(lambda: "behind a pooler no notifications come through" in process.printed())
+        eventually(lambda: "notifications do not pass through the pooler" in process.printed())
         StaffTask.objects.create(kind="cancellation", agreement=records.standing_agreement())
         eventually(lambda: StaffTask.objects.filter(notified_at__isnull=False).exists())
     with connection.cursor() as cursor:

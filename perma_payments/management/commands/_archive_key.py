@@ -14,7 +14,7 @@ def add_key_file(parser: ArgumentParser) -> None:
 
 
 def archive_key(path: Path | None, key_id: str) -> bytes:
-    """The secret key (32 bytes), from the file or typed unseen. Raises CommandError if that is not a key."""
+    """The secret key (32 bytes), from the file or a hidden prompt. Raises CommandError if it is no key."""
     if path is None:
         text = getpass.getpass(f"Secret key of the archive ({key_id}): ")
     else:

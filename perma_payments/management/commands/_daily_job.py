@@ -1,4 +1,4 @@
-"""What the commands of the daily jobs share."""
+"""The base of the commands that do a daily job."""
 
 from functools import partial
 from typing import Any, ClassVar
@@ -12,7 +12,7 @@ from ..jobs import DAILY_JOBS
 
 
 class DailyJobCommand(BaseCommand):
-    """Does one daily job, unless the scheduler or this command did it today."""
+    """Does one daily job, unless it was done today, by the scheduler or by hand."""
 
     job: ClassVar[str]
 

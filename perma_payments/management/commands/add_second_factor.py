@@ -1,4 +1,4 @@
-"""``manage.py add_second_factor``: what a staff member needs to log in, besides a password."""
+"""``manage.py add_second_factor``: give a staff account a second factor to log in with."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -8,7 +8,7 @@ from django.core.management.base import BaseCommand, CommandError
 
 from ...admin.login import second_factors
 
-SHOWN = """The second factor of {user}. It is shown only now. Keep it safe, and give it to nobody else.
+SHOWN = """This is {user}'s second factor. It will not be shown again. Keep it safe, and do not share it.
 
 Enter this secret in an authenticator app (time-based, 6 digits, 30 seconds):
 
@@ -18,7 +18,7 @@ or give the app this URL:
 
   {factor.url}
 
-Recovery codes, for when the phone is not at hand. Each works once. Do not keep them on the phone:
+Recovery codes, in case the phone is lost. Each works once. Do not keep them on the phone:
 
 {codes}
 """
@@ -45,7 +45,7 @@ class Command(BaseCommand):
             factor = second_factors.add(user, replace=options["replace"])
         except second_factors.AlreadyHasOne:
             raise CommandError(
-                f"{user} has a second factor. Use --replace to remove it and add another."
+                f"{user} already has a second factor. Use --replace to remove it and add another."
             ) from None
         codes = "\n".join(f"  {code[:4]}-{code[4:]}" for code in factor.recovery_codes)
         self.stdout.write(SHOWN.format(user=user, factor=factor, codes=codes))

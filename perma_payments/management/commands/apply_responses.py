@@ -1,4 +1,4 @@
-"""``manage.py apply_responses``: try again to apply the responses that could not be applied when they came."""
+"""``manage.py apply_responses``: apply the responses that could not be applied when they arrived."""
 
 from typing import Any
 
@@ -9,7 +9,9 @@ from ..jobs import apply_responses
 
 
 class Command(BaseCommand):
-    help = "Apply the responses that are kept but not applied yet. Safe to run at any time, even concurrently."
+    help = (
+        "Apply the responses that have been kept but not applied yet. Safe to run at any time, even concurrently."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
         applied, failed = apply_responses(now=timezone.now())

@@ -1,4 +1,4 @@
-"""``manage.py check_keys``: prove that the offline key in hand opens what is sealed today."""
+"""``manage.py check_keys``: check that the offline key opens what is sealed today."""
 
 import base64
 import secrets
@@ -18,9 +18,10 @@ from ._archive_key import add_key_file, archive_key
 
 class Command(BaseCommand):
     help = (
-        "Prove that the archive's secret key opens what is sealed today: that it is the secret half of "
-        "ARCHIVE_PUBLIC_KEY. You are asked for the secret key, unless a file holds it. No other setting is "
-        "needed, so you can run this on the offline machine: ARCHIVE_PUBLIC_KEY=id:key manage.py check_keys"
+        "Check that the archive's secret key opens what is sealed today: that it is the secret half of "
+        "ARCHIVE_PUBLIC_KEY. You are asked for the secret key, unless you name a file that holds it. No other "
+        "setting is needed, so you can run this on the offline machine: ARCHIVE_PUBLIC_KEY=id:key manage.py "
+        "check_keys"
     )
     requires_system_checks: list[str] = []
 

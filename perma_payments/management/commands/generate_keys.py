@@ -15,7 +15,7 @@ from ...sealed_archive import SECRET_LABEL
 class Command(BaseCommand):
     help = (
         "Print a new key pair for PERMA_PAYMENTS_SECRET_KEY and a new SECRET_KEY. With --archive, print one for "
-        "the archive of sealed responses instead: not on the server, as its secret half must stay offline."
+        "the archive of sealed responses instead. Do that away from the server: its secret half must stay offline."
     )
     requires_system_checks: list[str] = []
 

@@ -1,4 +1,4 @@
-"""``manage.py open_response``: open a sealed response with the offline key in hand."""
+"""``manage.py open_response``: open a sealed response with the offline key."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -13,8 +13,8 @@ from ._archive_key import add_key_file, archive_key
 
 class Command(BaseCommand):
     help = (
-        "Show what CyberSource sent. You are asked for the archive's secret key (base64), unless a file holds it. "
-        "The output is personal data: do not keep it."
+        "Show what CyberSource sent. You are asked for the archive's secret key (base64), unless you name a file "
+        "that holds it. The output is personal data: do not keep it."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:

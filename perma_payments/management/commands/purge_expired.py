@@ -1,4 +1,4 @@
-"""``manage.py purge_expired``: purge what is kept only for a while."""
+"""``manage.py purge_expired``: purge what is kept for a limited time only."""
 
 from typing import Any
 

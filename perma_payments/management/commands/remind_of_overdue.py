@@ -1,8 +1,8 @@
-"""``manage.py remind_of_overdue``: the overdue reminder, once a day."""
+"""``manage.py remind_of_overdue``: send the overdue reminder, once a day."""
 
 from ._daily_job import DailyJobCommand
 
 
 class Command(DailyJobCommand):
-    help = "Mail what has waited too long, if anything has. Does nothing if it was done today."
+    help = "Mail staff and developers about what is overdue, if anything is. Does nothing if that was done today."
     job = "overdue reminder"

@@ -18,15 +18,15 @@ from .. import jobs
 
 logger = logging.getLogger(__name__)
 
-# For the mail that is being sent when told to stop. If it takes longer, the next scheduler sends it again.
+# How long a scheduler that stops waits for the mail that it is sending. After that, the next one sends it again.
 SECONDS_TO_STOP = 2.0
 
 
 class Command(BaseCommand):
     help = (
         "Run until interrupted: mail each staff task when it is opened, send the daily report at "
-        "DAILY_REPORT_TIME, remind of what is overdue, try again what has failed, and purge what is kept only for "
-        "a while. Several schedulers may run at once; each thing is done once."
+        "DAILY_REPORT_TIME, send reminders about what is overdue, retry what has failed, and purge what is kept "
+        "for a limited time only. Several schedulers can run at once; each job is still done only once."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -50,7 +50,7 @@ class Command(BaseCommand):
 
 
 def refuse_if_behind() -> None:
-    """Raise CommandError if the database lacks migrations. If it does not answer, start and wait for it."""
+    """Raise CommandError if the database lacks migrations. If it does not answer, only log that."""
     try:
         problem = schema.behind()
     except Error as error:

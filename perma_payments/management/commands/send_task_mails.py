@@ -1,4 +1,4 @@
-"""``manage.py send_task_mails``: mail staff the tasks that are still to be mailed."""
+"""``manage.py send_task_mails``: mail staff the tasks that have not been mailed yet."""
 
 from typing import Any
 
@@ -11,8 +11,8 @@ from ..jobs import send_task_mails
 
 class Command(BaseCommand):
     help = (
-        "Mail staff the tasks that nobody has been told of, unless it is too soon to try again. Safe to run at "
-        "any time, even concurrently."
+        "Mail staff the tasks that have not been mailed yet, unless it is too soon to retry. Safe to run at any "
+        "time, even concurrently."
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -21,6 +21,6 @@ class Command(BaseCommand):
         self.stdout.write(f"Sent: {sent}. Not sent: {unsent}.")
         if unsent:
             raise CommandError(
-                "Some mails were not taken by the mail server, now or earlier; the log says why. Run this again "
-                "later: a mail that failed waits for up to five minutes, and one that may have arrived for longer."
+                "The mail server did not accept some mail, now or earlier; the log says why. Run this again "
+                "later: mail is retried after up to five minutes, or after an hour or more if it may have arrived."
             )

@@ -1,1 +1,1 @@
-"""CyberSource's responses: received and kept, applied, and applied later if that failed."""
+"""CyberSource's responses: receive and keep them, apply them, and retry those that could not be applied."""

@@ -29,11 +29,11 @@ from ..locks import lock_response
 
 logger = logging.getLogger(__name__)
 
-# In seconds, each for everything that it asks of the database: CyberSource waits ten for its answer.
+# Seconds for everything that each asks of the database. CyberSource waits ten for our answer.
 APPLYING, RECORDING_FAILURE = 3.5, 1.0
 
 Subject = SubscriptionAgreement | Purchase
-# What applying a response came to, and the tasks that it opens.
+# How a response was applied, and the tasks to open.
 Result = tuple[Outcome, list[TaskKind]]
 
 
@@ -50,7 +50,7 @@ def apply_or_record_failure(response: Response, *, now: datetime) -> bool:
 
 
 def apply_response(response_id: int, *, now: datetime) -> None:
-    """Apply one response, unless it was applied already. All or nothing: raises what goes wrong."""
+    """Apply one response, unless it has been applied already. All or nothing: every error is raised."""
     source = pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=response_id)
     with transaction.atomic(), source:
         response, subject = lock_response(response_id)
@@ -95,7 +95,7 @@ def _activate(response: Response, outgoing: OutgoingTransaction, agreement: Subs
         agreement.status = Status.CURRENT
         agreement.take_terms(outgoing.terms)
         agreement.coverage = extended(agreement.coverage, of_checkout(agreement.schedule))
-    # An agreement that stands already (a status report was first, or a REVIEW) may still lack its token.
+    # An agreement that already stands (a status report or a REVIEW came first) may still lack its token.
     if not agreement.payment_token:
         tasks += _take_token_of(response, agreement)
         if not agreement.payment_token and not response.token_is_unusable:
@@ -138,7 +138,7 @@ def _pay(response: Response, outgoing: OutgoingTransaction, purchase: Purchase) 
 
 
 def _refuse(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:
-    """What was Pending is Rejected (an agreement) or Refused (a purchase)."""
+    """What was Pending becomes Rejected (an agreement) or Refused (a purchase)."""
     if subject.status != Status.PENDING:
         return Outcome.NO_EFFECT, []
     subject.status = PurchaseStatus.REFUSED if isinstance(subject, Purchase) else Status.REJECTED
@@ -147,7 +147,7 @@ def _refuse(response: Response, outgoing: OutgoingTransaction, subject: Subject)
 
 
 def _abort(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:
-    """What was not paid is Aborted: customers may be declined and then give up, and CANCEL is the last word."""
+    """What was not paid becomes Aborted, even after a decline: the customer has given up."""
     if subject.status not in (Status.PENDING, Status.REJECTED, PurchaseStatus.REFUSED):
         return Outcome.NO_EFFECT, []
     subject.status = PurchaseStatus.ABORTED if isinstance(subject, Purchase) else Status.ABORTED
@@ -155,7 +155,7 @@ def _abort(response: Response, outgoing: OutgoingTransaction, subject: Subject) 
     return Outcome.TOOK_EFFECT, []
 
 
-# What happens, by kind of checkout and by what the decision says. In every other case nothing does.
+# What happens for each kind of checkout and verdict. Other combinations change nothing.
 _STEPS: dict[tuple[Kind, Verdict], Callable[..., Result]] = {
     (Kind.SUBSCRIBE, Verdict.PAID): _activate,
     (Kind.SUBSCRIBE, Verdict.HELD): _activate,
@@ -172,7 +172,7 @@ _STEPS: dict[tuple[Kind, Verdict], Callable[..., Result]] = {
     (Kind.PURCHASE, Verdict.ABANDONED): _abort,
 }
 
-# What a person must look at, whatever the kind.
+# The verdicts that a person must look at, whatever the kind of checkout.
 _TASKS = {
     Verdict.HELD: TaskKind.HELD_FOR_REVIEW,
     Verdict.PARTIAL_APPROVAL: TaskKind.PARTIAL_APPROVAL,
@@ -199,8 +199,8 @@ def _is_what_we_signed(response: Response, outgoing: OutgoingTransaction) -> boo
     moves_money = outgoing.is_sale and response.decision in Response.GRANTING
     if moves_money and not (response.amount and response.currency):
         return False
-    # Responses to a plain token update echo no amount, and those that charge nothing may not either. An amount
-    # that cannot be read does not differ: it is for a person to look at.
+    # Responses to a plain token update echo no amount, and others that charge nothing may not either. An amount
+    # that cannot be read does not count as different: a person will look at it.
     return (not response.amount or _amount(response.amount) in (None, outgoing.amount)) and (
         not response.currency or response.currency == CURRENCY
     )
@@ -236,9 +236,9 @@ def _is_second_charge(response: Response, outgoing: OutgoingTransaction) -> bool
 
 
 def _came_after_a_later_one(response: Response, outgoing: OutgoingTransaction, *kinds: Kind) -> bool:
-    """Whether another checkout of these kinds took effect that CyberSource answered later than this one.
+    """Whether another checkout of these kinds took effect with a response that CyberSource signed later.
 
-    What CyberSource did last is in force there, so it must be here, whatever the order of arrival.
+    What CyberSource did last is in force there, so it must be in force here, whatever the order of arrival.
     """
     later = Response.objects.filter(
         outgoing__agreement=outgoing.agreement_id,
@@ -250,7 +250,7 @@ def _came_after_a_later_one(response: Response, outgoing: OutgoingTransaction, *
 
 
 def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list[TaskKind]:
-    """Move the response's token, if there is one, to the agreement: a key to money is kept in one place."""
+    """Move the response's token, if there is one, to the agreement. It charges the card, so one row keeps it."""
     if response.token_is_unusable:
         return [TaskKind.TOKEN_MISSING]
     if not response.payment_token:
@@ -262,9 +262,9 @@ def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list
 def _record_failure(response: Response, error: Exception, now: datetime) -> None:
     try:
         with within(RECORDING_FAILURE), transaction.atomic():
-            # Another process may have applied it in the meantime, and cannot until this is committed.
+            # Another process may have applied it in the meantime. Until this is committed, none can.
             unapplied = Response.objects.filter(pk=response.pk, applied_at__isnull=True)
             if unapplied.update(failed_at=now, failure=type(error).__qualname__[: Response.FAILURE_LENGTH]):
                 staff_tasks.open_for_response(TaskKind.NOT_APPLIED, response, now=now)
-    except Exception as second:  # as above: the response itself is safe, and the log says so
-        logger.error("no task for response %s could be opened: %s", response.pk, describe(second))
+    except Exception as second:  # as above: the response itself is safe
+        logger.error("the failure of response %s could not be recorded: %s", response.pk, describe(second))

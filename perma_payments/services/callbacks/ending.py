@@ -1,19 +1,19 @@
-"""What Perma.cc's page may say of a checkout when the customer comes back from CyberSource.
+"""What Perma.cc's page may say about a checkout when the customer returns from CyberSource.
 
-The customer's browser has carried the response, which is kept and usually applied by now. What is said must be
-true: nothing is called a success that had no effect, and nothing is called not charged that may have been charged.
+The customer's browser brought the response, which by now is kept and usually applied. The page must not report
+success for a checkout that had no effect, or "not charged" for one that may have been charged.
 """
 
 from ...models import Outcome, Response
 from ...perma.returns import Ending
 
-# After these alone it is certain that a transaction was not charged.
+# The only decisions after which a checkout has certainly not been charged.
 _NOT_CHARGED = ("CANCEL", "DECLINE")
 ACCEPTED_IN_FULL = "100"
 
 
 def ending_of(response: Response) -> Ending | None:
-    """How the checkout of a kept response ended; None if neither word would be true."""
+    """How the checkout of a kept response ended; None if neither ending is certain."""
     response.refresh_from_db(fields=["applied_at", "outcome", "outgoing"])
     if response.outgoing is None:
         return None

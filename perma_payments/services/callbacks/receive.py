@@ -1,9 +1,9 @@
 """CyberSource responds to a checkout: verify, keep the evidence, apply it (docs/statuses.md).
 
-1. A POST that is not a signed response to us is refused, and leaves nothing but a warning.
-2. The full POST is sealed and kept, and committed: from here on nothing can be lost.
-3. What it says is applied, in a transaction of its own. If that fails, the response stays unapplied,
-   a task is opened, and it is tried again later.
+1. A POST that is not a signed response to us is refused, and leaves nothing but a warning in the log.
+2. The full POST is sealed, kept and committed: from here on nothing can be lost.
+3. The response is applied, in a transaction of its own. If that fails, it stays unapplied, a task is opened,
+   and it is retried later.
 """
 
 import hashlib
@@ -28,13 +28,13 @@ logger = logging.getLogger(__name__)
 
 WITHHELD = "(withheld)"
 
-# In seconds, for everything that it asks of the database: CyberSource waits ten for its answer, and applying it
-# (apply.py) takes time as well.
+# Seconds for everything that keeping a response asks of the database. CyberSource waits ten for our answer, and
+# applying the response (apply.py) takes time as well.
 KEEPING = 3.0
 
 
 def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: datetime) -> Response:
-    """Take in a POST: its ``body`` as it came, and its fields as ``pairs``. Returns the response it is kept as.
+    """Receive a POST: its raw ``body``, and its fields as (name, value) ``pairs``. Returns the kept response.
 
     Raises CallbackRefused for a POST that is not a signed response to us.
     """
@@ -52,7 +52,7 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
 
 
 def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
-    """Return the row of this callback: a new one, committed, or that of the same callback received before."""
+    """Return the row for this callback: a new one, committed, or the one from when it was received before."""
     with transaction.atomic(durable=True):
         token = callback.payment_token
         response, created = Response.objects.get_or_create(
@@ -84,10 +84,10 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
 
 
 def _fingerprint(callback: Callback) -> bytes:
-    """What makes a callback distinct (cybersource.md §5.3). Not its signature: each channel makes its own.
+    """The SHA-256 of what identifies a callback (cybersource.md §5.3). The signature does not: each copy differs.
 
-    Some ERRORs have no transaction id; their reason tells a failure from a charge that may exist. An ambiguous
-    callback is never taken for the one that it resembles.
+    Some ERRORs have no transaction id; their reason code tells a failure from a charge that may exist. An
+    ambiguous callback never counts as a duplicate of the one that it resembles.
     """
     distinct = [callback.transaction_uuid, callback.transaction_id, callback.decision]
     if not callback.transaction_id:
@@ -106,7 +106,7 @@ def _outgoing(text: str) -> OutgoingTransaction | None:
 
 
 def _plain(text: str, length: int) -> str:
-    """An id, a code or an amount as it came. Anything else might be about a person: the sealed POST has it."""
+    """An id, a code or an amount as it came, or WITHHELD for anything else, which might be about a person."""
     return text if re.fullmatch(r"[0-9A-Za-z_,.+-]*", text, re.ASCII) and len(text) <= length else WITHHELD
 
 
@@ -117,7 +117,7 @@ def _shortened(text: str, length: int) -> str:
 
 
 def _ids(callback: Callback) -> str:
-    """What may be logged of a callback."""
+    """What the log may say about a callback: ids and codes."""
     decision, reason, uuid, transaction_id = (
         _plain(text, 50) or "(none)"
         for text in (callback.decision, callback.reason_code, callback.transaction_uuid, callback.transaction_id)

@@ -1,4 +1,4 @@
-"""Try again to apply the responses that could not be applied when they came."""
+"""Retry the responses that could not be applied when they arrived."""
 
 from datetime import datetime
 

@@ -1,1 +1,1 @@
-"""Customers on their way to CyberSource: what begins a checkout, and what a subscription may still become."""
+"""Customers on their way to CyberSource: begin or resume a checkout, and what can be modified."""

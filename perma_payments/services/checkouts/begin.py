@@ -2,9 +2,9 @@
 
 Subscribe, change and update begin one about a subscription, purchase one about bonus links. All of them:
 
-* hold the customer's lock, so that two clicks at once are one checkout;
-* go on with the checkout that the same message has begun already (a double click, the Back button);
-* raise a refusal, and then record nothing.
+* hold the customer's lock, so two clicks at once begin only one checkout;
+* resume the checkout that the same message has already begun (a double click, the Back button);
+* record nothing if they refuse, which they do by raising an exception.
 """
 
 import logging
@@ -83,8 +83,7 @@ def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> Signed
 
 
 def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
-    """Begin a change to another plan. The schedule stays (cybersource.md §3.2); so do the terms until it is
-    accepted.
+    """Begin a change of plan, which keeps the schedule (cybersource.md §3.2). The terms change when accepted.
 
     Raises NothingToModify and MessageUsedUp.
     """
@@ -120,7 +119,7 @@ def _modify(kind: Kind, customer: Customer, nonce: bytes, now: datetime, **terms
         outgoing = begun_by(nonce, kind, customer, now=now)
         agreement = modifiable_agreement(customer, now=now)
         if not agreement.payment_token:
-            # A staff task (token missing) says so.
+            # Staff have a task about that (token missing).
             raise NothingToModify
         if outgoing is None:
             outgoing = _record(kind, nonce, now, agreement=agreement, **terms)

@@ -1,4 +1,4 @@
-"""Which subscription a customer can modify: the one that Perma.cc is shown, unless it is about to end."""
+"""Which subscription a customer can modify: the standing one, unless it is about to end."""
 
 from datetime import datetime
 
@@ -16,7 +16,7 @@ def modifiable_agreement(
 ) -> SubscriptionAgreement:
     """The customer's standing agreement, if it can be modified.
 
-    Raises NothingToModify if there is none, or if it has ended or, unless ``even_if_canceling``, is about to.
+    Raises NothingToModify if there is none, if it has ended, or, unless ``even_if_canceling``, if it is about to.
     """
     agreement = SubscriptionAgreement.objects.of(customer).standing(now).first()
     if agreement is None:

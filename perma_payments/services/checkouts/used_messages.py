@@ -1,4 +1,4 @@
-"""One message asks once: the same message, sent again, leads to the same checkout or to none."""
+"""A message counts only once: if it is sent again, it leads to the same checkout or to none."""
 
 from datetime import datetime, timedelta
 
@@ -11,11 +11,11 @@ DUPLICATE_CHECK = timedelta(minutes=15)
 
 
 class MessageUsedUp(Exception):
-    """The message has asked for something else, or for a checkout that was answered or is too old."""
+    """The message was used for something else, or its checkout has a response already or is too old."""
 
 
 def begun_by(nonce: bytes, kind: Kind, customer: Customer, *, now: datetime) -> OutgoingTransaction | None:
-    """The transaction that a message has begun already, if any.
+    """The transaction that a message has already begun, if any.
 
     Raises MessageUsedUp when the customer must not be sent to that checkout again (perma.md §5).
     """
@@ -23,7 +23,7 @@ def begun_by(nonce: bytes, kind: Kind, customer: Customer, *, now: datetime) -> 
     outgoing = transactions.filter(message_nonce=nonce).first()
     if outgoing is None:
         if UsedMessage.objects.filter(nonce=nonce).exists():
-            raise MessageUsedUp("it has asked for a cancellation")
+            raise MessageUsedUp("it has requested a cancellation")
         return None
     if (
         outgoing.kind != kind

@@ -24,7 +24,7 @@ class NotOpen(Exception):
 
 
 def open_for_response(kind: TaskKind, response: Response, *, now: datetime) -> None:
-    """Open a task about a response and what it belongs to. A response gives each kind of task once."""
+    """Open a task about a response and what it belongs to. A response opens each kind of task only once."""
     outgoing = response.outgoing
     about = {"agreement": outgoing.agreement, "purchase": outgoing.purchase} if outgoing else {}
     task, created = StaffTask.objects.get_or_create(
@@ -48,7 +48,7 @@ def open_for_revived(agreements: QuerySet[SubscriptionAgreement], *, now: dateti
 
 
 def _surplus(agreements: QuerySet[SubscriptionAgreement]) -> Iterator[int]:
-    """The ids of the subscriptions that the customers of these pay for besides their foremost.
+    """The ids of the surplus subscriptions of these agreements' customers: all that are charged but the foremost.
 
     An open task about either of two is enough: staff cancel one, and keep the other.
     """
@@ -59,12 +59,12 @@ def _surplus(agreements: QuerySet[SubscriptionAgreement]) -> Iterator[int]:
     tasks = StaffTask.objects.filter(
         kind=TaskKind.SECOND_SUBSCRIPTION, done_at=None, agreement__in=charged.values("pk")
     )
-    told = set(tasks.values_list("agreement", flat=True))
+    with_task = set(tasks.values_list("agreement", flat=True))
     rows = charged.order_by("customer_type", "customer_pk", *FOREMOST_FIRST)
     for _, group in groupby(rows.values_list("customer_type", "customer_pk", "pk"), key=lambda row: row[:2]):
         ids = [pk for _, _, pk in group]
-        missing = len(ids) - 1 - len(told.intersection(ids))
-        yield from [pk for pk in ids[1:] if pk not in told][: max(missing, 0)]
+        missing = len(ids) - 1 - len(with_task.intersection(ids))
+        yield from [pk for pk in ids[1:] if pk not in with_task][: max(missing, 0)]
 
 
 def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> list[int]:
@@ -95,8 +95,8 @@ def finish(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
 def withdraw(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
     """Record that a task is no longer needed. Raises NotOpen if it has ended already.
 
-    Withdrawing a cancellation (the customer changed their mind) undoes the request: the subscription continues,
-    and Perma.cc is told so.
+    Withdrawing a cancellation (the customer changed their mind) undoes the request: the subscription
+    continues, and Perma.cc sees it as before.
     """
     return _end(task_id, Resolution.WITHDRAWN, by=by, note=note, now=now)
 

@@ -1,7 +1,7 @@
-"""Wake the scheduler when a staff task is opened, by PostgreSQL's LISTEN and NOTIFY.
+"""Wake the scheduler when a staff task is opened, with PostgreSQL's LISTEN and NOTIFY.
 
 A trigger on the table notifies (models/staff_task.py). Notifications do not pass through a pooler, so nothing
-depends on them: they make mails quick, and the scheduler also looks for itself every few seconds.
+depends on them: they make mail prompt, but the scheduler also polls every few seconds.
 """
 
 import logging
@@ -28,7 +28,7 @@ class TaskListener:
         self._is_pooled = False
 
     def listen(self) -> None:
-        """Start listening, if it does not yet. Tasks that were opened earlier are not reported."""
+        """Start listening, unless it already does. Tasks that were opened earlier are not reported."""
         if self._connection is not None or self._is_pooled:
             return
         self._connection = connections.create_connection(DEFAULT_DB_ALIAS)
@@ -36,7 +36,7 @@ class TaskListener:
             with self._connection.cursor() as cursor:
                 cursor.execute("SELECT pg_backend_pid()")
                 (pid,) = cursor.fetchone()
-                # A pooler tells its clients a number of its own, and hands LISTEN to any of its servers.
+                # A pooler reports a process id of its own, and may run LISTEN on any of its connections.
                 self._is_pooled = pid != self._connection.connection.info.backend_pid
                 if not self._is_pooled:
                     cursor.execute(f"LISTEN {CHANNEL}")
@@ -44,7 +44,7 @@ class TaskListener:
             self.close()  # the next query elsewhere will say what is wrong
         if self._is_pooled:
             self.close()
-            logger.info("behind a pooler no notifications come through, so tasks are polled for")
+            logger.info("notifications do not pass through the pooler, so the scheduler polls for tasks")
 
     def wait(self, seconds: float, *, stopping: threading.Event) -> None:
         """Return when a task is opened or the connection is lost, and after ``seconds`` in any case."""

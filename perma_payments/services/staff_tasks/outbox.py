@@ -1,7 +1,7 @@
-"""Mail staff their tasks: each at least once, and once as a rule.
+"""Mail staff their tasks: each at least once, and usually exactly once.
 
-An open task without ``notified_at`` is a mail that is still to be sent. Only the scheduler sends mail, and the
-commands that stand in for it: no request waits for a mail server.
+An open task without ``notified_at`` has not been mailed yet. Only the scheduler and the commands that stand in for
+it send mail, so no request waits for a mail server.
 """
 
 import logging
@@ -38,7 +38,7 @@ logger = logging.getLogger(__name__)
 
 Compose = Callable[[StaffTask], Mail]
 
-# After this long a round starts no further mail; the next round goes on.
+# After this long, a round sends no more mail; the next round continues.
 ROUND_SECONDS = 60.0
 
 
@@ -71,7 +71,7 @@ def send_task_mails(compose: Compose, *, now: datetime) -> Sent:
 
 
 def send_report(name: str, mail: Mail, *, to: Sequence[Recipient], now: datetime) -> None:
-    """Send a day's report, which is about no single task. Raises NotDelivered if nobody gets it."""
+    """Send a day's report, which is not about a single task. Raises NotDelivered if no recipient gets it."""
     with _conversation(now) as server:
         # The id is the same each time that the day's report is sent.
         server.send(mail, to=to, message_id=f"{name}-{now.astimezone(UTC):%Y-%m-%d}")
@@ -100,11 +100,11 @@ def _report(refusal: Refusal, server: MailServer, now: datetime) -> None:
     except NotYet:
         pass
     except Exception as error:  # it is in the log
-        logger.error("the developers could not be told of it: %s", type(error).__qualname__)
+        logger.error("the developers could not be notified of that: %s", type(error).__qualname__)
 
 
 def _due(now: datetime) -> QuerySet[StaffTask]:
-    """The open tasks whose mail is due: nobody has been told yet, or not everybody."""
+    """The open tasks that are due to be mailed, to everyone or to those who have not got the mail yet."""
     due = Q(mail_due_at__lte=now) | Q(mail_due_at=None, notified_at=None)
     return StaffTask.objects.filter(due, done_at=None)
 
@@ -140,14 +140,14 @@ def _send(task: StaffTask, compose: Compose, server: MailServer) -> list[Refusal
     """Hand a task's mail to the mail server; return the recipients that were refused. Raises NotDelivered."""
     to = recipients("STAFF_EMAILS")
     if task.mail_left_to is not None:  # the others have it already
-        to = [recipient for recipient in to if _digest(recipient) in task.mail_left_to]  # perhaps nobody any more
+        to = [recipient for recipient in to if _digest(recipient) in task.mail_left_to]  # perhaps none
     try:
         mail = compose(task)
     except Error:
         raise
     except Exception as error:  # a mail that cannot be composed must not stop the others
         raise NotDelivered(type(error).__qualname__) from error
-    # The same each time that a task is mailed. After a restored backup another task may have its number.
+    # The same whenever a task is mailed. After a restore from a backup, another task may get its number.
     message_id = f"staff-task-{task.pk}-{task.opened_at.timestamp():.6f}"
     try:
         return server.send(mail, to=to, message_id=message_id)

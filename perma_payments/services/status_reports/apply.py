@@ -85,7 +85,7 @@ def _refuse_unless_applicable(report: StatusReport, revision: int, leave_out: bo
     if report.unread_rows and not leave_out:
         raise CannotBeDone(
             "Some rows could not be read, so nothing was changed. Check the box to leave them out, or upload a "
-            "better file."
+            "corrected file."
         )
 
 
@@ -93,7 +93,7 @@ def _refuse_unless_applicable(report: StatusReport, revision: int, leave_out: bo
 
 
 def lock_report(report_id: int) -> StatusReport:
-    """A report, locked. One report is applied or reverted at a time: each depends on those before."""
+    """Lock a report. Only one is applied or reverted at a time, because each depends on those before it."""
     if not try_to_lock("status reports"):
         raise CannotBeDone(
             "A status report is being confirmed or undone right now. Please wait a moment, then reload this page."
@@ -102,7 +102,7 @@ def lock_report(report_id: int) -> StatusReport:
 
 
 def lock_changed_agreements(report: StatusReport, side: Side) -> None:
-    """Lock what writing one side of a report's changes needs."""
+    """Lock the agreements that one side of a report's changes writes to, and the customers of revived ones."""
     # Reviving a subscription may give its customer a second one, and so may a callback at the same time.
     lock_customers(agreement.customer for agreement in revived_agreements(report, side))
     changed = report.changes().values("agreement")
@@ -118,7 +118,7 @@ def revived_agreements(report: StatusReport, side: Side) -> QuerySet[Subscriptio
 
 
 def _end_tasks(report: StatusReport, by: User, now: datetime) -> list[int]:
-    """End the tasks that the report shows to be done, and return them."""
+    """End the tasks that the report shows to be done, and return their ids."""
     canceled = report.lines.filter(after__status=Status.CANCELED) | report.lines.filter(
         after__has_key="cancellation_requested_at"
     )
@@ -140,7 +140,7 @@ def _end_tasks(report: StatusReport, by: User, now: datetime) -> list[int]:
 
 
 def _open_tasks(report: StatusReport, now: datetime) -> list[int]:
-    """Open the tasks that the report gives rise to, and return them."""
+    """Open the tasks that the report calls for, and return their ids."""
     changing = report.lines.filter(takes_token=True, subscription_id__regex=tokens.CHANGES_WITH_CARD)
     unproven = report.lines.filter(after__status=Status.CANCELED, agreement__coverage_proof=Proof.UNPROVEN)
     return [

@@ -45,7 +45,7 @@ T = TypeVar("T")
 # How many lines are planned at a time, so that memory doesn't grow with the report.
 CHUNK = 5_000
 
-# How many reference numbers are kept, of those that have several rows and of those that are not ours.
+# How many reference numbers are kept of those with several rows, and how many of those that are not ours.
 MAX_NAMED = 200
 
 # Anything else in the column of reference numbers may be about a person, so it is not kept.
@@ -93,7 +93,7 @@ def plan_report(data: bytes, *, by: User, now: datetime) -> StatusReport:
 
 
 def recompute_plan(report_id: int, *, now: datetime) -> None:
-    """Plan a report again, from what is true now; nothing happens if it is no longer just planned."""
+    """Plan a report again, from our records as they are now. Does nothing if it has been applied since."""
     with transaction.atomic():
         report = StatusReport.objects.select_for_update(no_key=True).get(pk=report_id)
         if report.state != ReportState.PLANNED:
@@ -107,9 +107,9 @@ def recompute_plan(report_id: int, *, now: datetime) -> None:
 
 
 def purge_ids_of_old_plans(*, now: datetime) -> int:
-    """Empty the subscription ids, which are tokens, of plans too old to be applied; return how many there were.
+    """Empty the subscription ids, which are tokens, of plans that are too old to be applied; return how many.
 
-    That is an hour after a plan expires, so that nobody is about to confirm it.
+    It waits for an hour after a plan has expired, in case someone is just confirming it.
     """
     old = StatusReport.objects.filter(
         state=ReportState.PLANNED, uploaded_at__lt=now - PLAN_LASTS - timedelta(hours=1)
@@ -244,7 +244,7 @@ def _why_unread(row: UnreadRow) -> str:
 
 
 def _name_the_others(report: StatusReport, parsed: ParsedReport, ours: set[str]) -> None:
-    """Note what the report has besides one row for each of our subscriptions."""
+    """Record the reference numbers that have several rows, and those that are not ours."""
     report.duplicate_count = len(parsed.duplicates)
     report.duplicates = [
         [each.reference_number, each.lines, each.statuses, each.counts]
@@ -257,7 +257,7 @@ def _name_the_others(report: StatusReport, parsed: ParsedReport, ours: set[str])
 
 
 def _count(report: StatusReport, now: datetime) -> None:
-    """Note how much a report would do, and what is unusual about it."""
+    """Record how much a report would change, and what is unusual about it."""
     report.matched_count = report.lines.count()
     report.change_count = report.changes().count()
     report.warnings = [asdict(warning) for warning in warnings_about(report, now=now)]

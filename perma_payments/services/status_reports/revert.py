@@ -1,4 +1,4 @@
-"""Revert: put back all that a status report has changed, or nothing. Staff press Undo (docs/statuses.md)."""
+"""Revert: restore everything that a status report changed, or nothing. Staff press Undo (docs/statuses.md)."""
 
 import logging
 from datetime import datetime
@@ -16,12 +16,12 @@ from .sql import write_changes
 
 logger = logging.getLogger(__name__)
 
-# How many subscriptions that have changed since are named.
+# How many of the subscriptions that have changed since an error names.
 MAX_NAMED = 10
 
 
 def revert_report(report_id: int, *, by: User, now: datetime) -> StatusReport:
-    """Put back all that a report has changed. Raises CannotBeDone if its agreements have changed since."""
+    """Restore everything that a report changed. Raises CannotBeDone if its agreements have changed since."""
     with (
         transaction.atomic(),
         pghistory.context(source=HistorySource.STATUS_REPORT_REVERTED, report=report_id, user=by.pk),
@@ -92,5 +92,5 @@ def _take_tasks_back(report: StatusReport, by: User, now: datetime) -> None:
     end_open(opened, Resolution.WITHDRAWN, by=by, note=f"The {report} was undone.", now=now)
     # A customer whose task was just withdrawn may still be charged twice, for other subscriptions.
     revived = revived_agreements(report, "before").values("pk")
-    told = opened.values("agreement")
-    open_for_revived(SubscriptionAgreement.objects.filter(Q(pk__in=revived) | Q(pk__in=told)), now=now)
+    with_task = opened.values("agreement")
+    open_for_revived(SubscriptionAgreement.objects.filter(Q(pk__in=revived) | Q(pk__in=with_task)), now=now)

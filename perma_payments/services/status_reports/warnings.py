@@ -13,8 +13,8 @@ from ...billing.coverage import Proof, midnight
 from ...billing.statuses import ALIVE, ENDED, Status
 from ...models import ReportState, StaffTask, StatusReport, StatusReportLine, SubscriptionAgreement, TaskKind
 
-# Unusual is a report with fewer than this part of the last one's rows, one that changes more than this part of the
-# standing subscriptions, and one that is older than this, or made later: CyberSource's day may have begun already.
+# A report is unusual if it has less than SHORT of the last report's rows, changes more than MANY of the standing
+# subscriptions, is older than OLD, or was made more than AHEAD from now: CyberSource's day may have begun already.
 SHORT = 0.90
 MANY = 0.10
 OLD = timedelta(days=3)
@@ -104,7 +104,7 @@ def _about_its_changes(report: StatusReport) -> Iterator[ReportWarning]:
     )
     yield from _if_any(WarningKind.REACTIVATED, reactivated)
     yield from _if_any(WarningKind.SECOND_SUBSCRIPTION, _second_subscriptions(report))
-    # What is paid for is not known for sure, and the customer may lose what was paid.
+    # It is not certain until when these are paid for, so a customer may lose what they paid for.
     yield from _if_any(WarningKind.UNPROVEN_ENDING, ending.filter(proof=Proof.UNPROVEN))
     yield from _if_any(
         WarningKind.IMMEDIATE_ENDING, ending.filter(until__lt=midnight(report.as_of)).exclude(proof=Proof.STAFF)

@@ -154,7 +154,7 @@ def test_a_message_that_has_canceled_begins_no_checkout():
     nonce = secrets.token_bytes(24)
     cancel(nonce)
 
-    with pytest.raises(MessageUsedUp, match=r"^it has asked for a cancellation$"):
+    with pytest.raises(MessageUsedUp, match=r"^it has requested a cancellation$"):
         update(UpdateMessage(customer=REGISTRAR), nonce=nonce, now=NOW)
 
 

@@ -113,7 +113,7 @@ def test_a_mail_server_that_fails_is_asked_less_and_less_often(outbox, start, mo
     start()
 
     def pauses() -> list[object]:
-        return [record.args[0] for record in caplog.records if "tried again in" in record.msg]
+        return [record.args[0] for record in caplog.records if "retried in" in record.msg]
 
     eventually(lambda: len(pauses()) == 5)
     assert pauses() == [0.1, 0.2, 0.4, 0.4, 0.1]

@@ -287,7 +287,7 @@ def test_developers_who_are_refused_too_are_no_obstacle(mailbox, settings, caplo
     task()
 
     assert send() == Sent(1)
-    assert "the developers could not be told of it: NotDelivered" in caplog.text
+    assert "the developers could not be notified of that: NotDelivered" in caplog.text
     assert JobRun.objects.get().done_at is None
 
 
