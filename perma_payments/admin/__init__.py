@@ -1,4 +1,4 @@
-"""The staff's side. Importing it registers our tables with ``admin.site``, which is admin/site.py's."""
+"""The admin. Importing it registers our tables with ``admin.site``, which is admin/site.py's."""
 
 from . import agreements, purchases, responses, staff_tasks, status_reports, transactions
 

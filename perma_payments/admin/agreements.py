@@ -1,4 +1,4 @@
-"""Subscriptions: what Perma.cc is told, what has happened, and corrections of status and date."""
+"""Subscriptions: what Perma.cc sees, the timeline, and corrections of status and date."""
 
 from datetime import date, datetime
 from typing import Any
@@ -32,8 +32,8 @@ class AgreementForm(RowForm):
         label="Paid for until",
         required=False,
         widget=forms.DateInput(attrs={"type": "date"}),
-        help_text="The date of the first charge that has not been paid. What is paid for ends as that day begins "
-        "(UTC). While a subscription is Current, Perma.cc is told the date of its next charge instead.",
+        help_text="The date of the first charge that has not been paid: what is paid for ends as that day begins "
+        "(UTC). While a subscription is Current, Perma.cc sees the date of its next charge instead.",
     )
     field_order = ("status", "covered_until", "reason")
 
@@ -74,9 +74,9 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
     change_form_template = "perma_payments/admin/agreement.html"
 
     def get_context(self, request: HttpRequest, row: SubscriptionAgreement) -> dict[str, Any]:
-        """What Perma.cc is told of the customer now, perhaps about another subscription, and the timeline."""
-        told = perma_queries.standing_subscription(row.customer, now=timezone.now())
+        """What Perma.cc sees for the customer now, which may be another subscription, and the timeline."""
+        shown = perma_queries.standing_subscription(row.customer, now=timezone.now())
         other = None
-        if told is not None and told.reference_number != row.reference_number:
-            other = SubscriptionAgreement.objects.filter(reference_number=told.reference_number).first()
-        return {"told": told, "told_of_other": other, **timeline.context(row, request.user)}
+        if shown is not None and shown.reference_number != row.reference_number:
+            other = SubscriptionAgreement.objects.filter(reference_number=shown.reference_number).first()
+        return {"shown": shown, "shown_instead": other, **timeline.context(row, request.user)}

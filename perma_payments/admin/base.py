@@ -19,7 +19,7 @@ def may_view(user: Any, model: str) -> bool:
 
 
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic class when it runs
-    """A table that staff can look at. What they may change has pages of its own."""
+    """A table that staff can view but not edit: what they may change has pages of its own."""
 
     # Instead of Django's search.
     search: Search | None = None
@@ -37,7 +37,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
         return self.search.find(queryset, search_term), False
 
     def get_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
-        """What the template of a row's page needs besides Django's context."""
+        """The extra context of a row's page."""
         return {}
 
     def change_view(

@@ -31,7 +31,7 @@ class ReasonForm(forms.Form):
     reason = forms.CharField(
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
-        help_text="Who asked for it, and why. This is kept in the history, so please include no personal data.",
+        help_text="Who asked for it, and why? The history keeps this, so please don't include personal data.",
     )
 
 
@@ -58,7 +58,7 @@ class Correction:
     # Called with the row's pk, the form's data, ``by`` and ``now``. May raise CannotCorrect.
     apply: Callable[..., object]
     is_possible: Callable[[Any], bool] = lambda row: True
-    # The customer about whom Perma.cc will be told something else. May raise CannotCorrect.
+    # The customer for whom Perma.cc will see something else. May raise CannotCorrect.
     customer_of: Callable[[Any, dict[str, Any]], Customer] = lambda row, data: row.customer
 
     def path(self, model_admin: "ModelAdmin[Any]") -> URLPattern:
@@ -74,7 +74,7 @@ class Correction:
 def correct_view(
     correction: Correction, model_admin: "ModelAdmin[Any]", request: HttpRequest, pk: int
 ) -> HttpResponse:
-    """Ask for the values and a reason; preview what follows; apply it.
+    """Ask for the values and a reason; preview the effects; apply the correction.
 
     The preview's form is filled in and hidden, so what is confirmed is what was previewed.
     """
@@ -89,7 +89,7 @@ def correct_view(
             form.initial["seen"] = row.updated_at.isoformat()
     preview: dict[str, Any] = {}
     if form.is_valid() and "edit" not in request.POST:
-        assert isinstance(request.user, User)  # nobody else has a permission
+        assert isinstance(request.user, User)  # anonymous users have no permissions
         now = timezone.now()
         apply = partial(correction.apply, pk, **form.cleaned_data, by=request.user, now=now)
         try:
@@ -101,9 +101,7 @@ def correct_view(
                     reverse(f"admin:perma_payments_{model_admin.opts.model_name}_change", args=[pk])
                 )
             if "confirm" in request.POST:
-                messages.warning(
-                    request, "Not corrected yet: what will follow has changed. Please check it again."
-                )
+                messages.warning(request, "Not corrected yet: the effects have changed. Please check them again.")
         except CannotCorrect as problem:
             form.add_error(None, f"Not corrected: {problem}")
         except OperationalError as error:

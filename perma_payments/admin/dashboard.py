@@ -28,7 +28,7 @@ def overview(user: Any) -> dict[str, Any]:
     if may_view(user, "subscriptionagreement"):
         shown["subscriptions"] = figures.subscriptions(now=now)
         shown["months"] = _past_months(now)
-        # The bars of the chart start at zero, so that their lengths can be compared.
+        # The bars of the chart start at zero, so their lengths can be compared.
         shown["most"] = max(1, shown["subscriptions"].total, *(month.standing for month in shown["months"]))
     if may_view(user, "purchase"):
         shown["purchases"] = figures.purchases(now=now)

@@ -1,6 +1,6 @@
 """What the admin's front page counts: tasks, subscriptions, purchases, responses and reports.
 
-Each function makes one or two queries, so the page stays quick, and about one table, because a user may not be
+Each function makes one or two queries, so the page stays fast, and reads one table, because a user may not be
 permitted to view the others.
 """
 
@@ -22,7 +22,7 @@ from ..models import Purchase, ReportState, Response, StaffTask, StatusReport, S
 TASKS_SHOWN = 50
 MONTHS_SHOWN = 12
 
-# After that, what should have happened by now deserves a look.
+# What is still pending after this long deserves a look.
 A_DAY = timedelta(days=1)
 
 # Staff upload the month's report on the 2nd.

@@ -46,7 +46,7 @@ def task_mail(task: StaffTask) -> Mail:
 def send_daily_report(*, now: datetime) -> None:
     """Mail staff every open task, oldest first; if there is none, tell the developers. Raises NotDelivered.
 
-    It goes out every day, so that silence means that something is broken.
+    It goes out every day, so silence means that something is broken.
     """
     tasks = _open_tasks(now)
     if not tasks:
@@ -60,7 +60,7 @@ def send_daily_report(*, now: datetime) -> None:
 
 
 def remind_of_overdue(*, now: datetime) -> None:
-    """Mail staff and developers what has waited too long, if anything has. Raises NotDelivered."""
+    """Mail staff and developers about what is overdue, if anything is. Raises NotDelivered."""
     waiting: dict[str, Sized] = {
         "tasks": [task for task in _open_tasks(now) if task.is_overdue],
         "unacknowledged": Purchase.objects.unacknowledged().filter(paid_at__lt=now - ACKNOWLEDGE_WITHIN),
@@ -100,7 +100,7 @@ def _other_standing(task: StaffTask) -> list[SubscriptionAgreement]:
 
 
 def _granted_response(task: StaffTask) -> Response | None:
-    """Of the charges of the task's checkout, the one that gave the customer what they paid for."""
+    """The response to the task's checkout that gave the customer what they paid for."""
     if task.response is None or task.response.outgoing is None:
         return None
     granted = task.response.outgoing.responses.filter(outcome=Outcome.TOOK_EFFECT, decision__in=Response.GRANTING)

@@ -1,4 +1,4 @@
-"""Purchases: what Perma.cc is told, what has happened, and corrections of whether the links were credited."""
+"""Purchases: what Perma.cc sees, the timeline, and corrections of whether the links were credited."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""The staff's site: Django's admin with our login, and the overview on its front page.
+"""The admin site: Django's, with our login, and an overview on its front page.
 
 It is ``admin.site`` (apps.StaffAdminConfig), so models are registered as in any Django project.
 """

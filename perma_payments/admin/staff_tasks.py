@@ -22,7 +22,7 @@ from .mails import task_mail
 
 class NoteForm(forms.Form):
     note = forms.CharField(
-        label="What did you do, or why is it not needed? Please include no names: this note is kept.",
+        label="What did you do, or why is it not needed? This note is kept, so please don't include names.",
         max_length=1000,
         widget=forms.Textarea(attrs={"rows": 3, "cols": 70}),
     )

@@ -68,8 +68,8 @@ RECOVERED = Q(after__has_key="current_rate")
 class UploadForm(forms.Form):
     report = forms.FileField(
         label="Report",
-        help_text=f"The CSV file of subscriptions, as the Business Center gives it: up to {MAX_MEGABYTES} MB.",
-        # The reader says more about what is wrong with a file.
+        help_text=f"The CSV file of subscriptions, exactly as you downloaded it: up to {MAX_MEGABYTES} MB.",
+        # plan_report says more about what is wrong with it.
         allow_empty_file=True,
         error_messages={"required": f"No file was chosen. {CHOOSE}", "invalid": f"That was not a file. {CHOOSE}"},
     )
@@ -158,7 +158,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
         }
 
     def upload(self, request: HttpRequest) -> HttpResponse:
-        """Choose a file. A good one leads to its preview, any other back here with a sentence."""
+        """Upload a file. If it can be read, its preview comes next; if not, the form says why."""
         if not _may_upload(request):
             raise PermissionDenied
         form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
@@ -242,13 +242,13 @@ def _status_changes(report: StatusReport) -> list[tuple[str, str, int]]:
 def _counted(
     lines: QuerySet[StatusReportLine], rows: tuple[tuple[str, str, Q], ...]
 ) -> list[tuple[str, str, int]]:
-    """The rows of a table that have lines, with the number of these."""
+    """The table rows that have lines, each with their number."""
     counts = lines.aggregate(**{f"row_{at}": Count("pk", filter=which) for at, (_, _, which) in enumerate(rows)})
     return [(left, right, counts[f"row_{at}"]) for at, (left, right, _) in enumerate(rows) if counts[f"row_{at}"]]
 
 
 def _remarks(line: StatusReportLine) -> Iterator[str]:
-    """What a line does besides changing the status and the date."""
+    """What a line does other than changing the status and the date."""
     before, after = line.before or {}, line.after or {}
     if line.status == Status.CURRENT and line.charge_news == ChargeNews.FAILED:
         yield "a charge failed and is being retried"

@@ -177,7 +177,7 @@ def _response(response: Response, kind: str) -> Event:
 
 # --- Changes ------------------------------------------------------------------------------------------
 
-# Not shown as changes: bookkeeping. Of a new row, the page says the others, too.
+# Bookkeeping is not shown as a change. For a new row, neither is what the page says above.
 _BOOKKEEPING = {"id", "created_at", "updated_at"}
 _SAID_ABOVE = {"customer_type", "customer_pk", "status", "reference_number"}
 
@@ -283,7 +283,7 @@ def _reports(agreement: SubscriptionAgreement) -> Iterator[Event]:
     lines = StatusReportLine.objects.filter(agreement=agreement).select_related(
         "report__uploaded_by", "report__applied_by"
     )
-    # Not what is long: the problems and warnings of the reports.
+    # Leave out what may be long, such as the reports' warnings.
     columns = ("status", "before", "after", "takes_token", "is_incomplete")
     report_columns = ("state", "uploaded_at", "applied_at", "uploaded_by__username", "applied_by__username")
     for line in lines.only(*columns, *(f"report__{column}" for column in report_columns)):

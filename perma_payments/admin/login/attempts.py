@@ -1,4 +1,4 @@
-"""Failed logins are counted, per account and per address, and too many of them are refused.
+"""Limit failed logins: they are counted per account and per address, and too many are refused.
 
 PostgreSQL counts them, because all worker processes must share the count: django-ratelimit's counts are sound only
 on memcached or Redis, and this service has neither. An attempt is recorded before the password is checked, and
@@ -21,14 +21,11 @@ MAX_ATTEMPTS_PER_ACCOUNT = 20
 
 
 class TooManyAttempts(Exception):
-    """For a while nobody can log in to this account, or from this address, even with the right password."""
+    """Logins to this account, or from this address, are refused for a while, even with the right password."""
 
 
 def begin(*, account: str, address: str | None, now: datetime) -> LoginAttempt:
-    """Count an attempt, which the caller deletes if it succeeds.
-
-    Raises TooManyAttempts, and then does not count it.
-    """
+    """Count an attempt, which the caller deletes if it succeeds. Raises TooManyAttempts without counting it."""
     attempt = LoginAttempt.objects.create(
         account=_digest("account", account.casefold()),
         address=_digest("address", address) if address else "",

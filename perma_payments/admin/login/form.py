@@ -1,4 +1,4 @@
-"""The login form of the staff's side: a password, a code where one is required, and a limit on attempts."""
+"""The admin's login form: a password, a code where one is required, and a limit on attempts."""
 
 import ipaddress
 import logging
@@ -32,7 +32,7 @@ WRONG_WITH_CODE = (
 
 
 class CodeInput(forms.TextInput):
-    """Does not show a code again: each works only once."""
+    """Never redisplays a code: each works only once."""
 
     def format_value(self, value: Any) -> None:
         return
@@ -119,7 +119,7 @@ def address_of(request: HttpRequest | None) -> str | None:
 
 
 def _without_port(text: str) -> str:
-    """An address without what some proxies add to it, as in 192.0.2.1:5678 and [2001:db8::1]:5678."""
+    """An address without the port that some proxies add, as in 192.0.2.1:5678 and [2001:db8::1]:5678."""
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text

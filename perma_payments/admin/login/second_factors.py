@@ -19,7 +19,7 @@ class AlreadyHasOne(Exception):
 
 @dataclass(frozen=True)
 class SecondFactor:
-    """What is shown only once. ``url`` is an otpauth: URL, ``secret`` the key in it, in base 32."""
+    """What is shown once, when it is made. ``url`` is an otpauth: URL, ``secret`` the key in it, in base 32."""
 
     url: str
     secret: str

@@ -98,7 +98,7 @@ def test_a_preview_that_is_out_of_date_is_shown_again(log_in):
     records.standing_agreement()
 
     again = submit(staff, look, "confirm")
-    assert "Not corrected yet: what will follow has changed." in words(again)
+    assert "Not corrected yet: the effects have changed." in words(again)
     assert "Cancel and refund one of a customer's two subscriptions" in words(again)
     agreement.refresh_from_db()
     assert agreement.status == "Completed"

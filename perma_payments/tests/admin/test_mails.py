@@ -67,7 +67,7 @@ def test_each_kind_of_task_has_a_mail_that_a_person_can_act_on(kind, transaction
     reference_number = (this.agreement or this.purchase).reference_number
     assert subject == f"{kind.label}: {reference_number}"
     _, *parts = re.split(r"^([A-Z ]{9,})$", body, flags=re.MULTILINE)
-    assert parts[::2] == ["WHAT HAPPENED", "WHAT TO DO", "WHERE TO LOOK", "IF NOBODY DOES IT"]
+    assert parts[::2] == ["WHAT HAPPENED", "WHAT TO DO", "WHERE TO LOOK", "IF NOTHING IS DONE"]
     assert all(text.strip() for text in parts[1::2])
     assert "1. " in parts[3]
     assert f"Reference number: {reference_number}" in parts[5]
@@ -210,7 +210,7 @@ def test_the_reminder_names_each_thing_that_has_waited_too_long(mailbox, setting
     assert old.agreement.reference_number in mailbox.body()
     assert purchase.reference_number in mailbox.body()
     assert f"response {response.pk}, ACCEPT" in mailbox.body()
-    assert "NOT BEEN MAILED FOR MORE THAN AN HOUR: 1" in mailbox.body()
+    assert "STAFF TASKS NOT EMAILED FOR MORE THAN AN HOUR: 1" in mailbox.body()
 
 
 @pytest.mark.parametrize(("created_on", "named"), [(date(2025, 1, 21), []), (date(2025, 1, 20), [True])])

@@ -90,7 +90,7 @@ def test_staff_export_upload_preview_confirm_and_undo(visitor, staff, tmp_path):
     expect(visit.page.locator("#status")).to_have_attribute("data-status", "Hold")
 
     upload(visit, file)
-    expect(visit.page.get_by_text("Nothing: it says what is already on record.")).to_be_visible()
+    expect(visit.page.get_by_text("Nothing: it agrees with what is on record.")).to_be_visible()
     expect(visit.page.get_by_text("This file was uploaded before: see the")).to_be_visible()
 
     confirmed = StatusReport.objects.get(state="applied")

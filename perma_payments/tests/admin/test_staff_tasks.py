@@ -23,7 +23,7 @@ def task() -> StaffTask:
 def test_a_task_shows_its_instructions_and_ends_with_a_note(client, task):
     user = log_in(client, "view_stafftask", "change_stafftask")
     page = client.get(f"{LIST}{task.pk}/change/")
-    assert b"IF NOBODY DOES IT" in page.content
+    assert b"IF NOTHING IS DONE" in page.content
     assert b"Withdraw: the customer changed their mind" in page.content
 
     done = client.post(f"{LIST}{task.pk}/finish/", {"note": "Cancelled."}, follow=True)

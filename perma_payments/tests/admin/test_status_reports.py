@@ -102,7 +102,7 @@ def test_a_report_that_changes_nothing_can_be_confirmed(staff, upload):
     SubscriptionAgreement.objects.update(status="Hold")
 
     said = words(upload(report((agreement, "HOLD"))))
-    assert "Nothing: it says what is already on record. Confirm anyway, so that the check is recorded." in said
+    assert "Nothing: it agrees with what is on record. Confirm anyway, so that the check is recorded." in said
     assert "Confirmed. 0 subscriptions were changed." in words(confirm(staff))
 
 

@@ -352,14 +352,14 @@ def test_the_history_page_has_the_timeline(client):
 
 
 @pytest.mark.django_db
-def test_the_page_says_if_perma_cc_is_told_something_else(client):
+def test_the_page_says_if_perma_cc_sees_another_subscription(client):
     log_in(client, *EVERYTHING)
     pending = records.agreement()
     assert "This customer has no subscription." in words(client.get(page_of(pending)))
 
     standing = records.standing_agreement()
     said = words(client.get(page_of(pending)))
-    assert f"about another subscription of this customer, {standing.reference_number}" in said
+    assert f"Perma.cc sees another subscription of this customer, {standing.reference_number}" in said
 
 
 @pytest.mark.django_db
