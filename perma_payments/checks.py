@@ -1,4 +1,4 @@
-"""System checks: what the service warns of when it starts. What it refuses is in setting_rules.py."""
+"""System checks: warnings when the service starts. What keeps it from starting is in setting_rules.py."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -14,7 +14,7 @@ TAG = "perma_payments"
 
 @register(TAG)
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """Warn of keys that end soon, and of what is allowed but rarely meant."""
+    """Warn about keys that end soon, and about settings that are allowed but rarely intended."""
     return list(_warnings())
 
 

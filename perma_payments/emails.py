@@ -1,4 +1,4 @@
-"""Mail over SMTP: what the mail server has taken, what it has refused, and what nobody can know.
+"""Mail over SMTP: what the mail server has accepted, what it has refused, and what cannot be known.
 
 Django's backend holds the conversation. What smtplib knows and Django drops is recorded here: which recipients
 were refused, and whether the text was handed over when the conversation broke.
@@ -18,7 +18,7 @@ from django.core.mail.backends.smtp import EmailBackend
 from django.template.loader import render_to_string
 
 # For connecting, and for each mail from its first command to the answer to its text. EMAIL_TIMEOUT limits each
-# step but the last; this limits their sum, because a server that answers letter by letter is never late.
+# step but the last; this limits their sum, because a server that answers byte by byte never times out.
 MAIL_SECONDS = 60.0
 # Nothing depends on the answer to QUIT.
 QUIT_SECONDS = 2.0
@@ -59,7 +59,7 @@ class Refusal:
 
 
 class NotDelivered(Exception):
-    """The mail server did not take the mail. The text says why, and quotes nothing of the mail."""
+    """The mail server did not accept the mail. The text says why, and quotes nothing of the mail."""
 
 
 class ServerFailed(NotDelivered):
@@ -71,7 +71,7 @@ class Unreachable(ServerFailed):
 
 
 class Unanswered(ServerFailed):
-    """The mail was handed over in full, but no answer came: the server may have taken it."""
+    """The mail was handed over in full, but no answer came: the server may have accepted it."""
 
 
 def recipients(*names: str) -> list[Recipient]:
@@ -84,7 +84,7 @@ def recipients(*names: str) -> list[Recipient]:
 
 
 def refusal_notice(refusal: Refusal) -> Mail:
-    """What to tell the developers about a refused recipient. It does not hold the address."""
+    """The notice to the developers about a refused recipient. It does not hold the address."""
     body = render_to_string("perma_payments/mail/refused.txt", {"refusal": refusal})
     return Mail(f"Refused: {refusal.recipient}", body)
 
@@ -105,8 +105,8 @@ class MailServer:
     def send(self, mail: Mail, *, to: Sequence[Recipient], message_id: str) -> list[Refusal]:
         """Hand over a mail; return the recipients that were refused, if not all were.
 
-        Use the same ``message_id`` whenever the same mail is sent again, so that its readers' programs can tell.
-        Raises NotDelivered, or the kind of it that applies.
+        Use the same ``message_id`` whenever the same mail is sent again, so mail programs can recognize it.
+        Raises NotDelivered or one of its subclasses.
         """
         message = EmailMessage(
             subject=settings.MAIL_SUBJECT_PREFIX + mail.subject,
@@ -169,7 +169,7 @@ class _Client(smtplib.SMTP):
 
     def send(self, s: Any) -> None:
         super().send(s)
-        # Only the text of a mail is sent as bytes. Once its end is sent, the server may take it.
+        # Only the text of a mail is sent as bytes. Once its end is sent, the server may accept it.
         if isinstance(s, bytes) and s.endswith(b"\r\n.\r\n"):
             self.handed_over = True
             if self.sock is not None:
@@ -196,7 +196,7 @@ class _Backend(EmailBackend):
 def _failure(error: Exception, client: _Client) -> NotDelivered:
     """What an exception of smtplib's means for the mail, and for those after it."""
     code = getattr(error, "smtp_code", 0)
-    # Without an answer, or with one that is no refusal, a mail that was handed over may have been taken.
+    # Without an answer, or with one that is no refusal, a mail that was handed over may have been accepted.
     if client.handed_over and not 400 <= code < 600:
         return Unanswered(f"no answer came to the mail itself ({_reason(error)})")
     # smtplib closes its socket when the conversation breaks, and when the server says goodbye (421).

@@ -1,4 +1,4 @@
-"""Settings from the environment and from a ``.env`` file. One start tells everything that is wrong with them.
+"""Settings from the environment and from a ``.env`` file. One start reports everything that is wrong with them.
 
 There is a sentence for each problem: it names the variable, says what was expected, and gives an example. It never
 quotes a value, which may be a secret. setting_parsers.py says what each setting can be, and setting_rules.py which
@@ -75,7 +75,7 @@ class Env:
     """Reads settings from variables and collects what is wrong with them.
 
     An empty value counts as not set. ``NAME_FILE`` can name a file that holds the value of ``NAME``. A setting
-    that cannot be read gets its default, so that the others can be read, too.
+    that cannot be read gets its default, so the others can still be read.
     """
 
     # manage.py sets it for commands that must work before anything is set: help, making keys, checking keys.

@@ -1,6 +1,6 @@
-"""Seal full responses to a public key whose secret half is kept offline; open them with that key in hand.
+"""Seal full responses to a public key, and open them with its secret half, which is kept offline.
 
-The wire: a NaCl SealedBox over the body of the POST, byte for byte as it came. Nothing here, and nothing
+The format: a NaCl SealedBox over the body of the POST, byte for byte as it came. Nothing here, and nothing
 on the server, can open what was sealed.
 """
 
@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
-# Before a secret half, so that nobody takes it for a public one: both are 32 bytes, and look alike.
+# Marks a secret half, which would otherwise look just like a public one: both are 32 bytes.
 SECRET_LABEL = "archive-secret:"
 
 

@@ -1,7 +1,7 @@
 """Which settings do not go together: what is only fit for development, keys in the wrong place, impossible mail.
 
 Staging and production refuse everything published or weak. Development, which has published keys, no second factor
-and no secure cookies, refuses everything real: so a server whose PERMA_PAYMENTS_ENV was forgotten does not start.
+and no secure cookies, refuses everything real: so a server without PERMA_PAYMENTS_ENV does not start.
 """
 
 import ipaddress
@@ -50,7 +50,7 @@ def _real(settings: Any) -> Iterator[str]:
 
 
 def is_local(host: str) -> bool:
-    """Return whether a host is this machine, or what Docker calls it: never one that the world could reach."""
+    """Return whether a host is this machine, or what Docker calls it: never one that is reachable from outside."""
     host = host.strip("[]").lower()
     try:
         return ipaddress.ip_address(host).is_loopback

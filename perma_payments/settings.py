@@ -2,7 +2,7 @@
 
 Development needs nothing but a database, which the Fabric tasks provide. Staging and production
 (``PERMA_PAYMENTS_ENV``) require every real value. ``.env.example`` lists all variables. The last line of this file
-tells everything that is wrong with them.
+reports everything that is wrong with them.
 """
 
 from datetime import time, timedelta
@@ -31,7 +31,7 @@ IN_DEVELOPMENT = env.in_development
 
 # --- Django -----------------------------------------------------------------------------------------
 
-# Off in development, too, so that developers see what customers would see.
+# Off in development, too, so developers see what customers would see.
 DEBUG = env.read("DEBUG", parsers.FLAG, False)
 SECRET_KEY = env.require("SECRET_KEY", parsers.SECRET_KEY, development.SECRET_KEY)
 ALLOWED_HOSTS = env.require("ALLOWED_HOSTS", parsers.HOSTS, development.ALLOWED_HOSTS)
@@ -93,7 +93,7 @@ SECURE_SSL_REDIRECT = False
 
 DATABASES = {"default": env.require("DATABASE_URL", parsers.DATABASE, database(development.DATABASE_URL))}
 
-# Refused callbacks are counted per process, only so that their warnings do not flood the log.
+# Refused callbacks are counted per process, just to keep their warnings from flooding the log.
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
@@ -209,7 +209,7 @@ PAYMENTS_URL = env.require(
 CSRF_TRUSTED_ORIGINS = [parsers.origin_of(PAYMENTS_URL)]
 CSRF_FAILURE_VIEW = "perma_payments.views.pages.csrf_failed"
 
-# --- The staff's side -------------------------------------------------------------------------------
+# --- The admin --------------------------------------------------------------------------------------
 
 ADMIN_ENABLED = env.read("ADMIN_ENABLED", parsers.FLAG, IN_DEVELOPMENT)
 ADMIN_URL = env.read("ADMIN_URL", parsers.URL_PATH, "admin/")

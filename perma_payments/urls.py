@@ -1,4 +1,4 @@
-"""The routes. None redirects what is still to be read: that would turn a POST into a GET and lose it."""
+"""The routes. None redirects before it has read a request: that would turn a POST into a GET, and lose it."""
 
 from django.conf import settings
 from django.contrib import admin

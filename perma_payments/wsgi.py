@@ -1,4 +1,4 @@
-"""The WSGI application. Wrong settings and missing migrations end its start with a sentence."""
+"""The WSGI application. With wrong settings or missing migrations, it says so and does not start."""
 
 import logging
 import os

@@ -1,7 +1,7 @@
 """Until when a subscription is paid for, and how we know (docs/statuses.md, "Paid through").
 
-What is paid for ends at 00:00 UTC of a due date. Only the proof of a charge moves that date; what Perma.cc is told
-follows from it and from the schedule.
+What is paid for ends at 00:00 UTC of a due date. Only the proof of a charge moves that date; the
+``paid_through`` for Perma.cc follows from it and from the schedule.
 """
 
 from datetime import UTC, date, datetime, time, timedelta
@@ -45,10 +45,10 @@ def midnight(day: date) -> datetime:
 def paid_through_for_perma(
     status: str, schedule: Schedule, covered_until: datetime, next_charge_on: date | None, now: datetime
 ) -> datetime:
-    """The ``paid_through`` that Perma.cc is told (perma.md §3.1).
+    """The ``paid_through`` for Perma.cc (perma.md §3.1).
 
-    While the subscription is charged it is the first due date after now, or CyberSource's own next date if a
-    report gave one: never past. After that it is what is covered.
+    While the subscription is Current, it is the first due date after now, or CyberSource's own next date if a
+    report gave one: never in the past. Otherwise it is the end of what is covered.
     """
     if status != Status.CURRENT:
         return covered_until
@@ -63,10 +63,10 @@ def of_checkout(schedule: Schedule) -> Coverage:
 
 
 def of_report(schedule: Schedule, *, made_on: date, next_charge_on: date | None, grace_days: int) -> Coverage:
-    """What a report proves that was made on a day and calls the subscription Current.
+    """What a report proves that calls the subscription Current.
 
     ``next_charge_on`` is the next date that the report itself gives, if that is plausible. ``grace_days`` is for
-    how many days a charge that pays for more than a month counts as made while that is not known.
+    how many days a charge that pays for more than a month counts as made before that is known.
     """
     if next_charge_on is not None:
         return Coverage(midnight(next_charge_on), Proof.REPORT)
@@ -91,7 +91,7 @@ def extended(known: Coverage | None, proven: Coverage) -> Coverage:
 
 
 def after_failed_charge(schedule: Schedule, known: Coverage, *, made_on: date) -> Coverage:
-    """The coverage after a report of Hold. Made around a due date, it says that the charge of that date failed."""
+    """The coverage after a report of Hold. A report made around a due date means that its charge failed."""
     due = schedule.due_around(made_on)
     if due is None or known.until <= midnight(due) or known.proof is Proof.STAFF:
         return known
@@ -101,7 +101,7 @@ def after_failed_charge(schedule: Schedule, known: Coverage, *, made_on: date) -
 def after_ending(schedule: Schedule, known: Coverage, *, made_on: date, grace_days: int) -> Coverage:
     """The coverage after a report of Canceled about a subscription that was charged until then.
 
-    Made around a due date whose charge is not proven, it leaves open whether that charge ran before the end.
+    If it was made around a due date and that charge is not proven, the charge may have run before the end.
     """
     due = schedule.due_around(made_on)
     if due is None or known.until > midnight(due):

@@ -17,7 +17,7 @@ _ECHOED_AMOUNT = re.compile(r"[0-9]{1,10}(?:\.[0-9]{0,8})?", re.ASCII)
 def parse_amount(text: object) -> Decimal:
     """Read an amount as Perma.cc sends it: a string with two decimals, ``"12.50"`` or ``"0.00"``.
 
-    Raises ValueError for anything else: numbers, signs, exponents, blanks, other digits than 0-9,
+    Raises ValueError for anything else: numbers, signs, exponents, blanks, digits other than 0-9,
     more than ten digits before the point.
     """
     if not isinstance(text, str) or not _AMOUNT.fullmatch(text):

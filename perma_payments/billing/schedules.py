@@ -78,6 +78,6 @@ class Schedule(NamedTuple):
         return self.start + step * count
 
     def due_around(self, day: date) -> date | None:
-        """The due date that a day is, or is one day away from; None if there is none."""
+        """The due date that is this day or one day away from it; None if there is none."""
         due = self.first_due_after(day - 2 * _DAY_OFF)
         return due if due <= day + _DAY_OFF else None

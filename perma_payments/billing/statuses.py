@@ -21,7 +21,7 @@ class Status(StrEnum):
     SUPERSEDED = "Superseded"
 
 
-# What Perma.cc is shown instead of Current once a customer has asked to cancel (perma.md §4).
+# What Perma.cc sees instead of Current once a customer has asked to cancel (perma.md §4).
 CANCELLATION_REQUESTED = "Cancellation Requested"
 
 # An agreement in one of these was never paid, as far as we know: an ACCEPT of its own makes it Current.
@@ -53,7 +53,7 @@ def can_be_modified(status: str, *, cancellation_requested: bool) -> bool:
 
 
 def status_for_perma(status: str, *, cancellation_requested: bool) -> str:
-    """The status that Perma.cc is told: a requested cancellation shows only while the subscription is Current."""
+    """The status for Perma.cc: a requested cancellation shows only while the subscription is Current."""
     if status == Status.CURRENT and cancellation_requested:
         return CANCELLATION_REQUESTED
     return status

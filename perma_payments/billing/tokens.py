@@ -4,7 +4,7 @@ import re
 
 # As a column of the database may hold one: empty where there is none.
 PATTERN = r"^[0-9A-Za-z]{0,32}$"
-# A format-preserving token: it ends when the card does.
+# A format-preserving token, made from the card number: it changes when the card does.
 CHANGES_WITH_CARD = r"^[0-9]{16}$"
 
 

@@ -1,4 +1,4 @@
-"""A POST of CyberSource's, verified: signed fields only, or a refusal (cybersource.md §4 and §9).
+"""A POST from CyberSource, verified: signed fields only, or a refusal (cybersource.md §4 and §9).
 
 The POST comes from CyberSource's server or from the customer's browser; the signature alone says
 whether to believe it.
@@ -15,7 +15,7 @@ from .signature import SigningKeys, data_to_sign, is_signed
 
 CANCEL = "CANCEL"
 
-# Without these under the signature, a callback says nothing that can be acted upon.
+# A callback can be acted on only if all of these are signed.
 REQUIRED = frozenset(
     {
         "decision",
@@ -29,7 +29,7 @@ REQUIRED = frozenset(
         "signed_field_names",
     }
 )
-# CANCEL and some ERRORs lack these. Where they are sent they are signed.
+# CANCEL and some ERRORs lack these. Where they are sent, they must be signed, except in a CANCEL.
 SIGNED_WHERE_SENT = frozenset({"reason_code", "transaction_id"})
 
 # How CyberSource's fields about people, cards and tokens begin (cybersource.md §4.8).
@@ -55,7 +55,7 @@ _PERSONAL = (
     "request_token",
 )
 
-# CyberSource's own limit (cybersource.md §4.2); what is longer is not looked through for names.
+# CyberSource's own limit (cybersource.md §4.2). Longer messages are cut before they are searched for names.
 MESSAGE_LENGTH = 255
 
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_#-]+", re.ASCII)
@@ -82,16 +82,15 @@ class Callback:
     """A verified response. Only fields covered by the signature are in it; absent ones are empty text.
 
     ``is_ambiguous`` says that the signed text could be split into other fields as well: it is CyberSource's, but
-    none of its fields may be acted upon.
+    none of its fields may be acted on.
     """
 
     # Personal data and tokens: not for logs or error reports.
     fields: Mapping[str, str] = field(repr=False)
     is_ambiguous: bool = False
 
-    decision = _Signed(
-        "decision"
-    )  # ACCEPT, REVIEW, DECLINE, ERROR or CANCEL; anything else is for a person to look at
+    # ACCEPT, REVIEW, DECLINE, ERROR or CANCEL; a person has to look at anything else.
+    decision = _Signed("decision")
     reason_code = _Signed("reason_code")  # digits (cybersource.md §4.5); empty on CANCEL and some ERRORs
     transaction_id = _Signed("transaction_id")  # CyberSource's, usually 22 digits; empty on CANCEL and some ERRORs
     # As we sent them.
@@ -100,7 +99,7 @@ class Callback:
     reference_number = _Signed("req_reference_number")
     amount = _Signed("req_amount")  # absent from responses to a plain token update
     currency = _Signed("req_currency")  # ISO 4217; comes even where we sent none
-    auth_amount = _Signed("auth_amount")  # what was really authorized; less than ``amount`` with reason 110
+    auth_amount = _Signed("auth_amount")  # what was actually authorized; less than ``amount`` with reason 110
 
     @property
     def signed_at(self) -> datetime | None:
@@ -114,10 +113,10 @@ class Callback:
 
     @property
     def payment_token(self) -> str:
-        """The token that this response made, or the one that replaces the old; empty if none.
+        """The token that this response creates, or that replaces the old one; empty if there is none.
 
-        On creation the guide prints it as ``req_payment_token``, the recordings as ``payment_token``
-        (cybersource.md §4.2): either is taken where the transaction creates one.
+        For a new token, the guide shows ``req_payment_token``, and the recordings ``payment_token``
+        (cybersource.md §4.2), so both are accepted if the transaction creates one.
         """
         token = self.fields.get("payment_token", "")
         if not token and "create_payment_token" in self.transaction_type.split(","):
@@ -168,7 +167,7 @@ def _signed_names(posted: Mapping[str, str]) -> list[str]:
     if not posted.get("signature") or names == [""]:
         raise CallbackRefused("not signed")
     if not all(_FIELD_NAME.fullmatch(name) for name in names):
-        raise CallbackRefused("signed_field_names holds what is no name")
+        raise CallbackRefused("signed_field_names holds something that is not a name")
     if len(set(names)) != len(names):
         raise CallbackRefused("signed_field_names repeats a name")
     if "signature" in names or not posted.keys() >= set(names):
@@ -193,9 +192,9 @@ def _is_ambiguous(posted: Mapping[str, str], names: Collection[str]) -> bool:
 
 def _redact(message: str, fields: Mapping[str, str]) -> str:
     personal = [value.strip() for name, value in fields.items() if name.startswith(_PERSONAL)]
-    # A message may quote a part of a value: so its words, too, but for the short ones.
+    # A message may quote part of a value, so its words are redacted as well, except short ones.
     words = {word for value in personal for word in re.findall(r"\w{3,}", value)}
-    # The longest first: a name within a longer one would leave the rest of that.
+    # The longest first: redacting a name within a longer one would leave the rest of that.
     for text in sorted({*personal, *words} - {""}, key=len, reverse=True):
         message = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", "…", message, flags=re.IGNORECASE)
     return _TELLTALE.sub("…", message)

@@ -1,7 +1,7 @@
 """A CSV file as a table: UTF-8, commas, standard quoting, and a header row below some lines of other text.
 
 Which columns it needs is the caller's business. Nothing is guessed: a file that could be read in two ways is
-refused, and a row whose cells cannot be told apart says so.
+refused, and a row with cells that cannot be told apart is flagged.
 
 No text made here quotes the file, which may hold customers' names.
 """
@@ -109,7 +109,7 @@ def _below_header(
 
 
 def clean(cell: str) -> str:
-    """A cell without blanks around it, or what keeps spreadsheet programs from taking it for a number."""
+    """A cell without surrounding blanks, or the marks that keep spreadsheets from reading it as a number."""
     cell = cell.strip()
     if cell.startswith('="') and cell.endswith('"') and len(cell) > 2:
         cell = cell[2:-1].strip()
@@ -129,7 +129,7 @@ def _lines(data: bytes) -> list[str]:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         number = data.count(b"\n", 0, error.start) + 1
-        # Not chained: it holds the file.
+        # Not chained: the original error holds the file.
         raise UnreadableFile(
             f"CyberSource writes CSV in UTF-8, and line {number} is something else. Perhaps a spreadsheet "
             "program saved it."

@@ -57,11 +57,11 @@ STATUSES: Mapping[str, tuple[Status, ChargeNews]] = {
     "superseded": (Status.SUPERSEDED, ChargeNews.ENDED),
 }
 
-# Which of several rows for one reference number counts, the first found: one that is charged, one that may be
-# again, Canceled since it may still be paid for; what was replaced comes last.
+# Of several rows for one reference number, the one with the first of these statuses counts: one that is charged,
+# one that may be charged again, one that may still be paid for; what was replaced comes last.
 LIVING_FIRST = (Status.CURRENT, Status.HOLD, Status.CANCELED, Status.COMPLETED, Status.SUPERSEDED)
 
-# Nobody would look through more.
+# More than anyone would look through.
 MAX_UNREAD_ROWS = 10_000
 
 # CyberSource's own limit (cybersource.md §3.1).
@@ -86,9 +86,8 @@ _DATES = (
 class ReportRow:
     """What the report says about one reference number, and on which line.
 
-    ``next_charge_on`` is the date that the report gives for the next charge of a subscription whose charges it
-    proves. ``subscription_id`` is empty where the report has none, a spoiled one, or several between which it
-    does not choose.
+    ``next_charge_on`` is the date that the report gives for the next charge, where it also proves the last one.
+    ``subscription_id`` is empty if the report has none, a spoiled one, or several without saying which counts.
     """
 
     line: int
@@ -133,7 +132,7 @@ class ParsedReport:
     unread: list[UnreadRow]
     # Rows in the file, blank ones excepted.
     row_count: int
-    # Subscription ids left out because a spreadsheet program has rounded them, or because they are none.
+    # Subscription ids left out because a spreadsheet program has rounded them, or because they cannot be ids.
     spoiled_ids: int
     # Dates of next charges left out because they cannot be read.
     unreadable_dates: int
@@ -174,7 +173,7 @@ def read_report(data: bytes) -> ParsedReport:
     rows, duplicates = [], []
     for reference_number, same in found.items():
         line = in_doubt.get(reference_number)
-        # Only Current stays: nothing could outdo it.
+        # Current counts in any case: no other status outranks it.
         if line is not None and all(row.status is not Status.CURRENT for row in same):
             why = f"Line {line} has the same reference number, cannot be read, and may be the one that counts."
             unread.extend(UnreadRow(row.line, why, reference_number) for row in same)
@@ -196,15 +195,13 @@ def _read_row(row: TableRow) -> ReportRow | UnreadRow:
     if not reference_number:
         return UnreadRow(row.line, "This row has no reference number.")
     if len(reference_number) > MAX_REFERENCE_NUMBER_LENGTH or not reference_number.isprintable():
-        return UnreadRow(row.line, "What this row has in the column of reference numbers cannot be one.")
+        return UnreadRow(row.line, "The reference number in this row is not valid.")
     written = row.cells["status"]
     meaning = STATUSES.get(normalize(written))
     if meaning is None and _LIKE_A_STATUS.fullmatch(written):
         return UnreadRow(row.line, f"“{written}” is not a status that we know.", reference_number, written)
     if meaning is None:
-        why = (
-            "What this row has in the column Status cannot be a status." if written else "This row has no status."
-        )
+        why = "The status in this row is not valid." if written else "This row has no status."
         return UnreadRow(row.line, why, reference_number)
     status, charge_news = meaning
     return ReportRow(
@@ -235,7 +232,7 @@ def _living(rows: Sequence[ReportRow]) -> ReportRow:
     equals = [row for row in rows if (row.status, row.charge_news) == (best.status, best.charge_news)]
     ids = {row.subscription_id for row in equals} - {""}
     dates = {row.next_charge_on for row in equals} - {None}
-    # Of two that live equally, nothing tells which one's id to charge, or which one's date counts.
+    # If several rank equally, nothing tells which id to charge, or which date counts.
     return replace(
         best,
         subscription_id=ids.pop() if len(ids) == 1 else "",

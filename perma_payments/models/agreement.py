@@ -34,8 +34,8 @@ _COMPLETE = (
 )
 
 
-# If a customer has several standing subscriptions (and is charged for each), the oldest is the one in force. One
-# that is Canceled and only runs out gives way to one that is still charged.
+# If a customer has several standing subscriptions (and is charged for each), the oldest is the one in force. A
+# Canceled one that is running out gives way to one that is still charged.
 FOREMOST_FIRST: list[models.Case | models.F] = [
     models.Case(models.When(status=Status.CANCELED, then=1), default=0),
     models.F("created_at"),
@@ -44,14 +44,12 @@ FOREMOST_FIRST: list[models.Case | models.F] = [
 
 
 class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
-    """The lookups of agreements that the service needs."""
-
     def of(self, customer: Customer) -> "AgreementQuerySet":
         """The agreements of one customer."""
         return self.filter(customer_type=customer.type, customer_pk=customer.pk)
 
     def standing(self, now: datetime) -> "AgreementQuerySet":
-        """The agreements that Perma.cc is shown (billing.statuses.is_standing, in SQL), the foremost first."""
+        """The agreements that Perma.cc may see (billing.statuses.is_standing, in SQL), the foremost first."""
         return self.filter(
             Q(status__in=[Status.CURRENT, Status.HOLD]) | Q(status=Status.CANCELED, covered_until__gte=now)
         ).order_by(*FOREMOST_FIRST)
@@ -62,15 +60,14 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
     pghistory.UpdateEvent(),
     append_only=True,
     model_name="SubscriptionAgreementEvent",
-    # A key to money is kept in one place. updated_at shows that it was replaced.
+    # The token charges the card, so it is kept in one place. updated_at shows that it was replaced.
     exclude=["payment_token"],
 )
 class SubscriptionAgreement(models.Model):
     """One subscription of one customer, from the first checkout on.
 
-    The ``current_…`` terms are those in force, or to be in force from
-    ``current_link_limit_effective_timestamp`` on. They, the schedule and what is covered are empty until
-    CyberSource accepts.
+    The ``current_…`` terms are in force, or will be from ``current_link_limit_effective_timestamp`` on. They, the
+    schedule and the coverage are empty until CyberSource accepts.
     """
 
     customer_type = customer_type_field()
@@ -98,7 +95,7 @@ class SubscriptionAgreement(models.Model):
         "paid for until",
         null=True,
         blank=True,
-        help_text="As far as it is proven. While the subscription is Current, Perma.cc is told a computed date.",
+        help_text="As far as it is proven. While the subscription is Current, Perma.cc sees a computed date.",
     )
     coverage_proof = models.CharField("proven by", max_length=10, choices=choices(Proof), blank=True, default="")
     next_charge_on = models.DateField(
@@ -156,7 +153,7 @@ class SubscriptionAgreement(models.Model):
             setattr(self, column, value)
 
     def is_standing(self, now: datetime) -> bool:
-        """Whether Perma.cc is shown the agreement; the same as ``AgreementQuerySet.standing``."""
+        """Whether Perma.cc may see the agreement, as in ``AgreementQuerySet.standing``."""
         return is_standing(self.status, self.covered_until, now)
 
     @property
@@ -176,5 +173,4 @@ class SubscriptionAgreement(models.Model):
 
     @property
     def customer(self) -> Customer:
-        """Whose agreement it is."""
         return Customer(CustomerType(self.customer_type), self.customer_pk)

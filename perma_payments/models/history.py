@@ -6,8 +6,8 @@ from enum import StrEnum
 class HistorySource(StrEnum):
     """What a change in the history came from: the value of ``source`` in an event's ``pgh_context``.
 
-    Besides the source, a context holds ids (``response``, ``report`` or ``user``) and the ``reason`` that staff
-    gave. A change without a context was made outside the service, in SQL.
+    A context also holds ids (``response``, ``report`` or ``user``) and the ``reason`` that staff gave. A change
+    without a context was made outside the service, in SQL.
     """
 
     CUSTOMER_REQUEST = "customer request"

@@ -4,7 +4,7 @@ from django.db import models
 
 
 class JobRun(models.Model):
-    """One daily job on one day. A process claims it first, so that no other does it, too."""
+    """One daily job on one day. A process claims it first, so no other process does it as well."""
 
     job = models.CharField(max_length=50)
     day = models.DateField()

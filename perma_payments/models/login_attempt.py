@@ -16,7 +16,6 @@ class LoginAttempt(models.Model):
     attempted_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
-        verbose_name_plural = "login attempts"
         default_permissions = ()
         indexes = [
             models.Index(fields=["account", "attempted_at"], name="login_attempt_of_account"),

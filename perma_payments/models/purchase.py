@@ -20,8 +20,6 @@ from .fields import (
 
 
 class PurchaseQuerySet(models.QuerySet["Purchase"]):
-    """The lookups of purchases that the service needs."""
-
     def of(self, customer: Customer) -> "PurchaseQuerySet":
         """The purchases of one customer."""
         return self.filter(customer_type=customer.type, customer_pk=customer.pk)
@@ -87,5 +85,4 @@ class Purchase(models.Model):
 
     @property
     def customer(self) -> Customer:
-        """Whose purchase it is."""
         return Customer(CustomerType(self.customer_type), self.customer_pk)

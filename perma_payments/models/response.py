@@ -19,7 +19,7 @@ class Outcome(models.TextChoices):
 
 
 class Response(models.Model):
-    """One distinct callback: verified, kept first, applied afterwards.
+    """One distinct callback: verified, kept first, applied afterward.
 
     The texts are CyberSource's, shortened to their columns; the whole POST is in ``sealed``. Nothing
     here names a person.
@@ -63,7 +63,7 @@ class Response(models.Model):
     archive_key_id = models.CharField(max_length=50)
     received_at = models.DateTimeField(default=timezone.now)
     failed_at = models.DateTimeField(
-        "could not be applied", null=True, blank=True, help_text="When that was tried last without success."
+        "could not be applied", null=True, blank=True, help_text="When it was last tried without success."
     )
     failure = models.CharField(
         max_length=FAILURE_LENGTH, blank=True, help_text="The type of the error. Its text could quote a payload."

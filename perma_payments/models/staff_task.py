@@ -59,7 +59,7 @@ CHANNEL = "perma_payments_staff_task"
     exclude=["mail_attempts", "mail_due_at", "mail_left_to"],
 )
 class StaffTask(models.Model):
-    """One thing to do, and what it is about. Also the outbox: without ``notified_at``, nobody was told yet.
+    """One thing to do, and what it is about. Also the outbox: without ``notified_at``, it was not mailed yet.
 
     PostgreSQL wakes the scheduler when the transaction that opens a task commits, no matter what opened it.
     """
@@ -96,7 +96,7 @@ class StaffTask(models.Model):
                 | Q(done_at__isnull=False, resolution__in=Resolution.values),
                 name="task_done_has_resolution",
             ),
-            # A response gives each kind of task once, however often it is applied.
+            # A response opens each kind of task only once, no matter how often it is applied.
             models.UniqueConstraint(fields=["response", "kind"], name="task_once_per_response"),
             models.UniqueConstraint(
                 fields=["agreement"],

@@ -30,7 +30,7 @@ Side = Literal["before", "after"]
 # A plan goes stale, and it holds subscription ids.
 PLAN_LASTS = timedelta(days=1)
 
-# The columns of an agreement that a report may change, besides the token, which is written down nowhere else.
+# The columns of an agreement that a report may change, other than the token, which is stored nowhere else.
 CHANGED_BY_REPORTS = (
     "status",
     "covered_until",
@@ -86,7 +86,6 @@ class StatusReport(models.Model):
     reverted_at = models.DateTimeField("undone", null=True, blank=True)
 
     class Meta:
-        verbose_name = "status report"
         permissions = [("upload_statusreport", "Can upload, confirm and undo status reports")]
         constraints = [
             models.CheckConstraint(

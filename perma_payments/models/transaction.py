@@ -100,7 +100,6 @@ class OutgoingTransaction(models.Model):
 
     @property
     def customer(self) -> Customer:
-        """Whose checkout it is."""
         return self.subject.customer
 
     @property
@@ -115,7 +114,7 @@ class OutgoingTransaction(models.Model):
 
     @property
     def terms(self) -> dict[str, Any]:
-        """The terms that it asks for, by the agreement's columns. A change asks for no other schedule."""
+        """The terms that it asks for, by the agreement's columns. A change keeps the schedule."""
         terms: dict[str, Any] = {
             "current_rate": self.recurring_amount,
             "current_link_limit": self.link_limit,

@@ -7,12 +7,12 @@ from .purchase import Purchase
 
 
 class UnansweredAcknowledgement(models.Model):
-    """An acknowledgement that is recorded, but whose answer has not left yet. It usually lasts for a moment.
+    """A recorded acknowledgement that we have not answered yet. The row usually exists for a moment only.
 
-    Perma.cc's client gives up after two seconds, and then takes its own credit back: the links are lost if we
-    have recorded the acknowledgement. So the row refuses a COMMIT that comes too late, by PostgreSQL's clock:
-    PostgreSQL may do what it was told long after its client has gone. If the row stays anyway,
-    it is unknown whether Perma.cc got its answer, and a person has to look.
+    Perma.cc's client gives up after two seconds, and then takes its own credit back: if we have recorded the
+    acknowledgement, the links are lost. So a trigger refuses a COMMIT that comes too late, by PostgreSQL's clock,
+    because PostgreSQL may commit long after its client has gone. If the row stays, we do not know whether Perma.cc
+    got our answer, and a person has to look.
     """
 
     purchase = models.ForeignKey(Purchase, on_delete=models.PROTECT, related_name="+")

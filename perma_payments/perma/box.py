@@ -61,7 +61,7 @@ class PermaKeys:
             except CryptoError:
                 continue
             return Opened(plaintext=plaintext, nonce=sealed[: Box.NONCE_SIZE], key_id=key_id)
-        raise Unreadable("no key of ours opens it")
+        raise Unreadable("none of our keys opens it")
 
     def seal(self, plaintext: bytes, *, key_id: str) -> str:
         """Seal a reply with the key that its request came with, so that either side can change keys first."""

@@ -264,7 +264,7 @@ def _no_constants(name: str) -> Any:
 def _difference(wanted: frozenset[str], found: Any) -> str:
     # Unexpected names are payload, so they are counted and not named.
     missing = ", ".join(sorted(wanted - found)) or "none"
-    return f"fields missing: {missing}; fields too many: {len(found - wanted)}"
+    return f"fields missing: {missing}; unexpected fields: {len(found - wanted)}"
 
 
 def _timestamp(data: Mapping[str, Any]) -> float:

@@ -18,7 +18,7 @@ from psycopg2 import extensions
 
 from .time_limits import TimedOut, seconds_left, within
 
-# Without a time limit, too, as in commands: whatever waits for a lock makes others wait behind it.
+# Holds even without a time limit, as in commands: whatever waits for a lock makes others wait behind it.
 LOCK_SECONDS = 5.0
 # For a new connection, from looking up the host to the password. DATABASE_URL can change it (connect_timeout).
 CONNECT_SECONDS = 3.0
@@ -69,7 +69,7 @@ def limits(*, in_transaction: bool) -> str:
     left = seconds_left()
     if left is None:
         return f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000:.0f}; " if in_transaction else ""
-    # A little less than ours, so that the connection is kept. Waiting for a lock ends first, to be told apart.
+    # A little less than our own limit, which closes the connection. That for locks is shorter, to show the cause.
     settings = {"lock_timeout": min(LOCK_SECONDS, left * 0.8), "statement_timeout": left * 0.9}
     if in_transaction:
         # If this machine is gone, nothing else would end the transaction and release its locks.

@@ -1,4 +1,4 @@
-"""Why the database cannot serve, in words of our own: those of PostgreSQL may quote rows."""
+"""Why the database is unavailable, in our own words: PostgreSQL's may quote rows."""
 
 import psycopg2
 from django.db import Error, InterfaceError, OperationalError
@@ -10,7 +10,7 @@ from .time_limits import TimedOut
 _BY_CODE = {
     errorcodes.LOCK_NOT_AVAILABLE: "a lock could not be acquired in time",
     errorcodes.DEADLOCK_DETECTED: "two transactions waited for each other's locks",
-    errorcodes.CLASS_TRANSACTION_ROLLBACK: "it could not do two things at once",
+    errorcodes.CLASS_TRANSACTION_ROLLBACK: "two transactions were in conflict",
     errorcodes.QUERY_CANCELED: "it did not answer in time",
     errorcodes.READ_ONLY_SQL_TRANSACTION: "it is read-only",
     errorcodes.DISK_FULL: "its disk is full",
@@ -24,7 +24,7 @@ _BY_CODE = {
     errorcodes.CLASS_CONNECTION_EXCEPTION: "the connection was lost",
     errorcodes.CLASS_INSUFFICIENT_RESOURCES: "it lacks memory or disk space",
     errorcodes.CLASS_OPERATOR_INTERVENTION: "it was stopped, or has ended the connection",
-    errorcodes.CLASS_SYSTEM_ERROR: "its machine has failed at something",
+    errorcodes.CLASS_SYSTEM_ERROR: "its operating system reported an error",
 }
 # A connection that was never made has no SQLSTATE, only a text from libpq, PostgreSQL or PgBouncer. Some phrases
 # contain others, so the order counts.
@@ -63,9 +63,9 @@ _BY_PHRASE = {
 
 
 def why_unavailable(error: BaseException) -> str | None:
-    """Return why the database cannot do now what it could do at another time, or None for any other error.
+    """Return why the database is unavailable for now, or None for an error that trying again would not fix.
 
-    It may be gone, hang, be full or read-only, or someone else may hold a lock.
+    It may be gone, hang, be full or read-only, or another transaction may hold a lock.
     """
     if not isinstance(error, Error):
         return None
@@ -87,7 +87,7 @@ def why_unavailable(error: BaseException) -> str | None:
 
 
 def is_locked(error: BaseException) -> bool:
-    """Return whether someone else was changing the same thing, so that it can be tried again in a moment."""
+    """Return whether someone else was changing the same thing, so trying again in a moment may succeed."""
     code = getattr(error.__cause__, "pgcode", None)
     return code in (errorcodes.LOCK_NOT_AVAILABLE, errorcodes.DEADLOCK_DETECTED)
 

@@ -1,6 +1,6 @@
 """How long to wait for the database: one deadline for everything that a request or a job asks of it.
 
-It limits connecting, statements, COMMIT and waiting for locks alike (base.py), by a clock that cannot be set.
+It limits connecting, statements, COMMIT and waiting for locks alike (base.py), by the monotonic clock.
 """
 
 import time
@@ -35,7 +35,7 @@ def within(seconds: float) -> Iterator[None]:
 
 @contextmanager
 def waiting_at_most(seconds: float) -> Iterator[None]:
-    """Wait no longer than this for each answer of the database, for work that may take long in total."""
+    """Wait no longer than this for each answer from the database, for work that may take long in total."""
     token = _longest_wait.set(seconds)
     try:
         yield

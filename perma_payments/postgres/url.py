@@ -14,7 +14,7 @@ def database(url: str) -> dict[str, Any]:
     """Return Django's settings for the database of a URL. Raises ValueError for any URL but PostgreSQL's."""
     if "#" in url:
         raise BadValue("contains an unescaped #")
-    # In a password, one of these unescaped shifts the parts behind it, or says something else than it seems to.
+    # In a password, one of these unescaped shifts the parts after it, or means something else than it seems to.
     parts = urlsplit(matching(r"postgres(ql)?://([^/?@]*@)?[^/?@]*(/[^/?@]*)?(\?.*)?")(url))
     if re.search(r"%(?![0-9A-Fa-f]{2})|%00", url):
         raise ValueError

@@ -1,4 +1,4 @@
-"""The routes that a customer's browser carries a message of Perma.cc's to.
+"""The routes to which a customer's browser brings a message from Perma.cc.
 
 ``/subscribe/``, ``/purchase/``, ``/change/`` and ``/update/`` answer with the page that takes the customer to
 CyberSource, ``/cancel-request/`` with the way back to Perma.cc.

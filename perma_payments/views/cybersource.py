@@ -1,6 +1,6 @@
-"""The routes that CyberSource's responses come to, from its server and from the customer's browser.
+"""The routes that receive CyberSource's responses, from its server and from the customer's browser.
 
-Both are the same signed response, and are treated the same; the first to come is applied.
+Both bring the same signed response, and are treated the same; the first to arrive is applied.
 ``/cybersource-callback/`` answers a machine. At ``/return/``, where CyberSource's receipt and cancel pages post
 it, a person waits: whatever was posted, the answer leads back to Perma.cc.
 """
@@ -39,7 +39,7 @@ def cybersource_callback(request: HttpRequest) -> HttpResponse:
     """Answer 200 as soon as a signed response is kept, 400 to anything else.
 
     A customer whose browser comes here, because CyberSource's profile still says so, is led back to Perma.cc.
-    Only a browser says that it navigates, and no script can make it; CyberSource's server always gets its 200.
+    Only browsers send Sec-Fetch-Mode, and no script can set it; CyberSource's server always gets its 200.
     """
     if request.method != "POST":
         return method_not_allowed_for_machines(["POST"])
@@ -66,7 +66,7 @@ def customer_return(request: HttpRequest) -> HttpResponse:
 
 
 def _lead_back(request: HttpRequest) -> HttpResponse:
-    """Take in the response that a browser has posted, if it is one, and send the customer back to Perma.cc."""
+    """Receive the response that a browser has posted, if it is one, and send the customer back to Perma.cc."""
     page: str = settings.PERMA_RETURN_PAGE
     try:
         pairs = posted_fields(request)
@@ -82,7 +82,7 @@ def _lead_back(request: HttpRequest) -> HttpResponse:
 
 
 class SeeOther(HttpResponseRedirect):
-    """Tells a browser to go on with a GET, whatever it has sent."""
+    """Tells a browser to continue with a GET, whatever method it used."""
 
     status_code = 303
 

@@ -1,4 +1,4 @@
-"""What comes in at our routes: forms, and in them Perma.cc's messages, opened and read or refused in one place."""
+"""Incoming requests: forms, and the messages from Perma.cc in them, which are opened, read or refused here."""
 
 import logging
 import select
@@ -66,7 +66,7 @@ def open_message(request: HttpRequest, message_class: type[M]) -> tuple[M, Opene
 
 
 def sealed(reply: bytes, opened: Opened) -> HttpResponse:
-    """The reply to a message of Perma.cc's servers, sealed with the key that the message came with."""
+    """The reply to a message from Perma.cc's servers, sealed with the key that the message came with."""
     return JsonResponse({"encrypted_data": settings.PERMA_KEYS.seal(reply, key_id=opened.key_id)})
 
 
@@ -104,7 +104,7 @@ def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:
 
 
 def from_perma_servers(view: View) -> View:
-    """Make a view a route for messages of Perma.cc's servers. Refusals become a 400 with nothing to read."""
+    """Make a view a route for messages from Perma.cc's servers. Refusals become a 400 without a reason."""
 
     @csrf_exempt
     @wraps(view)

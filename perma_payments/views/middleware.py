@@ -1,4 +1,4 @@
-"""Time limits for what requests ask of the database, and answers to what goes wrong outside the views."""
+"""Time limits on what requests ask of the database, and the answer when it is unavailable."""
 
 import logging
 from collections.abc import Callable
@@ -17,17 +17,16 @@ logger = logging.getLogger(__name__)
 
 V = TypeVar("V", bound=Callable[..., Any])
 
-# In seconds, for all that one request asks of the database; a view that needs another time says so.
+# Seconds for everything that one request asks of the database, unless its view has another limit.
 TIME_LIMIT = 5.0
-# For each answer of the database, also where a request may take longer in all.
+# Seconds for each answer from the database, even if a request may take longer in total.
 LONGEST_WAIT = 15.0
 
 
 def time_limit(seconds: float) -> Callable[[V], V]:
-    """Give a view another time limit than other views have."""
+    """Give a view a time limit of its own, in seconds."""
 
     def decorate(view: V) -> V:
-        """Mark one view."""
         view.time_limit = seconds  # type: ignore[attr-defined]
         return view
 
@@ -35,28 +34,25 @@ def time_limit(seconds: float) -> Callable[[V], V]:
 
 
 class PlainAnswersMiddleware(MiddlewareMixin):
-    """Turns a database that cannot serve in time, or a lock that is held, into a 503 that asks to try again."""
+    """Answers 503, with a page that asks to try again, if the database is unavailable, too slow or locked."""
 
     def __call__(self, request: HttpRequest) -> Any:
-        """See Django's middleware."""
         with within(TIME_LIMIT), waiting_at_most(LONGEST_WAIT):
             return super().__call__(request)
 
     def process_view(self, request: HttpRequest, view: Any, args: Any, kwargs: Any) -> None:
-        """See Django's middleware. The view is wrapped by decorators, which pass its marks on."""
+        # Decorators that wrap a view pass its attributes on.
         if hasattr(view, "time_limit"):
             allow(view.time_limit)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
-        """See Django's middleware."""
         return _unavailable(request, exception)
 
 
 class CarefulSessionMiddleware(SessionMiddleware):
-    """Django's, whose errors no middleware's process_exception sees: it writes when the view has answered."""
+    """Django's, with the same 503: it writes after the view has answered, past every process_exception."""
 
     def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
-        """See Django's middleware."""
         try:
             return super().process_response(request, response)
         except Error as error:
@@ -67,7 +63,7 @@ class CarefulSessionMiddleware(SessionMiddleware):
 
 
 def _unavailable(request: HttpRequest, error: Exception) -> HttpResponse | None:
-    """The answer to an error that another time would not have; None for any other."""
+    """A 503 if the database is unavailable; None for any other error."""
     reason = why_unavailable(error)
     if reason is None:
         return None

@@ -14,7 +14,7 @@ from ..cybersource.checkout import SignedForm
 
 @csrf_exempt
 def index(request: HttpRequest) -> HttpResponse:
-    """``/``: what this site is, for anyone who looks. It needs no database."""
+    """``/``: what this site is. It needs no database."""
     if request.method not in ("GET", "HEAD"):
         return method_not_allowed(request, ["GET", "HEAD"])
     return _page(request, "index.html")
@@ -51,7 +51,7 @@ def expired(request: HttpRequest) -> HttpResponse:
 
 
 def out_of_date(request: HttpRequest) -> HttpResponse:
-    """A page of Perma.cc's asked for what cannot be: its client computed an amount or a date wrongly."""
+    """A page of Perma.cc's asked for an impossible amount or date."""
     return _page(request, "out_of_date.html", status=400)
 
 
@@ -61,7 +61,7 @@ def refused(request: HttpRequest, exception: Exception | None = None) -> HttpRes
 
 
 def method_not_allowed(request: HttpRequest, allowed: Sequence[str]) -> HttpResponse:
-    """A route asked in a way that it does not answer."""
+    """The route does not allow the request's method."""
     response = _page(request, "not_opened_directly.html", status=405)
     response["Allow"] = ", ".join(allowed)
     return response
@@ -73,7 +73,7 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Django's view for forms that may be forged: only staff have any. Django logs the reason."""
+    """Django's view for forms that may be forged; only the admin has any. Django logs the reason."""
     if reason == REASON_NO_CSRF_COOKIE:
         why = "cookie"
     elif reason.startswith(REASON_BAD_ORIGIN.partition("%s")[0]):

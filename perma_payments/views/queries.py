@@ -15,7 +15,7 @@ from .middleware import time_limit
 
 logger = logging.getLogger(__name__)
 
-# Of the two seconds that the client waits, the rest is for the way there and back.
+# In seconds. The client waits for two; the rest is for the network.
 ACKNOWLEDGEMENT_LIMIT = 1.7
 
 

@@ -1,4 +1,4 @@
-"""Requests as the world sends them: any Content-Type, and bodies whose length is not announced.
+"""Requests as clients really send them: with any Content-Type, and with bodies of unannounced length.
 
 A body with ``Transfer-Encoding: chunked`` has no ``CONTENT_LENGTH``, and Django's own WSGI request then reads
 none at all. A server that sets ``wsgi.input_terminated``, as Gunicorn does, ends the input where the body ends,
@@ -14,7 +14,7 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpResponseBase, QueryDict
 from django.utils.datastructures import MultiValueDict
 
-# Of a multipart body that does not say how long it is, in bytes: more than any status report may have.
+# Bytes of a multipart body that does not say how long it is: more than any status report may have.
 MAX_MULTIPART = 64 * 1024 * 1024
 
 
@@ -27,7 +27,7 @@ class Request(WSGIRequest):
             self._stream: IOBase = ChunkedBody(environ["wsgi.input"])  # type: ignore[assignment]
 
     def _set_content_type_params(self, meta: dict[str, Any]) -> None:
-        # Django reads it where no error of it is caught.
+        # Django calls this where nothing catches its errors.
         try:
             super()._set_content_type_params(meta)  # type: ignore[misc]
         except (LookupError, ValueError):
@@ -50,7 +50,7 @@ class ChunkedBody(IOBase):
         self._length = 0
 
     def read(self, size: int = -1, /) -> bytes:
-        """Read up to ``size`` bytes. Raises OSError for a body that breaks off, or chunks that are none.
+        """Read up to ``size`` bytes. Raises OSError for a body that breaks off, or for malformed chunks.
 
         Raises RequestDataTooBig beyond 64 MB. A form ends far earlier: Django reads no more of it than
         DATA_UPLOAD_MAX_MEMORY_SIZE.
@@ -69,7 +69,7 @@ class ChunkedBody(IOBase):
 
 
 class Application(WSGIHandler):
-    """Django's, with our request, and without a body where none is due."""
+    """Django's, with our request class, and without a body in answers to HEAD."""
 
     request_class = Request
 

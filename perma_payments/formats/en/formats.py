@@ -1,4 +1,4 @@
-"""As everywhere else in the service: nobody takes 03/01 for January, or midnight for noon."""
+"""ISO dates and 24-hour times, as everywhere else in the service: 03/01 and 12:00 could be misread."""
 
 DATE_FORMAT = "Y-m-d"
 DATETIME_FORMAT = "Y-m-d H:i:s"

@@ -259,7 +259,7 @@ def test_a_repeated_name_in_the_list_is_refused(name):
     ],
 )
 def test_a_malformed_name_in_the_list_is_refused_though_signed(name):
-    refuse(response(**{name: "x"}), "signed_field_names holds what is no name")
+    refuse(response(**{name: "x"}), "signed_field_names holds something that is not a name")
 
 
 @pytest.mark.parametrize("name", ["a-b", "item_#_code", "A1", "req_merchant_defined_data100"])
@@ -270,7 +270,8 @@ def test_names_such_as_cybersource_has_are_verified(name):
 def test_a_list_that_ends_with_a_comma_is_refused():
     fields = response()
     refuse(
-        signed_in_order({**fields, "": ""}, [*names_of(fields), ""]), "signed_field_names holds what is no name"
+        signed_in_order({**fields, "": ""}, [*names_of(fields), ""]),
+        "signed_field_names holds something that is not a name",
     )
 
 

@@ -148,7 +148,7 @@ def test_an_unknown_status_is_quoted_and_counted(name):
 
 @pytest.mark.parametrize("cell", ["erin@example.com", "4111111111111111", "a\x00b", "12 Main St", "x" * 31, "Zoë"])
 def test_what_cannot_be_a_status_is_not_quoted(cell):
-    assert why_unread(row(status=cell)) == "What this row has in the column Status cannot be a status."
+    assert why_unread(row(status=cell)) == "The status in this row is not valid."
     assert read(row(status=cell)).unknown_statuses == {}
 
 
@@ -163,7 +163,7 @@ def test_a_row_without_a_reference_number_is_not_read(reference):
 
 @pytest.mark.parametrize("reference", ["x" * 51, "PERMA\x00-1234-5678", "PERMA-1234\x07-", '"PERMA-1234\n-5678"'])
 def test_what_cannot_be_a_reference_number_is_not_read(reference):
-    why = "What this row has in the column of reference numbers cannot be one."
+    why = "The reference number in this row is not valid."
     assert why_unread(row(reference)) == why
 
 

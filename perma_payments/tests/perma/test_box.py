@@ -57,13 +57,13 @@ def test_a_ring_without_keys_is_refused():
 
 def test_a_message_sealed_with_a_key_outside_the_ring_is_refused():
     stranger = Box(PrivateKey.generate(), PublicKey(perma_cc.PERMA_PAYMENTS_PUBLIC))
-    with pytest.raises(Unreadable, match=r"^no key of ours opens it$"):
+    with pytest.raises(Unreadable, match=r"^none of our keys opens it$"):
         KEYS.open(perma_cc.seal(b"contents", box=stranger))
 
 
 def test_a_message_sealed_for_another_receiver_is_refused():
     box = Box(PrivateKey(perma_cc.PERMA_SECRET), PrivateKey.generate().public_key)
-    with pytest.raises(Unreadable, match=r"^no key of ours opens it$"):
+    with pytest.raises(Unreadable, match=r"^none of our keys opens it$"):
         KEYS.open(perma_cc.seal(b"contents", box=box))
 
 

@@ -319,21 +319,21 @@ def test_a_box_without_its_base64_padding_is_refused(refused, route):
 def test_a_box_with_one_changed_byte_is_refused(refused, route, index):
     box = bytearray(sealed(route))
     box[index] ^= 1
-    refuse_box(refused, route, base64.b64encode(box).decode(), reason="no key of ours opens it")
+    refuse_box(refused, route, base64.b64encode(box).decode(), reason="none of our keys opens it")
 
 
 @every_message_route
 def test_a_box_sealed_with_another_key_is_refused(refused, route):
     stranger = Box(PrivateKey.generate(), PublicKey(perma_cc.PERMA_PAYMENTS_PUBLIC))
     box = perma_cc.seal(perma_cc.fields(route.name), box=stranger)
-    refuse_box(refused, route, box, reason="no key of ours opens it")
+    refuse_box(refused, route, box, reason="none of our keys opens it")
 
 
 @typical_message_routes
 def test_a_box_for_another_service_is_refused(refused, route):
     elsewhere = Box(PrivateKey(perma_cc.PERMA_SECRET), PrivateKey.generate().public_key)
     box = perma_cc.seal(perma_cc.fields(route.name), box=elsewhere)
-    refuse_box(refused, route, box, reason="no key of ours opens it")
+    refuse_box(refused, route, box, reason="none of our keys opens it")
 
 
 # --- Messages (all rules for their values are tested in tests/perma) --------------------------------
@@ -408,7 +408,7 @@ def test_a_timestamp_far_from_now_is_refused(refused, route, timestamp, reason):
 @every_message_route
 def test_a_message_without_a_timestamp_is_refused(refused, route):
     fields = perma_cc.fields(route.name, timestamp=...)
-    refuse_contents(refused, route, fields, reason="fields missing: timestamp; fields too many: 0")
+    refuse_contents(refused, route, fields, reason="fields missing: timestamp; unexpected fields: 0")
 
 
 @in_turn(
@@ -418,7 +418,7 @@ def test_a_message_without_a_timestamp_is_refused(refused, route):
 )
 def test_a_message_with_a_field_too_many_is_refused(refused, route, name):
     fields = perma_cc.fields(route.name, **{name: MARKER})
-    refuse_contents(refused, route, fields, reason="fields too many: 1")
+    refuse_contents(refused, route, fields, reason="unexpected fields: 1")
 
 
 # A change ignores the two fields that only a new subscription needs.
