@@ -42,7 +42,7 @@ class NoValuesFormatter(logging.Formatter):
         return "\n".join(line.rstrip("\n") for line in lines)
 
 
-class SaidAlready(logging.Filter):
+class AlreadyLogged(logging.Filter):
     """Drops Django's line about how a request was answered if a line before it said why."""
 
     def filter(self, record: logging.LogRecord) -> bool:

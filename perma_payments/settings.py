@@ -249,11 +249,11 @@ LOGGING = {
         "handlers": ["console"],
         "level": env.read("LOG_LEVEL", choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"),
     },
-    "filters": {"said_already": {"()": "perma_payments.logs.SaidAlready"}},
+    "filters": {"already_logged": {"()": "perma_payments.logs.AlreadyLogged"}},
     # Django's own handlers would mail error reports, which hold what was posted.
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "django.request": {"filters": ["said_already"]},
+        "django.request": {"filters": ["already_logged"]},
     },
 }
 DEFAULT_EXCEPTION_REPORTER_FILTER = "perma_payments.logs.NoValuesFilter"

@@ -26,7 +26,7 @@ class CannotBeDone(Exception):
     """What was asked for can't be done now, and nothing was changed. The text is a sentence for staff."""
 
 
-class DataHasMoved(CannotBeDone):
+class PlanIsStale(CannotBeDone):
     """Our records have changed since the report was planned. The plan has been recomputed."""
 
 
@@ -34,7 +34,7 @@ def apply_report(report_id: int, *, revision: int, by: User, leave_out: bool, no
     """Make all of a report's changes, in one transaction.
 
     ``revision`` is that of the plan that staff looked at; ``leave_out`` says that the rows that could not be read
-    may be left out. Raises CannotBeDone, and DataHasMoved after recomputing the plan.
+    may be left out. Raises CannotBeDone, and PlanIsStale after recomputing the plan.
     """
     try:
         with (
@@ -45,7 +45,7 @@ def apply_report(report_id: int, *, revision: int, by: User, leave_out: bool, no
             _refuse_unless_applicable(report, revision, leave_out, now)
             lock_changed_agreements(report, "after")
             if any(fill_in_plans(lines, as_of=report.as_of) for lines in planned_lines(report)):
-                raise DataHasMoved(
+                raise PlanIsStale(
                     "Something has changed since this preview was made. Nothing was applied; please check the new "
                     "preview."
                 )
@@ -55,7 +55,7 @@ def apply_report(report_id: int, *, revision: int, by: User, leave_out: bool, no
             report.lines.exclude(subscription_id="").update(subscription_id="")
             report.state, report.applied_by, report.applied_at = ReportState.APPLIED, by, now
             report.save(update_fields=["state", "applied_by", "applied_at", "tasks_ended", "tasks_opened"])
-    except DataHasMoved:
+    except PlanIsStale:
         recompute_plan(report_id, now=now)
         raise
     logger.warning("status report %s applied: %s changes", report_id, report.change_count)

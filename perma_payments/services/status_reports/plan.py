@@ -78,7 +78,7 @@ def plan_report(data: bytes, *, by: User, now: datetime) -> StatusReport:
             uploaded_at=now,
         )
         ours = _save_lines(report, parsed.rows)
-        _name_the_others(report, parsed, ours)
+        _record_other_rows(report, parsed, ours)
         _count(report, now)
         report.save()
     logger.info(
@@ -243,7 +243,7 @@ def _why_unread(row: UnreadRow) -> str:
     return f"{row.reference_number}: {row.why}" if is_ours else row.why
 
 
-def _name_the_others(report: StatusReport, parsed: ParsedReport, ours: set[str]) -> None:
+def _record_other_rows(report: StatusReport, parsed: ParsedReport, ours: set[str]) -> None:
     """Record the reference numbers that have several rows, and those that are not ours."""
     report.duplicate_count = len(parsed.duplicates)
     report.duplicates = [

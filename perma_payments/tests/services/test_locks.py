@@ -34,7 +34,7 @@ from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.cancellation import request_cancellation
 from perma_payments.services.checkouts import begin
 from perma_payments.services.checkouts.modifiable import NothingToModify
-from perma_payments.services.status_reports.apply import CannotBeDone, DataHasMoved, apply_report
+from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
 from perma_payments.services.status_reports.plan import plan_report, recompute_plan
 from perma_payments.services.status_reports.revert import revert_report
 
@@ -348,7 +348,7 @@ def test_a_report_sees_a_change_of_the_same_moment():
     with transaction.atomic():
         SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Superseded")
         future = elsewhere(applying(report))
-    with pytest.raises(DataHasMoved):
+    with pytest.raises(PlanIsStale):
         future.result()
     agreement.refresh_from_db()
     assert agreement.status == "Superseded"

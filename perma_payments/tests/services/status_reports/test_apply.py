@@ -8,7 +8,7 @@ import pytest
 from perma_payments.models import StaffTask, StatusReport, StatusReportLine, SubscriptionAgreement
 from perma_payments.models.history import HistorySource
 from perma_payments.services.perma_queries import standing_subscription
-from perma_payments.services.status_reports.apply import CannotBeDone, DataHasMoved, apply_report
+from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
 
 from ... import records
 from ...business_center import report
@@ -116,7 +116,7 @@ def test_nothing_is_applied_if_our_records_have_moved(moved):
     planned = plan(report((touched, "HOLD"), (other, "HOLD")))
     SubscriptionAgreement.objects.filter(pk=touched.pk).update(**moved)
 
-    with pytest.raises(DataHasMoved):
+    with pytest.raises(PlanIsStale):
         apply(planned)
     assert (state(touched)["status"], state(other)["status"]) == (moved["status"], "Current")
     # It has been planned again.
@@ -128,7 +128,7 @@ def test_a_recomputed_plan_is_applied_only_after_a_look_at_it():
     agreement = standing()
     planned = plan(report((agreement, "HOLD")))
     SubscriptionAgreement.objects.update(status="Canceled")
-    with pytest.raises(DataHasMoved):
+    with pytest.raises(PlanIsStale):
         apply(planned)
 
     # The second click on the same page.
@@ -203,7 +203,7 @@ def test_a_token_that_came_after_the_plan_is_not_replaced():
     planned = plan(report((agreement, "CURRENT"), token="7408214003316000001111"))
     SubscriptionAgreement.objects.update(payment_token=records.TOKEN)
 
-    with pytest.raises(DataHasMoved):
+    with pytest.raises(PlanIsStale):
         apply(planned)
     apply(planned)
     assert state(agreement)["payment_token"] == records.TOKEN
