@@ -28,6 +28,19 @@ logger = logging.getLogger(__name__)
 
 WITHHELD = "(withheld)"
 
+# The columns that hold ids, codes and amounts as they came.
+PLAIN = (
+    "transaction_uuid",
+    "transaction_id",
+    "decision",
+    "reason_code",
+    "transaction_type",
+    "reference_number",
+    "amount",
+    "currency",
+    "auth_amount",
+)
+
 # Seconds for everything that keeping a response asks of the database. CyberSource waits ten for our answer, and
 # applying the response (apply.py) takes time as well.
 KEEPING = 3.0
@@ -59,16 +72,8 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
             fingerprint=_fingerprint(callback),
             defaults={
                 "outgoing": _outgoing(callback.transaction_uuid),
-                "transaction_uuid": _plain(callback.transaction_uuid, 50),
-                "transaction_id": _plain(callback.transaction_id, 32),
-                "decision": _plain(callback.decision, 20),
-                "reason_code": _plain(callback.reason_code, 10),
-                "message": _shortened(callback.message, 255),
-                "transaction_type": _plain(callback.transaction_type, 60),
-                "reference_number": _plain(callback.reference_number, 50),
-                "amount": _plain(callback.amount, 20),
-                "currency": _plain(callback.currency, 10),
-                "auth_amount": _plain(callback.auth_amount, 20),
+                **{name: _plain(getattr(callback, name), _length(name)) for name in PLAIN},
+                "message": _shortened(callback.message, _length("message")),
                 "payment_token": token if is_token(token) else "",
                 "token_is_unusable": bool(token) and not is_token(token),
                 "is_ambiguous": callback.is_ambiguous,
@@ -103,6 +108,11 @@ def _outgoing(text: str) -> OutgoingTransaction | None:
     except ValueError:
         return None
     return OutgoingTransaction.objects.filter(transaction_uuid=transaction_uuid).first()
+
+
+def _length(column: str) -> int:
+    length: int = Response._meta.get_field(column).max_length  # type: ignore[union-attr]
+    return length
 
 
 def _plain(text: str, length: int) -> str:

@@ -222,6 +222,38 @@ def test_no_personal_value_is_stored_in_clear():
     assert cyber_source.personal_data_in(str(value) for name, value in row.items() if name != "sealed") == []
 
 
+@pytest.mark.parametrize(
+    ("column", "field"),
+    [
+        ("transaction_id", "transaction_id"),
+        ("decision", "decision"),
+        ("reason_code", "reason_code"),
+        ("reference_number", "req_reference_number"),
+        ("auth_amount", "auth_amount"),
+    ],
+)
+def test_a_value_that_is_longer_than_its_column_is_withheld(column, field):
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    longest = "1" * Response._meta.get_field(column).max_length
+    kept = [receive(cyber_source.response(form, **{field: text})) for text in (longest, longest + "1")]
+    assert [getattr(response, column) for response in kept] == [longest, "(withheld)"]
+
+
+@pytest.mark.parametrize("text", ["x" * 255, "x" * 256])
+def test_a_message_is_kept_up_to_the_length_of_its_column(text):
+    response = receive(cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), message=text))
+    assert response.message == "x" * 255
+
+
+@pytest.mark.parametrize(
+    ("token", "kept", "is_unusable"), [("a1", "a1", False), ("a 1", "", True), (..., "", False)]
+)
+def test_only_a_usable_token_is_kept(token, kept, is_unusable):
+    fields = cyber_source.response(records.form(records.outgoing(Kind.UPDATE)), "DECLINE", payment_token=token)
+    response = receive(fields)
+    assert (response.payment_token, response.token_is_unusable) == (kept, is_unusable)
+
+
 def test_a_response_that_cannot_be_kept_leaves_its_ids_in_the_log(monkeypatch, caplog):
     fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
 
