@@ -111,7 +111,7 @@ def _outgoing(text: str) -> OutgoingTransaction | None:
 
 
 def _length(column: str) -> int:
-    length: int = Response._meta.get_field(column).max_length  # type: ignore[union-attr]
+    length: int = Response._meta.get_field(column).max_length  # type: ignore[union-attr, assignment]
     return length
 
 
