@@ -43,7 +43,7 @@ class NoValuesFormatter(logging.Formatter):
 
 
 class AlreadyLogged(logging.Filter):
-    """Drops Django's line about how a request was answered if a line before it said why."""
+    """Drops Django's line about a response if an earlier line said why it was sent."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         first = record.args[0] if isinstance(record.args, tuple) and record.args else ""

@@ -52,7 +52,7 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
                 done.append(job)
         except NotYet:
             pass
-        except Exception as error:  # tried again later
+        except Exception as error:  # retried later
             logger.error("%s failed: %s", job, describe(error))
     return done
 

@@ -15,7 +15,7 @@ class Outcome(models.TextChoices):
 
     TOOK_EFFECT = "took effect", "took effect"
     NO_EFFECT = "no effect", "no effect"
-    UNMATCHED = "unmatched", "belongs to no transaction of ours"
+    UNMATCHED = "unmatched", "matches none of our transactions"
 
 
 class Response(models.Model):
@@ -56,7 +56,7 @@ class Response(models.Model):
         default=False, help_text="A token came, but not in a form that a token can have."
     )
     is_ambiguous = models.BooleanField(
-        default=False, help_text="The signed text could be split in another way: nothing in it is acted upon."
+        default=False, help_text="The signed text could be split in another way: nothing in it is acted on."
     )
     signed_at = models.DateTimeField("signed by CyberSource", default=timezone.now)
     sealed = models.BinaryField(help_text="The full POST, sealed to the archive's key.")

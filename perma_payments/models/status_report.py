@@ -57,7 +57,7 @@ class StatusReport(models.Model):
     digest = models.CharField(max_length=64, help_text="SHA-256 of the file.")
     made_on = models.DateField("made on", null=True, blank=True)
     row_count = models.PositiveIntegerField("rows in the report")
-    matched_count = models.PositiveIntegerField("subscriptions of ours", default=0)
+    matched_count = models.PositiveIntegerField("our subscriptions", default=0)
     change_count = models.PositiveIntegerField("changes", default=0)
     unread_rows = models.JSONField(default=list, help_text="Rows that could not be read: [line, why].")
     unknown_statuses = models.JSONField(default=dict, help_text="Names of statuses we don't know: {name: rows}.")

@@ -78,7 +78,9 @@ def confirm_answered(unanswered_id: int) -> None:
         with within(ACKNOWLEDGING):
             UnansweredAcknowledgement.objects.filter(pk=unanswered_id).delete()
     except Error as error:
-        logger.error("acknowledgement %s was answered, but is in doubt: %s", unanswered_id, describe(error))
+        logger.error(
+            "acknowledgement %s was answered, but that could not be recorded: %s", unanswered_id, describe(error)
+        )
         again = threading.Timer(TRY_AGAIN_AFTER, _confirm_in_a_thread, [unanswered_id])
         again.daemon = True
         again.start()

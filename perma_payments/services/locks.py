@@ -19,7 +19,7 @@ from ..models import Purchase, Response, StaffTask, SubscriptionAgreement
 
 M = TypeVar("M", bound=Model)
 
-# PostgreSQL has room for a few thousand locks in all.
+# PostgreSQL has room for a few thousand locks in total.
 MANY_CUSTOMERS = 1_000
 
 

@@ -96,12 +96,12 @@ def not_found(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Django's handler for 500: something of ours broke."""
+    """Django's handler for 500."""
     return _page(request, "trouble.html", status=500)
 
 
 def unavailable(request: HttpRequest) -> HttpResponse:
-    """The database cannot be reached just now."""
+    """The database is unavailable."""
     response = _page(request, "trouble.html", status=503)
     response["Retry-After"] = "30"
     return response

@@ -22,7 +22,7 @@ def ending_of(response: Response) -> Ending | None:
         case "ACCEPT" | "REVIEW" if took_effect:
             return Ending.SUCCESS
         case "ACCEPT" if response.applied_at is None and response.reason_code == ACCEPTED_IN_FULL:
-            # Paid, and kept until it can be applied: a customer who is told nothing might pay again.
+            # Paid, and kept until it can be applied: without a message, the customer might pay again.
             return Ending.SUCCESS
         case "CANCEL" if took_effect and not _may_be_charged(response):
             return Ending.CANCELED

@@ -52,7 +52,7 @@ class Sent(NamedTuple):
 def send_task_mails(compose: Compose, *, now: datetime) -> Sent:
     """Mail every open task whose mail is due, oldest first, in one conversation with the mail server.
 
-    A mail that fails is logged, tried again later, and stops no other. If the server fails, or after
+    A mail that fails is logged and retried later, and does not stop the others. If the server fails, or after
     ROUND_SECONDS, the rest is left to the next round.
     """
     number = 0
