@@ -27,7 +27,6 @@ M = TypeVar("M", bound=Message)
 View = Callable[[HttpRequest], HttpResponse]
 
 FORM = "application/x-www-form-urlencoded"
-MAX_FIELDS = 500
 
 
 class BadForm(Exception):
@@ -49,7 +48,10 @@ def posted_fields(request: HttpRequest) -> list[tuple[str, str]]:
         raise BadForm("the body is too long") from None
     try:
         return parse_qsl(
-            body.decode("utf-8", "replace"), keep_blank_values=True, errors="replace", max_num_fields=MAX_FIELDS
+            body.decode("utf-8", "replace"),
+            keep_blank_values=True,
+            errors="replace",
+            max_num_fields=settings.DATA_UPLOAD_MAX_NUMBER_FIELDS,
         )
     except ValueError:
         raise BadForm("too many fields") from None
