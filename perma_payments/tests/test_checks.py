@@ -25,7 +25,7 @@ def warnings(monkeypatch):
 @pytest.mark.parametrize(
     "environment", [{}, staging(), production()], ids=["development", "staging", "production"]
 )
-def test_values_as_they_should_be_give_no_warning(warnings, environment):
+def test_correct_values_give_no_warning(warnings, environment):
     assert warnings(**environment) == []
 
 
@@ -51,7 +51,7 @@ def test_safe_mail_without_starttls_is_not_warned_of(warnings, changes):
 
 
 @pytest.mark.parametrize("arguments", [COMMAND, WSGI], ids=["command", "wsgi"])
-def test_a_warning_is_said_at_the_start_and_stops_nothing(arguments):
+def test_a_warning_is_printed_at_the_start_and_stops_nothing(arguments):
     ended = start(*arguments, **production(EMAIL_USE_TLS="false"))
     assert ended.returncode == 0
     assert ended.stderr.count("EMAIL_USE_TLS and EMAIL_USE_SSL are off: mail and EMAIL_HOST_PASSWORD cross") == 1

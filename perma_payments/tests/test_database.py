@@ -374,7 +374,7 @@ def test_passing_errors_are_told_from_lasting_ones(statement, reason):
 # --- Time limits ------------------------------------------------------------------------------------
 
 
-def test_of_several_limits_what_ends_first_counts():
+def test_of_several_limits_the_first_to_end_counts():
     assert seconds_left() is None
     with within(60):
         with within(90), waiting_at_most(70):

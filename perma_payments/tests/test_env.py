@@ -171,7 +171,7 @@ def env_with(name, *, line=None):
         ("PERMA_PAYMENT_SECRET_KEY_FILE", "PERMA_PAYMENTS_SECRET_KEY_FILE"),
     ],
 )
-def test_a_misspelled_name_of_ours_stops_the_start(name, meant):
+def test_a_misspelled_setting_stops_the_start(name, meant):
     assert told(env_with(name)) == [f"The environment sets {name}. Did you mean {meant}?"]
 
 
@@ -187,7 +187,7 @@ def test_a_misspelled_name_of_ours_stops_the_start(name, meant):
         ("PERMA_PAYMENTS_ENV: Zaphod", "PERMA_PAYMENTS_ENV"),
     ],
 )
-def test_other_characters_in_a_name_of_ours_stop_the_start(name, meant):
+def test_other_characters_in_a_setting_name_stop_the_start(name, meant):
     (sentence,) = told(env_with(name))
     assert sentence.startswith(f"A variable is named {meant}, but with other characters in its name. ")
     assert "Zaphod" not in sentence
@@ -273,7 +273,7 @@ def test_a_variable_of_the_process_wins_over_dotenv(dotenv):
     assert dotenv("PERMA_PAYMENTS_ENV=production", PERMA_PAYMENTS_ENV="staging").environment == "staging"
 
 
-def test_no_dotenv_is_no_problem(tmp_path):
+def test_dotenv_is_optional(tmp_path):
     assert told(Env.of_process(tmp_path / ".env")) == []
 
 

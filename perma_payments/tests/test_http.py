@@ -348,7 +348,7 @@ def test_behind_two_proxies_logins_are_counted_by_client(serve, transactional_db
 # --- Without a database -----------------------------------------------------------------------------
 
 
-def test_without_a_database_nobody_loses_the_way(serve):
+def test_without_a_database_customers_still_reach_perma_cc(serve):
     service = serve(f"postgres://nobody:password@{HOST}:{free_port(HOST)}/nowhere")
     assert exchange(service.url, "/", [], method="GET")[0] == 200
     with requests.Session() as customer:

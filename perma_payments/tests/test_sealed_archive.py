@@ -53,7 +53,7 @@ def test_another_key_does_not_open_it(secret_key):
 
 @settings(deadline=None)
 @given(st.integers(0, len(SEALED) - 1))
-def test_what_is_cut_short_is_not_opened(length):
+def test_a_truncated_box_is_not_opened(length):
     with pytest.raises(CannotOpen):
         open_sealed(SEALED[:length], bytes(SECRET))
 
@@ -61,7 +61,7 @@ def test_what_is_cut_short_is_not_opened(length):
 @settings(deadline=None)
 @given(place=st.integers(0, len(SEALED) - 1), bit=st.integers(0, 7))
 @example(place=31, bit=7)
-def test_what_is_damaged_is_not_opened(place, bit):
+def test_a_damaged_box_is_not_opened(place, bit):
     # Also where the curve ignores a bit: the highest of the sender's key, byte 31.
     damaged = bytearray(SEALED)
     damaged[place] ^= 1 << bit
@@ -69,7 +69,7 @@ def test_what_is_damaged_is_not_opened(place, bit):
         open_sealed(bytes(damaged), bytes(SECRET))
 
 
-def test_why_it_cannot_be_opened_does_not_say_what_with():
+def test_the_reason_for_a_failed_opening_shows_no_key():
     with pytest.raises(CannotOpen) as error:
         open_sealed(SEALED, b"Zaphod")
     assert "Zaphod" not in str(error.value)

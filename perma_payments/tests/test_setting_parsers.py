@@ -230,7 +230,7 @@ def test_a_key_that_nothing_can_be_sealed_with_is_refused(key):
 
 
 @pytest.mark.parametrize("parser", ["public_key", "public_keys"])
-def test_a_labeled_secret_half_is_refused_as_what_it_is(parser):
+def test_a_labeled_secret_half_is_recognized_and_refused(parser):
     sentence = complaint(parser, f"a:archive-secret:{KEY_TEXT}")
     assert sentence.startswith("The setting NAME contains a secret key, which must not be on this machine: ")
 

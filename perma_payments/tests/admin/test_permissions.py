@@ -133,7 +133,7 @@ def test_users_who_are_not_staff_are_refused(client, everything, method):
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
-def test_staff_in_no_group_see_nothing(client, everything, method):
+def test_staff_without_a_group_see_nothing(client, everything, method):
     log_in(client, None)
     before = kept()
     found = answers(lambda url: getattr(client, method)(url, POSTED))

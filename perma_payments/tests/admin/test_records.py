@@ -128,7 +128,7 @@ def test_a_table_is_searched_by_what_people_have_at_hand(admin_client, rows, tab
         ("response", "%"),
     ],
 )
-def test_a_search_for_something_else_does_not_find_the_row(admin_client, rows, table, term):
+def test_a_search_for_anything_else_does_not_find_the_row(admin_client, rows, table, term):
     assert rows[table][0].pk not in found(admin_client, table, q=term)
 
 

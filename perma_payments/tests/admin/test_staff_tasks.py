@@ -100,7 +100,7 @@ def test_ending_a_task_takes_a_login(client, task):
     assert (response.status_code, response["Location"].split("?")[0]) == (302, "/admin/login/")
 
 
-def test_even_a_superuser_can_write_no_task(admin_client, task):
+def test_even_a_superuser_cannot_write_a_task(admin_client, task):
     assert admin_client.get(LIST).status_code == 200
     assert admin_client.get(f"{LIST}add/").status_code == 403
     assert admin_client.post(f"{LIST}{task.pk}/change/", {"note": "x"}).status_code == 403

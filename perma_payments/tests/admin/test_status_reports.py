@@ -137,7 +137,7 @@ def test_nothing_is_confirmed_without_its_revision(staff, upload, revision):
 
 
 @pytest.mark.django_db(transaction=True)
-def test_a_lock_that_cannot_be_acquired_is_no_error_page(staff, upload, impatient, held_elsewhere):
+def test_a_lock_that_cannot_be_acquired_gives_no_error_page(staff, upload, impatient, held_elsewhere):
     (agreement,) = standing(1)
     upload(report((agreement, "HOLD")))
     with held_elsewhere(agreement):
@@ -287,7 +287,7 @@ def test_a_preview_that_cannot_be_confirmed_offers_no_button(staff, hopeless, sa
         (b"x" * (20 * 1024 * 1024 + 1), "The file is larger than 20 MB, too large for a status report."),
     ],
 )
-def test_a_file_that_is_no_report_gets_a_sentence(upload, data, sentence):
+def test_a_file_that_is_not_a_report_gets_a_sentence(upload, data, sentence):
     page = upload(data)
 
     assert page.status_code == 200

@@ -442,7 +442,7 @@ def test_the_timeline_of_a_purchase(client, call_back):
 
 
 @pytest.mark.django_db
-def test_a_purchase_credited_in_sql_is_not_said_to_be_permas():
+def test_a_purchase_credited_in_sql_is_not_ascribed_to_perma_cc():
     bought = records.paid_purchase()
     Purchase.objects.filter(pk=bought.pk).update(acknowledged_at=timezone.now() - timedelta(hours=1))
 

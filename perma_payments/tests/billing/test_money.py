@@ -64,13 +64,13 @@ def test_an_amount_is_a_string_with_two_decimals(text, amount):
         "9" * 400 + ".00",
     ],
 )
-def test_any_other_string_is_no_amount(text):
+def test_any_other_string_is_not_an_amount(text):
     with pytest.raises(ValueError, match="not an amount"):
         parse_amount(text)
 
 
 @pytest.mark.parametrize("value", [None, True, 0, 1, 12.5, Decimal("12.50"), b"12.50", ["12.50"], {"12.50": 1}])
-def test_nothing_but_a_string_is_an_amount(value):
+def test_only_a_string_is_an_amount(value):
     with pytest.raises(ValueError, match="not an amount"):
         parse_amount(value)
 
@@ -153,7 +153,7 @@ def test_an_echoed_amount_may_have_any_number_of_decimals(text, amount):
         "15.00,req_locale=en",
     ],
 )
-def test_anything_else_is_no_echoed_amount(text):
+def test_anything_else_is_not_an_echoed_amount(text):
     with pytest.raises(ValueError, match=r"^not an amount of CyberSource's$"):
         parse_echoed_amount(text)
 

@@ -11,7 +11,7 @@ def test_letters_and_digits_can_be_a_token(text):
 
 
 @pytest.mark.parametrize("text", ["", " ", "x" * 33, "7408-2140", "7408214003316000001234\n", "１２３４", "é"])
-def test_anything_else_is_no_token(text):
+def test_anything_else_is_not_a_token(text):
     assert not is_token(text)
 
 

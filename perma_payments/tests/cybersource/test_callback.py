@@ -562,7 +562,7 @@ def test_a_message_is_read_without_any_value_of_a_personal_field(name):
 
 
 @pytest.mark.parametrize("value", ["(Erin)", "Erin?", "E.rin", "Erin+Co", "[a-z]*", "\\1", "Erin  Example", "李"])
-def test_a_value_is_taken_out_as_it_is_and_not_as_a_pattern(value):
+def test_a_value_is_removed_literally_not_as_a_pattern(value):
     assert message(f"Invalid: {value} - xErinx", req_bill_to_forename=value) == "Invalid: … - xErinx"
 
 
@@ -574,11 +574,11 @@ def test_an_empty_value_takes_nothing_out():
     assert message("Invalid field.", req_bill_to_address_line2="", req_bill_to_city=" ") == "Invalid field."
 
 
-def test_a_short_value_takes_no_part_of_a_word_out():
+def test_a_short_value_is_not_removed_from_within_a_word():
     assert message("Gamma, Maine, MA", req_bill_to_address_state="MA") == "Gamma, Maine, …"
 
 
-def test_a_value_within_a_longer_one_leaves_no_rest():
+def test_a_value_within_a_longer_one_leaves_nothing_behind():
     text = "The company Zaphod Beeblebrox Books is not known."
     redacted = message(text, req_bill_to_forename="Zaphod", req_bill_to_company_name="Zaphod Beeblebrox Books")
     assert redacted == "The company … is not known."
@@ -622,14 +622,14 @@ known_names = st.sampled_from([*REQUIRED, "signed_field_names", "signature", "re
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(any_text | known_names, any_text | st.just("signed_field_names,decision"))))
-def test_verifying_anything_raises_nothing_but_a_refusal(pairs):
+def test_verifying_anything_raises_only_refusals(pairs):
     with pytest.raises(CallbackRefused):
         callback.verify(pairs, keys=KEYS, profile_id=cyber_source.PROFILE_ID)
 
 
 @settings(deadline=None)
 @given(st.dictionaries(st.sampled_from(sorted(response())), any_text, min_size=1))
-def test_verifying_raises_nothing_but_a_refusal(changes):
+def test_any_changed_fields_are_refused(changes):
     fields = response()
     assume(any(fields[name] != value for name, value in changes.items()))
     refuse({**fields, **changes})
@@ -637,7 +637,7 @@ def test_verifying_raises_nothing_but_a_refusal(changes):
 
 @settings(deadline=None)
 @given(st.dictionaries(any_text.filter(lambda name: name not in ("secret", "unsigned")), any_text))
-def test_verifying_any_signed_fields_raises_nothing_but_a_refusal(added):
+def test_verifying_any_signed_fields_raises_only_refusals(added):
     fields = {**response(), **added}
     names = [name for name in fields if name != "signature"]
     try:

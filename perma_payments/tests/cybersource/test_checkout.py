@@ -75,7 +75,7 @@ def test_all_values_are_text(kind):
     assert all(isinstance(value, str) and f"{value}" == value for value in form(kind).fields.values())
 
 
-def test_a_change_that_costs_nothing_today_is_no_sale():
+def test_a_change_that_costs_nothing_today_is_not_a_sale():
     fields = form(Kind.CHANGE, amount=Decimal("0.00")).fields
     assert fields["transaction_type"] == "update_payment_token"
     assert (fields["amount"], fields["recurring_amount"]) == ("0.00", "45.00")

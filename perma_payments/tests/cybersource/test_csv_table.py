@@ -152,7 +152,7 @@ def test_a_row_with_ambiguous_cells_says_why(text, flaw):
 
 
 @pytest.mark.parametrize("name", ['"Joe" Smith', '"open', '"Smith, "Joe""', '"a""', '"""'])
-def test_wrong_quotes_cost_no_row_but_their_own(name):
+def test_wrong_quotes_affect_only_their_own_row(name):
     others = [f'{number},"Sample, Sam",on' for number in range(100)]
     rows = read(file(*others[:50], f"A,{name},on", *others[50:]))
 
@@ -187,7 +187,7 @@ def test_a_row_has_a_limited_number_of_lines(breaks, flawed):
         (b"{}", "None of the first 50 lines"),
     ],
 )
-def test_what_is_no_table_is_refused_in_words(data, said):
+def test_a_file_without_a_table_is_refused_with_a_sentence(data, said):
     assert said in refusal(data)
 
 

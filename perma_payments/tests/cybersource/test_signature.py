@@ -69,7 +69,7 @@ def test_no_mistake_is_made_in_signing(signature):
 
 
 @every_mistake
-def test_what_a_mistake_gives_is_not_verified(signature):
+def test_signatures_made_by_common_mistakes_are_refused(signature):
     assert not is_signed({**examples.REQUEST, "signature": signature}, examples.SECRET)
 
 
@@ -187,7 +187,7 @@ def test_a_key_is_read_with_or_without_its_date(text, key):
 
 
 @pytest.mark.parametrize("text", ["", "a", ":a", "a:", "a-b:a", "x" * 33 + ":a", "a:a:2026", "a:a:21.11.2026"])
-def test_what_is_no_key_is_refused(text):
+def test_a_malformed_key_is_refused(text):
     with pytest.raises(ValueError):
         SigningKey.parse(text)
 

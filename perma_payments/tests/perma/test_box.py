@@ -83,7 +83,7 @@ def test_a_message_sealed_for_another_receiver_is_refused():
         (0, "{}", 64),
     ],
 )
-def test_what_is_not_base64_is_refused(start, inserted, rest):
+def test_text_that_is_not_base64_is_refused(start, inserted, rest):
     text = perma_cc.seal(b"contents")
     assert len(text) == 64
     with pytest.raises(Unreadable, match=r"^not base64$"):
@@ -91,7 +91,7 @@ def test_what_is_not_base64_is_refused(start, inserted, rest):
 
 
 @pytest.mark.parametrize("length", [0, 1, 23])
-def test_what_is_shorter_than_a_nonce_is_refused(length):
+def test_text_shorter_than_a_nonce_is_refused(length):
     with pytest.raises(Unreadable, match=r"^too short for a box$"):
         KEYS.open(base64.b64encode(NONCE[:length]).decode())
 
@@ -127,7 +127,7 @@ def test_a_longer_message_is_refused():
 
 @settings(deadline=None)
 @given(st.text(st.characters()) | st.binary().map(lambda sealed: base64.b64encode(sealed).decode()))
-def test_opening_anything_raises_nothing_but_unreadable(text):
+def test_opening_anything_raises_only_unreadable(text):
     with pytest.raises(Unreadable):
         KEYS.open(text)
 

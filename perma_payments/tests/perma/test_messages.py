@@ -186,7 +186,7 @@ def test_a_message_with_a_field_too_many_is_refused(route):
 
 
 @pytest.mark.parametrize("route", ["update", "cancel-request", "subscription", "purchase-history", "purchase"])
-def test_what_means_nothing_to_a_change_is_too_much_elsewhere(route):
+def test_fields_of_a_change_are_refused_elsewhere(route):
     with pytest.raises(WrongShape, match="unexpected fields: 1"):
         read(route, recurring_frequency="monthly")
 
@@ -194,13 +194,13 @@ def test_what_means_nothing_to_a_change_is_too_much_elsewhere(route):
 @pytest.mark.parametrize(
     "absent", [["recurring_frequency"], ["recurring_start_date"], ["recurring_frequency", "recurring_start_date"]]
 )
-def test_what_means_nothing_to_a_change_is_not_missed(absent):
+def test_a_change_may_lack_fields_without_meaning(absent):
     assert read("change", **dict.fromkeys(absent, ...)) == read("change")
 
 
 @settings(deadline=None)
 @given(frequency=plain_json, start=plain_json)
-def test_what_means_nothing_to_a_change_may_hold_anything(frequency, start):
+def test_a_changes_fields_without_meaning_may_hold_anything(frequency, start):
     assert read("change", recurring_frequency=frequency, recurring_start_date=start) == read("change")
 
 
@@ -560,7 +560,7 @@ REPLIES = {
 
 
 @in_turn("route, reply", list(ROUTES), list(REPLIES))
-def test_a_reply_of_ours_sent_back_is_refused(route, reply):
+def test_our_own_reply_is_refused(route, reply):
     keys = PermaKeys(perma_cc.PERMA_PAYMENTS_SECRET, {"development": perma_cc.PERMA_PUBLIC})
     # The box opens, because it is symmetric: the shape is what refuses it.
     opened = keys.open(keys.seal(REPLIES[reply], key_id="development"))
@@ -598,7 +598,7 @@ def test_a_message_of_another_shape_than_its_routes_is_refused(route, sent):
 @pytest.mark.parametrize("route", ["subscribe", "acknowledge-purchase"])
 @settings(deadline=None)
 @given(plaintext=st.binary())
-def test_reading_any_bytes_raises_nothing_but_a_refusal(route, plaintext):
+def test_reading_any_bytes_raises_only_refusals(route, plaintext):
     with pytest.raises(Refusal):
         read_bytes(route, plaintext)
 
@@ -606,7 +606,7 @@ def test_reading_any_bytes_raises_nothing_but_a_refusal(route, plaintext):
 @pytest.mark.parametrize("route", ["subscribe", "acknowledge-purchase"])
 @settings(deadline=None)
 @given(value=any_json)
-def test_reading_any_json_raises_nothing_but_a_refusal(route, value):
+def test_reading_any_json_raises_only_refusals(route, value):
     with pytest.raises(Refusal):
         read_bytes(route, json.dumps(value).encode())
 
@@ -614,7 +614,7 @@ def test_reading_any_json_raises_nothing_but_a_refusal(route, value):
 @every_route
 @settings(max_examples=50, deadline=None)
 @given(data=st.data())
-def test_reading_any_values_raises_nothing_but_a_refusal(route, data):
+def test_reading_any_values_raises_only_refusals(route, data):
     names = data.draw(st.sets(st.sampled_from(sorted(perma_cc.fields(route))), min_size=1))
     changes = {name: data.draw(any_json, label=name) for name in sorted(names)}
     try:

@@ -86,7 +86,7 @@ def test_a_preview_shows_the_effect_and_leaves_no_trace(staff):
 @pytest.mark.parametrize(
     ("status", "covered_until"), [(Status.COMPLETED, LATER), (Status.CANCELED, NOW - timedelta(seconds=1))]
 )
-def test_a_preview_has_no_subscription_that_would_not_stand(staff, status, covered_until):
+def test_a_preview_omits_subscriptions_that_would_not_stand(staff, status, covered_until):
     agreement = records.standing_agreement()
     correction = partial(
         correct_agreement, agreement.pk, status=status, covered_until=covered_until, by=staff, reason="x", now=NOW

@@ -188,7 +188,7 @@ UUIDS_OF_NOTHING = [
 
 
 @pytest.mark.parametrize("uuid", UUIDS_OF_NOTHING, ids=lambda uuid: repr(uuid[:40]))
-def test_a_response_to_no_transaction_of_ours_is_kept_unmatched(kept, stock, uuid):
+def test_a_response_to_an_unknown_transaction_is_kept_unmatched(kept, stock, uuid):
     response = kept(callback(stock, req_transaction_uuid=uuid))
 
     assert (response.outgoing, response.outcome) == (None, "unmatched")

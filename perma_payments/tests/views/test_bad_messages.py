@@ -532,7 +532,7 @@ def test_our_own_reply_sent_back_to_us_is_refused(refused, post, stock, route, a
 
 
 @pytest.mark.parametrize("route", BROWSER_ROUTES, ids=str)
-def test_a_person_whose_page_was_open_too_long_is_told(refused, route):
+def test_a_page_that_was_open_too_long_says_so(refused, route):
     response = refuse_contents(refused, route, perma_cc.fields(route.name, timestamp=0), reason="Stale")
 
     assert_is_page_for_a_person(response)

@@ -259,7 +259,7 @@ def test_no_cookie_is_set_by_any_answer(client, stock, route):
 
 
 @pytest.mark.parametrize("path", ["/", "/no-such-page/", "/static/perma_payments/pages.css"])
-def test_no_cookie_is_set_elsewhere_either(client, db, path):
+def test_no_cookie_is_set_on_other_pages(client, db, path):
     with closing(client.get(path)) as response:
         assert not response.cookies
 

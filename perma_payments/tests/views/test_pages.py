@@ -329,7 +329,7 @@ def test_a_page_is_not_kept(message_page, case):
 
 
 @every_case
-def test_a_page_does_not_move_on_by_itself(message_page, case):
+def test_a_page_does_not_redirect_by_itself(message_page, case):
     assert message_page.response.get("Refresh") is None
     assert soup(message_page.response).find_all("meta", attrs={"http-equiv": True}) == []
 
@@ -347,7 +347,7 @@ def test_a_checkout_cannot_be_continued_after_15_minutes(client):
     assert (response.status_code, heading(response)) == (400, "This page has expired")
 
 
-def test_a_checkout_that_was_just_begun_is_gone_on_with(client):
+def test_a_checkout_that_was_just_begun_can_be_continued(client):
     begun = records.outgoing(Kind.SUBSCRIBE, created_at=datetime.now(UTC) - timedelta(minutes=14))
     box = perma_cc.seal(perma_cc.fields("subscribe"), nonce=begun.message_nonce)
     response = client.generic("POST", "/subscribe/", urlencode({"encrypted_data": box}), FORM)
@@ -390,7 +390,7 @@ def test_no_page_has_a_script_or_a_style_inside(page):
     assert not list(html.find_all(href=re.compile("^ *javascript:", re.IGNORECASE)))
 
 
-def test_every_page_loads_only_files_of_ours_that_are_there(page, client):
+def test_every_page_loads_only_our_own_existing_files(page, client):
     html = soup(page)
     names = ("src", "srcset", "data", "poster")
     sources = [tag[name] for tag in html.find_all(True) for name in names if tag.has_attr(name)]

@@ -138,12 +138,12 @@ def test_browser_and_server_at_once_are_one_response(client):
         {"req_transaction_uuid": "x"},
     ],
 )
-def test_what_took_no_effect_is_no_success(client, form, changes):
+def test_what_took_no_effect_is_not_a_success(client, form, changes):
     assert landed(bring(client, cyber_source.response(form, **changes))) == ""
     assert Response.objects.count() == 1
 
 
-def test_a_second_charge_is_no_success(client, form):
+def test_a_second_charge_is_not_a_success(client, form):
     bring(client, cyber_source.response(form))
 
     assert landed(bring(client, cyber_source.response(form))) == ""

@@ -295,7 +295,7 @@ def test_after_five_failures_the_right_password_is_refused_too(client, user):
     assert log_in(Client(), "Someone").status_code == 429
 
 
-def test_failures_from_one_address_lock_nobody_out_elsewhere(client, user):
+def test_failures_from_one_address_lock_out_no_other_address(client, user):
     fail(client, 6)
     assert log_in(Client(), REMOTE_ADDR="192.0.2.9").status_code == 302
 

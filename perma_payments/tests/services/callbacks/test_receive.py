@@ -199,7 +199,7 @@ def test_an_application_that_breaks_half_way_changes_nothing(monkeypatch):
     assert response.payment_token
 
 
-def test_what_is_logged_are_ids(caplog):
+def test_only_ids_are_logged(caplog):
     caplog.set_level(logging.DEBUG)
     fields = cyber_source.response(
         records.form(records.outgoing(Kind.SUBSCRIBE)), "DECLINE", reason_code="Erin Exámple", message="Dear Erin,"
@@ -300,7 +300,7 @@ def test_an_ambiguous_callback_does_not_replace_a_genuine_one():
         "req_currency",
     ],
 )
-def test_what_is_no_id_is_kept_in_the_sealed_post_only(field):
+def test_a_malformed_id_is_kept_only_in_the_sealed_post(field):
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
     response = receive(cyber_source.response(form, **{field: "John.Doe@mail.example"}))
 

@@ -79,7 +79,7 @@ def test_an_upgrade_charges_the_stored_card():
     }
 
 
-def test_a_downgrade_charges_nothing_and_is_no_sale():
+def test_a_downgrade_charges_nothing_and_is_not_a_sale():
     records.standing_agreement()
     form = begin(Kind.CHANGE, amount=Decimal("0.00"))
 

@@ -172,7 +172,7 @@ def test_a_customer_whose_subscription_has_ended_may_start_over(ended):
     assert begin().fields["transaction_uuid"]
 
 
-def test_another_customers_subscription_is_no_hindrance():
+def test_another_customers_subscription_does_not_matter():
     records.standing_agreement(records.INDIVIDUAL)
     records.standing_agreement(Customer(records.REGISTRAR.type, 8))
 

@@ -179,7 +179,7 @@ def test_a_round_starts_no_mail_after_its_time(mailbox, monkeypatch):
 # --- Mails whose fate is unknown --------------------------------------------------------------------
 
 
-def test_a_mail_that_was_not_answered_is_sent_again_rarely(mailbox, monkeypatch):
+def test_a_mail_without_a_confirmation_is_sent_again_rarely(mailbox, monkeypatch):
     monkeypatch.setattr(emails, "MAIL_SECONDS", 0.5)
     mailbox.seconds_to_answer = 30
     this = task()
@@ -193,7 +193,7 @@ def test_a_mail_that_was_not_answered_is_sent_again_rarely(mailbox, monkeypatch)
     assert first == second
 
 
-def test_a_mail_that_was_not_answered_delays_no_other(mailbox, monkeypatch):
+def test_a_mail_without_a_confirmation_delays_no_other(mailbox, monkeypatch):
     monkeypatch.setattr(emails, "MAIL_SECONDS", 0.5)
     mailbox.seconds_to_answer = 30
     task(), task()
@@ -216,7 +216,7 @@ def test_a_mail_counts_though_the_server_is_slow_and_hangs_at_quit(mailbox, sett
 # --- Recipients that are refused --------------------------------------------------------------------
 
 
-def test_a_task_counts_as_told_though_one_is_refused_for_good(mailbox):
+def test_a_task_counts_as_mailed_though_one_address_is_refused(mailbox):
     mailbox.refused[BEN] = 550
     this = task()
 
@@ -261,7 +261,7 @@ def test_one_who_is_refused_for_now_alone_gets_the_mail_later(mailbox):
     assert mail_columns(this) == (NOW, None, 1)
 
 
-def test_one_who_is_no_longer_in_the_settings_is_not_waited_for(mailbox, settings):
+def test_a_recipient_removed_from_the_settings_is_dropped(mailbox, settings):
     mailbox.refused[BEN] = 450
     this = task()
     send()
@@ -273,7 +273,7 @@ def test_one_who_is_no_longer_in_the_settings_is_not_waited_for(mailbox, setting
     assert [mail["X-Rcpt"] for mail in mailbox.mails if "Task" in mail["Subject"]] == [ANNE]
 
 
-def test_where_all_are_refused_nobody_counts_as_told(mailbox):
+def test_a_task_refused_for_all_does_not_count_as_mailed(mailbox):
     mailbox.refused |= {ANNE: 550, BEN: 550}
     this = task()
 
@@ -282,7 +282,7 @@ def test_where_all_are_refused_nobody_counts_as_told(mailbox):
     assert mail_columns(this) == (None, NOW + 10 * SECOND, 1)
 
 
-def test_developers_who_are_refused_too_are_no_obstacle(mailbox, settings, caplog):
+def test_a_refusal_of_the_developers_is_only_logged(mailbox, settings, caplog):
     mailbox.refused |= {BEN: 550} | dict.fromkeys(settings.DEVELOPER_EMAILS, 550)
     task()
 

@@ -29,7 +29,7 @@ def test_a_plan_says_what_would_change_and_changes_nothing():
     assert planned.change_count == 1
 
 
-def test_a_file_that_is_no_report_leaves_nothing():
+def test_a_file_that_is_not_a_report_leaves_nothing():
     with pytest.raises(UnreadableFile):
         plan(b"%PDF-1.7")
     assert not StatusReport.objects.exists()
@@ -70,7 +70,7 @@ def test_an_unread_row_names_only_a_reference_number_like_ours(reference, said):
     assert (line, why) == (6, f"{said} a status that we know.")
 
 
-def test_only_so_many_reference_numbers_are_kept(monkeypatch):
+def test_the_number_of_reference_numbers_is_limited(monkeypatch):
     monkeypatch.setattr(plan_module, "MAX_NAMED", 1)
     ours = [standing(1), standing(2)]
     rows = [(each, "CURRENT") for each in [*ours, *ours, "ORDER-1", "ORDER-2"]]

@@ -97,7 +97,7 @@ def test_a_report_is_not_reverted_while_a_later_one_says_the_same():
     assert state(agreement)["status"] == "Current"
 
 
-def test_a_later_report_about_others_is_no_obstacle():
+def test_a_later_report_about_others_does_not_matter():
     first = apply(plan(report((standing(1), "HOLD"))))
     apply(plan(report((standing(2), "HOLD")), now=NOW + timedelta(hours=1)), now=NOW + timedelta(hours=1))
 

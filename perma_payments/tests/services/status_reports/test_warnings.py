@@ -147,7 +147,7 @@ def test_two_recoveries_of_one_customer():
     assert warning(planned, "second subscription")["count"] == 2
 
 
-def test_subscriptions_of_two_customers_are_no_second_ones():
+def test_subscriptions_of_two_customers_give_no_warning():
     standing(1)
     assert "second subscription" not in kinds(plan(report((unpaid(2), "CURRENT"))))
 
@@ -234,7 +234,7 @@ def test_a_cancellation_marked_as_done_but_still_charged():
 # --- Examples ---------------------------------------------------------------------------------------------
 
 
-def test_only_so_many_examples_are_given(monkeypatch):
+def test_the_number_of_examples_is_limited(monkeypatch):
     monkeypatch.setattr(warnings, "MAX_EXAMPLES", 2)
     agreements = [standing(pk, status="Completed") for pk in (1, 2, 3)]
     names = sorted(map(str, agreements))
