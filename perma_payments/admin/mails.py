@@ -14,7 +14,7 @@ from django.utils import timezone
 from ..billing.customers import CustomerType
 from ..cybersource.reasons import explain
 from ..emails import Mail, recipients
-from ..models import Outcome, Purchase, Response, StaffTask, SubscriptionAgreement
+from ..models import Purchase, Response, StaffTask, SubscriptionAgreement
 from ..services.staff_tasks.outbox import send_report
 
 BUSINESS_CENTERS = {
@@ -103,8 +103,7 @@ def _granted_response(task: StaffTask) -> Response | None:
     """The response to the task's checkout that gave the customer what they paid for."""
     if task.response is None or task.response.outgoing is None:
         return None
-    granted = task.response.outgoing.responses.filter(outcome=Outcome.TOOK_EFFECT, decision__in=Response.GRANTING)
-    return granted.order_by("id").first()
+    return task.response.outgoing.responses.granted().order_by("id").first()
 
 
 def _perma_admin_url(task: StaffTask) -> str:

@@ -18,6 +18,12 @@ class Outcome(models.TextChoices):
     UNMATCHED = "unmatched", "matches none of our transactions"
 
 
+class ResponseQuerySet(models.QuerySet["Response"]):
+    def granted(self) -> "ResponseQuerySet":
+        """Those that said that money moved, and took effect."""
+        return self.filter(decision__in=Response.GRANTING, outcome=Outcome.TOOK_EFFECT)
+
+
 class Response(models.Model):
     """One distinct callback: verified, kept first, applied afterward.
 
@@ -70,6 +76,8 @@ class Response(models.Model):
     )
     applied_at = models.DateTimeField(null=True, blank=True)
     outcome = models.CharField(max_length=20, choices=Outcome.choices, blank=True)
+
+    objects = ResponseQuerySet.as_manager()
 
     class Meta:
         permissions = [("correct_response", "Can match a response to its transaction")]

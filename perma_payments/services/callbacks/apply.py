@@ -12,7 +12,6 @@ from functools import partial
 
 import pghistory
 from django.db import transaction
-from django.db.models import QuerySet
 
 from ...billing.coverage import extended, of_checkout
 from ...billing.money import CURRENCY, parse_echoed_amount
@@ -110,7 +109,7 @@ def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: 
         return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
     if _came_after_a_later_one(response, outgoing, Kind.CHANGE):
         return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
-    if not _granted(outgoing).exists():
+    if not outgoing.responses.granted().exists():
         agreement.take_terms(outgoing.terms)
     tasks = _take_token_of(response, agreement)
     agreement.save()
@@ -224,14 +223,9 @@ def _amount(text: str) -> Decimal | None:
         return None
 
 
-def _granted(outgoing: OutgoingTransaction) -> QuerySet[Response]:
-    """The responses to this checkout that said that money moved, and took effect."""
-    return outgoing.responses.filter(decision__in=Response.GRANTING, outcome=Outcome.TOOK_EFFECT)
-
-
 def _is_second_charge(response: Response, outgoing: OutgoingTransaction) -> bool:
     """Whether this checkout was charged before, as another attempt (cybersource.md §5.3)."""
-    earlier = _granted(outgoing).exclude(transaction_id=response.transaction_id)
+    earlier = outgoing.responses.granted().exclude(transaction_id=response.transaction_id)
     return outgoing.is_sale and earlier.exists()
 
 
