@@ -73,7 +73,8 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
             defaults={
                 "outgoing": _outgoing(callback.transaction_uuid),
                 **{name: _plain(getattr(callback, name), _length(name)) for name in PLAIN},
-                "message": _shortened(callback.message, _length("message")),
+                # PostgreSQL's text cannot hold NUL.
+                "message": callback.message.replace("\x00", "\N{REPLACEMENT CHARACTER}"),
                 "payment_token": token if is_token(token) else "",
                 "token_is_unusable": bool(token) and not is_token(token),
                 "is_ambiguous": callback.is_ambiguous,
@@ -117,13 +118,7 @@ def _length(column: str) -> int:
 
 def _plain(text: str, length: int) -> str:
     """An id, a code or an amount as it came, or WITHHELD for anything else, which might be about a person."""
-    return text if re.fullmatch(r"[0-9A-Za-z_,.+-]*", text, re.ASCII) and len(text) <= length else WITHHELD
-
-
-def _shortened(text: str, length: int) -> str:
-    """A text that fits its column. PostgreSQL's text cannot hold NUL."""
-    text = text.replace("\x00", "\N{REPLACEMENT CHARACTER}")
-    return text if len(text) <= length else text[: length - 1] + "…"
+    return text if re.fullmatch(r"[0-9A-Za-z_,.+-]*", text) and len(text) <= length else WITHHELD
 
 
 def _ids(callback: Callback) -> str:

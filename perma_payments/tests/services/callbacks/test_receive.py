@@ -239,10 +239,20 @@ def test_a_value_that_is_longer_than_its_column_is_withheld(column, field):
     assert [getattr(response, column) for response in kept] == [longest, "(withheld)"]
 
 
-@pytest.mark.parametrize("text", ["x" * 255, "x" * 256])
-def test_a_message_is_kept_up_to_the_length_of_its_column(text):
+@pytest.mark.parametrize(
+    ("text", "kept"), [("x" * 255, "x" * 255), ("x" * 256, "x" * 255), ("a\x00b", "a\N{REPLACEMENT CHARACTER}b")]
+)
+def test_a_message_is_kept_as_its_column_can_hold_it(text, kept):
     response = receive(cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)), message=text))
-    assert response.message == "x" * 255
+    response.refresh_from_db()
+    assert response.message == kept
+
+
+def test_the_time_of_signing_is_kept_or_else_that_of_receiving():
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    signed = receive(cyber_source.response(form, signed_date_time="2026-11-21T11:50:00Z"))
+    unclear = receive(cyber_source.response(form, signed_date_time="yesterday", transaction_id="1"))
+    assert (signed.signed_at, unclear.signed_at) == (NOW - timedelta(minutes=10), NOW)
 
 
 @pytest.mark.parametrize(
