@@ -44,7 +44,7 @@ class Recipient:
 
 
 @dataclass(frozen=True)
-class Refusal:
+class RefusedRecipient:
     """A recipient that the mail server refused, and its code: 4xx for now, 5xx for good."""
 
     recipient: Recipient
@@ -83,7 +83,7 @@ def recipients(*names: str) -> list[Recipient]:
     return list(found.values())
 
 
-def refusal_notice(refusal: Refusal) -> Mail:
+def refusal_notice(refusal: RefusedRecipient) -> Mail:
     """The notice to the developers about a refused recipient. It does not hold the address."""
     body = render_to_string("perma_payments/mail/refused.txt", {"refusal": refusal})
     return Mail(f"Refused: {refusal.recipient}", body)
@@ -93,7 +93,7 @@ class MailServer:
     """A conversation with the mail server, begun by the first mail and kept for those that follow."""
 
     def __init__(self) -> None:
-        self.refused: list[Refusal] = []  # by all mails so far, delivered or not
+        self.refused: list[RefusedRecipient] = []  # by all mails so far, delivered or not
         self._backend = _Backend()
 
     def __enter__(self) -> "MailServer":
@@ -102,7 +102,7 @@ class MailServer:
     def __exit__(self, *exception: object) -> None:
         self._backend.close()
 
-    def send(self, mail: Mail, *, to: Sequence[Recipient], message_id: str) -> list[Refusal]:
+    def send(self, mail: Mail, *, to: Sequence[Recipient], message_id: str) -> list[RefusedRecipient]:
         """Hand over a mail; return the recipients that were refused, if not all were.
 
         Use the same ``message_id`` whenever the same mail is sent again, so mail programs can recognize it.
@@ -129,7 +129,7 @@ class MailServer:
         finally:
             client.timer.cancel()
             answers = zip(to, client.codes, strict=False)  # there may be no answer for the last ones
-            refused = [Refusal(recipient, code) for recipient, code in answers if code not in (250, 251)]
+            refused = [RefusedRecipient(recipient, code) for recipient, code in answers if code not in (250, 251)]
             self.refused += refused
         return refused
 

@@ -17,7 +17,7 @@ from .corrections import Correction, RowForm
 from .search import FIELDS, HELP, Search, through_transactions
 
 
-class Acknowledged(YesNoFilter):
+class AcknowledgedFilter(YesNoFilter):
     title, parameter_name, column = "acknowledged by Perma.cc", "acknowledged", "acknowledged_at"
 
 
@@ -45,7 +45,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         moment("acknowledged_at", "acknowledged"),
         moment("created_at", "created"),
     )
-    list_filter = ("status", "customer_type", Acknowledged)
+    list_filter = ("status", "customer_type", AcknowledgedFilter)
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
     search_fields, search_help_text = FIELDS, HELP

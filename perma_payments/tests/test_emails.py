@@ -12,7 +12,7 @@ from perma_payments.emails import (
     Mail,
     MailServer,
     NotDelivered,
-    Refusal,
+    RefusedRecipient,
     ServerFailed,
     Unanswered,
     Unreachable,
@@ -29,7 +29,7 @@ def two_staff(settings):
     settings.STAFF_EMAILS = [ANNE, BEN]
 
 
-def send(number: int = 1) -> list[Refusal]:
+def send(number: int = 1) -> list[RefusedRecipient]:
     """Send as many mails in one conversation."""
     with MailServer() as server:
         return [

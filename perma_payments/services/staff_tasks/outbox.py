@@ -23,7 +23,7 @@ from ...emails import (
     MailServer,
     NotDelivered,
     Recipient,
-    Refusal,
+    RefusedRecipient,
     ServerFailed,
     Unreachable,
     recipients,
@@ -88,7 +88,7 @@ def _conversation(now: datetime) -> Iterator[MailServer]:
                 _report(refusal, server, now)
 
 
-def _report(refusal: Refusal, server: MailServer, now: datetime) -> None:
+def _report(refusal: RefusedRecipient, server: MailServer, now: datetime) -> None:
     """Log a refused recipient, and mail the developers about it once a day. Raises nothing."""
     logger.error("the mail server refused %s", refusal)
     setting, position = refusal.recipient.setting, refusal.recipient.position
@@ -136,7 +136,7 @@ def _mail(task_id: int, compose: Compose, server: MailServer, now: datetime) -> 
     return True
 
 
-def _send(task: StaffTask, compose: Compose, server: MailServer) -> list[Refusal]:
+def _send(task: StaffTask, compose: Compose, server: MailServer) -> list[RefusedRecipient]:
     """Hand a task's mail to the mail server; return the recipients that were refused. Raises NotDelivered."""
     to = recipients("STAFF_EMAILS")
     if task.mail_left_to is not None:  # the others have it already
