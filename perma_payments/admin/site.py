@@ -13,6 +13,7 @@ from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
 from django.urls import reverse
 
+from ..postgres.time_limits import time_limit
 from .dashboard import overview
 from .login.form import LoginForm
 
@@ -46,9 +47,7 @@ class StaffSite(AdminSite):
             response: HttpResponse = guarded(request, *args, **kwargs)
             return response
 
-        update_wrapper(for_staff, guarded)
-        for_staff.time_limit = TIME_LIMIT  # type: ignore[attr-defined]  # read by views.middleware
-        return for_staff
+        return time_limit(TIME_LIMIT)(update_wrapper(for_staff, guarded))
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(request, {**overview(request.user), **(extra_context or {})})

@@ -64,15 +64,13 @@ def read_table(data: bytes, columns: Mapping[str, Column]) -> Table:
     """Find the table that has the required columns. Raises UnreadableFile."""
     lines = _lines(data)
     rows = _rows(lines)
+    wanted = {key: {normalize(name) for name in column.names} for key, column in columns.items()}
     nearest = ""
     for line, cells, is_whole in rows:
         if line > HEADER_WITHIN_LINES:
             break
         names = [normalize(cell) for cell in cells] if is_whole else []
-        places = {
-            key: [at for at, name in enumerate(names) if name in map(normalize, columns[key].names)]
-            for key in columns
-        }
+        places = {key: [at for at, name in enumerate(names) if name in wanted[key]] for key in columns}
         lacking = [column.title for key, column in columns.items() if column.is_required and not places[key]]
         if not lacking:
             for key, found in places.items():

@@ -17,11 +17,11 @@ from ..billing.transactions import Kind
 from ..cybersource.callback import CallbackRefused
 from ..perma.returns import address
 from ..postgres.problems import describe
+from ..postgres.time_limits import time_limit
 from ..services.callbacks.ending import ending_of
 from ..services.callbacks.receive import receive_callback
 from . import pages
 from .incoming import BadForm, method_not_allowed_for_machines, posted_fields
-from .middleware import time_limit
 
 logger = logging.getLogger(__name__)
 

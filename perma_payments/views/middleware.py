@@ -1,8 +1,7 @@
 """Time limits on what requests ask of the database, and the answer when it is unavailable."""
 
 import logging
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.db import Error
@@ -15,22 +14,10 @@ from . import pages
 
 logger = logging.getLogger(__name__)
 
-V = TypeVar("V", bound=Callable[..., Any])
-
 # Seconds for everything that one request asks of the database, unless its view has another limit.
 TIME_LIMIT = 5.0
 # Seconds for each answer from the database, even if a request may take longer in total.
 LONGEST_WAIT = 15.0
-
-
-def time_limit(seconds: float) -> Callable[[V], V]:
-    """Give a view a time limit of its own, in seconds."""
-
-    def decorate(view: V) -> V:
-        view.time_limit = seconds  # type: ignore[attr-defined]
-        return view
-
-    return decorate
 
 
 class PlainAnswersMiddleware(MiddlewareMixin):

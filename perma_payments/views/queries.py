@@ -8,10 +8,10 @@ from django.utils import timezone
 
 from ..perma import replies
 from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage, SubscriptionMessage
+from ..postgres.time_limits import time_limit
 from ..services import acknowledgement
 from ..services.perma_queries import offered_purchases, paid_purchases, standing_subscription
 from .incoming import client_is_waiting, from_perma_servers, open_message, sealed
-from .middleware import time_limit
 
 logger = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from ...models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 MAX_ATTEMPTS = 5
 # From one address, with any account.
 MAX_ATTEMPTS_PER_ADDRESS = 20
-# With one account, from any address. Enough that a stranger who knows a user name cannot lock its owner out from a
+# With one account, from any address. Enough that a stranger who knows a username cannot lock its owner out from a
 # single address; few enough that guessing from very many addresses is hopeless.
 MAX_ATTEMPTS_PER_ACCOUNT = 20
 

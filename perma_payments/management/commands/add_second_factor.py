@@ -28,7 +28,7 @@ class Command(BaseCommand):
     help = "Add a second factor to a staff account, and show it once: a secret for an app, and ten recovery codes."
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("username", help="the user name of a staff account")
+        parser.add_argument("username", help="the username of a staff account")
         parser.add_argument(
             "--replace", action="store_true", help="remove the account's app and recovery codes, and log it out"
         )
