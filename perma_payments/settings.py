@@ -145,6 +145,8 @@ _max_age = env.read(
     "BROWSER_MESSAGE_MAX_AGE_SECONDS", parsers.whole_number(60, 7 * 24 * 60 * 60, "seconds", 86400), 24 * 60 * 60
 )
 PERMA_FRESHNESS = Freshness(browser=timedelta(seconds=_max_age))
+# Its two clients send the same message to /update/, and expect different things (perma.md §3.2).
+UPDATE_LEADS_TO = env.read("UPDATE_LEADS_TO", choice("card", "page", example="page"), "card")
 
 # --- CyberSource (cybersource.md) -------------------------------------------------------------------
 

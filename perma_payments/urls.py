@@ -4,7 +4,8 @@ from django.conf import settings
 from django.contrib import admin
 from django.urls import URLPattern, URLResolver, path
 
-from .views.checkouts import cancel_request, change, purchase, subscribe, update
+from .views import portal
+from .views.checkouts import billing, cancel_request, change, purchase, subscribe, update
 from .views.cybersource import customer_return, cybersource_callback
 from .views.pages import index
 from .views.queries import acknowledge_purchase, purchase_history, subscription
@@ -14,6 +15,13 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("subscribe/", subscribe, name="subscribe"),
     path("change/", change, name="change"),
     path("update/", update, name="update"),
+    path("billing/", billing, name="billing"),
+    path("portal/", portal.portal, name="portal"),
+    path("portal/cancel/", portal.cancel_page, name="portal_cancel_page"),
+    path("portal/cancel/confirm/", portal.cancel, name="portal_cancel"),
+    path("portal/keep/", portal.keep, name="portal_keep"),
+    path("portal/update-card/", portal.update_card, name="portal_update_card"),
+    path("portal/receipt/", portal.receipt, name="portal_receipt"),
     path("cancel-request/", cancel_request, name="cancel_request"),
     path("purchase/", purchase, name="purchase"),
     path("subscription/", subscription, name="subscription"),

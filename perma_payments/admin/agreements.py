@@ -1,5 +1,6 @@
 """Subscriptions: what Perma.cc sees, the timeline, and corrections of status and date."""
 
+from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
 
@@ -10,6 +11,7 @@ from django.utils import timezone
 
 from ..billing.coverage import midnight
 from ..billing.statuses import Status
+from ..billing.terms import Terms
 from ..billing.transactions import Kind
 from ..models import SubscriptionAgreement
 from ..models.fields import choices
@@ -50,15 +52,26 @@ def current_values(agreement: SubscriptionAgreement) -> dict[str, Any]:
     return {"status": agreement.status, "covered_until": covered_until}
 
 
+def in_force(description: str, value: Callable[[Terms], object]) -> Any:
+    """A list's column of the terms that are in force now."""
+
+    @admin.display(description=description)
+    def column(agreement: SubscriptionAgreement) -> object:
+        return value(agreement.agreed_terms.as_of(timezone.now()).in_force) if agreement.current_rate is not None else None
+
+    column.__name__ = description.replace(" ", "_")
+    return column
+
+
 @admin.register(SubscriptionAgreement)
 class SubscriptionAgreementAdmin(ReadOnlyAdmin):
     list_display = (
         "reference_number",
         customer,
         "status",
-        "current_rate",
+        in_force("rate", lambda terms: terms.rate),
         "current_frequency",
-        "current_link_limit",
+        in_force("link limit", lambda terms: terms.link_limit),
         moment("covered_until", "paid for until"),
         moment("cancellation_requested_at", "cancellation requested"),
         moment("created_at", "created"),

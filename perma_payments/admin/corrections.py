@@ -21,6 +21,7 @@ from django.utils import timezone
 
 from ..billing.customers import Customer
 from ..models import Response
+from ..perma.replies import Subscription
 from ..postgres.problems import is_locked
 from ..services.corrections import CannotCorrect, Snapshot, snapshot_after, snapshot_of
 
@@ -146,10 +147,17 @@ def _readable(snapshot: Snapshot) -> dict[str, str]:
         "Status": subscription.status if subscription else "–",
         "Rate": f"${subscription.rate:,.2f} {subscription.frequency}" if subscription else "–",
         "Link limit": subscription.link_limit if subscription else "–",
+        "Change scheduled": _pending_change(subscription),
         "Paid through": f"{subscription.paid_through.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if subscription else "–",
         "Links to be credited": links or "none",
         "Open tasks for staff": "; ".join(snapshot.tasks) or "none",
     }
+
+
+def _pending_change(subscription: Subscription | None) -> str:
+    """A change that is scheduled: its rate and link limit are those told above."""
+    pending = subscription and subscription.pending_change
+    return f"from {pending.effective.astimezone(UTC):%Y-%m-%d %H:%M} UTC" if pending else "none"
 
 
 def _value(field: forms.BoundField) -> str:

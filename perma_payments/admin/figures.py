@@ -13,7 +13,7 @@ from typing import NamedTuple
 from dateutil.relativedelta import relativedelta
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, Q, Sum
+from django.db.models import Case, Count, Q, Sum, When
 
 from ..billing.schedules import Frequency
 from ..billing.statuses import Status
@@ -89,7 +89,7 @@ def subscriptions(*, now: datetime) -> Subscriptions:
         SubscriptionAgreement.objects.standing(now)
         .order_by()
         .values_list("status", "customer_type", "current_frequency")
-        .annotate(count=Count("id"), rates=Sum("current_rate"))
+        .annotate(count=Count("id"), rates=Sum(rate_in_force(now)))
     )
     counts: Counter[tuple[str, str]] = Counter()
     rates: dict[str, Decimal] = defaultdict(Decimal)
@@ -110,6 +110,11 @@ def subscriptions(*, now: datetime) -> Subscriptions:
         monthly_value=monthly_value(rates),
         pending_long=pending.filter(created_at__lt=now - A_DAY).count(),
     )
+
+
+def rate_in_force(now: datetime) -> Case:
+    """billing.terms.AgreedTerms.as_of, in SQL."""
+    return Case(When(scheduled_from__lte=now, then="scheduled_rate"), default="current_rate")
 
 
 def monthly_value(rates: dict[str, Decimal]) -> Decimal:

@@ -14,7 +14,7 @@ from django.utils import timezone
 from ..billing.customers import CustomerType
 from ..cybersource.reasons import explain
 from ..emails import Mail, recipients
-from ..models import Purchase, Response, StaffTask, SubscriptionAgreement
+from ..models import Purchase, Resolution, Response, StaffTask, SubscriptionAgreement
 from ..services.staff_tasks.outbox import send_report
 
 BUSINESS_CENTERS = {
@@ -29,8 +29,9 @@ NOTIFY_WITHIN = timedelta(hours=1)
 
 def task_mail(task: StaffTask) -> Mail:
     """What happened, what to do, where to look, and what happens if nobody does it."""
+    is_taken_back = task.resolution == Resolution.TAKEN_BACK
     body = _render(
-        task.kind.replace(" ", "_"),
+        "cancellation_taken_back" if is_taken_back else task.kind.replace(" ", "_"),
         task=task,
         outgoing=task.response.outgoing if task.response else None,
         others=_other_standing(task),
@@ -40,7 +41,8 @@ def task_mail(task: StaffTask) -> Mail:
         business_center_url=BUSINESS_CENTERS.get(settings.CS_MODE, settings.CS_BASE_URL),
         task_url=_task_url(task),
     )
-    return Mail(f"{task.get_kind_display()}: {task.reference_number}", body)
+    subject = "Do not cancel: taken back by the customer" if is_taken_back else task.get_kind_display()
+    return Mail(f"{subject}: {task.reference_number}", body)
 
 
 def send_daily_report(*, now: datetime) -> None:

@@ -16,6 +16,7 @@ from django.db.models import Q
 from django.urls import reverse
 from django.utils.text import capfirst
 
+from ..billing.terms import ChangeKind
 from ..billing.transactions import Kind
 from ..cybersource.reasons import explain
 from ..models import (
@@ -126,6 +127,13 @@ class _Names:
 # --- Requests and responses ---------------------------------------------------------------------------
 
 
+_PURPOSES = {
+    ChangeKind.UPGRADE: "upgrade the subscription",
+    ChangeKind.DOWNGRADE: "downgrade the subscription",
+    ChangeKind.TAKING_BACK: "take the scheduled change back",
+}
+
+
 def _request(request: OutgoingTransaction, subject: Subject) -> Event:
     match request.kind:
         case Kind.SUBSCRIBE:
@@ -135,8 +143,9 @@ def _request(request: OutgoingTransaction, subject: Subject) -> Event:
                 f"{_say(request.recurring_start_date)}, with a link limit of {request.link_limit}."
             )
         case Kind.CHANGE:
+            purpose = _PURPOSES[ChangeKind(request.change_kind or "")]
             text = (
-                f"The customer went to CyberSource to change the subscription: {_say(request.amount)} now, then "
+                f"The customer went to CyberSource to {purpose}: {_say(request.amount)} now, then "
                 f"{_say(request.recurring_amount)} each time, with a link limit of {request.link_limit} starting "
                 f"{_say(request.link_limit_effective_timestamp)}."
             )
@@ -260,6 +269,13 @@ def _tasks(history: Iterable[Any], names: _Names) -> Iterator[Event]:
         states[state.pgh_obj_id] = state
 
 
+_HOW_ENDED = {
+    Resolution.DONE: "done",
+    Resolution.WITHDRAWN: "withdrawn",
+    Resolution.TAKEN_BACK: "withdrawn, as the customer took the request back",
+}
+
+
 def _task_steps(before: Any, state: Any, names: _Names) -> Iterator[tuple[str, tuple[str, ...]]]:
     task = TaskKind(state.kind).label
     if before is None:
@@ -268,7 +284,7 @@ def _task_steps(before: Any, state: Any, names: _Names) -> Iterator[tuple[str, t
         yield f"Staff were emailed about the task: {task}.", ()
     had_ended = before is not None and before.done_at is not None
     if state.done_at is not None and not had_ended:
-        how = "done" if state.resolution == Resolution.DONE else "withdrawn"
+        how = _HOW_ENDED[state.resolution]
         by = f" by {names.user(state.done_by_id)}" if state.done_by_id else ""
         yield f"Task {how}{by}: {task}.", (f"Note: {state.note}",) if state.note else ()
     elif state.done_at is None and had_ended:

@@ -9,10 +9,11 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ..billing import tokens
-from ..billing.coverage import Coverage, Proof
+from ..billing.coverage import Coverage, Proof, paid_through_for_perma
 from ..billing.customers import Customer, CustomerType
 from ..billing.schedules import Frequency, Schedule
 from ..billing.statuses import WITH_TERMS, Status, is_standing
+from ..billing.terms import AgreedTerms, Terms
 from .fields import (
     REFERENCE_NUMBER_PATTERN,
     choices,
@@ -32,6 +33,7 @@ _COMPLETE = (
     "schedule_start",
     "covered_until",
 )
+_SCHEDULED = ("scheduled_rate", "scheduled_link_limit", "scheduled_from")
 
 
 # If a customer has several standing subscriptions (and is charged for each), the oldest is the one in force. A
@@ -66,8 +68,9 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
 class SubscriptionAgreement(models.Model):
     """One subscription of one customer, from the first checkout on.
 
-    The ``current_…`` terms are in force, or will be from ``current_link_limit_effective_timestamp`` on. They, the
-    schedule and the coverage are empty until CyberSource accepts.
+    The ``current_…`` terms, the schedule and the coverage are empty until CyberSource accepts. The ``scheduled_…``
+    terms are those of a downgrade: they follow the current ones at ``scheduled_from``, and are in force from then on
+    although they stay in their columns until the next change. Read both through ``agreed_terms``.
     """
 
     customer_type = customer_type_field()
@@ -88,6 +91,11 @@ class SubscriptionAgreement(models.Model):
     current_link_limit_effective_timestamp = models.DateTimeField(
         "link limit in effect from", null=True, blank=True
     )
+    scheduled_rate = money_field("rate after the scheduled change", null=True, blank=True)
+    scheduled_link_limit = models.CharField(
+        "link limit after the scheduled change", max_length=10, null=True, blank=True
+    )
+    scheduled_from = models.DateTimeField("scheduled change in effect from", null=True, blank=True)
     schedule_start = models.DateField(
         "first scheduled charge", null=True, blank=True, help_text="All due dates are counted from it."
     )
@@ -126,6 +134,15 @@ class SubscriptionAgreement(models.Model):
             models.CheckConstraint(
                 condition=Q(current_rate__isnull=True) | Q(current_rate__gte=0), name="agreement_rate"
             ),
+            models.CheckConstraint(
+                condition=Q(**{f"{column}__isnull": True for column in _SCHEDULED})
+                | Q(
+                    **{f"{column}__isnull": False for column in _SCHEDULED},
+                    scheduled_rate__gte=0,
+                    current_rate__isnull=False,
+                ),
+                name="agreement_scheduled_terms",
+            ),
             # Perma.cc's client cannot read a subscription whose terms or paid-through date are null.
             models.CheckConstraint(
                 condition=~one_of("status", WITH_TERMS)
@@ -148,9 +165,31 @@ class SubscriptionAgreement(models.Model):
         return self.reference_number
 
     def take_terms(self, terms: dict[str, Any]) -> None:
-        """Put terms in force; see OutgoingTransaction.terms. Saves nothing."""
+        """Put the terms of a new subscription in force; see OutgoingTransaction.new_terms. Saves nothing."""
         for column, value in terms.items():
             setattr(self, column, value)
+
+    @property
+    def agreed_terms(self) -> AgreedTerms:
+        """Its terms in force and scheduled, as of when they were written. It has been accepted once, so it has terms."""
+        rate, link_limit = self.current_rate, self.current_link_limit
+        effective = self.current_link_limit_effective_timestamp
+        # Held by the constraint agreement_standing_is_complete.
+        assert rate is not None and link_limit is not None and effective is not None
+        in_force = Terms(rate, link_limit, effective)
+        if self.scheduled_rate is None or self.scheduled_link_limit is None or self.scheduled_from is None:
+            return AgreedTerms(in_force)
+        return AgreedTerms(in_force, Terms(self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from))
+
+    @agreed_terms.setter
+    def agreed_terms(self, terms: AgreedTerms) -> None:
+        self.current_rate, self.current_link_limit, self.current_link_limit_effective_timestamp = terms.in_force
+        self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from = terms.scheduled or (None, None, None)
+
+    def paid_through(self, now: datetime) -> datetime:
+        """The ``paid_through`` for Perma.cc. It has been accepted once, so it has one."""
+        assert self.covered_until is not None  # held by agreement_standing_is_complete
+        return paid_through_for_perma(self.status, self.schedule, self.covered_until, self.next_charge_on, now)
 
     def is_standing(self, now: datetime) -> bool:
         """Whether Perma.cc may see the agreement, as in ``AgreementQuerySet.standing``."""

@@ -33,6 +33,8 @@ class Response(models.Model):
 
     # Decisions that say that money moved, or is about to.
     GRANTING = ("ACCEPT", "REVIEW")
+    # The only decisions after which a checkout has certainly not been charged.
+    NOT_CHARGING = frozenset({"CANCEL", "DECLINE"})
     FAILURE_LENGTH = 100
 
     fingerprint = models.BinaryField(

@@ -45,6 +45,7 @@ class Resolution(models.TextChoices):
 
     DONE = "done", "done"
     WITHDRAWN = "withdrawn", "no longer needed"
+    TAKEN_BACK = "taken back", "taken back by the customer"
 
 
 # The scheduler listens to it (services/staff_tasks/listener.py).
@@ -61,7 +62,8 @@ CHANNEL = "perma_payments_staff_task"
 class StaffTask(models.Model):
     """One thing to do, and what it is about. Also the outbox: without ``notified_at``, it was not mailed yet.
 
-    PostgreSQL wakes the scheduler when the transaction that opens a task commits, no matter what opened it.
+    PostgreSQL wakes the scheduler when the transaction that opens or ends a task commits, no matter what did so. Staff
+    are mailed again about a task that the customer has taken back.
     """
 
     kind = models.CharField(max_length=30, choices=TaskKind.choices)
@@ -81,7 +83,7 @@ class StaffTask(models.Model):
     done_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
-    resolution = models.CharField(max_length=10, choices=Resolution.choices, blank=True)
+    resolution = models.CharField(max_length=15, choices=Resolution.choices, blank=True)
     note = models.TextField(blank=True)
 
     class Meta:
@@ -118,7 +120,7 @@ class StaffTask(models.Model):
                 name="wake_scheduler",
                 level=pgtrigger.Statement,
                 when=pgtrigger.After,
-                operation=pgtrigger.Insert,
+                operation=pgtrigger.Insert | pgtrigger.UpdateOf("resolution"),
                 func=f"PERFORM pg_notify('{CHANNEL}', ''); RETURN NULL;",
             ),
         ]

@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from ..billing.customers import Customer
 from ..billing.schedules import Frequency
+from ..billing.terms import ChangeKind, Terms
 from ..billing.transactions import Kind
 from .agreement import SubscriptionAgreement
 from .fields import choices, money_field, never_deleted, one_of
@@ -27,7 +28,9 @@ _TERMS_OF_KIND: dict[Kind, frozenset[str]] = {
             "link_limit_effective_timestamp",
         }
     ),
-    Kind.CHANGE: frozenset({"amount", "recurring_amount", "link_limit", "link_limit_effective_timestamp"}),
+    Kind.CHANGE: frozenset(
+        {"amount", "change_kind", "recurring_amount", "link_limit", "link_limit_effective_timestamp"}
+    ),
     Kind.UPDATE: frozenset(),
     Kind.PURCHASE: frozenset({"amount"}),
 }
@@ -66,6 +69,13 @@ class OutgoingTransaction(models.Model):
     recurring_start_date = models.DateField(null=True, blank=True)
     link_limit = models.CharField(max_length=10, null=True, blank=True)
     link_limit_effective_timestamp = models.DateTimeField(null=True, blank=True)
+    change_kind = models.CharField(
+        max_length=15,
+        choices=choices(ChangeKind),
+        null=True,
+        blank=True,
+        help_text="What kind of change it was, compared with the terms in force when it was asked for.",
+    )
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
@@ -79,6 +89,10 @@ class OutgoingTransaction(models.Model):
             models.CheckConstraint(
                 condition=Q(recurring_frequency__isnull=True) | one_of("recurring_frequency", Frequency),
                 name="transaction_frequency",
+            ),
+            models.CheckConstraint(
+                condition=Q(change_kind__isnull=True) | one_of("change_kind", ChangeKind),
+                name="transaction_change_kind",
             ),
             models.UniqueConstraint(
                 fields=["agreement"], condition=Q(kind=str(Kind.SUBSCRIBE)), name="transaction_one_subscribe"
@@ -113,14 +127,19 @@ class OutgoingTransaction(models.Model):
         return self.subject.reference_number
 
     @property
-    def terms(self) -> dict[str, Any]:
-        """The terms that it asks for, by the agreement's columns. A change keeps the schedule."""
-        terms: dict[str, Any] = {
+    def new_terms(self) -> dict[str, Any]:
+        """The terms of the subscription that it begins, by the agreement's columns."""
+        return {
             "current_rate": self.recurring_amount,
             "current_link_limit": self.link_limit,
             "current_link_limit_effective_timestamp": self.link_limit_effective_timestamp,
+            "current_frequency": self.recurring_frequency,
+            "schedule_start": self.recurring_start_date,
         }
-        if self.recurring_frequency is not None:
-            terms["current_frequency"] = self.recurring_frequency
-            terms["schedule_start"] = self.recurring_start_date
-        return terms
+
+    @property
+    def changed_terms(self) -> Terms:
+        """The terms that a change asks for. A change keeps the schedule."""
+        rate, link_limit, effective = self.recurring_amount, self.link_limit, self.link_limit_effective_timestamp
+        assert rate is not None and link_limit is not None and effective is not None  # kind_has_its_columns
+        return Terms(rate, link_limit, effective)

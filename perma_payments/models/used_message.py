@@ -5,7 +5,7 @@ from django.utils import timezone
 
 
 class UsedMessage(models.Model):
-    """The nonce of a cancellation request that was handled: a repeat of the message changes nothing."""
+    """The nonce of a request to cancel, or to keep, a subscription: a repeat of the message changes nothing."""
 
     nonce = models.BinaryField(max_length=24, unique=True)
     used_at = models.DateTimeField(default=timezone.now)

@@ -7,6 +7,7 @@ route, so our own replies are refused if someone sends them back to us.
 import json
 import math
 import re
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -70,6 +71,7 @@ class Freshness:
 
 
 _CUSTOMER_FIELDS = frozenset({"customer_pk", "customer_type"})
+_CUSTOMER_NAME = "customer_name"
 _PLAN_FIELDS = _CUSTOMER_FIELDS | {"amount", "recurring_amount", "link_limit", "link_limit_effective_timestamp"}
 
 
@@ -79,8 +81,8 @@ class Message:
 
     carrier: ClassVar[Carrier]
     fields: ClassVar[frozenset[str]]
-    # Fields that may come but mean nothing on this route.
-    ignored: ClassVar[frozenset[str]] = frozenset()
+    # Fields that may come.
+    optional: ClassVar[frozenset[str]] = frozenset()
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
@@ -105,7 +107,13 @@ class CustomerMessage(Message):
 
 
 class UpdateMessage(CustomerMessage):
-    """``/update/``: the customer wants to update the card or billing address."""
+    """``/update/``: the customer wants to update the card, or (2026) anything about the subscription."""
+
+    carrier = Carrier.BROWSER
+
+
+class BillingMessage(CustomerMessage):
+    """``/billing/`` (2026): the customer wants to see payments and receipts."""
 
     carrier = Carrier.BROWSER
 
@@ -149,9 +157,11 @@ class SubscribeMessage(PlanMessage):
     recurring_start_date: date
 
     fields: ClassVar[frozenset[str]] = _PLAN_FIELDS | {"recurring_frequency", "recurring_start_date"}
+    optional: ClassVar[frozenset[str]] = frozenset({_CUSTOMER_NAME})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
+        _check_customer_name(data)
         return cls(
             **_plan_fields(data),
             recurring_frequency=_frequency(data),
@@ -161,14 +171,20 @@ class SubscribeMessage(PlanMessage):
 
 @dataclass(frozen=True, kw_only=True)
 class ChangeMessage(PlanMessage):
-    """``/change/``: the customer chose a different plan. ``amount`` is 0.00 for a downgrade."""
+    """``/change/``: the customer chose a different plan, or no longer wants a change that is scheduled.
+
+    ``amount`` is 0.00 unless it is an upgrade. billing.terms tells the three kinds apart.
+    """
 
     fields: ClassVar[frozenset[str]] = _PLAN_FIELDS
-    # A subscription keeps its schedule (cybersource.md §3.2).
-    ignored: ClassVar[frozenset[str]] = frozenset({"recurring_frequency", "recurring_start_date"})
+    # Frequency and start mean nothing here: a subscription keeps its schedule (cybersource.md §3.2).
+    optional: ClassVar[frozenset[str]] = frozenset(
+        {"recurring_frequency", "recurring_start_date", _CUSTOMER_NAME}
+    )
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
+        _check_customer_name(data)
         return cls(**_plan_fields(data))
 
 
@@ -182,9 +198,11 @@ class PurchaseMessage(Message):
 
     carrier: ClassVar[Carrier] = Carrier.BROWSER
     fields: ClassVar[frozenset[str]] = _CUSTOMER_FIELDS | {"amount", "link_quantity"}
+    optional: ClassVar[frozenset[str]] = frozenset({_CUSTOMER_NAME})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
+        _check_customer_name(data)
         amount = _amount(data, "amount")
         if not amount:
             raise WrongValue("amount: a purchase costs something")
@@ -222,7 +240,7 @@ def read(message_class: type[M], plaintext: bytes, *, now: datetime, freshness: 
     """
     data = _json_object(plaintext)
     wanted = message_class.fields | {"timestamp"}
-    found = data.keys() - message_class.ignored
+    found = data.keys() - message_class.optional
     if found != wanted:
         raise WrongShape(_difference(wanted, found))
     freshness.check(_timestamp(data), message_class.carrier, now)
@@ -232,6 +250,7 @@ def read(message_class: type[M], plaintext: bytes, *, now: datetime, freshness: 
 # The largest values that PostgreSQL's bigint and integer hold.
 MAX_ID = 2**63 - 1
 MAX_LINK_QUANTITY = 2**31 - 1
+MAX_NAME_LENGTH = 400
 
 _LINK_LIMIT = re.compile(r"[0-9]{1,9}|unlimited", re.ASCII)
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}", re.ASCII)
@@ -298,9 +317,23 @@ def _customer(data: Mapping[str, Any]) -> Customer:
     return Customer(CustomerType(value), _whole_number(data, "customer_pk", most=MAX_ID))
 
 
+def _check_customer_name(data: Mapping[str, Any]) -> None:
+    """Check the name of a registrar, if there is one (2026). It is used nowhere yet, so it is not kept."""
+    value = data.get(_CUSTOMER_NAME, "-")
+    if not isinstance(value, str) or not value.strip() or len(value) > MAX_NAME_LENGTH:
+        raise WrongValue(f"{_CUSTOMER_NAME}: not 1 to {MAX_NAME_LENGTH} characters")
+    # Control characters, and halves of surrogate pairs, which no encoding can carry.
+    if any(unicodedata.category(character) in ("Cc", "Cs") for character in value):
+        raise WrongValue(f"{_CUSTOMER_NAME}: has characters that belong in no name")
+
+
 def _amount(data: Mapping[str, Any], name: str) -> Decimal:
+    value = data[name]
+    # The client of 2026 computes one if it believes that what is paid for has ended.
+    if isinstance(value, str) and re.fullmatch(r"-[0-9.]+", value, re.ASCII):
+        raise WrongValue(f"{name}: negative")
     try:
-        return parse_amount(data[name])
+        return parse_amount(value)
     except ValueError as error:
         raise WrongValue(f"{name}: {error}") from None
 

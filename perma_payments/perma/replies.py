@@ -9,6 +9,7 @@ from typing import Any
 
 from ..billing.customers import Customer
 from ..billing.money import format_amount
+from ..billing.terms import Terms
 
 
 def format_datetime(moment: datetime) -> str:
@@ -24,7 +25,11 @@ def format_datetime(moment: datetime) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """A subscription, as Perma.cc sees it. None of its values is ever null."""
+    """A subscription, as Perma.cc sees it. None of its values is ever null, except ``pending_change``.
+
+    While a change is pending, its rate, limit and time are in ``rate``, ``link_limit`` and
+    ``link_limit_effective_timestamp`` as well: the client of 2024 looks there, that of 2026 does not.
+    """
 
     status: str
     rate: Decimal
@@ -32,6 +37,7 @@ class Subscription:
     link_limit: str
     link_limit_effective_timestamp: datetime
     paid_through: datetime
+    pending_change: Terms | None
     reference_number: str
 
     def as_json(self) -> dict[str, Any]:
@@ -42,8 +48,18 @@ class Subscription:
             "link_limit": self.link_limit,
             "link_limit_effective_timestamp": format_datetime(self.link_limit_effective_timestamp),
             "paid_through": format_datetime(self.paid_through),
+            # The client of 2026 fails without this key.
+            "pending_change": self.pending_change and _pending_change(self.pending_change),
             "reference_number": self.reference_number,
         }
+
+
+def _pending_change(terms: Terms) -> dict[str, str]:
+    return {
+        "rate": format_amount(terms.rate),
+        "link_limit": terms.link_limit,
+        "effective": format_datetime(terms.effective),
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

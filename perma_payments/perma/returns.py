@@ -2,41 +2,41 @@
 
     <Perma.cc>/settings/usage-plan/?subscription=success
 
-Perma.cc's page has a message for each of these:
+Perma.cc's page (2026) has a message for each of these:
 
-    subscription=success   "created"                       subscription=canceled   "not charged"
-    purchase=success       "bought"                        purchase=canceled       "not charged"
-    change=success         "submitted"
+    subscription=success   "created"                subscription=canceled   "not charged"
+    purchase=success       "bought"                 purchase=canceled       "not charged"
+    change=success         "submitted"              change=canceled         "the scheduled downgrade was taken back"
     update=success         "updated"
 
-It also has one for ``change=canceled``, but that says that a scheduled downgrade was canceled, so customers who
-leave the checkout of a change return without a parameter. So do customers whose card was declined: that is neither
-a success nor a checkout that they canceled.
+Customers who leave the checkout of a change return without a parameter, as ``change=canceled`` says something else.
+So do customers whose card was declined: that is neither a success nor a checkout that they canceled.
 """
 
 from collections.abc import Mapping
-from enum import StrEnum
+from enum import Enum, auto
 from types import MappingProxyType
-from urllib.parse import urlencode
 
 from ..billing.transactions import Kind
 
 
-class Ending(StrEnum):
-    """How a checkout ended, if Perma.cc has a message for it."""
+class Ending(Enum):
+    """How a checkout ended."""
 
-    SUCCESS = "success"
-    CANCELED = "canceled"
+    SUCCESS = auto()
+    CANCELED = auto()  # the customer left it, and was not charged
+    TAKEN_BACK = auto()  # a change that was scheduled will not happen
 
 
 _PARAMETERS: Mapping[tuple[Kind, Ending], str] = MappingProxyType(
     {
-        (Kind.SUBSCRIBE, Ending.SUCCESS): "subscription",
-        (Kind.SUBSCRIBE, Ending.CANCELED): "subscription",
-        (Kind.PURCHASE, Ending.SUCCESS): "purchase",
-        (Kind.PURCHASE, Ending.CANCELED): "purchase",
-        (Kind.CHANGE, Ending.SUCCESS): "change",
-        (Kind.UPDATE, Ending.SUCCESS): "update",
+        (Kind.SUBSCRIBE, Ending.SUCCESS): "subscription=success",
+        (Kind.SUBSCRIBE, Ending.CANCELED): "subscription=canceled",
+        (Kind.PURCHASE, Ending.SUCCESS): "purchase=success",
+        (Kind.PURCHASE, Ending.CANCELED): "purchase=canceled",
+        (Kind.CHANGE, Ending.SUCCESS): "change=success",
+        (Kind.CHANGE, Ending.TAKEN_BACK): "change=canceled",
+        (Kind.UPDATE, Ending.SUCCESS): "update=success",
     }
 )
 
@@ -44,4 +44,4 @@ _PARAMETERS: Mapping[tuple[Kind, Ending], str] = MappingProxyType(
 def address(page: str, kind: Kind, ending: Ending) -> str:
     """Where to send the customer: ``page``, with a parameter if it has a message for this ending."""
     parameter = _PARAMETERS.get((kind, ending))
-    return page if parameter is None else f"{page}?{urlencode({parameter: ending})}"
+    return page if parameter is None else f"{page}?{parameter}"

@@ -194,4 +194,4 @@ def _log(message: str, *ids: object) -> None:
 def _take_terms_of_checkout(agreement: SubscriptionAgreement) -> None:
     checkout = OutgoingTransaction.objects.filter(agreement=agreement, kind=Kind.SUBSCRIBE).first()
     if checkout is not None:
-        agreement.take_terms(checkout.terms)
+        agreement.take_terms(checkout.new_terms)

@@ -2,9 +2,8 @@
 
 from datetime import datetime
 
-from ..billing.coverage import paid_through_for_perma
 from ..billing.customers import Customer
-from ..billing.statuses import PurchaseStatus, status_for_perma
+from ..billing.statuses import PurchaseStatus, Status, status_for_perma
 from ..models import Purchase, SubscriptionAgreement
 from ..perma.replies import HistoricPurchase, Subscription, UnacknowledgedPurchase
 
@@ -16,22 +15,22 @@ def standing_subscription(customer: Customer, *, now: datetime) -> Subscription 
 
 
 def subscription_for_perma(agreement: SubscriptionAgreement, *, now: datetime) -> Subscription:
-    """A standing agreement in Perma.cc's terms."""
-    rate, frequency = agreement.current_rate, agreement.current_frequency
-    link_limit, effective = agreement.current_link_limit, agreement.current_link_limit_effective_timestamp
-    # Held by the constraint agreement_standing_is_complete.
-    assert rate is not None and frequency and link_limit and effective and agreement.covered_until
+    """A standing agreement in Perma.cc's terms, for both of its clients (perma-2026.md §4)."""
+    terms = agreement.agreed_terms.as_of(now)
+    # A canceled subscription never renews, so what was scheduled for its next period never comes into force.
+    pending = None if agreement.status == Status.CANCELED else terms.scheduled
+    told = pending or terms.in_force
+    assert agreement.current_frequency is not None  # held by the constraint agreement_standing_is_complete
     return Subscription(
         status=status_for_perma(
             agreement.status, cancellation_requested=agreement.cancellation_requested_at is not None
         ),
-        rate=rate,
-        frequency=frequency,
-        link_limit=link_limit,
-        link_limit_effective_timestamp=effective,
-        paid_through=paid_through_for_perma(
-            agreement.status, agreement.schedule, agreement.covered_until, agreement.next_charge_on, now
-        ),
+        rate=told.rate,
+        frequency=agreement.current_frequency,
+        link_limit=told.link_limit,
+        link_limit_effective_timestamp=told.effective,
+        paid_through=agreement.paid_through(now),
+        pending_change=pending,
         reference_number=agreement.reference_number,
     )
 

@@ -35,6 +35,7 @@ def fields(route: str, *, now: datetime | None = None, **changes: Any) -> dict[s
         "subscribe": {**CUSTOMER, **plan},
         "change": {**CUSTOMER, **plan},
         "update": {**CUSTOMER},
+        "billing": {"customer_pk": 7, "customer_type": "Individual"},
         "cancel-request": {**CUSTOMER},
         "subscription": {**CUSTOMER},
         "purchase": {**CUSTOMER, "amount": "15.00", "link_quantity": 10},

@@ -93,6 +93,7 @@ def outgoing(
         },
         Kind.CHANGE: {
             "amount": Decimal("20.00"),
+            "change_kind": "upgrade",
             "recurring_amount": Decimal("90.00"),
             "link_limit": "500",
             "link_limit_effective_timestamp": datetime(2026, 11, 21, 12, tzinfo=UTC),

@@ -136,7 +136,7 @@ def test_without_a_database_everyone_is_asked_to_try_again(serve):
         eventually(lambda route=route: f"POST /{route}/ was answered with 503" in service.log())
     page = BeautifulSoup(answers["subscribe"].content, "html.parser")
     assert page.find("h1").get_text() == "Something went wrong on our side"
-    assert page.find("main").find("a")["href"].endswith("/settings/subscription/")
+    assert page.find("main").find("a")["href"].endswith("/settings/usage-plan/")
     assert_log_is_discreet(service.log(), status, subscribe, callback)
     assert "password" not in service.log()
     # Refusing needs no database, and it is still the same process.

@@ -8,7 +8,7 @@ it, a person waits: whatever was posted, the answer leads back to Perma.cc.
 import logging
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 from django_ratelimit.core import get_usage
@@ -61,7 +61,7 @@ def customer_return(request: HttpRequest) -> HttpResponse:
     if request.method == "POST":
         return _lead_back(request)
     if request.method in ("GET", "HEAD"):
-        return _see_other(settings.PERMA_RETURN_PAGE)
+        return pages.see_other(settings.PERMA_RETURN_PAGE)
     return pages.method_not_allowed(request, ["GET", "HEAD", "POST"])
 
 
@@ -78,17 +78,7 @@ def _lead_back(request: HttpRequest) -> HttpResponse:
         _log_some(request, "return", refusal)
     except Exception as error:  # whatever it is, the customer must get back
         logger.error("%s: a customer was sent back without a message: %s", request.path, describe(error))
-    return _see_other(page)
-
-
-class SeeOther(HttpResponseRedirect):
-    """Tells a browser to continue with a GET, whatever method it used."""
-
-    status_code = 303
-
-
-def _see_other(page: str) -> HttpResponse:
-    return SeeOther(page, headers={"Cache-Control": "no-store"})
+    return pages.see_other(page)
 
 
 def _log_some(request: HttpRequest, what: str, refusal: Exception) -> None:

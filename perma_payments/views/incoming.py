@@ -90,9 +90,12 @@ def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:
                 return view(request)
             except NothingToModify:
                 return pages.nothing_to_modify(request)
-            except (Stale, MessageUsedUp) as refusal:
+            except Stale as refusal:
                 _log(request, refusal)
                 return pages.expired(request)
+            except MessageUsedUp as refusal:
+                _log(request, refusal)
+                return pages.expired(request, not_charged=refusal.not_charged)
             except WrongValue as refusal:
                 _log(request, refusal)
                 return pages.out_of_date(request)
@@ -106,11 +109,19 @@ def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:
 
 
 def from_perma_servers(view: View) -> View:
-    """Make a view a route for messages from Perma.cc's servers. Refusals become a 400 without a reason."""
+    """Make a view a route for messages from Perma.cc's servers. Refusals become a 400 without a reason.
+
+    A person whose browser was sent here by mistake (perma-2026.md §2) gets a page, and nothing is done.
+    """
 
     @csrf_exempt
     @wraps(view)
     def route(request: HttpRequest) -> HttpResponse:
+        if is_browser(request):
+            if request.method != "POST":
+                return pages.method_not_allowed(request, ["POST"])
+            _log(request, BadForm("a browser carried it"))
+            return pages.refused(request)
         if request.method != "POST":
             return method_not_allowed_for_machines(["POST"])
         try:
@@ -120,6 +131,15 @@ def from_perma_servers(view: View) -> View:
             return JsonResponse({"status": "refused"}, status=400)
 
     return route
+
+
+def is_browser(request: HttpRequest) -> bool:
+    """Whether a person's browser opens a page with this request.
+
+    All current browsers send Sec-Fetch-Mode (over HTTPS, or on the machine itself), and no script can set it; older
+    ones ask for HTML. Perma.cc's and CyberSource's servers do neither.
+    """
+    return request.headers.get("Sec-Fetch-Mode") == "navigate" or "text/html" in request.headers.get("Accept", "")
 
 
 def client_is_waiting(request: HttpRequest) -> bool:

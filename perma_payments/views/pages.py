@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from typing import Any
 
 from django.conf import settings
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.middleware.csrf import REASON_BAD_ORIGIN, REASON_NO_CSRF_COOKIE
 from django.shortcuts import render
+from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 
 from ..cybersource.checkout import SignedForm
+from .tokens import LIFETIME
 
 
 @csrf_exempt
@@ -30,6 +32,36 @@ def card_update(request: HttpRequest, form: SignedForm) -> HttpResponse:
     return _page(request, "card_update.html", form=form)
 
 
+def portal(request: HttpRequest, **context: Any) -> HttpResponse:
+    """The customer's subscription and payments."""
+    return _page(request, "portal.html", **context)
+
+
+def portal_cancel(request: HttpRequest, **context: Any) -> HttpResponse:
+    """What canceling means, to be confirmed."""
+    return _page(request, "portal_cancel.html", **context)
+
+
+def portal_receipt(request: HttpRequest, **context: Any) -> HttpResponse:
+    """A receipt for one payment."""
+    return _page(request, "portal_receipt.html", **context)
+
+
+def portal_expired(request: HttpRequest) -> HttpResponse:
+    """The portal was open for too long, or its address was damaged."""
+    return _page(request, "portal_expired.html", status=400, minutes=LIFETIME.seconds // 60)
+
+
+def portal_used_up(request: HttpRequest, *, portal_url: str) -> HttpResponse:
+    """A button of the portal was used before, and what it began has ended."""
+    return _page(request, "portal_used_up.html", status=400, portal_url=portal_url)
+
+
+def too_late_to_keep(request: HttpRequest) -> HttpResponse:
+    """The customer wants to keep a subscription that staff have canceled already."""
+    return _page(request, "too_late_to_keep.html")
+
+
 def nothing_to_modify(request: HttpRequest) -> HttpResponse:
     """The customer has no subscription that could be changed, updated or canceled."""
     return _page(request, "nothing_to_modify.html")
@@ -45,9 +77,12 @@ def not_opened_directly(request: HttpRequest) -> HttpResponse:
     return _page(request, "not_opened_directly.html")
 
 
-def expired(request: HttpRequest) -> HttpResponse:
-    """The page that the message came from is too old, or its message is used up."""
-    return _page(request, "expired.html", status=400)
+def expired(request: HttpRequest, *, not_charged: bool = False) -> HttpResponse:
+    """The page that the message came from is too old, or its message is used up.
+
+    ``not_charged`` says that it was used for a payment that was declined or given up.
+    """
+    return _page(request, "expired.html", status=400, not_charged=not_charged)
 
 
 def out_of_date(request: HttpRequest) -> HttpResponse:
@@ -73,7 +108,9 @@ def forbidden(request: HttpRequest, exception: Exception | None = None) -> HttpR
 
 
 def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
-    """Django's view for forms that may be forged; only the admin has any. Django logs the reason."""
+    """Django's view for forms that may be forged: the portal's and the admin's. Django logs the reason."""
+    if request.path.startswith(reverse("portal")):
+        return _page(request, "portal_csrf_failed.html", status=403)
     if reason == REASON_NO_CSRF_COOKIE:
         why = "cookie"
     elif reason.startswith(REASON_BAD_ORIGIN.partition("%s")[0]):
@@ -107,8 +144,17 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     return response
 
 
+class _SeeOther(HttpResponseRedirect):
+    status_code = 303
+
+
+def see_other(url: str) -> HttpResponse:
+    """Tell a browser to continue with a GET, whatever method it used."""
+    return _SeeOther(url, headers={"Cache-Control": "no-store"})
+
+
 def _page(request: HttpRequest, template: str, *, status: int = 200, **context: Any) -> HttpResponse:
-    context |= {"perma_url": settings.PERMA_SUBSCRIPTION_PAGE, "contact_email": settings.CONTACT_EMAIL}
+    context |= {"perma_url": settings.PERMA_RETURN_PAGE, "contact_email": settings.CONTACT_EMAIL}
     # Without the request, so that no context processor touches the session or the database.
     response = render(None, f"perma_payments/{template}", context, status=status)
     response["Cache-Control"] = "no-store"

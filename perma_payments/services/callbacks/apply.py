@@ -92,7 +92,7 @@ def _activate(response: Response, outgoing: OutgoingTransaction, agreement: Subs
         if SubscriptionAgreement.objects.of(agreement.customer).standing(response.received_at).exists():
             tasks.append(TaskKind.SECOND_SUBSCRIPTION)
         agreement.status = Status.CURRENT
-        agreement.take_terms(outgoing.terms)
+        agreement.take_terms(outgoing.new_terms)
         agreement.coverage = extended(agreement.coverage, of_checkout(agreement.schedule))
     # An agreement that already stands (a status report or a REVIEW came first) may still lack its token.
     if not agreement.payment_token:
@@ -104,13 +104,16 @@ def _activate(response: Response, outgoing: OutgoingTransaction, agreement: Subs
 
 
 def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement) -> Result:
-    """The agreement takes the terms that were asked for, and a new token if one came."""
+    """The agreement takes the terms that were asked for, now or from their time on, and a new token if one came."""
     if not agreement.is_standing(response.received_at):
         return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
     if _came_after_a_later_one(response, outgoing, Kind.CHANGE):
         return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
     if not outgoing.responses.granted().exists():
-        agreement.take_terms(outgoing.terms)
+        moment = response.received_at
+        agreement.agreed_terms = agreement.agreed_terms.as_of(moment).changed_to(
+            outgoing.changed_terms, paid_through=agreement.paid_through(moment), now=moment
+        )
     tasks = _take_token_of(response, agreement)
     agreement.save()
     return Outcome.TOOK_EFFECT, tasks

@@ -19,6 +19,7 @@ from django.db import transaction
 
 from ...billing.customers import Customer
 from ...billing.schedules import Frequency
+from ...billing.terms import Terms
 from ...billing.transactions import Kind
 from ...cybersource.checkout import Order, SignedForm, transaction_type
 from ...models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
@@ -39,9 +40,10 @@ def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> Sign
     """Begin a new subscription. Raises AlreadySubscribed and MessageUsedUp."""
     customer = message.customer
     with _checkout(customer):
-        outgoing = begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
+        # First: someone who has just paid and presses the same button again must read that it has worked.
         if SubscriptionAgreement.objects.of(customer).standing(now).exists():
             raise AlreadySubscribed
+        outgoing = begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
         if outgoing is None:
             agreement = SubscriptionAgreement.objects.create(
                 customer_type=customer.type,
@@ -87,16 +89,24 @@ def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm
 
     Raises NothingToModify and MessageUsedUp.
     """
-    return _modify(
-        Kind.CHANGE,
-        message.customer,
-        nonce,
-        now,
-        amount=message.amount,
-        recurring_amount=message.recurring_amount,
-        link_limit=message.link_limit,
-        link_limit_effective_timestamp=message.link_limit_effective_timestamp,
-    )
+    customer = message.customer
+    with _checkout(customer):
+        outgoing = begun_by(nonce, Kind.CHANGE, customer, now=now)
+        agreement = _agreement_with_token(customer, now)
+        if outgoing is None:
+            wanted = Terms(message.recurring_amount, message.link_limit, message.link_limit_effective_timestamp)
+            outgoing = _record(
+                Kind.CHANGE,
+                nonce,
+                now,
+                agreement=agreement,
+                amount=message.amount,
+                change_kind=agreement.agreed_terms.as_of(now).kind_of(wanted),
+                recurring_amount=message.recurring_amount,
+                link_limit=message.link_limit,
+                link_limit_effective_timestamp=message.link_limit_effective_timestamp,
+            )
+    return signed_form(outgoing, now=now)
 
 
 def update(message: UpdateMessage, *, nonce: bytes, now: datetime) -> SignedForm:
@@ -104,7 +114,13 @@ def update(message: UpdateMessage, *, nonce: bytes, now: datetime) -> SignedForm
 
     Raises NothingToModify and MessageUsedUp.
     """
-    return _modify(Kind.UPDATE, message.customer, nonce, now)
+    customer = message.customer
+    with _checkout(customer):
+        outgoing = begun_by(nonce, Kind.UPDATE, customer, now=now)
+        agreement = _agreement_with_token(customer, now)
+        if outgoing is None:
+            outgoing = _record(Kind.UPDATE, nonce, now, agreement=agreement)
+    return signed_form(outgoing, now=now)
 
 
 @contextmanager
@@ -114,16 +130,12 @@ def _checkout(customer: Customer) -> Iterator[None]:
         yield
 
 
-def _modify(kind: Kind, customer: Customer, nonce: bytes, now: datetime, **terms: Any) -> SignedForm:
-    with _checkout(customer):
-        outgoing = begun_by(nonce, kind, customer, now=now)
-        agreement = modifiable_agreement(customer, now=now)
-        if not agreement.payment_token:
-            # Staff have a task about that (token missing).
-            raise NothingToModify
-        if outgoing is None:
-            outgoing = _record(kind, nonce, now, agreement=agreement, **terms)
-    return signed_form(outgoing, now=now)
+def _agreement_with_token(customer: Customer, now: datetime) -> SubscriptionAgreement:
+    agreement = modifiable_agreement(customer, now=now)
+    if not agreement.payment_token:
+        # Staff have a task about that (token missing).
+        raise NothingToModify
+    return agreement
 
 
 def _record(kind: Kind, nonce: bytes, now: datetime, **columns: Any) -> OutgoingTransaction:

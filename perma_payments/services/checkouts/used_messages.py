@@ -4,14 +4,21 @@ from datetime import datetime, timedelta
 
 from ...billing.customers import Customer
 from ...billing.transactions import Kind
-from ...models import OutgoingTransaction, UsedMessage
+from ...models import OutgoingTransaction, Response, UsedMessage
 
 # CyberSource refuses a second charge of one transaction_uuid for this long (cybersource.md §5.5).
 DUPLICATE_CHECK = timedelta(minutes=15)
 
 
 class MessageUsedUp(Exception):
-    """The message was used for something else, or its checkout has a response already or is too old."""
+    """The message was used for something else, or its checkout has a response already or is too old.
+
+    ``not_charged`` says that its checkout has ended, certainly without a charge.
+    """
+
+    def __init__(self, reason: str, *, not_charged: bool = False) -> None:
+        super().__init__(reason)
+        self.not_charged = not_charged
 
 
 def begun_by(nonce: bytes, kind: Kind, customer: Customer, *, now: datetime) -> OutgoingTransaction | None:
@@ -23,20 +30,21 @@ def begun_by(nonce: bytes, kind: Kind, customer: Customer, *, now: datetime) -> 
     outgoing = transactions.filter(message_nonce=nonce).first()
     if outgoing is None:
         if UsedMessage.objects.filter(nonce=nonce).exists():
-            raise MessageUsedUp("it has requested a cancellation")
+            raise MessageUsedUp("it was about a cancellation")
         return None
-    if (
-        outgoing.kind != kind
-        or outgoing.customer != customer
-        or now - outgoing.created_at > DUPLICATE_CHECK
-        or outgoing.responses.exists()
-    ):
-        raise MessageUsedUp(f"transaction {outgoing.transaction_uuid}")
+    reason = f"transaction {outgoing.transaction_uuid}"
+    if outgoing.kind != kind or outgoing.customer != customer:
+        raise MessageUsedUp(reason)
+    decisions = set(outgoing.responses.values_list("decision", flat=True))
+    if decisions:
+        raise MessageUsedUp(reason, not_charged=decisions <= Response.NOT_CHARGING)
+    if now - outgoing.created_at > DUPLICATE_CHECK:
+        raise MessageUsedUp(reason)
     return outgoing
 
 
-def use_for_cancellation(nonce: bytes, *, now: datetime) -> bool:
-    """Use a message up; return False if it was used for a cancellation before.
+def use_up(nonce: bytes, *, now: datetime) -> bool:
+    """Use up a message that begins no checkout; return False if it was used up before.
 
     Raises MessageUsedUp if it has begun a checkout.
     """

@@ -125,6 +125,14 @@ def end_open(
     return ended
 
 
+def take_back(task: StaffTask, *, now: datetime) -> None:
+    """End a task whose reason the customer has taken back; the scheduler mails staff that it has ended."""
+    task.notified_at, task.mail_attempts, task.mail_due_at, task.mail_left_to = None, 0, None, None
+    task.save(update_fields=["notified_at", "mail_attempts", "mail_due_at", "mail_left_to"])
+    _write_end(task, Resolution.TAKEN_BACK, by=None, note="The customer took the request back.", now=now)
+    transaction.on_commit(partial(logger.warning, "staff task %s taken back by the customer", task.pk))
+
+
 def withdraw_not_applied(response: Response, *, now: datetime) -> None:
     """End the task that says that a response could not be applied, now that it is."""
     tasks = StaffTask.objects.filter(kind=TaskKind.NOT_APPLIED, response=response)

@@ -1,6 +1,6 @@
 """Mail staff their tasks: each at least once, and usually exactly once.
 
-An open task without ``notified_at`` has not been mailed yet. Only the scheduler and the commands that stand in for
+An open task without ``notified_at`` has not been mailed yet, and one that the customer has taken back not again. Only the scheduler and the commands that stand in for
 it send mail, so no request waits for a mail server.
 """
 
@@ -29,7 +29,7 @@ from ...emails import (
     recipients,
     refusal_notice,
 )
-from ...models import StaffTask
+from ...models import Resolution, StaffTask
 from ...models.history import HistorySource
 from ..backoff import LEASE, check_connection, doubled, wait_after
 from ..once_a_day import NotYet, do_once_a_day
@@ -104,9 +104,9 @@ def _report(refusal: RefusedRecipient, server: MailServer, now: datetime) -> Non
 
 
 def _due(now: datetime) -> QuerySet[StaffTask]:
-    """The open tasks that are due to be mailed, to everyone or to those who have not got the mail yet."""
+    """The tasks that are due to be mailed, to everyone or to those who have not got the mail yet."""
     due = Q(mail_due_at__lte=now) | Q(mail_due_at=None, notified_at=None)
-    return StaffTask.objects.filter(due, done_at=None)
+    return StaffTask.objects.filter(due, Q(done_at=None) | Q(resolution=Resolution.TAKEN_BACK))
 
 
 def _mail(task_id: int, compose: Compose, server: MailServer, now: datetime) -> bool:
@@ -115,6 +115,9 @@ def _mail(task_id: int, compose: Compose, server: MailServer, now: datetime) -> 
     if not _due(now).filter(pk=task_id).update(mail_due_at=now + LEASE):
         return False
     task = this.select_related("agreement", "purchase", "response").get()
+    if task.resolution != Resolution.TAKEN_BACK:
+        # If it is taken back while its mail is being sent, that is to be mailed as well.
+        this = this.exclude(resolution=Resolution.TAKEN_BACK)
     failures = task.mail_attempts + 1  # if this attempt fails
     try:
         refused = _send(task, compose, server)
@@ -149,6 +152,8 @@ def _send(task: StaffTask, compose: Compose, server: MailServer) -> list[Refused
         raise NotDelivered(type(error).__qualname__) from error
     # The same whenever a task is mailed. After a restore from a backup, another task may get its number.
     message_id = f"staff-task-{task.pk}-{task.opened_at.timestamp():.6f}"
+    if task.resolution == Resolution.TAKEN_BACK:
+        message_id += "-taken-back"
     try:
         return server.send(mail, to=to, message_id=message_id)
     finally:

@@ -185,7 +185,7 @@ def _planned_change(line: StatusReportLine, checkout: OutgoingTransaction | None
         if old.current_rate is None:
             if checkout is None:
                 return PlannedChange(is_incomplete=True)
-            new.take_terms(checkout.terms)  # Recovery: the response to this checkout never came.
+            new.take_terms(checkout.new_terms)  # Recovery: the response to this checkout never came.
         next_charge_on = line.next_charge_on
         if next_charge_on is not None:
             if coverage.is_plausible_next_charge(new.schedule, next_charge_on, made_on=as_of):

@@ -28,7 +28,7 @@ NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 
 
 def cancel(nonce: bytes | None = None, *, now: datetime = NOW) -> None:
-    request_cancellation(CancelRequestMessage(customer=REGISTRAR), nonce=nonce or secrets.token_bytes(24), now=now)
+    request_cancellation(REGISTRAR, nonce=nonce or secrets.token_bytes(24), now=now)
 
 
 def test_a_request_is_recorded_shown_and_opens_a_task():

@@ -96,7 +96,7 @@ def assert_is_page_for_a_person(response: HttpResponse) -> None:
     assert response["Content-Type"] == "text/html; charset=utf-8"
     page = BeautifulSoup(response.content, "html.parser")
     links = [link["href"] for link in page.find_all("a")]
-    assert settings.PERMA_SUBSCRIPTION_PAGE in links
+    assert settings.PERMA_RETURN_PAGE in links
     assert f"mailto:{settings.CONTACT_EMAIL}" in links
     assert settings.CONTACT_EMAIL in page.get_text()
     assert page.find("h1").get_text(strip=True)

@@ -36,6 +36,7 @@ class Route:
 SUBSCRIBE = Route("subscribe", Asker.BROWSER, get=200)
 CHANGE = Route("change", Asker.BROWSER)
 UPDATE = Route("update", Asker.BROWSER)
+BILLING = Route("billing", Asker.BROWSER)
 CANCEL_REQUEST = Route("cancel-request", Asker.BROWSER)
 PURCHASE = Route("purchase", Asker.BROWSER, get=200)
 SUBSCRIPTION = Route("subscription", Asker.SERVERS)
@@ -43,7 +44,7 @@ PURCHASE_HISTORY = Route("purchase-history", Asker.SERVERS)
 ACKNOWLEDGE_PURCHASE = Route("acknowledge-purchase", Asker.SERVERS)
 CALLBACK = Route("cybersource-callback", Asker.CYBERSOURCE)
 
-BROWSER_ROUTES = [SUBSCRIBE, CHANGE, UPDATE, CANCEL_REQUEST, PURCHASE]
+BROWSER_ROUTES = [SUBSCRIBE, CHANGE, UPDATE, BILLING, CANCEL_REQUEST, PURCHASE]
 MESSAGE_ROUTES = [*BROWSER_ROUTES, SUBSCRIPTION, PURCHASE_HISTORY, ACKNOWLEDGE_PURCHASE]
 ROUTES = [*MESSAGE_ROUTES, CALLBACK]
 
