@@ -29,6 +29,7 @@ class PortalSubscription:
     in_force: Terms
     scheduled: Terms | None
     paid_through: datetime
+    is_canceling: bool
     can_update_card: bool
     can_cancel: bool
     can_keep: bool
@@ -68,6 +69,7 @@ def standing_subscription(customer: Customer, *, now: datetime) -> PortalSubscri
         in_force=terms.in_force,
         scheduled=None if agreement.status == Status.CANCELED else terms.scheduled,
         paid_through=agreement.paid_through(now),
+        is_canceling=is_canceling and agreement.status != Status.CANCELED,
         can_update_card=can_modify and bool(agreement.payment_token),
         can_cancel=can_modify,
         can_keep=is_canceling and open_cancellation(agreement) is not None,

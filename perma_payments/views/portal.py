@@ -11,18 +11,27 @@ from functools import wraps
 from urllib.parse import urlencode
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.middleware.csrf import get_token
 from django.urls import reverse
 from django.utils import timezone
 
 from ..billing.customers import Customer
+from ..billing.transactions import Kind
 from ..perma.messages import UpdateMessage
+from ..perma.returns import Ending, address
 from ..services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from ..services.checkouts import begin
 from ..services.checkouts.modifiable import NothingToModify
 from ..services.checkouts.used_messages import MessageUsedUp
-from ..services.portal import payment_of, payments_of, pending_subscription, standing_subscription
+from ..services.portal import (
+    PortalSubscription,
+    payment_of,
+    payments_of,
+    pending_subscription,
+    standing_subscription,
+)
 from . import pages, tokens
 from .tokens import Purpose, Token, TokenRefused
 
@@ -73,13 +82,15 @@ def portal(request: HttpRequest, token: Token) -> HttpResponse:
     """The subscription, what can be done about it, and the payments so far."""
     now = timezone.now()
     subscription = standing_subscription(token.customer, now=now)
+    notice = _notice(request.GET.get("done", ""), subscription)
     return pages.portal(
         request,
         subscription=subscription,
         pending=None if subscription else pending_subscription(token.customer, now=now),
         payments=payments_of(token.customer),
         may_manage=token.purpose is Purpose.MANAGE,
-        done=request.GET.get("done", ""),
+        notice=notice,
+        way_back=address(settings.PERMA_RETURN_PAGE, Kind.UPDATE, Ending.SUCCESS) if notice else None,
         **_tokens(request, token, Purpose.UPDATE_CARD, Purpose.KEEP),
     )
 
@@ -134,6 +145,18 @@ def keep(request: HttpRequest, token: Token) -> HttpResponse:
     except TooLateToKeep:
         return pages.too_late_to_keep(request)
     return _see_portal(token.sign(Purpose.MANAGE), done=token.purpose)
+
+
+def _notice(done: str, subscription: PortalSubscription | None) -> str:
+    """Say what was just done, as the page's address claims, if that is how things are."""
+    is_canceling = subscription is not None and subscription.is_canceling
+    match done:
+        case Purpose.CANCEL if is_canceling:
+            return "We have received your request to cancel."
+        case Purpose.KEEP if subscription is not None and subscription.can_cancel:
+            return "Your subscription continues. Your request to cancel it has been withdrawn."
+        case _:
+            return ""
 
 
 def _tokens(request: HttpRequest, token: Token, *purposes: Purpose) -> dict[str, str]:

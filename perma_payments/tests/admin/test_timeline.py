@@ -195,8 +195,8 @@ def test_every_kind_of_request_has_a_sentence():
     records.outgoing(Kind.CHANGE, agreement, amount=Decimal("1200.50"))
     records.outgoing(Kind.UPDATE, agreement)
 
-    assert event_of(agreement, "The customer went to CyberSource to change").text.endswith(
-        "to change the subscription: $1,200.50 now, then $90.00 each time, with a link limit of 500 starting "
+    assert event_of(agreement, "The customer went to CyberSource to upgrade").text.endswith(
+        "to upgrade the subscription: $1,200.50 now, then $90.00 each time, with a link limit of 500 starting "
         "2026-11-21 12:00 UTC."
     )
     assert event_of(agreement, "The customer went to CyberSource to update their card")

@@ -29,6 +29,7 @@ BROWSER_ROUTES = {
     "subscribe": messages.SubscribeMessage,
     "change": messages.ChangeMessage,
     "update": messages.UpdateMessage,
+    "billing": messages.BillingMessage,
     "cancel-request": messages.CancelRequestMessage,
     "purchase": messages.PurchaseMessage,
 }
@@ -97,6 +98,7 @@ PLAN = {
         ),
         ("change", PLAN),
         ("update", {"customer": REGISTRAR}),
+        ("billing", {"customer": Customer(CustomerType.INDIVIDUAL, 7)}),
         ("cancel-request", {"customer": REGISTRAR}),
         ("subscription", {"customer": REGISTRAR}),
         ("purchase", {"customer": REGISTRAR, "amount": Decimal("15.00"), "link_quantity": 10}),
@@ -545,6 +547,7 @@ REPLIES = {
             link_limit="100",
             link_limit_effective_timestamp=NOW,
             paid_through=NOW,
+            pending_change=None,
             reference_number="PERMA-1234-5678",
         ),
         purchases=[replies.UnacknowledgedPurchase(id=1, link_quantity=10)],
@@ -577,7 +580,7 @@ def test_a_checkout_message_sent_to_cancel_request_is_refused(checkout):
 # Within a group the fields are the same: a message cannot tell which of these routes it is for.
 ALIKE = [
     {"subscribe", "change"},
-    {"update", "cancel-request", "subscription", "purchase-history"},
+    {"update", "billing", "cancel-request", "subscription", "purchase-history"},
     {"purchase"},
     {"acknowledge-purchase"},
 ]
@@ -667,3 +670,48 @@ def assert_says_nothing(refusal):
     # Nor may a log show what it was raised from.
     assert refusal.__cause__ is None
     assert refusal.__context__ is None or refusal.__suppress_context__
+
+
+# --- The name of a registrar (2026) -----------------------------------------------------------------
+
+NAMED_ROUTES = ["subscribe", "change", "purchase"]
+NAMES = [
+    "Example Law Library",
+    "x" * 400,
+    "\N{CYRILLIC CAPITAL LETTER BE}иблиотека",
+    "مكتبة القانون",  # from right to left
+    "\N{RIGHT-TO-LEFT MARK}ספרייה",
+    "\N{BOOKS} & <Sons>",
+]
+
+
+@in_turn("route, name", NAMED_ROUTES, NAMES)
+def test_a_name_is_accepted_and_not_kept(route, name):
+    named = read(route, customer_name=name)
+
+    assert named == read(route)
+    assert name not in repr(named)
+
+
+@in_turn(
+    "route, name",
+    NAMED_ROUTES,
+    ["", " ", "x" * 401, "Exam\nple", "\x00", "\x85", "\ud800", None, 7, True, ["Example"], {"en": "Example"}],
+)
+def test_a_name_that_is_no_name_is_refused_without_quoting_it(route, name):
+    with pytest.raises(WrongValue, match=r"^customer_name: ") as refusal:
+        read(route, customer_name=name)
+    assert not (isinstance(name, str) and name.strip() and name in str(refusal.value))
+
+
+@pytest.mark.parametrize("route", sorted(ROUTES.keys() - NAMED_ROUTES))
+def test_a_name_has_no_place_in_other_messages(route):
+    with pytest.raises(WrongShape, match=r"unexpected fields: 1$"):
+        read(route, customer_name="Example Law Library")
+
+
+@pytest.mark.parametrize("route, name", [("subscribe", "amount"), ("change", "amount"), ("change", "recurring_amount")])
+@pytest.mark.parametrize("amount", ["-1.50", "-0.00", "-1000.00"])
+def test_a_negative_amount_is_called_that(route, name, amount):
+    with pytest.raises(WrongValue, match=rf"^{name}: negative$"):
+        read(route, **{name: amount})

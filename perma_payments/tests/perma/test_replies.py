@@ -8,6 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings, strategies as st
 
 from perma_payments.billing.customers import Customer, CustomerType
+from perma_payments.billing.terms import Terms
 from perma_payments.perma.box import PermaKeys
 from perma_payments.perma.replies import (
     HistoricPurchase,
@@ -37,6 +38,7 @@ def subscription(**changes):
             "link_limit": "unlimited",
             "link_limit_effective_timestamp": datetime(2026, 11, 1, tzinfo=UTC),
             "paid_through": datetime(2027, 11, 1, 23, 59, 59, tzinfo=UTC),
+            "pending_change": None,
             "reference_number": "PERMA-1234-5678",
             **changes,
         }
@@ -69,7 +71,18 @@ def test_a_subscription_is_in_the_clients_formats():
         "link_limit": "unlimited",
         "link_limit_effective_timestamp": "2026-11-01T00:00:00.000000Z",
         "paid_through": "2027-11-01T23:59:59.000000Z",
+        "pending_change": None,
         "reference_number": "PERMA-1234-5678",
+    }
+
+
+def test_a_pending_change_is_in_the_clients_formats():
+    terms = Terms(Decimal(10), "100", datetime(2026, 7, 13, tzinfo=UTC))
+
+    assert status(subscription=subscription(pending_change=terms))["subscription"]["pending_change"] == {
+        "rate": "10.00",
+        "link_limit": "100",
+        "effective": "2026-07-13T00:00:00.000000Z",
     }
 
 

@@ -17,6 +17,7 @@ PAGE = "https://perma.example/settings/usage-plan/"
         (Kind.PURCHASE, Ending.CANCELED, "?purchase=canceled"),
         (Kind.CHANGE, Ending.SUCCESS, "?change=success"),
         (Kind.CHANGE, Ending.CANCELED, ""),
+        (Kind.CHANGE, Ending.TAKEN_BACK, "?change=canceled"),
         (Kind.UPDATE, Ending.SUCCESS, "?update=success"),
         (Kind.UPDATE, Ending.CANCELED, ""),
     ],

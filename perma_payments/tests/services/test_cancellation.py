@@ -8,11 +8,11 @@ from django.contrib.auth.models import User
 
 from perma_payments.admin.mails import task_mail
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import StaffTask
+from perma_payments.models import StaffTask, SubscriptionAgreement
 from perma_payments.models.history import HistorySource
-from perma_payments.perma.messages import CancelRequestMessage, UpdateMessage
+from perma_payments.perma.messages import UpdateMessage
 from perma_payments.services import staff_tasks
-from perma_payments.services.cancellation import request_cancellation
+from perma_payments.services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from perma_payments.services.checkouts.begin import update
 from perma_payments.services.checkouts.modifiable import NothingToModify
 from perma_payments.services.checkouts.used_messages import MessageUsedUp
@@ -154,8 +154,91 @@ def test_a_message_that_has_canceled_begins_no_checkout():
     nonce = secrets.token_bytes(24)
     cancel(nonce)
 
-    with pytest.raises(MessageUsedUp, match=r"^it has requested a cancellation$"):
+    with pytest.raises(MessageUsedUp, match=r"^it was about a cancellation$"):
         update(UpdateMessage(customer=REGISTRAR), nonce=nonce, now=NOW)
+
+
+# --- Taking it back ---------------------------------------------------------------------------------
+
+
+def keep(nonce: bytes | None = None, *, now: datetime = NOW) -> None:
+    take_cancellation_back(REGISTRAR, nonce=nonce or secrets.token_bytes(24), now=now)
+
+
+def test_taking_it_back_ends_the_task_and_the_request():
+    agreement = records.standing_agreement()
+    before = standing_subscription(REGISTRAR, now=NOW)
+    cancel()
+    keep(now=NOW + timedelta(hours=1))
+
+    assert standing_subscription(REGISTRAR, now=NOW) == before
+    task = StaffTask.objects.get()
+    assert (task.done_at, task.resolution, task.done_by) == (NOW + timedelta(hours=1), "taken back", None)
+    assert agreement.events.last().pgh_context == {"source": HistorySource.CUSTOMER_REQUEST}
+
+
+def test_it_can_be_canceled_again_afterward():
+    records.standing_agreement()
+    cancel()
+    keep()
+    cancel(now=NOW + timedelta(hours=1))
+
+    assert standing_subscription(REGISTRAR, now=NOW).status == "Cancellation Requested"
+    assert StaffTask.objects.filter(done_at=None).count() == 1
+
+
+def test_taking_nothing_back_changes_nothing():
+    agreement = records.standing_agreement()
+    keep()
+
+    assert agreement.events.count() == 1
+    assert not StaffTask.objects.exists()
+
+
+def staff_are_done() -> None:
+    staff_tasks.finish(StaffTask.objects.get().pk, by=User.objects.create_user("staff"), note="Done.", now=NOW)
+
+
+@pytest.mark.parametrize(
+    "what_happened",
+    [
+        staff_are_done,
+        lambda: SubscriptionAgreement.objects.update(status="Canceled"),
+        lambda: SubscriptionAgreement.objects.update(status="Superseded"),
+    ],
+)
+def test_it_is_too_late_once_staff_have_canceled_it(what_happened):
+    agreement = records.standing_agreement()
+    cancel()
+    what_happened()
+    before = list(agreement.events.values()), list(StaffTask.objects.values())
+
+    with pytest.raises(TooLateToKeep):
+        keep()
+    assert (list(agreement.events.values()), list(StaffTask.objects.values())) == before
+
+
+def test_what_was_taken_back_can_still_be_canceled_by_a_report_and_be_current_again():
+    agreement = records.standing_agreement()
+    cancel()
+    keep()
+    for status in ("Canceled", "Current"):
+        SubscriptionAgreement.objects.update(status=status)
+        assert standing_subscription(REGISTRAR, now=NOW).status == status
+    assert agreement.tasks.filter(done_at=None).count() == 0
+
+
+# --- Mail -------------------------------------------------------------------------------------------
+
+
+def test_the_mail_about_what_was_taken_back_says_that_nothing_is_to_be_done():
+    agreement = records.standing_agreement()
+    cancel()
+    keep()
+    mail = task_mail(StaffTask.objects.get())
+
+    assert mail.subject == f"Do not cancel: taken back by the customer: {agreement.reference_number}"
+    assert "1. If you have not canceled the subscription in CyberSource: nothing." in mail.body
 
 
 def test_the_mail_names_the_customers_other_subscriptions():

@@ -22,7 +22,6 @@ from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
 from perma_payments.perma.messages import (
-    CancelRequestMessage,
     ChangeMessage,
     PurchaseMessage,
     SubscribeMessage,
@@ -125,9 +124,7 @@ def updating() -> Service:
 def canceling() -> Service:
     if not SubscriptionAgreement.objects.exists():
         records.standing_agreement()
-    return lambda: request_cancellation(
-        message(CancelRequestMessage, "cancel-request"), nonce=bytes(24), now=timezone.now()
-    )
+    return lambda: request_cancellation(records.REGISTRAR, nonce=bytes(24), now=timezone.now())
 
 
 def applying_a_response() -> Service:

@@ -125,6 +125,7 @@ def test_the_reply_is_what_the_client_can_read(post):
             "link_limit": "unlimited",
             "link_limit_effective_timestamp": "2026-12-01T00:00:00.000000Z",
             "paid_through": "2028-10-21T00:00:00.000000Z",
+            "pending_change": None,
             "reference_number": agreement.reference_number,
         },
         "purchases": [{"id": purchase.pk, "link_quantity": 10}],

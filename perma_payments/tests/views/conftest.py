@@ -57,7 +57,7 @@ def stock(db: None) -> dict[str, str]:
 
 
 def valid_form(route: Route, stock: dict[str, str]) -> dict[str, str]:
-    """The fields of a POST that a route answers with 200, given what is in `stock`."""
+    """The fields of a POST that a route accepts, given what is in `stock`."""
     if route is CALLBACK:
         return cyber_source.response(stock)
     if route is ACKNOWLEDGE_PURCHASE:

@@ -14,11 +14,12 @@ class Asker(Enum):
 
 @dataclass(frozen=True)
 class Route:
-    """One route of perma.md §3; ``get`` is the status of a GET."""
+    """One route of perma.md §3; ``get`` is the status of a GET, and ``post`` that of a valid POST."""
 
     name: str
     asker: Asker
     get: int = 405
+    post: int = 200
 
     @property
     def path(self) -> str:
@@ -36,7 +37,7 @@ class Route:
 SUBSCRIBE = Route("subscribe", Asker.BROWSER, get=200)
 CHANGE = Route("change", Asker.BROWSER)
 UPDATE = Route("update", Asker.BROWSER)
-BILLING = Route("billing", Asker.BROWSER)
+BILLING = Route("billing", Asker.BROWSER, post=303)
 CANCEL_REQUEST = Route("cancel-request", Asker.BROWSER)
 PURCHASE = Route("purchase", Asker.BROWSER, get=200)
 SUBSCRIPTION = Route("subscription", Asker.SERVERS)

@@ -292,7 +292,7 @@ def test_a_page_has_its_status_and_heading_and_a_way_on(message_page, case):
     assert (response.status_code, heading(response)) == (message_page.status, message_page.title)
     assert_is_page_for_a_person(response)
     (link,) = soup(response).find("main").find_all("a")
-    assert (link["href"], link.get_text()) == (ours.PERMA_SUBSCRIPTION_PAGE, "Back to Perma.cc")
+    assert (link["href"], link.get_text()) == (ours.PERMA_RETURN_PAGE, "Back to Perma.cc")
 
 
 @every_case

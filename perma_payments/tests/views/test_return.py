@@ -76,6 +76,22 @@ def test_the_customer_lands_with_what_is_true(client, db, decision, kind, query,
     assert Response.objects.count() == 1
 
 
+@pytest.mark.parametrize(
+    ("change_kind", "decision", "query"),
+    [
+        ("upgrade", "ACCEPT", "?change=success"),
+        ("downgrade", "ACCEPT", "?change=success"),
+        ("taking back", "ACCEPT", "?change=canceled"),
+        ("taking back", "DECLINE", ""),
+        ("taking back", "CANCEL", ""),
+    ],
+)
+def test_a_change_that_was_taken_back_is_called_that(client, db, change_kind, decision, query):
+    outgoing = records.outgoing(Kind.CHANGE, change_kind=change_kind)
+
+    assert landed(bring(client, cyber_source.response(records.form(outgoing), decision))) == query
+
+
 def test_a_response_that_only_the_browser_brings_is_applied(client, form):
     assert landed(bring(client, cyber_source.response(form))) == "?subscription=success"
 

@@ -306,15 +306,15 @@ def test_what_cybersource_did_last_is_in_force(asked_first):
 
 def test_of_two_changes_of_one_second_the_last_to_come_counts():
     agreement = records.standing_agreement()
-    for link_limit in ("500", "10"):
+    for link_limit in ("500", "900"):
         respond(records.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=LATER)
 
-    assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
+    assert (fresh(agreement).current_link_limit, tasks()) == ("900", [])
 
 
 def test_two_changes_in_order_open_no_task():
     agreement = records.standing_agreement()
-    for signed_at, link_limit in ((EARLIER, "10"), (LATER, "500")):
+    for signed_at, link_limit in ((EARLIER, "200"), (LATER, "500")):
         respond(records.outgoing(Kind.CHANGE, agreement, link_limit=link_limit), signed_date_time=signed_at)
 
     assert (fresh(agreement).current_link_limit, tasks()) == ("500", [])
@@ -329,9 +329,9 @@ def test_only_a_later_change_of_the_same_agreement_blocks_a_change(later, of_ano
     agreement = records.standing_agreement()
     other = records.standing_agreement(records.INDIVIDUAL) if of_another_customer else agreement
     respond(records.outgoing(later, other), signed_date_time=LATER)
-    respond(records.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
+    respond(records.outgoing(Kind.CHANGE, agreement, link_limit="900"), signed_date_time=EARLIER)
 
-    assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
+    assert (fresh(agreement).current_link_limit, tasks()) == ("900", [])
 
 
 def test_a_later_change_blocks_an_older_token():
@@ -361,9 +361,9 @@ def test_an_accept_takes_away_nothing_that_staff_have_granted():
 def test_a_later_declined_change_does_not_block_an_earlier_one():
     agreement = records.standing_agreement()
     respond(records.outgoing(Kind.CHANGE, agreement, link_limit="500"), "DECLINE", signed_date_time=LATER)
-    respond(records.outgoing(Kind.CHANGE, agreement, link_limit="10"), signed_date_time=EARLIER)
+    respond(records.outgoing(Kind.CHANGE, agreement, link_limit="900"), signed_date_time=EARLIER)
 
-    assert (fresh(agreement).current_link_limit, tasks()) == ("10", [])
+    assert (fresh(agreement).current_link_limit, tasks()) == ("900", [])
 
 
 def test_a_token_is_not_replaced_by_an_older_one_that_comes_late():

@@ -190,22 +190,3 @@ def test_a_checkout_that_fails_leaves_the_subscription_as_it_was(kind, decision)
 
     assert standing_subscription(REGISTRAR, now=NOW) == before
     assert agreement.events.count() == 1
-
-
-def test_a_downgrade_is_reported_with_its_future_date():
-    records.standing_agreement()
-    respond(
-        begin(
-            Kind.CHANGE,
-            amount=Decimal("0.00"),
-            recurring_amount=Decimal("20.00"),
-            link_limit="10",
-            link_limit_effective_timestamp=NEXT_MONTH,
-        ),
-        req_amount=...,
-    )
-
-    told = standing_subscription(REGISTRAR, now=NOW)
-    assert (told.rate, told.link_limit) == (Decimal("20.00"), "10")
-    assert told.link_limit_effective_timestamp == NEXT_MONTH
-    assert (told.status, told.frequency) == ("Current", "monthly")

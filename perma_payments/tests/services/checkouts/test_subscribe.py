@@ -110,12 +110,22 @@ def test_a_message_is_used_up_after_the_duplicate_check():
     assert OutgoingTransaction.objects.count() == 1
 
 
-@pytest.mark.parametrize("decision", ["ACCEPT", "REVIEW", "DECLINE", "ERROR", "CANCEL"])
-def test_a_message_is_used_up_once_its_checkout_has_ended(decision):
+@pytest.mark.parametrize(("decision", "not_charged"), [("DECLINE", True), ("CANCEL", True), ("ERROR", False)])
+def test_a_message_is_used_up_once_its_checkout_has_failed(decision, not_charged):
     nonce = secrets.token_bytes(24)
     respond(begin(nonce), decision)
 
-    with pytest.raises(MessageUsedUp):
+    with pytest.raises(MessageUsedUp) as refused:
+        begin(nonce)
+    assert refused.value.not_charged == not_charged
+
+
+@pytest.mark.parametrize("decision", ["ACCEPT", "REVIEW"])
+def test_someone_who_has_just_paid_already_has_a_subscription(decision):
+    nonce = secrets.token_bytes(24)
+    respond(begin(nonce), decision)
+
+    with pytest.raises(AlreadySubscribed):
         begin(nonce)
 
 

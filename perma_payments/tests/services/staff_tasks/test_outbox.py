@@ -1,8 +1,9 @@
 """Staff are mailed their tasks: by real SMTP, with servers that fail in all the ways they do."""
 
+import threading
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from time import sleep
+from time import monotonic, sleep
 from typing import Any
 
 import pytest
@@ -14,7 +15,8 @@ from perma_payments.emails import Mail
 from perma_payments.models import JobRun, StaffTask
 from perma_payments.models.history import HistorySource
 from perma_payments.services.backoff import LEASE
-from perma_payments.services.staff_tasks import outbox
+from perma_payments.services.staff_tasks import outbox, take_back
+from perma_payments.services.staff_tasks.listener import TaskListener
 from perma_payments.services.staff_tasks.outbox import Sent, send_task_mails
 
 from ... import records
@@ -106,6 +108,66 @@ def test_a_callback_leaves_its_mail_to_the_scheduler(settings, call_back):
         with pytest.raises(BlockingIOError):
             server.accept()
     assert StaffTask.objects.get().notified_at is None
+
+
+# --- Requests that are taken back -------------------------------------------------------------------
+
+
+def customer_takes_back(this: StaffTask) -> None:
+    take_back(StaffTask.objects.get(pk=this.pk), now=NOW)
+
+
+def test_staff_are_mailed_once_about_a_task_that_is_taken_back(mailbox):
+    this = task()
+    send()
+    customer_takes_back(this)
+
+    assert send(MINUTE) == Sent(1)
+    assert send(HOUR) == Sent(0)
+    assert len({mail["Message-ID"] for mail in mailbox.mails}) == 2
+
+
+def test_a_task_that_is_taken_back_before_its_mail_is_mailed_once(mailbox):
+    customer_takes_back(task())
+
+    assert send() == Sent(1)
+    assert send(HOUR) == Sent(0)
+
+
+def test_a_task_that_is_taken_back_while_it_is_mailed_is_mailed_again(mailbox):
+    this = task()
+
+    def compose_and_take_back(mailed: StaffTask) -> Mail:
+        mail = compose(mailed)
+        if mailed.done_at is None:
+            customer_takes_back(this)
+        return mail
+
+    assert [send_task_mails(compose_and_take_back, now=NOW).number for _ in range(3)] == [1, 1, 0]
+
+
+def test_a_failed_mail_about_what_was_taken_back_is_tried_again(mailbox):
+    mailbox.refuses = True
+    this = task(notified_at=NOW)
+    customer_takes_back(this)
+    send()
+    mailbox.refuses = False
+
+    assert send(HOUR) == Sent(1)
+    this.refresh_from_db()
+    assert this.notified_at == NOW + HOUR
+
+
+def test_taking_back_wakes_the_scheduler(transactional_db):
+    this = task()
+    listener = TaskListener()
+    listener.listen()
+    customer_takes_back(this)
+    before = monotonic()
+    listener.wait(30, stopping=threading.Event())
+    listener.close()
+
+    assert monotonic() - before < 20
 
 
 # --- Mails that fail --------------------------------------------------------------------------------
