@@ -57,7 +57,11 @@ def in_force(description: str, value: Callable[[Terms], object]) -> Any:
 
     @admin.display(description=description)
     def column(agreement: SubscriptionAgreement) -> object:
-        return value(agreement.agreed_terms.as_of(timezone.now()).in_force) if agreement.current_rate is not None else None
+        return (
+            value(agreement.agreed_terms.as_of(timezone.now()).in_force)
+            if agreement.current_rate is not None
+            else None
+        )
 
     column.__name__ = description.replace(" ", "_")
     return column

@@ -47,7 +47,7 @@ class AgreedTerms(NamedTuple):
         return ChangeKind.DOWNGRADE if new < current else ChangeKind.UPGRADE
 
     def changed_to(self, wanted: Terms, *, paid_through: datetime, now: datetime) -> "AgreedTerms":
-        """The terms after a change, which replaces any scheduled one: CyberSource knows of only one rate to charge.
+        """The terms after a change, which replaces any scheduled one: CyberSource knows only one rate to charge.
 
         A downgrade keeps what is paid for: it begins no earlier than ``paid_through``, even if the page that it
         comes from was rendered before the last charge.

@@ -69,8 +69,8 @@ class SubscriptionAgreement(models.Model):
     """One subscription of one customer, from the first checkout on.
 
     The ``current_…`` terms, the schedule and the coverage are empty until CyberSource accepts. The ``scheduled_…``
-    terms are those of a downgrade: they follow the current ones at ``scheduled_from``, and are in force from then on
-    although they stay in their columns until the next change. Read both through ``agreed_terms``.
+    terms are those of a downgrade: they follow the current ones at ``scheduled_from``. From then on they are in
+    force, although they stay in their columns until the next change: read both through ``agreed_terms``.
     """
 
     customer_type = customer_type_field()
@@ -171,7 +171,7 @@ class SubscriptionAgreement(models.Model):
 
     @property
     def agreed_terms(self) -> AgreedTerms:
-        """Its terms in force and scheduled, as of when they were written. It has been accepted once, so it has terms."""
+        """Its terms, as of when they were written. It has been accepted once, so it has some."""
         rate, link_limit = self.current_rate, self.current_link_limit
         effective = self.current_link_limit_effective_timestamp
         # Held by the constraint agreement_standing_is_complete.

@@ -62,8 +62,8 @@ CHANNEL = "perma_payments_staff_task"
 class StaffTask(models.Model):
     """One thing to do, and what it is about. Also the outbox: without ``notified_at``, it was not mailed yet.
 
-    PostgreSQL wakes the scheduler when the transaction that opens or ends a task commits, no matter what did so. Staff
-    are mailed again about a task that the customer has taken back.
+    PostgreSQL wakes the scheduler when the transaction that opens or ends a task commits, no matter what did so.
+    Staff are mailed again about a task that the customer has taken back.
     """
 
     kind = models.CharField(max_length=30, choices=TaskKind.choices)

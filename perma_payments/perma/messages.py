@@ -178,9 +178,7 @@ class ChangeMessage(PlanMessage):
 
     fields: ClassVar[frozenset[str]] = _PLAN_FIELDS
     # Frequency and start mean nothing here: a subscription keeps its schedule (cybersource.md §3.2).
-    optional: ClassVar[frozenset[str]] = frozenset(
-        {"recurring_frequency", "recurring_start_date", _CUSTOMER_NAME}
-    )
+    optional: ClassVar[frozenset[str]] = frozenset({"recurring_frequency", "recurring_start_date", _CUSTOMER_NAME})
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:

@@ -6,11 +6,11 @@ Perma.cc's page (2026) has a message for each of these:
 
     subscription=success   "created"                subscription=canceled   "not charged"
     purchase=success       "bought"                 purchase=canceled       "not charged"
-    change=success         "submitted"              change=canceled         "the scheduled downgrade was taken back"
+    change=success         "submitted"              change=canceled         "scheduled downgrade taken back"
     update=success         "updated"
 
-Customers who leave the checkout of a change return without a parameter, as ``change=canceled`` says something else.
-So do customers whose card was declined: that is neither a success nor a checkout that they canceled.
+Customers who leave the checkout of a change return without a parameter, as ``change=canceled`` says something
+else. So do customers whose card was declined: that is neither a success nor a checkout that they canceled.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """A customer asks to cancel a subscription, or takes that back.
 
-Staff have to cancel it at CyberSource. They get a task at once, which ends if the customer is quicker than they are.
+Staff have to cancel it at CyberSource. They get a task at once, which ends if the customer is quicker than they.
 """
 
 from datetime import datetime
@@ -49,8 +49,8 @@ def request_cancellation(customer: Customer, *, nonce: bytes, now: datetime) -> 
 def take_cancellation_back(customer: Customer, *, nonce: bytes, now: datetime) -> None:
     """Withdraw the request and its staff task: the subscription goes on. Staff are mailed that it has ended.
 
-    A repeat changes nothing, and neither does a customer who has not asked to cancel. Raises TooLateToKeep if staff
-    have marked the task as done, or the subscription has ended.
+    A repeat changes nothing, and neither does a customer who has not asked to cancel. Raises TooLateToKeep if
+    staff have ended the task, or the subscription has ended.
     """
     with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
         lock_agreements_of(customer)

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from ..billing.customers import Customer
 from ..billing.statuses import Status, can_be_modified, status_for_perma
-from ..billing.terms import Terms
+from ..billing.terms import AgreedTerms, Terms
 from ..models import OutgoingTransaction, Response, SubscriptionAgreement
 from .cancellation import open_cancellation
 
@@ -21,7 +21,7 @@ PENDING_IS_SHOWN = timedelta(days=1)
 class PortalSubscription:
     """A standing subscription, with what the customer can do about it now.
 
-    ``renewal`` is the terms of the next charge, which comes on ``paid_through`` unless the subscription is canceled.
+    ``renewal`` is the terms of the next charge, which comes on ``paid_through`` unless it is canceled.
     """
 
     agreement: SubscriptionAgreement
@@ -36,13 +36,12 @@ class PortalSubscription:
 
     @property
     def renewal(self) -> Terms:
-        is_due_by_then = self.scheduled is not None and self.scheduled.effective <= self.paid_through
-        return self.scheduled if is_due_by_then and self.scheduled else self.in_force
+        return AgreedTerms(self.in_force, self.scheduled).as_of(self.paid_through).in_force
 
 
 @dataclass(frozen=True, kw_only=True)
 class Payment:
-    """One charge that CyberSource has told us of. ``is_held`` says that it may still be rejected after a review."""
+    """One charge that CyberSource has told us of. If it ``is_held``, it may still be rejected after a review."""
 
     outgoing: OutgoingTransaction
     amount: Decimal
@@ -55,7 +54,7 @@ class Payment:
         return self.outgoing.transaction_uuid
 
 
-def standing_subscription(customer: Customer, *, now: datetime) -> PortalSubscription | None:
+def subscription_of(customer: Customer, *, now: datetime) -> PortalSubscription | None:
     """The subscription that Perma.cc is shown, if there is one."""
     agreement = SubscriptionAgreement.objects.of(customer).standing(now).first()
     if agreement is None:

@@ -136,8 +136,8 @@ def from_perma_servers(view: View) -> View:
 def is_browser(request: HttpRequest) -> bool:
     """Whether a person's browser opens a page with this request.
 
-    All current browsers send Sec-Fetch-Mode (over HTTPS, or on the machine itself), and no script can set it; older
-    ones ask for HTML. Perma.cc's and CyberSource's servers do neither.
+    Current browsers send Sec-Fetch-Mode, at least over HTTPS, and no script can set it; all of them ask for HTML.
+    Perma.cc's servers do neither.
     """
     return request.headers.get("Sec-Fetch-Mode") == "navigate" or "text/html" in request.headers.get("Accept", "")
 

@@ -1,8 +1,8 @@
 """The portal: what the customer in front of the browser can see of a subscription and payments, and do about them.
 
 ``/update/`` (where UPDATE_LEADS_TO says so) and ``/billing/`` lead here with a token (tokens.py). Opening a page
-begins nothing, so pages can be reloaded, and opened twice. Each action is a POST with a token of its own, which counts
-once, and with Django's protection against forgery.
+begins nothing, so pages can be reloaded, and opened twice. Each action is a POST with a token of its own, which
+counts once, and with Django's protection against forgery.
 """
 
 import logging
@@ -25,13 +25,7 @@ from ..services.cancellation import TooLateToKeep, request_cancellation, take_ca
 from ..services.checkouts import begin
 from ..services.checkouts.modifiable import NothingToModify
 from ..services.checkouts.used_messages import MessageUsedUp
-from ..services.portal import (
-    PortalSubscription,
-    payment_of,
-    payments_of,
-    pending_subscription,
-    standing_subscription,
-)
+from ..services.portal import PortalSubscription, payment_of, payments_of, pending_subscription, subscription_of
 from . import pages, tokens
 from .tokens import Purpose, Token, TokenRefused
 
@@ -81,7 +75,7 @@ def _portal_view(method: str, *purposes: Purpose) -> Callable[[TokenView], View]
 def portal(request: HttpRequest, token: Token) -> HttpResponse:
     """The subscription, what can be done about it, and the payments so far."""
     now = timezone.now()
-    subscription = standing_subscription(token.customer, now=now)
+    subscription = subscription_of(token.customer, now=now)
     notice = _notice(request.GET.get("done", ""), subscription)
     return pages.portal(
         request,
@@ -98,12 +92,10 @@ def portal(request: HttpRequest, token: Token) -> HttpResponse:
 @_portal_view("GET", Purpose.MANAGE)
 def cancel_page(request: HttpRequest, token: Token) -> HttpResponse:
     """What canceling means, and the button that confirms it."""
-    subscription = standing_subscription(token.customer, now=timezone.now())
+    subscription = subscription_of(token.customer, now=timezone.now())
     if subscription is None or not subscription.can_cancel:
         return _see_portal(token.sign(Purpose.MANAGE))
-    return pages.portal_cancel(
-        request, subscription=subscription, **_tokens(request, token, Purpose.CANCEL)
-    )
+    return pages.portal_cancel(request, subscription=subscription, **_tokens(request, token, Purpose.CANCEL))
 
 
 @_portal_view("GET", Purpose.MANAGE, Purpose.BILLING)
@@ -115,9 +107,7 @@ def receipt(request: HttpRequest, token: Token) -> HttpResponse:
         payment = None
     if payment is None or payment.is_held:
         return pages.not_found(request)
-    return pages.portal_receipt(
-        request, payment=payment, customer=token.customer, **_tokens(request, token)
-    )
+    return pages.portal_receipt(request, payment=payment, customer=token.customer, **_tokens(request, token))
 
 
 # --- Actions ----------------------------------------------------------------------------------------

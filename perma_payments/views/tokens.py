@@ -1,7 +1,7 @@
 """The signed tokens that carry a customer from page to page of the portal.
 
-The portal has no login: Perma.cc's sealed message opens it, and a token, which only we can sign, carries it on. Each
-is bound to a customer and a purpose, and all that come from one message end at the same time.
+The portal has no login: Perma.cc's sealed message opens it, and a token, which only we can sign, carries it on.
+Each is bound to a customer and a purpose, and all that come from one message end at the same time.
 """
 
 import base64

@@ -104,7 +104,7 @@ def _activate(response: Response, outgoing: OutgoingTransaction, agreement: Subs
 
 
 def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement) -> Result:
-    """The agreement takes the terms that were asked for, now or from their time on, and a new token if one came."""
+    """The agreement takes the terms that were asked for, now or later, and a new token if one came."""
     if not agreement.is_standing(response.received_at):
         return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
     if _came_after_a_later_one(response, outgoing, Kind.CHANGE):

@@ -1,7 +1,7 @@
 """Mail staff their tasks: each at least once, and usually exactly once.
 
-An open task without ``notified_at`` has not been mailed yet, and one that the customer has taken back not again. Only the scheduler and the commands that stand in for
-it send mail, so no request waits for a mail server.
+A task without ``notified_at`` that is open, or that the customer has taken back, has not been mailed yet. Only the
+scheduler and the commands that stand in for it send mail, so no request waits for a mail server.
 """
 
 import logging

@@ -710,7 +710,9 @@ def test_a_name_has_no_place_in_other_messages(route):
         read(route, customer_name="Example Law Library")
 
 
-@pytest.mark.parametrize("route, name", [("subscribe", "amount"), ("change", "amount"), ("change", "recurring_amount")])
+@pytest.mark.parametrize(
+    "route, name", [("subscribe", "amount"), ("change", "amount"), ("change", "recurring_amount")]
+)
 @pytest.mark.parametrize("amount", ["-1.50", "-0.00", "-1000.00"])
 def test_a_negative_amount_is_called_that(route, name, amount):
     with pytest.raises(WrongValue, match=rf"^{name}: negative$"):

@@ -21,16 +21,11 @@ from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
-from perma_payments.perma.messages import (
-    ChangeMessage,
-    PurchaseMessage,
-    SubscribeMessage,
-    UpdateMessage,
-)
+from perma_payments.perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
 from perma_payments.services import acknowledgement, corrections, locks, staff_tasks
 from perma_payments.services.callbacks.apply import apply_or_record_failure, apply_response
 from perma_payments.services.callbacks.receive import receive_callback
-from perma_payments.services.cancellation import request_cancellation
+from perma_payments.services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from perma_payments.services.checkouts import begin
 from perma_payments.services.checkouts.modifiable import NothingToModify
 from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
@@ -127,6 +122,12 @@ def canceling() -> Service:
     return lambda: request_cancellation(records.REGISTRAR, nonce=bytes(24), now=timezone.now())
 
 
+def keeping() -> Service:
+    if not SubscriptionAgreement.objects.exists():
+        records.standing_agreement()
+    return lambda: take_cancellation_back(records.REGISTRAR, nonce=bytes(24), now=timezone.now())
+
+
 def applying_a_response() -> Service:
     response = kept_response(records.outgoing(Kind.SUBSCRIBE), "DECLINE")
     return lambda: apply_response(response.pk, now=timezone.now())
@@ -168,6 +169,7 @@ def ending_a_task() -> Service:
         changing,
         updating,
         canceling,
+        keeping,
         applying_a_response,
         correcting_an_agreement,
         matching_a_response,
@@ -191,6 +193,17 @@ def test_a_second_cancellation_waits_for_the_agreement():
     with transaction.atomic():
         locks.lock_rows(SubscriptionAgreement.objects.filter(pk=agreement.pk))
         assert waits(service)
+
+
+def test_taking_a_cancellation_back_waits_for_staff_who_are_ending_its_task():
+    agreement = records.standing_agreement(cancellation_requested_at=timezone.now())
+    task = StaffTask.objects.create(kind=TaskKind.CANCELLATION, agreement=agreement)
+    staff = User.objects.create_user("staff")
+    with transaction.atomic():
+        staff_tasks.finish(task.pk, by=staff, note="Done.", now=timezone.now())
+        future = elsewhere(keeping())
+    with pytest.raises(TooLateToKeep):
+        future.result()
 
 
 def test_a_cancellation_sees_an_ending_of_the_same_moment():

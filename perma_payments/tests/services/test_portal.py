@@ -16,7 +16,7 @@ from perma_payments.services.portal import (
     payment_of,
     payments_of,
     pending_subscription,
-    standing_subscription,
+    subscription_of,
 )
 
 from .. import cyber_source, records
@@ -30,12 +30,14 @@ DUE = date(2026, 12, 7)
 
 def seen(**columns: Any) -> PortalSubscription:
     records.standing_agreement(**{"schedule_start": DUE, "covered_until": midnight(DUE), **columns})
-    subscription = standing_subscription(REGISTRAR, now=NOW)
+    subscription = subscription_of(REGISTRAR, now=NOW)
     assert subscription is not None
     return subscription
 
 
-def respond(outgoing: OutgoingTransaction, decision: str = "ACCEPT", now: datetime = NOW, **changes: Any) -> Response:
+def respond(
+    outgoing: OutgoingTransaction, decision: str = "ACCEPT", now: datetime = NOW, **changes: Any
+) -> Response:
     response = cyber_source.response(records.form(outgoing), decision, **changes)
     return receive_callback(b"body", list(response.items()), now=now)
 
@@ -63,7 +65,7 @@ def test_a_requested_cancellation_can_only_be_taken_back(status):
     records.standing_agreement(status=status)
     request_cancellation(REGISTRAR, nonce=bytes(24), now=NOW)
 
-    subscription = standing_subscription(REGISTRAR, now=NOW)
+    subscription = subscription_of(REGISTRAR, now=NOW)
     assert (subscription.can_keep, subscription.can_cancel, subscription.can_update_card) == (True, False, False)
 
 
@@ -87,7 +89,7 @@ def test_the_next_charge_is_that_of_the_terms_in_force_if_the_scheduled_ones_beg
 def test_another_customers_subscription_is_not_seen():
     records.standing_agreement(INDIVIDUAL)
 
-    assert standing_subscription(REGISTRAR, now=NOW) is None
+    assert subscription_of(REGISTRAR, now=NOW) is None
 
 
 def test_the_latest_pending_checkout_is_mentioned_for_a_day():

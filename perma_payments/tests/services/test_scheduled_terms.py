@@ -119,7 +119,10 @@ def test_a_downgrade_that_is_taken_back_leaves_the_terms_in_force(agreement):
     ask(MEDIUM, NOW)
 
     assert asdict(told()) == before
-    assert [each.change_kind for each in OutgoingTransaction.objects.order_by("id")] == ["downgrade", "taking back"]
+    assert [each.change_kind for each in OutgoingTransaction.objects.order_by("id")] == [
+        "downgrade",
+        "taking back",
+    ]
 
 
 def test_an_upgrade_replaces_a_scheduled_downgrade(agreement):

@@ -28,11 +28,7 @@ from .conftest import assert_is_page_for_a_person
 
 pytestmark = pytest.mark.django_db
 
-ACTIONS = {
-    "update-card/": Purpose.UPDATE_CARD,
-    "cancel/confirm/": Purpose.CANCEL,
-    "keep/": Purpose.KEEP,
-}
+ACTIONS = {"update-card/": Purpose.UPDATE_CARD, "cancel/confirm/": Purpose.CANCEL, "keep/": Purpose.KEEP}
 every_action = pytest.mark.parametrize("action", ACTIONS)
 PAGES = ["", "cancel/", "receipt/"]
 
@@ -175,7 +171,11 @@ def test_the_subscription_is_shown_in_plain_words(client):
     [
         ({}, "Current", "Your subscription is active."),
         ({"status": "Hold"}, "Hold", "the last charge didn't go through"),
-        ({"status": "Canceled"}, "Canceled", "Your subscription has been canceled. You keep 100 links a month until"),
+        (
+            {"status": "Canceled"},
+            "Canceled",
+            "Your subscription has been canceled. You keep 100 links a month until",
+        ),
         ({"cancellation_requested_at": timezone.now()}, "Cancellation Requested", "being canceled"),
         ({"cancellation_requested_at": timezone.now()}, "Cancellation Requested", "it can't be continued"),
         ({"status": "Pending", "covered_until": None, "coverage_proof": ""}, "Pending", "we haven't heard yet"),
@@ -263,10 +263,13 @@ def test_a_payment_is_listed_with_its_receipt(client, payment):
     assert cyber_source.personal_data_in([receipt.content.decode()]) == []
 
 
-@pytest.mark.parametrize("kind, words", [
-    (Kind.SUBSCRIBE, "Subscription, first payment: 100 links a month"),
-    (Kind.CHANGE, "Change of plan: 500 links a month"),
-])
+@pytest.mark.parametrize(
+    "kind, words",
+    [
+        (Kind.SUBSCRIBE, "Subscription, first payment: 100 links a month"),
+        (Kind.CHANGE, "Change of plan: 500 links a month"),
+    ],
+)
 def test_a_payment_says_what_it_was_for(client, call_back, kind, words):
     call_back(records.form(records.outgoing(kind)))
 
