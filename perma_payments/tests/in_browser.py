@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
 from devtools.processes import eventually, leashed, wait_until_it_answers
@@ -99,10 +100,30 @@ class Visit:
         """Wait until a JavaScript expression is true, as styles load and scroll bars come and go."""
         assert eventually(lambda: self.page.evaluate(condition), SECONDS), condition
 
+    def is_accessible(self) -> None:
+        """Have axe look at the page: it has no violations."""
+        found = Axe().run(self.page)
+        assert found.violations_count == 0, found.generate_report()
+
     def fits(self, width: int) -> None:
         """Wait until the page, with all its styles, fits this width."""
         self.settles("document.readyState === 'complete'")
         self.settles(f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
+
+
+def post(visit: Visit, fields: dict[str, str], *, route: str = "subscribe") -> None:
+    """Post a form to one of our routes, as a page of Perma.cc's does."""
+    visit.page.goto(f"{visit.sandbox}/")
+    visit.page.evaluate(
+        """([action, fields]) => {
+            const form = Object.assign(document.createElement("form"), {method: "post", action});
+            for (const [name, value] of Object.entries(fields))
+                form.append(Object.assign(document.createElement("input"), {name, value}));
+            document.body.append(form);
+            form.submit();
+        }""",
+        [f"{visit.payments}/{route}/", fields],
+    )
 
 
 Visitor = Callable[..., Visit]

@@ -10,7 +10,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Response, SubscriptionAgreement
 
 from .. import cyber_source, perma_cc, records
-from ..in_browser import Visit
+from ..in_browser import Visit, post
 
 pytestmark = pytest.mark.browser
 
@@ -204,21 +204,6 @@ def test_a_reload_of_cybersources_page_charges_once(visitor):
 # --- All pages --------------------------------------------------------------------------------------
 
 
-def post(visit: Visit, fields: dict[str, str], *, route: str = "subscribe") -> None:
-    """Post a form to one of our routes, as a page of Perma.cc's does."""
-    visit.page.goto(f"{visit.sandbox}/")
-    visit.page.evaluate(
-        """([action, fields]) => {
-            const form = Object.assign(document.createElement("form"), {method: "post", action});
-            for (const [name, value] of Object.entries(fields))
-                form.append(Object.assign(document.createElement("input"), {name, value}));
-            document.body.append(form);
-            form.submit();
-        }""",
-        [f"{visit.payments}/{route}/", fields],
-    )
-
-
 PAGES = {
     "checkout": "Continue to payment",
     "card": "Update your card",
@@ -273,6 +258,7 @@ def test_a_page_fits_narrow_and_wide_windows(visitor, name):
         visit.fits(width)
         # The stylesheet is there.
         visit.settles(f"document.querySelector('main').getBoundingClientRect().width === {min(width, 608)}")
+        visit.is_accessible()
     assert visit.complaints == []
 
 
