@@ -1,5 +1,6 @@
 """Plans and prices in words, for the customer's pages."""
 
+from datetime import date, datetime
 from decimal import Decimal
 
 from django import template
@@ -21,9 +22,15 @@ _PERIODS = {
 
 
 @register.filter
-def dollars(amount: Decimal) -> str:
+def dollars(amount: Decimal | str) -> str:
     """An amount of money: ``$1,250.00``."""
-    return f"${amount:,.2f}"
+    return f"${Decimal(amount):,.2f}"
+
+
+@register.filter
+def day(text: str) -> date:
+    """A date as CyberSource writes it: ``20261213``."""
+    return datetime.strptime(text, "%Y%m%d").date()
 
 
 @register.filter
@@ -36,6 +43,6 @@ def links(link_limit: str, frequency: str) -> str:
 
 
 @register.filter
-def price(rate: Decimal, frequency: str) -> str:
+def price(rate: Decimal | str, frequency: str) -> str:
     """What a plan costs: ``$25.00 a month``."""
     return f"{dollars(rate)} {_PERIODS[Frequency(frequency)]}"

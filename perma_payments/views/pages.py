@@ -139,7 +139,8 @@ def server_error(request: HttpRequest) -> HttpResponse:
 
 def unavailable(request: HttpRequest) -> HttpResponse:
     """The database is unavailable."""
-    response = _page(request, "trouble.html", status=503)
+    canceling = request.path in (reverse("cancel_request"), reverse("portal_cancel"), reverse("portal_keep"))
+    response = _page(request, "trouble.html", status=503, canceling=canceling)
     response["Retry-After"] = "30"
     return response
 

@@ -9,6 +9,11 @@ const status = document.getElementById("status");
 form.addEventListener("submit", () => {
   button.disabled = true;
   status.textContent = "Taking you to CyberSource…";
+  // The same form again leads to the same checkout, which charges once.
+  setTimeout(() => {
+    button.disabled = false;
+    status.textContent = "CyberSource hasn't answered yet. You can wait, or press the button to try again. You won't be charged twice.";
+  }, 10000);
 });
 
 // A browser that kept this page for its Back button shows it with the button still off.

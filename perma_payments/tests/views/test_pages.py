@@ -5,6 +5,7 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from html import unescape
 from types import SimpleNamespace
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
@@ -21,7 +22,7 @@ from perma_payments.views import pages
 
 from .. import cyber_source, perma_cc, records
 from ..conftest import FORM
-from ..pages import checkout_action, checkout_form, heading
+from ..pages import checkout_action, checkout_form, heading, words
 from .conftest import assert_is_page_for_a_person
 
 pytestmark = pytest.mark.django_db
@@ -156,6 +157,26 @@ def test_the_checkout_page_names_cybersource_and_the_way_back(checkout, kind):
     assert heading(checkout) == ("Update your card" if kind == "update" else "Continue to payment")
     assert "CyberSource" in text
     assert_is_page_for_a_person(checkout)
+
+
+ORDERS = {
+    "subscribe": {"Today": "$12.50", "Starting Dec 13, 2031": "$45.00 a month"},
+    "purchase": {"Today": "$15.00"},
+    "change": {"Today": "$12.50", "On each due date": "$45.00"},
+    "update": {},
+}
+
+
+@pytest.mark.parametrize("route", ORDERS)
+def test_the_checkout_page_says_what_is_paid_and_the_reference_number(db, post, route):
+    records.standing_agreement(records.INDIVIDUAL)
+    changes: dict[str, Any] = {"recurring_start_date": "2031-12-13"} if route == "subscribe" else {}
+    if route in ("change", "update"):
+        changes["customer_type"] = "Individual"
+    response = post(route, **changes)
+
+    shown = {row.find("dt").get_text(): row.find("dd").get_text() for row in soup(response).select("dl.facts div")}
+    assert shown == {**ORDERS[route], "Reference number": checkout_form(response)["reference_number"]}
 
 
 def test_the_checkout_page_is_not_kept(checkout):
@@ -337,6 +358,13 @@ def test_a_page_does_not_redirect_by_itself(message_page, case):
 @pytest.mark.parametrize("case", ["no database", "database gone"])
 def test_without_a_database_a_browser_is_told_when_to_retry(message_page, case):
     assert int(message_page.response["Retry-After"]) > 0
+
+
+@pytest.mark.parametrize("path", ["/cancel-request/", "/portal/cancel/confirm/", "/portal/keep/"])
+def test_someone_who_cancels_without_a_database_is_told_that_nothing_was_recorded(path):
+    response = pages.unavailable(RequestFactory().post(path))
+
+    assert "Your request was not recorded, unless your Perma.cc settings page says so." in words(response)
 
 
 def test_a_checkout_cannot_be_continued_after_15_minutes(client):

@@ -149,6 +149,22 @@ def test_the_button_is_off_while_cybersource_is_awaited(visitor):
     expect(visit.page.get_by_role("status")).to_have_text("Taking you to CyberSource…")
 
 
+def test_a_customer_can_try_again_if_cybersource_does_not_answer(visitor):
+    visit = visitor()
+    visit.page.clock.install()
+    stay(visit)
+    visit.subscribe()
+    button = visit.page.get_by_role("button", name="Continue to CyberSource")
+    expect(button).to_be_disabled()
+    visit.page.clock.fast_forward(10_000)
+
+    expect(button).to_be_enabled()
+    expect(visit.page.get_by_role("status")).to_contain_text("CyberSource hasn't answered yet.")
+    visit.page.unroute_all()
+    button.click()
+    visit.reference()
+
+
 # --- Back -------------------------------------------------------------------------------------------
 
 
