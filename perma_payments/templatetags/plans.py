@@ -1,6 +1,6 @@
 """Plans and prices in words, for the customer's pages."""
 
-from datetime import date, datetime
+from datetime import date
 from decimal import Decimal
 
 from django import template
@@ -30,7 +30,7 @@ def dollars(amount: Decimal | str) -> str:
 @register.filter
 def day(text: str) -> date:
     """A date as CyberSource writes it: ``20261213``."""
-    return datetime.strptime(text, "%Y%m%d").date()
+    return date.fromisoformat(text)
 
 
 @register.filter
