@@ -148,6 +148,9 @@ PERMA_FRESHNESS = Freshness(browser=timedelta(seconds=_max_age))
 # Its two clients send the same message to /update/, and expect different things (perma.md §3.2).
 UPDATE_LEADS_TO = env.read("UPDATE_LEADS_TO", choice("card", "page", example="page"), "card")
 
+# For a planned pause, such as a move; staff have a switch of their own.
+CHECKOUTS_FROZEN = env.read("CHECKOUTS_FROZEN", parsers.FLAG, False)
+
 # --- CyberSource (cybersource.md) -------------------------------------------------------------------
 
 CS_MODE = env.require(

@@ -11,6 +11,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
 
+from ..services.freeze import current_freeze
 from . import figures
 from .base import may_view
 from .figures import MonthEnd
@@ -22,7 +23,13 @@ PAST_MONTHS_ARE_KEPT = timedelta(days=1)
 def overview(user: Any) -> dict[str, Any]:
     """The template's context: the parts of the page that a user may see."""
     now = timezone.now()
-    shown: dict[str, Any] = {"overdue_days": settings.OVERDUE_DAYS}
+    freeze = current_freeze()
+    shown: dict[str, Any] = {
+        "overdue_days": settings.OVERDUE_DAYS,
+        "freeze": freeze,
+        "frozen_by_setting": settings.CHECKOUTS_FROZEN,
+        "frozen": settings.CHECKOUTS_FROZEN or freeze is not None,
+    }
     if may_view(user, "stafftask"):
         shown["work"] = figures.work_list(now=now)
     if may_view(user, "subscriptionagreement"):

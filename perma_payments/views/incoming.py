@@ -17,6 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ..perma import messages
 from ..perma.box import Opened, Refusal
 from ..perma.messages import Message, Stale, WrongValue
+from ..services.checkouts.begin import CheckoutsFrozen
 from ..services.checkouts.modifiable import NothingToModify
 from ..services.checkouts.used_messages import MessageUsedUp
 from . import pages
@@ -90,6 +91,8 @@ def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:
                 return view(request)
             except NothingToModify:
                 return pages.nothing_to_modify(request)
+            except CheckoutsFrozen:
+                return pages.frozen(request)
             except Stale as refusal:
                 _log(request, refusal)
                 return pages.expired(request)

@@ -59,6 +59,8 @@ def _portal_view(method: str, *purposes: Purpose) -> Callable[[TokenView], View]
                 return view(request, token)
             except NothingToModify:
                 return pages.nothing_to_modify(request)
+            except begin.CheckoutsFrozen:
+                return pages.frozen(request)
             except MessageUsedUp as refusal:
                 logger.warning("%s: refused: %s", request.path, refusal)
                 return pages.portal_used_up(request, portal_url=_portal_url(token.sign(Purpose.MANAGE)))

@@ -4,7 +4,7 @@ Subscribe, change and update begin one about a subscription, purchase one about 
 
 * hold the customer's lock, so two clicks at once begin only one checkout;
 * resume the checkout that the same message has already begun (a double click, the Back button);
-* record nothing if they refuse, which they do by raising an exception.
+* record nothing if they refuse, which they do by raising an exception: CheckoutsFrozen, or one of their own.
 """
 
 import logging
@@ -25,11 +25,16 @@ from ...cybersource.checkout import Order, SignedForm, transaction_type
 from ...models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
 from ...models.history import HistorySource
 from ...perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
+from ..freeze import checkouts_are_frozen
 from ..locks import lock_customer
 from .modifiable import NothingToModify, modifiable_agreement
 from .used_messages import begun_by
 
 logger = logging.getLogger(__name__)
+
+
+class CheckoutsFrozen(Exception):
+    """No checkout may be begun now, nor one that was begun be resumed."""
 
 
 class AlreadySubscribed(Exception):
@@ -127,6 +132,8 @@ def update(message: UpdateMessage, *, nonce: bytes, now: datetime) -> SignedForm
 def _checkout(customer: Customer) -> Iterator[None]:
     with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
         lock_customer(customer)
+        if checkouts_are_frozen():
+            raise CheckoutsFrozen
         yield
 
 
