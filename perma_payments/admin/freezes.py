@@ -73,7 +73,11 @@ class CheckoutFreezeAdmin(ReadOnlyAdmin):
         is_freeze = form.cleaned_data["action"] == "freeze"
         service = freeze_checkouts if is_freeze else resume_checkouts
         try:
-            service(by=request.user, reason=form.cleaned_data["reason"], now=timezone.now())  # type: ignore[arg-type]
+            service(
+                by=request.user,  # type: ignore[arg-type]
+                reason=form.cleaned_data["reason"],
+                now=timezone.now(),
+            )
         except NothingToSwitch:
             state = "frozen" if is_freeze else "resumed"
             messages.warning(request, f"Nothing was changed: checkouts had already been {state}.")
