@@ -101,6 +101,7 @@ def _serve(host: str, port: int, config: Config) -> None:
             f"Payments at {config.payments_url}/",
             flush=True,
         )
+        print(f"It plays Perma.cc's client of {config.perma_client.year}.", flush=True)
         print(f"It receives mail at {mailbox.address}." if mailbox.address else "It receives no mail.", flush=True)
         with suppress(KeyboardInterrupt):
             server.serve_forever()

@@ -38,6 +38,10 @@ def create_app(config: Config, clock: Callable[[], datetime] = _utc_now, mailbox
     app.register_blueprint(create_cybersource(config, traffic, clock))
     app.register_blueprint(create_mail(mailbox or Mailbox()))
 
+    @app.context_processor
+    def of_every_page() -> dict[str, Any]:
+        return {"perma_client": config.perma_client}
+
     @app.get("/")
     def landing() -> Any:
         return render_template("landing.html", payments_url=config.payments_url)

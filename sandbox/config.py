@@ -1,4 +1,7 @@
-"""The sandbox's settings. Two can be set in the environment: SANDBOX_PAYMENTS_URL and SANDBOX_SMTP_PORT."""
+"""The sandbox's settings.
+
+Three can be set in the environment: SANDBOX_PAYMENTS_URL, SANDBOX_PERMA_CLIENT and SANDBOX_SMTP_PORT.
+"""
 
 import base64
 import re
@@ -8,6 +11,8 @@ from typing import Self
 from urllib.parse import urlsplit
 
 from nacl.public import PrivateKey, PublicKey
+
+from .perma.clients import CLIENTS, DEFAULT_CLIENT, PermaClient
 
 # The development keys of perma.md §6. They are public, and refused by Perma Payments in production.
 DEFAULT_PERMA_SECRET_KEY = "hneZHHft4QieiNmyVPfyYFJs3toRgixbiTqSQKJ1r2E="
@@ -29,6 +34,7 @@ class Config:
     """The settings of a sandbox.
 
     payments_url: where Perma Payments is, without a slash at the end, for browsers and servers alike.
+    perma_client: the version of Perma.cc's client that is played.
     smtp_port: where mail is received, on the same address as the pages; 0 for nowhere.
     perma_secret_key, payments_public_key: the two keys of Perma.cc's box.
     cs_profile_id: the only Secure Acceptance profile there is.
@@ -36,6 +42,7 @@ class Config:
     """
 
     payments_url: str = DEFAULT_PAYMENTS_URL
+    perma_client: PermaClient = DEFAULT_CLIENT
     smtp_port: int = DEFAULT_SMTP_PORT
     perma_secret_key: PrivateKey = field(
         default_factory=lambda: PrivateKey(base64.b64decode(DEFAULT_PERMA_SECRET_KEY)), repr=False
@@ -52,7 +59,9 @@ class Config:
     def from_environ(cls, environ: Mapping[str, str]) -> Self:
         """Read what the environment sets; an empty value counts as not set. Raises ConfigError."""
         return cls(
-            payments_url=_url("SANDBOX_PAYMENTS_URL", environ), smtp_port=_port("SANDBOX_SMTP_PORT", environ)
+            payments_url=_url("SANDBOX_PAYMENTS_URL", environ),
+            perma_client=_perma_client("SANDBOX_PERMA_CLIENT", environ),
+            smtp_port=_port("SANDBOX_SMTP_PORT", environ),
         )
 
 
@@ -77,6 +86,16 @@ def _url(name: str, environ: Mapping[str, str]) -> str:
     ):
         raise error
     return value.rstrip("/")
+
+
+def _perma_client(name: str, environ: Mapping[str, str]) -> PermaClient:
+    value = environ.get(name, "").strip() or DEFAULT_CLIENT.year
+    if value not in CLIENTS:
+        raise ConfigError(
+            f"{name} must be the year of one of Perma.cc's clients, {' or '.join(CLIENTS)}, for example "
+            f"{DEFAULT_CLIENT.year}; it is {value!r}."
+        )
+    return CLIENTS[value]
 
 
 def _port(name: str, environ: Mapping[str, str]) -> int:

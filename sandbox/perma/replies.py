@@ -6,33 +6,35 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
-from .store import Customer
+from .clients import PermaClient
+from .store import Customer, Plan
 
 FRESH_SECONDS = 120
 
 CLIENT_DATE_TIME = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
+@dataclass(frozen=True)
+class PendingChange:
+    """The plan of a scheduled downgrade, and when it begins."""
+
+    plan: Plan
+    effective: datetime
+
+
 @dataclass(frozen=True, kw_only=True)
 class Subscription:
-    """A subscription as Perma Payments describes it. Date-times are UTC."""
+    """A subscription as Perma Payments describes it. Date-times are UTC.
+
+    `plan` is the one in force, unless a change is pending.
+    """
 
     status: str
-    rate: Decimal
-    frequency: str
-    link_limit: str
-    link_limit_effective: datetime
+    plan: Plan
+    link_limit_effective: datetime | None
     paid_through: datetime
     reference_number: str
-
-    @property
-    def can_be_modified(self) -> bool:
-        """Whether Perma.cc offers to change, update and cancel it."""
-        return self.status in ("Current", "Hold")
-
-    def is_change_pending(self, now: datetime) -> bool:
-        """Whether its rate and limit are those of a plan that begins later."""
-        return self.link_limit_effective > now
+    pending: PendingChange | None = None
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,15 @@ def read_date_time(value: Any) -> datetime:
     return datetime.strptime(value, CLIENT_DATE_TIME).replace(tzinfo=UTC)
 
 
-def read_status_reply(opened: dict[str, Any], customer: Customer, now: datetime) -> StatusReply:
+def read_status_reply(
+    opened: dict[str, Any], customer: Customer, now: datetime, *, perma_client: PermaClient
+) -> StatusReply:
     """Read the opened reply to `/subscription/`. Raises ValueError with what is wrong."""
     _check_it_answers(opened, customer, now)
     if "subscription" not in opened:
         raise ValueError("it has no subscription, not even null")
     return StatusReply(
-        subscription=_read_subscription(opened["subscription"]),
+        subscription=_read_subscription(opened["subscription"], perma_client, now),
         purchases=[Purchase(**_read_purchase(item)) for item in _read_list(opened, "purchases")],
         opened=opened,
     )
@@ -125,35 +129,63 @@ def _read_date_time_field(value: dict[str, Any], name: str) -> datetime:
         raise ValueError(f"its {name} is not a date-time like 2026-11-21T00:00:00.000000Z") from None
 
 
-def _read_subscription(value: Any) -> Subscription | None:
+def _read_text(value: dict[str, Any], name: str) -> str:
+    if not isinstance(value.get(name), str) or not value[name]:
+        raise ValueError(f"its {name} is not a string with something in it")
+    return str(value[name])
+
+
+def _read_plan(value: dict[str, Any], frequency: str) -> Plan:
+    """The rate and link_limit that a subscription and a pending change have."""
+    rate = _read_text(value, "rate")
+    if not re.fullmatch(r"[0-9]{1,12}\.[0-9]{2}", rate):
+        raise ValueError('its rate is not a decimal with two decimals, such as "120.00"')
+    link_limit = _read_text(value, "link_limit")
+    if not re.fullmatch(r"[0-9]+|unlimited", link_limit):
+        raise ValueError('its link_limit is neither digits nor "unlimited"')
+    return Plan(link_limit, frequency, Decimal(rate))
+
+
+def _read_subscription(value: Any, perma_client: PermaClient, now: datetime) -> Subscription | None:
     if value is None:
         return None
     if not isinstance(value, dict):
         raise ValueError("its subscription is not an object")
-
-    def text(name: str) -> str:
-        if not isinstance(value.get(name), str) or not value[name]:
-            raise ValueError(f"its {name} is not a string with something in it")
-        return str(value[name])
-
-    rate = text("rate")
-    if not re.fullmatch(r"[0-9]{1,12}\.[0-9]{2}", rate):
-        raise ValueError('its rate is not a decimal with two decimals, such as "120.00"')
-    link_limit = text("link_limit")
-    if not re.fullmatch(r"[0-9]+|unlimited", link_limit):
-        raise ValueError('its link_limit is neither digits nor "unlimited"')
-    frequency = text("frequency")
+    frequency = _read_text(value, "frequency")
     if len(frequency) > 8:
         raise ValueError("its frequency has more than 8 characters")
+    plan = _read_plan(value, frequency)
+    effective_name = "link_limit_effective_timestamp"
+    effective, pending = None, None
+    # A client that reads pending_change can do without the old field's time.
+    if not perma_client.reads_pending_change or value.get(effective_name, "") is not None:
+        effective = _read_date_time_field(value, effective_name)
+    if perma_client.reads_pending_change:
+        pending = _read_pending_change(value, frequency)
+    elif effective and effective > now:
+        pending = PendingChange(plan, effective)
     return Subscription(
-        status=text("status"),
-        rate=Decimal(rate),
-        frequency=frequency,
-        link_limit=link_limit,
-        link_limit_effective=_read_date_time_field(value, "link_limit_effective_timestamp"),
+        status=_read_text(value, "status"),
+        plan=plan,
+        link_limit_effective=effective,
         paid_through=_read_date_time_field(value, "paid_through"),
-        reference_number=text("reference_number"),
+        reference_number=_read_text(value, "reference_number"),
+        pending=pending,
     )
+
+
+def _read_pending_change(value: dict[str, Any], frequency: str) -> PendingChange | None:
+    if "pending_change" not in value:
+        raise ValueError("it has no pending_change, not even null; the client fails at that")
+    pending = value["pending_change"]
+    if pending is None:
+        return None
+    if not isinstance(pending, dict):
+        raise ValueError("its pending_change is neither null nor an object")
+    try:
+        return PendingChange(_read_plan(pending, frequency), _read_date_time_field(pending, "effective"))
+    except ValueError as error:
+        raise ValueError(f"in its pending_change, {error}") from None
 
 
 def _read_list(opened: dict[str, Any], name: str) -> list[Any]:

@@ -12,23 +12,13 @@ from ..traffic import PAGE_MESSAGES, TrafficLog
 from .bonus import BonusLinks, Crediting, credit
 from .box import PermaBox
 from .client import PaymentsClient, Unavailable
+from .clients import PermaClient
+from .known_plans import KnownPlans
 from .page_forms import PageForms, seal_forms
 from .replies import HistoricPurchase, Purchase, StatusReply, Subscription
-from .store import CUSTOMERS, DEFAULT_CUSTOMER, INDIVIDUAL, REGISTRAR, Customer, find_customer
+from .store import CUSTOMERS, DEFAULT_CUSTOMER, INDIVIDUAL, REGISTRAR, Customer, Plan, find_customer
 
 CUSTOMER_COOKIE = "sandbox_customer"
-
-# What the page says to customers who come back with a parameter; any other is ignored (perma-2026.md §7).
-RETURN_WORDS = {
-    ("subscription", "success"): "Your subscription has been created.",
-    ("subscription", "canceled"): "You left the checkout. You were not charged.",
-    ("purchase", "success"): "Your links have been bought.",
-    ("purchase", "canceled"): "You left the checkout. You were not charged.",
-    ("change", "success"): "Your change was submitted. An upgrade is charged and takes effect immediately; "
-    "a downgrade takes effect with the next period.",
-    ("change", "canceled"): "Your pending change was canceled. Your plan stays as it is.",
-    ("update", "success"): "Your subscription settings have been updated.",
-}
 
 STATUS_WORDS = {
     "Current": "Active.",
@@ -42,7 +32,11 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
     """Perma.cc's half of the sandbox. `clock` gives the time in UTC."""
     pages = Blueprint("perma", __name__)
     box = PermaBox(secret_key=config.perma_secret_key, public_key=config.payments_public_key)
-    client = PaymentsClient(payments_url=config.payments_url, box=box, traffic=traffic, clock=clock)
+    perma_client = config.perma_client
+    client = PaymentsClient(
+        payments_url=config.payments_url, perma_client=perma_client, box=box, traffic=traffic, clock=clock
+    )
+    known_plans = KnownPlans()
     bonus_links = BonusLinks()
 
     def named_customer(key: str) -> Customer:
@@ -57,9 +51,9 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
             return named_customer(request.args["customer"])
         return find_customer(request.cookies.get(CUSTOMER_COOKIE, "")) or DEFAULT_CUSTOMER
 
-    def forms_for(customer: Customer, subscription: Subscription | None) -> PageForms:
+    def forms_for(customer: Customer, subscription: Subscription | None, in_force: Plan | None) -> PageForms:
         """Seal the forms of a page that is rendered now."""
-        forms = seal_forms(customer, subscription, box, clock())
+        forms = seal_forms(perma_client, customer, subscription, in_force, box, clock())
         messages = [
             {"route": form.route, "encrypted_data": form.encrypted_data, "message": form.message} for form in forms
         ]
@@ -89,15 +83,17 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
             reply = client.status_of(customer)
         except Unavailable as error:
             unavailable = error
+        subscription, in_force = None, None
         if reply is not None:
+            subscription = reply.subscription
+            in_force = known_plans.learn(customer, subscription)
             creditings = [credit(customer, purchase, bonus_links, client) for purchase in reply.purchases]
+        if reply is not None and not perma_client.uses_portal:
             try:
                 history = client.history_of(customer)
             except Unavailable as error:
                 history_unavailable = error
         opened = reply.opened if reply else unavailable.opened if unavailable else None
-        subscription = reply.subscription if reply else None
-        is_pending = subscription is not None and subscription.is_change_pending(clock())
         page = make_response(
             render_template(
                 "perma/subscription.html",
@@ -106,15 +102,15 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
                 reply=reply,
                 unavailable=unavailable,
                 subscription=subscription,
-                is_pending=is_pending,
-                can_be_modified=subscription is not None and subscription.can_be_modified,
+                in_force=in_force,
+                offers=_offers(perma_client, subscription, in_force),
                 opened=None if opened is None else json.dumps(opened, indent=2),
                 status_words=STATUS_WORDS,
                 returned=next(
                     (
-                        (f"{name}={value}", RETURN_WORDS[name, value])
+                        (f"{name}={value}", perma_client.return_words[name, value])
                         for name, value in request.args.items()
-                        if (name, value) in RETURN_WORDS
+                        if (name, value) in perma_client.return_words
                     ),
                     None,
                 ),
@@ -122,7 +118,7 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
                 creditings=creditings,
                 history=history,
                 history_unavailable=history_unavailable,
-                forms=forms_for(customer, subscription),
+                forms=forms_for(customer, subscription, in_force),
                 payments_url=config.payments_url,
             )
         )
@@ -147,6 +143,18 @@ def create_blueprint(config: Config, traffic: TrafficLog, clock: Callable[[], da
         )
 
     return pages
+
+
+def _offers(perma_client: PermaClient, subscription: Subscription | None, in_force: Plan | None) -> set[str]:
+    """What Perma.cc offers a customer to do with a subscription: change, take-back, and manage."""
+    if subscription is None:
+        return set()
+    offers = set()
+    if perma_client.uses_portal or subscription.status in ("Current", "Hold"):
+        offers.add("manage")
+    if subscription.status == "Current" and in_force is not None:
+        offers.add("take-back" if subscription.pending else "change")
+    return offers
 
 
 def _number(name: str) -> int:

@@ -3,10 +3,19 @@
 from datetime import UTC, datetime
 from urllib.parse import urlencode
 
+import pytest
+
 from sandbox.config import DEFAULT_CS_ACCESS_KEY, DEFAULT_CS_PROFILE_ID, DEFAULT_CS_SECRET
 from sandbox.cybersource.signature import sign
+from sandbox.perma.clients import CLIENTS
 
 NOW = datetime(2026, 3, 10, 9, 30, tzinfo=UTC)
+
+OF_2024, OF_2026 = CLIENTS["2024"], CLIENTS["2026"]
+
+# For tests of the client of 2024, and for tests of what is the same in both.
+of_2024 = pytest.mark.parametrize("perma_client", [OF_2024], ids=["2024"])
+of_both = pytest.mark.parametrize("perma_client", CLIENTS.values(), ids=CLIENTS)
 
 FORM_DATA = "application/x-www-form-urlencoded"
 

@@ -6,6 +6,7 @@ from jinja2 import BytecodeCache
 
 from sandbox.app import create_app
 from sandbox.config import Config
+from sandbox.perma.clients import DEFAULT_CLIENT
 
 from .builders import NOW
 from .merchant import FakeMerchant
@@ -65,10 +66,16 @@ def merchant():
 
 
 @pytest.fixture
-def config(merchant):
+def perma_client():
+    """The version of Perma.cc's client that is played: today's, unless a test is parametrized."""
+    return DEFAULT_CLIENT
+
+
+@pytest.fixture
+def config(merchant, perma_client):
     """The settings of a sandbox that speaks to `merchant`."""
     with serving(merchant) as url:
-        yield Config(payments_url=url)
+        yield Config(payments_url=url, perma_client=perma_client)
 
 
 @pytest.fixture

@@ -22,7 +22,17 @@ SUBSCRIPTION = {
     "link_limit": "100",
     "link_limit_effective_timestamp": "2026-03-10T09:30:00.000000Z",
     "paid_through": "2026-04-10T00:00:00.000000Z",
+    "pending_change": None,
     "reference_number": "PERMA-1234-5678",
+}
+
+# What both clients can read while a downgrade is scheduled.
+DOWNGRADING = {
+    **SUBSCRIPTION,
+    "rate": "20.00",
+    "link_limit": "10",
+    "link_limit_effective_timestamp": "2026-04-10T00:00:00.000000Z",
+    "pending_change": {"rate": "20.00", "link_limit": "10", "effective": "2026-04-10T00:00:00.000000Z"},
 }
 
 

@@ -3,7 +3,7 @@
 import base64
 import json
 import re
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
@@ -20,9 +20,9 @@ from sandbox.perma.messages import (
     purchase_message,
     subscribe_message,
 )
-from sandbox.perma.replies import Subscription
 from sandbox.perma.store import CUSTOMERS, Package, Plan, find_customer, plans_for
 
+from .builders import OF_2024, OF_2026
 from .replies import payments_box
 
 NOW = datetime(2026, 3, 10, 9, 30, 0, 250000, tzinfo=UTC)
@@ -36,25 +36,55 @@ def perma_box():
     return PermaBox(secret_key=config.perma_secret_key, public_key=config.payments_public_key)
 
 
+def at(day):
+    """Some time of a day."""
+    return datetime.fromisoformat(f"{day}T12:30:00+00:00")
+
+
 # Messages
 
 
-def test_a_subscribe_message_has_the_fields_of_the_contract():
-    assert subscribe_message(find_customer("Registrar-7"), MONTHLY, NOW) == {
+PRORATED = {"amount": "31.94", "recurring_start_date": "2026-04-01"}
+
+
+@pytest.mark.parametrize(
+    "perma_client, key, differing",
+    [
+        (OF_2024, "Registrar-7", PRORATED),
+        (OF_2024, "Individual-7", PRORATED),
+        (OF_2026, "Registrar-7", {"customer_name": "Example Law Library"}),
+        (OF_2026, "Individual-7", {}),
+    ],
+)
+def test_a_subscribe_message_has_the_fields_of_the_contract(perma_client, key, differing):
+    customer = find_customer(key)
+    assert subscribe_message(perma_client, customer, MONTHLY, NOW) == {
         "timestamp": 1773135000.25,
         "customer_pk": 7,
-        "customer_type": "Registrar",
+        "customer_type": customer.customer_type,
         "amount": "45.00",
         "recurring_amount": "45.00",
         "recurring_frequency": "monthly",
         "recurring_start_date": "2026-04-10",
         "link_limit": "100",
         "link_limit_effective_timestamp": 1773135000.25,
+        **differing,
     }
 
 
+@pytest.mark.parametrize("key", [*(customer.key for customer in CUSTOMERS), "Registrar-4711"])
+def test_a_name_is_one_that_can_be_sent(key):
+    name = find_customer(key).name
+    assert name == name.strip()
+    assert 1 <= len(name) <= 400
+
+
+def test_some_registrars_have_names_in_another_script():
+    assert not find_customer("Registrar-4711").name.isascii()
+
+
 def test_a_timestamp_is_always_a_float():
-    message = subscribe_message(find_customer("Individual-1"), ANNUAL, NOW.replace(microsecond=0))
+    message = subscribe_message(OF_2026, find_customer("Individual-1"), ANNUAL, NOW.replace(microsecond=0))
     assert isinstance(message["timestamp"], float)
     assert '"timestamp": 1773135000.0' in json.dumps(message)
 
@@ -62,48 +92,49 @@ def test_a_timestamp_is_always_a_float():
 @pytest.mark.parametrize(
     "plan, today, amount, start",
     [
-        (MONTHLY, date(2026, 5, 13), "45.00", date(2026, 6, 13)),
-        (MONTHLY, date(2026, 1, 31), "45.00", date(2026, 2, 28)),
-        (MONTHLY, date(2028, 1, 31), "45.00", date(2028, 2, 29)),
-        (MONTHLY, date(2026, 11, 30), "45.00", date(2026, 12, 30)),
-        (MONTHLY, date(2026, 12, 31), "45.00", date(2027, 1, 31)),
-        (ANNUAL, date(2026, 3, 10), "2500.00", date(2027, 3, 10)),
-        (ANNUAL, date(2028, 2, 29), "2500.00", date(2029, 2, 28)),
+        (MONTHLY, "2026-05-13", "45.00", "2026-06-13"),
+        (MONTHLY, "2026-01-31", "45.00", "2026-02-28"),
+        (MONTHLY, "2028-01-31", "45.00", "2028-02-29"),
+        (MONTHLY, "2026-11-30", "45.00", "2026-12-30"),
+        (MONTHLY, "2026-12-31", "45.00", "2027-01-31"),
+        (ANNUAL, "2026-03-10", "2500.00", "2027-03-10"),
+        (ANNUAL, "2028-02-29", "2500.00", "2029-02-28"),
     ],
 )
 def test_the_first_payment_is_full_and_repeats_on_the_same_day(plan, today, amount, start):
-    payment = first_payment(plan, today)
-    assert (f"{payment.amount:.2f}", payment.recurring_start_date) == (amount, start)
+    payment = first_payment(OF_2026, plan, at(today))
+    assert (f"{payment.amount:.2f}", f"{payment.recurring_start_date}") == (amount, start)
+
+
+@pytest.mark.parametrize(
+    "plan, today, amount, start",
+    [
+        (MONTHLY, "2026-03-01", "45.00", "2026-04-01"),
+        (MONTHLY, "2026-03-10", "31.94", "2026-04-01"),
+        (MONTHLY, "2026-02-27", "3.21", "2026-03-01"),
+        (MONTHLY, "2026-12-31", "1.45", "2027-01-01"),
+        (ANNUAL, "2026-03-10", "2500.00", "2027-03-10"),
+        (ANNUAL, "2028-02-29", "2500.00", "2029-02-28"),
+    ],
+)
+def test_in_2024_a_month_is_paid_until_the_first_of_the_next(plan, today, amount, start):
+    payment = first_payment(OF_2024, plan, at(today))
+    assert (f"{payment.amount:.2f}", f"{payment.recurring_start_date}") == (amount, start)
 
 
 @given(
-    st.dates(date(2020, 1, 1), date(2050, 12, 31)),
+    st.sampled_from([OF_2024, OF_2026]),
+    st.datetimes(datetime(2020, 1, 1), datetime(2050, 12, 31), timezones=st.just(UTC)),
     st.sampled_from(plans_for(CUSTOMERS[0]) + plans_for(CUSTOMERS[-1])),
 )
-def test_the_first_payment_is_the_price_and_the_next_is_later(today, plan):
-    payment = first_payment(plan, today)
-    assert payment.amount == plan.price
+def test_the_first_payment_is_at_most_the_price_and_the_next_is_later(perma_client, now, plan):
+    payment = first_payment(perma_client, plan, now)
+    assert 0 < payment.amount <= plan.price
     assert re.fullmatch(r"[0-9]+\.[0-9]{2}", f"{payment.amount}")
-    assert payment.recurring_start_date > today
+    assert payment.recurring_start_date > now.date()
 
 
 # Changes
-
-
-def subscription(plan=MONTHLY, paid_through="2026-04-01", **changes):
-    """A standing subscription to a plan."""
-    return Subscription(
-        **{
-            "status": "Current",
-            "rate": plan.price,
-            "frequency": plan.frequency,
-            "link_limit": plan.link_limit,
-            "link_limit_effective": NOW,
-            "paid_through": datetime.fromisoformat(f"{paid_through}T00:00:00+00:00"),
-            "reference_number": "PERMA-1234-5678",
-            **changes,
-        }
-    )
 
 
 YEARLY = Plan("100", "annually", Decimal("450.00"))
@@ -117,54 +148,86 @@ CHEAPER = {
 }
 
 
-def at(day):
-    """Some time of a day."""
-    return datetime.fromisoformat(f"{day}T12:30:00+00:00")
+def change(perma_client, plan, *, in_force=MONTHLY, paid_through="2026-04-13", now=NOW):
+    """A change to a plan."""
+    until = datetime.fromisoformat(f"{paid_through}T00:00:00+00:00")
+    return change_to(perma_client, plan, in_force=in_force, paid_through=until, now=now)
 
 
 @pytest.mark.parametrize(
-    "plan, paid_through, day, amount",
+    "perma_client, plan, paid_through, day, amount",
     [
-        (MONTHLY, "2026-04-01", "2026-03-01", "72.58"),
-        (MONTHLY, "2026-04-13", "2026-03-30", "31.45"),
-        (MONTHLY, "2026-03-10", "2026-03-09", "0.00"),
-        (YEARLY, "2027-03-10", "2026-03-10", "747.95"),
-        (YEARLY, "2027-03-10", "2026-09-10", "369.86"),
-        (YEARLY, "2027-03-10", "2027-03-08", "2.05"),
+        (OF_2026, MONTHLY, "2026-04-01", "2026-03-01", "72.58"),
+        (OF_2026, MONTHLY, "2026-04-13", "2026-03-30", "31.45"),
+        (OF_2026, MONTHLY, "2026-03-10", "2026-03-09", "0.00"),
+        (OF_2024, MONTHLY, "2026-04-13", "2026-03-30", "4.84"),
+        (OF_2024, MONTHLY, "2026-03-10", "2026-03-09", "55.65"),
+        *[
+            (perma_client, YEARLY, "2027-03-10", day, amount)
+            for perma_client in (OF_2024, OF_2026)
+            for day, amount in (("2026-03-10", "747.95"), ("2026-09-10", "369.86"), ("2027-03-08", "2.05"))
+        ],
     ],
 )
-def test_an_upgrade_begins_now_and_costs_the_difference(plan, paid_through, day, amount):
-    change = change_to(DEARER[plan.frequency], subscription(plan, paid_through), at(day))
-    assert f"{change.amount:.2f}" == amount
-    assert change.effective == at(day)
+def test_an_upgrade_begins_now_and_costs_the_difference(perma_client, plan, paid_through, day, amount):
+    upgrade = change(perma_client, DEARER[plan.frequency], in_force=plan, paid_through=paid_through, now=at(day))
+    assert (upgrade.kind, f"{upgrade.amount:.2f}", upgrade.effective) == ("upgrade", amount, at(day))
 
 
 @pytest.mark.parametrize(
-    "plan, paid_through, day, beginning",
+    "perma_client, plan, paid_through, day, beginning",
     [
-        (MONTHLY, "2026-04-13", "2026-03-20", "2026-04-13"),
-        (MONTHLY, "2027-01-01", "2026-12-31", "2027-01-01"),
-        (YEARLY, "2027-03-10", "2026-09-10", "2027-03-10"),
+        (OF_2026, MONTHLY, "2026-04-13", "2026-03-20", "2026-04-13 00:00"),
+        (OF_2026, MONTHLY, "2027-01-01", "2026-12-31", "2027-01-01 00:00"),
+        (OF_2026, YEARLY, "2027-03-10", "2026-09-10", "2027-03-10 00:00"),
+        (OF_2024, MONTHLY, "2026-04-13", "2026-03-20", "2026-04-01 12:30"),
+        (OF_2024, MONTHLY, "2027-01-15", "2026-12-31", "2027-01-01 12:30"),
+        (OF_2024, YEARLY, "2027-03-10", "2026-09-10", "2027-03-10 00:00"),
     ],
 )
-def test_a_downgrade_begins_later_and_costs_nothing_today(plan, paid_through, day, beginning):
-    change = change_to(CHEAPER[plan.frequency], subscription(plan, paid_through), at(day))
-    assert change.amount == 0
-    assert change.effective == datetime.fromisoformat(f"{beginning}T00:00:00+00:00")
-    assert change.next_payment.isoformat() == beginning
+def test_a_downgrade_begins_later_and_costs_nothing_today(perma_client, plan, paid_through, day, beginning):
+    downgrade = change(
+        perma_client, CHEAPER[plan.frequency], in_force=plan, paid_through=paid_through, now=at(day)
+    )
+    assert (downgrade.kind, downgrade.amount) == ("downgrade", 0)
+    assert f"{downgrade.effective:%Y-%m-%d %H:%M}" == beginning
+    assert f"{downgrade.next_payment}" == beginning[:10]
 
 
-def test_a_change_message_has_a_subscribe_messages_fields():
+@pytest.mark.parametrize("plan", [CHEAPER["monthly"], DEARER["monthly"]])
+@pytest.mark.parametrize("perma_client", [OF_2024, OF_2026])
+def test_a_change_message_has_a_subscribe_messages_fields(perma_client, plan):
     customer = find_customer("Registrar-7")
-    change = change_to(CHEAPER["monthly"], subscription(), NOW)
-    message = change_message(customer, CHEAPER["monthly"], change, NOW)
-    like = subscribe_message(customer, MONTHLY, NOW)
+    message = change_message(perma_client, customer, change(perma_client, plan), NOW)
+    like = subscribe_message(perma_client, customer, MONTHLY, NOW)
     assert {name: type(value) for name, value in message.items()} == {
         name: type(value) for name, value in like.items()
     }
+
+
+def test_a_downgrade_message_names_the_coming_terms_and_their_time():
+    message = change_message(
+        OF_2026, find_customer("Individual-7"), change(OF_2026, CHEAPER["monthly"], paid_through="2026-04-01"), NOW
+    )
     assert (message["amount"], message["recurring_amount"], message["link_limit"]) == ("0.00", "20.00", "10")
     assert (message["recurring_frequency"], message["recurring_start_date"]) == ("monthly", "2026-04-01")
     assert message["link_limit_effective_timestamp"] == 1775001600.0
+
+
+@pytest.mark.parametrize("perma_client, start", [(OF_2024, "2026-04-01"), (OF_2026, "2026-04-13")])
+def test_a_downgrade_is_taken_back_by_the_terms_in_force(perma_client, start):
+    message = change_message(perma_client, find_customer("Registrar-7"), change(perma_client, MONTHLY), NOW)
+    assert message == {
+        "timestamp": 1773135000.25,
+        "customer_pk": 7,
+        "customer_type": "Registrar",
+        "amount": "0.00",
+        "recurring_amount": "45.00",
+        "recurring_frequency": "monthly",
+        "recurring_start_date": start,
+        "link_limit": "100",
+        "link_limit_effective_timestamp": 1773135000.25,
+    }
 
 
 def test_the_other_messages_have_exactly_their_fields():

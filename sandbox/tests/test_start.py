@@ -49,6 +49,7 @@ def started(*arguments, **environ):
 def test_it_serves_until_it_is_stopped_and_then_ends_cleanly(stop):
     with started("--port", "0") as process:
         url = re.search(r"http://127\.0\.0\.1:[0-9]+/", process.stdout.readline())[0]
+        assert process.stdout.readline() == "It plays Perma.cc's client of 2026.\n"
         assert process.stdout.readline() == "It receives no mail.\n"
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         assert opener.open(url + "?not=logged", timeout=30).status == 200
@@ -88,6 +89,7 @@ def test_it_receives_mail_on_the_given_port():
     port = str(closed_port())
     with started("--port", "0", "--smtp-port", port, SANDBOX_SMTP_PORT="1") as process:
         url = re.search(r"http://127\.0\.0\.1:[0-9]+/", process.stdout.readline())[0]
+        process.stdout.readline()
         assert process.stdout.readline() == f"It receives mail at 127.0.0.1:{port}.\n"
         with smtplib.SMTP("127.0.0.1", int(port), timeout=30) as server:
             server.sendmail("a@example.com", ["b@example.com"], "Subject: Hello\r\n\r\nHi")
