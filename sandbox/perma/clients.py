@@ -14,10 +14,10 @@ class PermaClient:
     timeout_seconds: how long its servers wait for an answer.
     bills_on_the_first: monthly plans are charged on the 1st, and prorated until then; otherwise on the day of the
         month on which they began.
-    reads_pending_change: a scheduled downgrade is read from `pending_change`, which has to be there; otherwise it is
-        known by an effective timestamp in the future.
-    names_registrars: `customer_name` is sent where a registrar subscribes or changes plans.
-    uses_portal: Perma Payments' own pages, behind `/update/` and `/billing/`, take the place of a cancel button and a
+    reads_pending_change: a scheduled downgrade is read from `pending_change`, which has to be there; otherwise it
+        is known by an effective timestamp in the future.
+    names_registrars: `customer_name` is sent when a registrar subscribes or changes plans.
+    uses_portal: Perma Payments' own pages, behind `/update/` and `/billing/`, replace the cancel button and the
         purchase history.
     return_words: what the page says to customers who come back with a parameter; any other is ignored.
     """

@@ -4,6 +4,8 @@ import json
 import threading
 
 import pytest
+import requests
+from bs4 import BeautifulSoup
 from hypothesis import HealthCheck, given, settings, strategies as st
 from werkzeug.wrappers import Request, Response
 
@@ -12,9 +14,9 @@ from sandbox.config import Config
 from sandbox.perma.replies import read_status_reply
 from sandbox.perma.store import CUSTOMERS, DEFAULT_CUSTOMER
 
-from .builders import NOW
+from .builders import NOW, OF_2024, OF_2026, of_2024, of_both
 from .forms import Form
-from .replies import SUBSCRIPTION, payments_box, reply, sealed, show
+from .replies import DOWNGRADING, SUBSCRIPTION, payments_box, reply, sealed, show
 from .servers import closed_port
 
 
@@ -68,6 +70,7 @@ def test_without_a_subscription_the_plans_are_offered(client, merchant):
     assert not soup.select("details form.subscribe")
 
 
+@of_both
 @pytest.mark.parametrize("status", ["Current", "Hold", "Canceled", "Cancellation Requested"])
 def test_a_subscription_is_shown_and_the_plans_are_folded_away(client, merchant, status):
     merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, "status": status}))
@@ -164,16 +167,64 @@ def test_an_unreadable_reply_is_not_available(client, merchant, changes):
         ("reference_number", None),
     ],
 )
+@of_both
 def test_an_unreadable_subscription_is_not_available(client, merchant, name, value):
     merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, name: value}))
     assert_unavailable(show(client), name)
 
 
-@pytest.mark.parametrize("name", SUBSCRIPTION)
-def test_a_subscription_without_any_of_its_fields_is_not_read(name):
+def read(perma_client, subscription):
+    """Read a reply about a subscription."""
+    return read_status_reply(reply(subscription=subscription), DEFAULT_CUSTOMER, NOW, perma_client=perma_client)
+
+
+@pytest.mark.parametrize(
+    "perma_client, name",
+    [
+        (client, name)
+        for client in (OF_2024, OF_2026)
+        for name in SUBSCRIPTION
+        if (client, name) != (OF_2024, "pending_change")
+    ],
+)
+def test_a_subscription_without_any_of_its_fields_is_not_read(perma_client, name):
     subscription = {n: v for n, v in SUBSCRIPTION.items() if n != name}
     with pytest.raises(ValueError, match=name):
-        read_status_reply(reply(subscription=subscription), DEFAULT_CUSTOMER, NOW)
+        read(perma_client, subscription)
+
+
+@pytest.mark.parametrize("value", [..., {}, [], "", 7, False])
+@pytest.mark.parametrize("name", list(DOWNGRADING["pending_change"]))
+def test_a_pending_change_is_read_strictly(name, value):
+    pending = {**DOWNGRADING["pending_change"], name: value}
+    if value is ...:
+        del pending[name]
+    with pytest.raises(ValueError, match=f"in its pending_change, its {name} is"):
+        read(OF_2026, {**DOWNGRADING, "pending_change": pending})
+
+
+@pytest.mark.parametrize("value", [False, 0, "", [], "null"])
+def test_a_pending_change_is_null_or_an_object(value):
+    with pytest.raises(ValueError, match="neither null nor an object"):
+        read(OF_2026, {**DOWNGRADING, "pending_change": value})
+
+
+def test_only_the_client_of_2026_can_do_without_the_limits_time():
+    subscription = {**SUBSCRIPTION, "link_limit_effective_timestamp": None}
+    assert read(OF_2026, subscription).subscription.link_limit_effective is None
+    with pytest.raises(ValueError, match="link_limit_effective_timestamp"):
+        read(OF_2024, subscription)
+
+
+def test_a_subscription_without_that_time_is_shown(client, merchant):
+    merchant.answer = sealed(reply(subscription={**SUBSCRIPTION, "link_limit_effective_timestamp": None}))
+    assert show(client).find(id="in-force").text.strip() == "100"
+
+
+def test_the_page_says_why_the_client_of_2026_fails_without_pending_change(client, merchant):
+    subscription = {name: value for name, value in SUBSCRIPTION.items() if name != "pending_change"}
+    merchant.answer = sealed(reply(subscription=subscription))
+    assert_unavailable(show(client), "it has no pending_change, not even null")
 
 
 json_values = st.recursive(
@@ -184,6 +235,7 @@ json_values = st.recursive(
 
 
 @given(
+    st.sampled_from([OF_2024, OF_2026]),
     st.one_of(
         st.dictionaries(st.sampled_from(sorted(reply())), json_values, max_size=1),
         st.builds(
@@ -191,11 +243,11 @@ json_values = st.recursive(
             st.sampled_from(sorted(SUBSCRIPTION)),
             json_values,
         ),
-    )
+    ),
 )
-def test_no_reply_raises_anything_but_a_value_error(changes):
+def test_no_reply_raises_anything_but_a_value_error(perma_client, changes):
     try:
-        read_status_reply(reply(**changes), DEFAULT_CUSTOMER, NOW)
+        read_status_reply(reply(**changes), DEFAULT_CUSTOMER, NOW, perma_client=perma_client)
     except ValueError as error:
         assert str(error)
 
@@ -220,6 +272,20 @@ def test_an_answer_that_comes_too_late_is_not_available(client, merchant, monkey
         assert_unavailable(show(client), "no answer within")
     finally:
         gone.set()
+
+
+@pytest.mark.parametrize("perma_client, seconds", [(OF_2024, 2), (OF_2026, 3)])
+def test_each_client_waits_as_long_as_it_does(app, monkeypatch, seconds):
+    waited = []
+
+    def post(session, url, *, timeout, **options):
+        waited.append(timeout)
+        raise requests.Timeout
+
+    monkeypatch.setattr("sandbox.perma.client.TIMEOUT_SECONDS", None)
+    monkeypatch.setattr("requests.Session.post", post)
+    assert_unavailable(show(app.test_client()), f"no answer within {seconds} seconds")
+    assert waited == [seconds]
 
 
 def test_a_service_that_is_down_is_not_available(clock):
@@ -292,9 +358,24 @@ def test_a_returning_customer_is_told_what_the_page_knows(client, query, paramet
     assert told is None or told.text.strip()
 
 
+@of_2024
+def test_the_client_of_2024_tells_a_returning_customer_nothing(client):
+    assert show(client, "/settings/usage-plan/?subscription=success").select_one("#returned") is None
+
+
+@of_both
 def test_the_older_address_redirects_without_the_query(client):
     answer = client.get("/settings/subscription/?subscription=success")
     assert (answer.status_code, answer.location) == (302, "/settings/usage-plan/")
+
+
+@of_both
+@pytest.mark.parametrize(
+    "path", ["/", "/settings/usage-plan/", "/subscriptions/", "/mailbox/", "/traffic/", "/none"]
+)
+def test_every_page_says_which_client_is_played(client, perma_client, path):
+    header = BeautifulSoup(client.get(path).text, "html.parser").header
+    assert f"client of {perma_client.year}" in header.text
 
 
 # The forms
