@@ -37,15 +37,17 @@ def task(function: Callable[..., None]) -> Any:
 
 
 @task
-def demo(context: Context, check: bool = False) -> None:
+def demo(context: Context, check: bool = False, client: str = "") -> None:
     """Run Perma Payments beside stand-ins for Perma.cc and CyberSource; Ctrl-C ends them.
 
-    With --check, run the end-to-end tests against them instead; the exit code is 0 if they pass. DEMO_HOST is the
-    address that all of them listen on, 127.0.0.1 by default.
+    --client is the year of Perma.cc's client to play: 2026 (the default) or 2024. With --check, run the end-to-end
+    tests for that client instead, or for one after the other if none is given; the exit code is 0 if they pass.
+    DEMO_HOST is the address that everything listens on, 127.0.0.1 by default.
     """
+    clients = [demonstration.chosen_client(client)] if client else list(demonstration.UPDATE_LEADS_TO)
     if check:
-        sys.exit(demonstration.check())
-    until_interrupted(demonstration.demo)
+        sys.exit(demonstration.check(clients))
+    until_interrupted(lambda: demonstration.demo(client or demonstration.DEFAULT_CLIENT))
 
 
 @task

@@ -8,7 +8,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -31,6 +31,10 @@ APP_PORT = 8000
 SANDBOX_PORT = 8001
 SMTP_PORT = 8025
 
+# Perma.cc's clients, and what UPDATE_LEADS_TO has to be for each (docs/contracts/perma.md §3.2).
+UPDATE_LEADS_TO = {"2024": "card", "2026": "page"}
+DEFAULT_CLIENT = "2026"
+
 STAFF = "staff"
 # createsuperuser would not give an existing account the new password.
 MAKE_STAFF_ACCOUNT = """
@@ -48,8 +52,9 @@ FAILURES = re.compile(r"^Traceback \(most|was answered with 5\d\d$|^\S+ \S+ (?:E
 
 @dataclass(frozen=True)
 class Demo:
-    """The processes of a demo, and where they are."""
+    """The processes of a demo, and where they are. `client` is the year of Perma.cc's client that is played."""
 
+    client: str
     app: Leashed
     app_url: str
     sandbox: Leashed
@@ -65,6 +70,7 @@ class Demo:
     def description(self) -> str:
         return f"""
 Perma Payments and its sandbox are running, on {self.database}.
+The sandbox plays Perma.cc's client of {self.client}.
 
   Perma.cc's settings page of a customer   {self.sandbox_url}/settings/usage-plan/
   CyberSource's Business Center            {self.sandbox_url}/subscriptions/
@@ -77,25 +83,40 @@ Press Ctrl-C to stop.
 """
 
 
-def demo() -> None:
-    """Run the demo until it is interrupted."""
+def demo(client: str) -> None:
+    """Run the demo for one of Perma.cc's clients until it is interrupted."""
     host = os.environ.get("DEMO_HOST") or "127.0.0.1"
     app_port = free_port(host, APP_PORT)
     sandbox_port = free_port(host, max(SANDBOX_PORT, app_port + 1))
-    with running_demo(host, app_port, sandbox_port, free_port(host, SMTP_PORT)) as running:
+    with running_demo(client, host, app_port, sandbox_port, free_port(host, SMTP_PORT)) as running:
         print(running.description(), flush=True)
         watch(running.processes)
 
 
-def check() -> int:
+def check(clients: Iterable[str]) -> int:
+    """Run the end-to-end tests for each of these clients in turn; return 0 if they pass for all."""
+    problems = {}
+    for client in clients:
+        print(f"--- Perma.cc's client of {client}", flush=True)
+        try:
+            problems[client] = "" if check_client(client) == 0 else "its end-to-end tests failed."
+        except TaskError as error:
+            problems[client] = str(error)
+    for client, problem in problems.items():
+        print(f"Perma.cc's client of {client}: {problem or 'everything passed.'}", flush=True)
+    return 1 if any(problems.values()) else 0
+
+
+def check_client(client: str) -> int:
     """Run the end-to-end tests against a demo of their own; return pytest's exit code."""
     host = "127.0.0.1"
     # Below the ports of outgoing connections, of which one could take a port before it is listened on.
     ports = [free_port(host, first) for first in random.sample(range(10_000, 30_000, 100), 3)]
-    with running_demo(host, *ports) as running:
+    with running_demo(client, host, *ports) as running:
         env = {
             "E2E_PAYMENTS_URL": running.app_url,
             "E2E_SANDBOX_URL": running.sandbox_url,
+            "E2E_PERMA_CLIENT": client,
             "E2E_STAFF": STAFF,
             "E2E_STAFF_PASSWORD": running.password,
         }
@@ -111,7 +132,7 @@ def check() -> int:
 
 
 @contextmanager
-def running_demo(host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterator[Demo]:
+def running_demo(client: str, host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterator[Demo]:
     """Start the database, Perma Payments, the sandbox and the scheduler, one after the other."""
     refuse_real_environments()
     database = "the database of DATABASE_URL" if given_url() else "a temporary database"
@@ -128,9 +149,11 @@ def running_demo(host: str, app_port: int, sandbox_port: int, smtp_port: int) ->
             "CS_MODE": "sandbox",
             "CS_SANDBOX_URL": sandbox_url,
             "PAYMENTS_URL": app_url,
+            "UPDATE_LEADS_TO": UPDATE_LEADS_TO[client],
             "EMAIL_HOST": "localhost",
             "EMAIL_PORT": str(smtp_port),
             "SANDBOX_PAYMENTS_URL": app_url,
+            "SANDBOX_PERMA_CLIENT": client,
         }
         create_database(url)
         run_quietly("manage.py", "migrate", env=env, failure="The migrations failed.")
@@ -154,7 +177,14 @@ def running_demo(host: str, app_port: int, sandbox_port: int, smtp_port: int) ->
             wait_until_it_answers(app, f"localhost:{app_port}", "/subscribe/")
             wait_until_it_answers(sandbox, f"localhost:{sandbox_port}", "/")
             with leashed("The scheduler", "manage.py", "run_scheduler", env=env) as scheduler:
-                yield Demo(app, app_url, sandbox, sandbox_url, scheduler, password, database)
+                yield Demo(client, app, app_url, sandbox, sandbox_url, scheduler, password, database)
+
+
+def chosen_client(name: str) -> str:
+    """Return the client with that name. Raises TaskError if there is none."""
+    if name not in UPDATE_LEADS_TO:
+        raise TaskError(f"--client must be {' or '.join(UPDATE_LEADS_TO)}; it is {name!r}.")
+    return name
 
 
 def refuse_real_environments() -> None:

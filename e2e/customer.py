@@ -3,15 +3,19 @@
 import json
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
-from bs4 import Tag
+from bs4 import BeautifulSoup, Tag
 
 from .world import World, attribute, eventually, find, is_same_place, new_browser, press, soup_of
 
 # The outcomes of the sandbox's checkout page that have a button of their own.
 BUTTONS = ("accept", "decline-203", "cancel")
+
+
+# What can be done in the portal; behind `/billing/`, it has none of that.
+ACTIONS = ("form.card", "a.cancel", "form.keep")
 
 
 def read_time(text: str) -> datetime:
@@ -77,6 +81,20 @@ class Customer:
         ]
         return Checkout(self, message, page, _selector(route, choice))
 
+    def ask_for_card(self) -> "Checkout":
+        """Ask to replace the card: on Perma.cc's page, or in the portal (2026)."""
+        return self.ask("update") if self.world.client == "2024" else self.open_portal().ask_for_card()
+
+    def open_portal(self, route: str = "update") -> "Portal":
+        """Press the button on Perma.cc's page that opens the portal: the one for `update`, or for `billing`."""
+        return Portal(self, self.send(route))
+
+    def cancel(self) -> requests.Response:
+        """Ask to cancel: on Perma.cc's page, or in the portal (2026); the answer."""
+        if self.world.client == "2024":
+            return self.send("cancel-request")
+        return press(self.browser, self.open_portal().follow("a.cancel"), "form.cancel")
+
     def ask_for_plan(self, frequency: str = "annually", link_limit: str = "100") -> "Checkout":
         """Pick a plan to subscribe to."""
         return self.ask("subscribe", frequency=frequency, link_limit=link_limit)
@@ -93,14 +111,17 @@ def _selector(route: str, choice: dict[str, str]) -> str:
 
 
 class Checkout:
-    """One way to CyberSource: the message that asks for it, and the page with the signed form that answers."""
+    """One way to CyberSource: the message that asks for it, and the page with the signed form that answers.
+
+    It is asked for on a page with a button, which a CSS selector finds.
+    """
 
     def __init__(
-        self, customer: Customer, message: dict[str, Any], settings: requests.Response, selector: str
+        self, customer: Customer, message: dict[str, Any], asked_on: requests.Response, selector: str
     ) -> None:
         self.customer = customer
         self.message = message
-        self._settings, self._selector = settings, selector
+        self._asked_on, self._selector = asked_on, selector
         self.page = self.send()
         assert self.page.status_code == 200
         (self.form,) = soup_of(self.page).select('form[method="post"]')
@@ -111,8 +132,8 @@ class Checkout:
         self.reference_number = self.fields["reference_number"]
 
     def send(self) -> requests.Response:
-        """Send the message from Perma.cc's page, for the first time or again; the answer."""
-        return press(self.customer.browser, self._settings, self._selector)
+        """Press the button that asks for it, for the first time or again; the answer."""
+        return press(self.customer.browser, self._asked_on, self._selector)
 
     def callbacks(self) -> list[dict[str, Any]]:
         """What CyberSource's server has told Perma Payments of this transaction so far."""
@@ -166,7 +187,8 @@ class Checkout:
 class Landing:
     """Where a customer landed who came back from CyberSource: always on Perma.cc's usage plan page.
 
-    `parameter` is what it was told in the address, such as `subscription=success`; empty for nothing.
+    `parameter` is what it was told in the address, such as `subscription=success`; empty for nothing. The client
+    of 2024 ignores it.
     """
 
     def __init__(self, world: World, page: requests.Response) -> None:
@@ -176,4 +198,50 @@ class Landing:
         assert is_same_place(address.geturl(), world.sandbox) and address.path == "/settings/usage-plan/"
         self.parameter = address.query
         message = soup_of(page).select_one("#returned")
-        assert ("" if message is None else attribute(message, "data-parameter")) == self.parameter
+        told = "" if message is None else attribute(message, "data-parameter")
+        assert told == (self.parameter if world.client == "2026" else "")
+
+
+class Portal:
+    """Perma Payments' own page about a customer (2026), after it was opened or something was done there."""
+
+    def __init__(self, customer: Customer, page: requests.Response) -> None:
+        self.customer, self.page = customer, page
+        assert page.status_code == 200
+        assert [answer.status_code for answer in page.history] == [303]
+        assert is_same_place(page.url, customer.world.payments) and urlsplit(page.url).path == "/portal/"
+        assert "no-store" in page.headers["Cache-Control"]
+        find(self.soup, "a.back")
+
+    @property
+    def soup(self) -> BeautifulSoup:
+        return soup_of(self.page)
+
+    @property
+    def status(self) -> str:
+        """The status of the subscription that the page shows."""
+        return attribute(find(self.soup, "#subscription"), "data-status")
+
+    @property
+    def actions(self) -> list[str]:
+        """What the page offers to do."""
+        return [action for action in ACTIONS if self.soup.select(action)]
+
+    @property
+    def payments(self) -> list[str]:
+        """The reference numbers of the payments that it lists."""
+        return [attribute(row, "data-reference") for row in self.soup.select("#payments tr[data-reference]")]
+
+    def follow(self, selector: str) -> requests.Response:
+        """Follow a link; the answer."""
+        link = attribute(find(self.soup, selector), "href")
+        answer: requests.Response = self.customer.browser.get(urljoin(self.page.url, link))
+        return answer
+
+    def do(self, action: str) -> requests.Response:
+        """Press the button of a form; the answer."""
+        return press(self.customer.browser, self.page, action)
+
+    def ask_for_card(self) -> Checkout:
+        """Ask to replace the card."""
+        return Checkout(self.customer, {}, self.page, "form.card")

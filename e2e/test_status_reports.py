@@ -29,7 +29,7 @@ def test_a_report_that_is_undone_leaves_no_trace(subscriber: Customer, staff: St
 
 
 def test_a_report_completes_a_cancellation(subscriber: Customer, staff: Staff) -> None:
-    subscriber.send("cancel-request")
+    subscriber.cancel()
     staff.set_status(subscriber.standing_subscription()["reference_number"], "CANCELED")
     staff.act(staff.upload_report())
     assert subscriber.standing_subscription()["status"] == "Canceled"

@@ -1,5 +1,6 @@
 """Customers come to a subscription, or do not."""
 
+import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -21,6 +22,7 @@ def expect_subscription_of(checkout: Checkout) -> None:
     assert re.fullmatch(r"[0-9]+\.[0-9]{2}", subscription["rate"])
     assert subscription["frequency"] == message["recurring_frequency"]
     assert subscription["link_limit"] == message["link_limit"]
+    assert subscription["pending_change"] is None
     assert subscription["reference_number"] == checkout.reference_number
     effective = read_time(subscription["link_limit_effective_timestamp"])
     assert effective.timestamp() == pytest.approx(message["link_limit_effective_timestamp"], abs=0.001)
@@ -59,6 +61,19 @@ def test_a_plan_that_is_paid_for_is_there(
     checkout = customer.ask_for_plan(frequency, link_limit)
     assert checkout.finish().parameter == "subscription=success"
     expect_subscription_of(checkout)
+
+
+@pytest.mark.client("2026")
+def test_an_organizations_name_comes_with_the_message_and_goes_nowhere(customer: Customer) -> None:
+    checkout = customer.ask_for_plan()
+    name = checkout.message["customer_name"]
+    assert name and not name.isascii()
+    assert name not in checkout.page.text
+    checkout.finish()
+    upgrade = customer.ask("change", link_limit="500")
+    assert upgrade.message["customer_name"] == name
+    assert name not in upgrade.page.text
+    assert name not in json.dumps(customer.subscription(), ensure_ascii=False)
 
 
 def test_customers_of_one_number_are_different(

@@ -16,6 +16,9 @@ Found = TypeVar("Found")
 REQUEST_SECONDS = 20
 WAIT_SECONDS = 15
 
+# Perma.cc's two clients: their years (docs/contracts/perma.md).
+CLIENTS = ("2024", "2026")
+
 LOOPBACK = ("localhost", "127.0.0.1", "::1")
 
 
@@ -100,12 +103,20 @@ def is_same_place(url: str, other: str) -> bool:
 
 @dataclass
 class World:
-    """Where Perma Payments and the sandbox are, without a slash at the end, and what the sandbox has recorded."""
+    """Where Perma Payments and the sandbox are, without a slash at the end, and what the sandbox has recorded.
+
+    `client` is the year of Perma.cc's client, which the sandbox plays.
+    """
 
     payments: str
     sandbox: str
+    client: str
     _session: requests.Session = field(default_factory=new_session)
     _traffic: list[dict[str, Any]] = field(default_factory=list)
+
+    def is_played(self) -> bool:
+        """Whether the sandbox plays this client."""
+        return f"client of {self.client}" in self._session.get(self.sandbox).text
 
     def traffic(self, kind: str) -> list[dict[str, Any]]:
         """What the sandbox has sent and seen of one kind, oldest first; sandbox/traffic.py lists the kinds."""
