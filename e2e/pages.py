@@ -14,7 +14,7 @@ def expect_plain_page(page: requests.Response, status: int) -> None:
     assert page.status_code == status
     assert find(soup, "h1").get_text(strip=True)
     assert not soup.select('[name="signature"]')
-    find(soup, 'a[href*="/settings/subscription"]')
+    find(soup, 'a[href*="/settings/usage-plan/"]')
     assert "@" in soup.get_text() or soup.select('a[href^="mailto:"]')
 
 

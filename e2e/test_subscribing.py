@@ -96,10 +96,20 @@ def test_a_double_click_leads_to_one_transaction(customer: Customer) -> None:
         assert again.select_one(f'[name="{name}"][value="{checkout.fields[name]}"]')
 
 
-def test_a_paid_message_is_used_up(customer: Customer) -> None:
+def test_after_paying_the_same_button_says_that_there_is_a_subscription(customer: Customer) -> None:
     checkout = customer.ask_for_plan()
     checkout.finish()
-    expect_plain_page(checkout.send(), 400)
+    page = checkout.send()
+    expect_plain_page(page, 200)
+    assert "You already have a subscription" in soup_of(page).get_text()
+
+
+def test_after_a_decline_the_same_button_is_used_up(customer: Customer) -> None:
+    checkout = customer.ask_for_plan()
+    checkout.finish("decline-203")
+    page = checkout.send()
+    expect_plain_page(page, 400)
+    assert "You have not been charged" in soup_of(page).get_text()
 
 
 @pytest.mark.parametrize("outcome, parameter", [("decline-203", ""), ("cancel", "subscription=canceled")])
