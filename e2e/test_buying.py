@@ -40,6 +40,12 @@ def test_bonus_links_become_a_signed_form(customer: Customer) -> None:
     assert not {"recurring_amount", "payment_token"} & checkout.fields.keys()
 
 
+def test_a_paid_message_is_used_up(customer: Customer) -> None:
+    checkout = customer.ask_for_links(10)
+    checkout.finish()
+    expect_plain_page(checkout.send(), 400)
+
+
 def test_links_are_credited_once_though_two_pages_race(customer: Customer) -> None:
     checkout = customer.ask_for_links(10)
     checkout.end()

@@ -1,7 +1,8 @@
 """The forms of the settings page that lead to Perma Payments.
 
 Each has its own message, sealed when the page is rendered (perma.md §1). Every page has all forms of its client,
-also those that Perma.cc would not offer. They are shown separately, so that a tester can see how Perma Payments answers.
+also those that Perma.cc would not offer. They are shown separately, so that a tester can see how Perma Payments
+answers.
 """
 
 from collections.abc import Iterator
