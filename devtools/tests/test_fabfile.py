@@ -49,6 +49,45 @@ def test_a_task_that_cannot_go_on_says_why_in_a_sentence() -> None:
     assert "Traceback" not in done.stderr
 
 
+def test_the_demo_knows_only_the_two_clients() -> None:
+    done = fab("demo", "--client", "2025")
+    assert done.returncode == 1
+    assert done.stderr.strip() == "--client must be 2024 or 2026; it is '2025'."
+
+
+@pytest.mark.parametrize(
+    "failing, code, said",
+    [
+        ((), 0, ["everything passed.", "everything passed."]),
+        (("2024",), 1, ["its end-to-end tests failed.", "everything passed."]),
+        (("2026",), 1, ["everything passed.", "its end-to-end tests failed."]),
+    ],
+)
+def test_the_check_walks_through_both_clients(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    failing: tuple[str, ...],
+    code: int,
+    said: list[str],
+) -> None:
+    monkeypatch.setattr(demo, "check_client", lambda client: 1 if client in failing else 0)
+    assert demo.check(["2024", "2026"]) == code
+    assert capsys.readouterr().out.splitlines()[-2:] == [
+        f"Perma.cc's client of {client}: {words}" for client, words in zip(("2024", "2026"), said, strict=True)
+    ]
+
+
+def test_the_check_goes_on_after_a_world_that_does_not_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(client: str) -> int:
+        raise TaskError(f"It did not start for {client}.")
+
+    monkeypatch.setattr(demo, "check_client", fail)
+    assert demo.check(["2024", "2026"]) == 1
+    assert "client of 2026: It did not start for 2026." in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     "line, environment",
     [

@@ -95,7 +95,7 @@ def find_customer(key: str) -> Customer | None:
             return customer
     customer_type, pk = match[1], int(match[2])
     # An organization's name may be in any script.
-    name = f"Branch Library No. {pk} (第{pk}分館)" if customer_type == REGISTRAR else f"Reader No. {pk}"
+    name = f"Branch Library No. {pk} (ფილიალი {pk})" if customer_type == REGISTRAR else f"Reader No. {pk}"
     return Customer(customer_type, pk, name)
 
 
