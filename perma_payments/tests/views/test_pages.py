@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import pytest
-from bs4 import BeautifulSoup
 from django.conf import settings as ours
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
@@ -21,16 +20,12 @@ from perma_payments.views import pages
 
 from .. import cyber_source, perma_cc, records
 from ..conftest import FORM
-from ..pages import checkout_action, checkout_form, heading
+from ..pages import checkout_action, checkout_form, heading, soup
 from .conftest import assert_is_page_for_a_person
 
 pytestmark = pytest.mark.django_db
 
 SECRET = "Unmistakable"
-
-
-def soup(response: HttpResponse) -> BeautifulSoup:
-    return BeautifulSoup(response.content, "html.parser")
 
 
 ORDER = {
