@@ -163,6 +163,8 @@ CS_PATHS = env.read("CS_PATHS", parsers.paths(DEFAULT_PATHS), dict(DEFAULT_PATHS
 CS_PROFILE_ID = env.require("CS_PROFILE_ID", parsers.PROFILE_ID, development.CS_PROFILE_ID)
 CS_KEYS = env.require("CS_KEYS", parsers.SIGNING_KEYS, development.CS_KEYS)
 CS_PROFILE = Profile(profile_id=CS_PROFILE_ID, keys=CS_KEYS, base_url=CS_BASE_URL, paths=CS_PATHS)
+# Nobody is sent to CyberSource. Staff have a switch of their own (services/freeze.py).
+CHECKOUTS_FROZEN = env.read("CHECKOUTS_FROZEN", parsers.FLAG, False)
 
 # --- Records ----------------------------------------------------------------------------------------
 

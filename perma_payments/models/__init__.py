@@ -1,10 +1,12 @@
 """What is remembered (docs/architecture.md), in PostgreSQL.
 
 Uniqueness, exactly-one-of and completeness are constraints in the database. Rows are never deleted, and
-every change to an agreement, a purchase or a staff task is in an append-only history, even if it is made in SQL.
+every change to an agreement, a purchase, a staff task or a freeze is in an append-only history, even if it is
+made in SQL.
 """
 
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement
+from .freeze import CheckoutFreeze
 from .job_run import JobRun
 from .login_attempt import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 from .purchase import Purchase
@@ -20,6 +22,7 @@ __all__ = [
     "FOREMOST_FIRST",
     "LOGIN_ATTEMPT_COUNTS_FOR",
     "PLAN_LASTS",
+    "CheckoutFreeze",
     "JobRun",
     "LoginAttempt",
     "Outcome",

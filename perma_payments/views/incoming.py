@@ -17,6 +17,7 @@ from django.views.decorators.csrf import csrf_exempt
 from ..perma import messages
 from ..perma.box import Opened, Refusal
 from ..perma.messages import Message, Stale, WrongValue
+from ..services.checkouts.begin import CheckoutsFrozen
 from ..services.checkouts.modifiable import NothingToModify
 from ..services.checkouts.used_messages import MessageUsedUp
 from . import pages
@@ -88,6 +89,8 @@ def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:
                 return pages.method_not_allowed(request, ["GET", "POST"] if get else ["POST"])
             try:
                 return view(request)
+            except CheckoutsFrozen:
+                return pages.frozen(request)
             except NothingToModify:
                 return pages.nothing_to_modify(request)
             except (Stale, MessageUsedUp) as refusal:

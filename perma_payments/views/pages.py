@@ -40,6 +40,11 @@ def already_subscribed(request: HttpRequest) -> HttpResponse:
     return _page(request, "already_subscribed.html")
 
 
+def frozen(request: HttpRequest) -> HttpResponse:
+    """Checkouts are frozen. Why is not for customers."""
+    return _page(request, "frozen.html")
+
+
 def not_opened_directly(request: HttpRequest) -> HttpResponse:
     """A page that only a form of Perma.cc's leads to was reloaded or bookmarked."""
     return _page(request, "not_opened_directly.html")

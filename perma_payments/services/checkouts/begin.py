@@ -2,6 +2,7 @@
 
 Subscribe, change and update begin one about a subscription, purchase one about bonus links. All of them:
 
+* refuse while checkouts are frozen, even to resume one, so that nobody is sent to CyberSource;
 * hold the customer's lock, so two clicks at once begin only one checkout;
 * resume the checkout that the same message has already begun (a double click, the Back button);
 * record nothing if they refuse, which they do by raising an exception.
@@ -24,6 +25,7 @@ from ...cybersource.checkout import Order, SignedForm, transaction_type
 from ...models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
 from ...models.history import HistorySource
 from ...perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
+from ..freeze import checkouts_are_frozen
 from ..locks import lock_customer
 from .modifiable import NothingToModify, modifiable_agreement
 from .used_messages import begun_by
@@ -31,12 +33,16 @@ from .used_messages import begun_by
 logger = logging.getLogger(__name__)
 
 
+class CheckoutsFrozen(Exception):
+    """Staff or the developers have frozen checkouts."""
+
+
 class AlreadySubscribed(Exception):
     """The customer has a standing subscription, and would be charged for both."""
 
 
 def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
-    """Begin a new subscription. Raises AlreadySubscribed and MessageUsedUp."""
+    """Begin a new subscription. Raises CheckoutsFrozen, AlreadySubscribed and MessageUsedUp."""
     customer = message.customer
     with _checkout(customer):
         outgoing = begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
@@ -65,7 +71,7 @@ def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> Sign
 
 
 def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> SignedForm:
-    """Begin a purchase of bonus links. Raises MessageUsedUp."""
+    """Begin a purchase of bonus links. Raises CheckoutsFrozen and MessageUsedUp."""
     customer = message.customer
     with _checkout(customer):
         outgoing = begun_by(nonce, Kind.PURCHASE, customer, now=now)
@@ -85,7 +91,7 @@ def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> Signed
 def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
     """Begin a change of plan, which keeps the schedule (cybersource.md §3.2). The terms change when accepted.
 
-    Raises NothingToModify and MessageUsedUp.
+    Raises CheckoutsFrozen, NothingToModify and MessageUsedUp.
     """
     return _modify(
         Kind.CHANGE,
@@ -102,7 +108,7 @@ def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm
 def update(message: UpdateMessage, *, nonce: bytes, now: datetime) -> SignedForm:
     """Begin a replacement of the card or the billing address: nothing is charged.
 
-    Raises NothingToModify and MessageUsedUp.
+    Raises CheckoutsFrozen, NothingToModify and MessageUsedUp.
     """
     return _modify(Kind.UPDATE, message.customer, nonce, now)
 
@@ -111,6 +117,8 @@ def update(message: UpdateMessage, *, nonce: bytes, now: datetime) -> SignedForm
 def _checkout(customer: Customer) -> Iterator[None]:
     with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
         lock_customer(customer)
+        if checkouts_are_frozen():
+            raise CheckoutsFrozen
         yield
 
 

@@ -201,6 +201,9 @@ def send(post, client, case: str, monkeypatch) -> HttpResponse:
             return post("subscribe")
         case "nothing to change" | "nothing to update" | "nothing to cancel":
             return post({"change": "change", "update": "update", "cancel": "cancel-request"}[case.split()[-1]])
+        case "frozen":
+            records.freeze(reason=SECRET)
+            return post("subscribe")
         case "reloaded":
             return client.get("/subscribe/")
         case "bookmarked":
@@ -249,6 +252,7 @@ CASES = {
     "nothing to change": (200, "There is no subscription to change"),
     "nothing to update": (200, "There is no subscription to change"),
     "nothing to cancel": (200, "There is no subscription to change"),
+    "frozen": (200, "Payments are paused right now"),
     "reloaded": (200, "This page can't be opened directly"),
     "root": (200, "Payments for Perma.cc"),
     "bookmarked": (405, "This page can't be opened directly"),
