@@ -14,7 +14,7 @@ VIEW = Q(codename__startswith="view_")
 PERMISSIONS = {
     AUDITORS: VIEW,
     BILLING_STAFF: VIEW
-    | Q(codename__in=["upload_statusreport", "change_stafftask"])
+    | Q(codename__in=["upload_statusreport", "change_stafftask", "freeze_checkouts"])
     | Q(codename__startswith="correct_"),
 }
 

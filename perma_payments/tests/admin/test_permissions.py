@@ -21,6 +21,7 @@ from django.utils import timezone
 from perma_payments.admin.login import groups
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import (
+    CheckoutFreeze,
     OutgoingTransaction,
     Purchase,
     Response,
@@ -36,7 +37,7 @@ from ..business_center import report
 
 pytestmark = pytest.mark.django_db
 
-TABLES = {OutgoingTransaction, Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement}
+TABLES = {CheckoutFreeze, OutgoingTransaction, Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement}
 
 # Django's own, of every table.
 FOR_VIEWING = ("changelist", "change", "history")
@@ -61,6 +62,7 @@ def everything(call_back: Callable[..., Any]) -> None:
     transaction = records.outgoing(Kind.PURCHASE)
     assert call_back(records.form(transaction)).status_code == 200
     StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    records.freeze()
     uploader = User.objects.create_user("uploader")
     plan_report(report((agreement, "HOLD")), by=uploader, now=timezone.now())
 
@@ -111,7 +113,9 @@ def of_kind(found: dict[Page, int], *kinds: str) -> set[int]:
 
 def test_all_tables_and_their_special_pages_are_visited(everything):
     assert TABLES <= set(tables())
-    assert {"finish", "withdraw", "upload", "confirm", "undo", *FOR_VIEWING} <= {page.kind for page in pages()}
+    assert {"finish", "withdraw", "upload", "confirm", "undo", "switch", *FOR_VIEWING} <= {
+        page.kind for page in pages()
+    }
 
 
 @pytest.mark.parametrize("method", ["get", "post"])
@@ -165,6 +169,8 @@ def test_auditors_are_offered_no_actions(client, everything):
     assert "Mark as done" not in page
     uploads = client.get(reverse("admin:perma_payments_statusreport_changelist")).content.decode()
     assert reverse("admin:perma_payments_statusreport_upload") not in uploads
+    freezes = client.get(reverse("admin:perma_payments_checkoutfreeze_changelist")).content.decode()
+    assert reverse("admin:perma_payments_checkoutfreeze_switch") not in freezes
 
 
 def test_billing_staff_may_view_and_act(client, everything):
@@ -226,7 +232,8 @@ def test_the_groups_have_their_permissions():
     corrections = {name for name in everything_of_ours if name.startswith("correct_")}
     assert {f"view_{model._meta.model_name}" for model in TABLES} <= views
     assert codenames("Auditors") == views
-    assert codenames("Billing staff") == views | corrections | {"upload_statusreport", "change_stafftask"}
+    actions = {"upload_statusreport", "change_stafftask", "freeze_checkouts"}
+    assert codenames("Billing staff") == views | corrections | actions
 
 
 def test_migrate_restores_the_groups_and_nothing_else():
