@@ -148,9 +148,6 @@ PERMA_FRESHNESS = Freshness(browser=timedelta(seconds=_max_age))
 # Its two clients send the same message to /update/, and expect different things (perma.md §3.2).
 UPDATE_LEADS_TO = env.read("UPDATE_LEADS_TO", choice("card", "page", example="page"), "card")
 
-# For a planned pause, such as a move; staff have a switch of their own.
-CHECKOUTS_FROZEN = env.read("CHECKOUTS_FROZEN", parsers.FLAG, False)
-
 # --- CyberSource (cybersource.md) -------------------------------------------------------------------
 
 CS_MODE = env.require(
@@ -168,6 +165,8 @@ CS_PATHS = env.read("CS_PATHS", parsers.paths(DEFAULT_PATHS), dict(DEFAULT_PATHS
 CS_PROFILE_ID = env.require("CS_PROFILE_ID", parsers.PROFILE_ID, development.CS_PROFILE_ID)
 CS_KEYS = env.require("CS_KEYS", parsers.SIGNING_KEYS, development.CS_KEYS)
 CS_PROFILE = Profile(profile_id=CS_PROFILE_ID, keys=CS_KEYS, base_url=CS_BASE_URL, paths=CS_PATHS)
+# Nobody is sent to CyberSource. Staff have a switch of their own (services/freeze.py).
+CHECKOUTS_FROZEN = env.read("CHECKOUTS_FROZEN", parsers.FLAG, False)
 
 # --- Records ----------------------------------------------------------------------------------------
 

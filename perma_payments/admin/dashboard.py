@@ -1,6 +1,7 @@
 """The admin's front page: open tasks, the numbers that matter, and the last year.
 
-Django's list of tables comes below. Each part is shown to users who may view the table that it is about.
+Django's list of tables comes below. Each part is shown to users who may view the table that it is about. All staff
+see that checkouts are frozen.
 """
 
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from django.conf import settings
 from django.core.cache import cache
 from django.utils import timezone
 
-from ..services.freeze import current_freeze
+from ..models import CheckoutFreeze
 from . import figures
 from .base import may_view
 from .figures import MonthEnd
@@ -23,12 +24,10 @@ PAST_MONTHS_ARE_KEPT = timedelta(days=1)
 def overview(user: Any) -> dict[str, Any]:
     """The template's context: the parts of the page that a user may see."""
     now = timezone.now()
-    freeze = current_freeze()
     shown: dict[str, Any] = {
         "overdue_days": settings.OVERDUE_DAYS,
-        "freeze": freeze,
+        "freeze": CheckoutFreeze.objects.in_force().select_related("began_by").first(),
         "frozen_by_setting": settings.CHECKOUTS_FROZEN,
-        "frozen": settings.CHECKOUTS_FROZEN or freeze is not None,
     }
     if may_view(user, "stafftask"):
         shown["work"] = figures.work_list(now=now)

@@ -1,10 +1,11 @@
-"""Freezes of checkouts: the list, and the switch."""
+"""Freezes of checkouts: the list of them, and the switch."""
 
 from typing import Any
 
 from django import forms
 from django.conf import settings
 from django.contrib import admin, messages
+from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
@@ -12,18 +13,16 @@ from django.urls import URLPattern, path, reverse
 from django.utils import timezone
 
 from ..models import CheckoutFreeze
-from ..services.freeze import NothingToSwitch, current_freeze, freeze_checkouts, resume_checkouts
+from ..services.freeze import AlreadyFrozen, NotFrozen, begin_freeze, end_freeze
 from .base import ReadOnlyAdmin
 from .columns import moment
+from .corrections import ReasonForm
 
 
-class SwitchForm(forms.Form):
-    action = forms.ChoiceField(choices=[("freeze", "freeze"), ("resume", "resume")], widget=forms.HiddenInput)
-    reason = forms.CharField(
-        max_length=1000,
-        widget=forms.Textarea(attrs={"rows": 3, "cols": 60}),
-        help_text="The history keeps this, so please don't include personal data. Customers don't see it.",
-    )
+class SwitchForm(ReasonForm):
+    """``ends`` is the freeze that the page offered to end; without one, it offered to begin one."""
+
+    ends = forms.IntegerField(required=False, widget=forms.HiddenInput)
 
 
 @admin.register(CheckoutFreeze)
@@ -34,56 +33,66 @@ class CheckoutFreezeAdmin(ReadOnlyAdmin):
         "reason",
         moment("ended_at", "ended"),
         "ended_by",
-        "reason_to_end",
+        "end_reason",
     )
     list_select_related = ("began_by", "ended_by")
     ordering = ("-began_at",)
     change_list_template = "perma_payments/admin/freezes.html"
+    change_form_template = "perma_payments/admin/record.html"
 
     def get_urls(self) -> list[URLPattern]:
-        switch = self.admin_site.admin_view(self.switch)
-        return [path("switch/", switch, name="perma_payments_checkoutfreeze_switch"), *super().get_urls()]
+        view = self.admin_site.admin_view(self.switch)
+        return [path("switch/", view, name="perma_payments_checkoutfreeze_switch"), *super().get_urls()]
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The list, with the switch for those who may use it."""
-        context = {"may_switch": _may_switch(request), "freeze": current_freeze()}
+        """The list, with a link to the switch for those who may use it."""
+        context = {"may_switch": _may_switch(request), "freeze": CheckoutFreeze.objects.in_force().first()}
         return super().changelist_view(request, {**(extra_context or {}), **context})
 
     def switch(self, request: HttpRequest) -> HttpResponse:
-        """Freeze or resume, with a reason. The form says which, so a page that is out of date changes nothing."""
+        """Freeze checkouts, or end the freeze that is in force."""
         if not _may_switch(request):
             raise PermissionDenied
-        freeze = current_freeze()
-        action = "resume" if freeze else "freeze"
-        form = SwitchForm(request.POST) if request.method == "POST" else SwitchForm(initial={"action": action})
+        freeze = CheckoutFreeze.objects.in_force().select_related("began_by").first()
+        form = SwitchForm(request.POST or None, initial={"ends": freeze and freeze.pk})
         if form.is_valid():
-            self._switch(request, form)
+            _switch(request, **form.cleaned_data)
             return HttpResponseRedirect(reverse("admin:perma_payments_checkoutfreeze_changelist"))
         context = {
             **self.admin_site.each_context(request),
             "title": "Resume checkouts" if freeze else "Freeze checkouts",
-            "form": form,
-            "freeze": freeze,
-            "by_setting": settings.CHECKOUTS_FROZEN,
             "opts": self.opts,
+            "freeze": freeze,
+            "form": form,
+            "frozen_by_setting": settings.CHECKOUTS_FROZEN,
+            "developer_emails": settings.DEVELOPER_EMAILS,
         }
         return TemplateResponse(request, "perma_payments/admin/freeze.html", context)
 
-    def _switch(self, request: HttpRequest, form: SwitchForm) -> None:
-        is_freeze = form.cleaned_data["action"] == "freeze"
-        service = freeze_checkouts if is_freeze else resume_checkouts
-        try:
-            service(
-                by=request.user,  # type: ignore[arg-type]
-                reason=form.cleaned_data["reason"],
-                now=timezone.now(),
-            )
-        except NothingToSwitch:
-            state = "frozen" if is_freeze else "resumed"
-            messages.warning(request, f"Nothing was changed: checkouts had already been {state}.")
-        else:
-            messages.success(request, "Checkouts are frozen." if is_freeze else "Checkouts are resumed.")
-
 
 def _may_switch(request: HttpRequest) -> bool:
-    return request.user.has_perm("perma_payments.freeze_checkouts")
+    permissions = ("perma_payments.view_checkoutfreeze", "perma_payments.freeze_checkouts")
+    return all(request.user.has_perm(permission) for permission in permissions)
+
+
+def _switch(request: HttpRequest, *, reason: str, ends: int | None) -> None:
+    """Do what the page offered, and say what came of it."""
+    assert isinstance(request.user, User)  # anonymous users have no permissions
+    now = timezone.now()
+    try:
+        if ends is None:
+            begin_freeze(by=request.user, reason=reason, now=now)
+            messages.success(request, "Checkouts are frozen. Customers see that payments are paused.")
+            return
+        end_freeze(ends, by=request.user, reason=reason, now=now)
+    except AlreadyFrozen:
+        messages.warning(request, "Nothing was changed: someone else had already frozen checkouts.")
+    except NotFrozen:
+        messages.warning(request, "Nothing was changed: someone else had already ended this freeze.")
+    else:
+        if settings.CHECKOUTS_FROZEN:
+            messages.warning(
+                request, "This freeze has ended, but checkouts stay frozen by the setting CHECKOUTS_FROZEN."
+            )
+        else:
+            messages.success(request, "Checkouts have resumed. Customers can pay again.")

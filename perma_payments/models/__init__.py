@@ -1,7 +1,8 @@
 """What is remembered (docs/architecture.md), in PostgreSQL.
 
-Uniqueness, exactly-one-of and completeness are constraints in the database. Rows are never deleted, and every
-change to an agreement, a purchase, a staff task or a freeze is in an append-only history, even if made in SQL.
+Uniqueness, exactly-one-of and completeness are constraints in the database. Rows are never deleted, and
+every change to an agreement, a purchase, a staff task or a freeze is in an append-only history, even if it is
+made in SQL.
 """
 
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement

@@ -1,6 +1,7 @@
-"""Freeze checkouts: nobody is sent to CyberSource, while everything else goes on.
+"""The freeze switch: while checkouts are frozen, nobody is sent to CyberSource, and everything else goes on.
 
-Status, acknowledgements, CyberSource's responses, status reports and canceling are not affected.
+There are two, and either one is enough: the setting CHECKOUTS_FROZEN, which the developers have, and a freeze that
+staff begin and end in the admin.
 """
 
 import logging
@@ -15,46 +16,43 @@ from django.db import transaction
 
 from ..models import CheckoutFreeze
 from ..models.history import HistorySource
-from .locks import lock_rows
 
 logger = logging.getLogger(__name__)
 
 
-class NothingToSwitch(Exception):
-    """Checkouts are frozen already, or they are not frozen."""
+class AlreadyFrozen(Exception):
+    """A freeze of staff's is in force, perhaps someone else's of the same moment."""
 
 
-def current_freeze() -> CheckoutFreeze | None:
-    """The freeze that staff have begun and not ended."""
-    return CheckoutFreeze.objects.select_related("began_by").filter(ended_at=None).first()
+class NotFrozen(Exception):
+    """The freeze has ended already."""
 
 
 def checkouts_are_frozen() -> bool:
-    """Whether no checkout may be begun, because of staff or of the setting CHECKOUTS_FROZEN."""
-    return settings.CHECKOUTS_FROZEN or current_freeze() is not None
+    """Whether nobody may begin or continue a checkout now."""
+    return settings.CHECKOUTS_FROZEN or CheckoutFreeze.objects.in_force().exists()
 
 
-def freeze_checkouts(*, by: User, reason: str, now: datetime) -> None:
-    """Begin a freeze. Raises NothingToSwitch if staff have begun one already."""
+def begin_freeze(*, by: User, reason: str, now: datetime) -> CheckoutFreeze:
+    """Freeze checkouts. Raises AlreadyFrozen."""
     with _by_staff(by, reason):
-        _, created = CheckoutFreeze.objects.get_or_create(
-            ended_at=None, defaults={"began_at": now, "began_by": by, "reason": reason}
+        # If someone else has just begun one, the constraint in the database leads to theirs.
+        freeze, is_new = CheckoutFreeze.objects.get_or_create(
+            ended_at__isnull=True, defaults={"began_at": now, "began_by": by, "reason": reason}
         )
-        if not created:
-            raise NothingToSwitch
-    logger.warning("checkouts frozen by user %s", by.pk)
+    if not is_new:
+        raise AlreadyFrozen
+    logger.warning("checkouts are frozen: freeze %s, by user %s", freeze.pk, by.pk)
+    return freeze
 
 
-def resume_checkouts(*, by: User, reason: str, now: datetime) -> None:
-    """End the freeze that staff have begun. Raises NothingToSwitch if there is none."""
+def end_freeze(freeze_id: int, *, by: User, reason: str, now: datetime) -> None:
+    """End this freeze, and no other that may have begun since the user looked at it. Raises NotFrozen."""
+    in_force = CheckoutFreeze.objects.in_force().filter(pk=freeze_id)
     with _by_staff(by, reason):
-        freezes = lock_rows(CheckoutFreeze.objects.filter(ended_at=None))
-        if not freezes:
-            raise NothingToSwitch
-        for freeze in freezes:  # the constraint freeze_one_at_a_time allows one
-            freeze.ended_at, freeze.ended_by, freeze.reason_to_end = now, by, reason
-            freeze.save()
-    logger.warning("checkouts resumed by user %s", by.pk)
+        if not in_force.update(ended_at=now, ended_by=by, end_reason=reason):
+            raise NotFrozen
+    logger.warning("freeze %s was ended by user %s", freeze_id, by.pk)
 
 
 @contextmanager

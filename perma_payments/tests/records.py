@@ -6,13 +6,20 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
+from django.contrib.auth.models import User
 from django.utils import timezone
 
 from perma_payments.billing.coverage import midnight
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.checkout import transaction_type
-from perma_payments.models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
+from perma_payments.models import (
+    CheckoutFreeze,
+    OutgoingTransaction,
+    Purchase,
+    ReferenceNumber,
+    SubscriptionAgreement,
+)
 from perma_payments.services.checkouts import begin
 
 REGISTRAR = Customer(CustomerType.REGISTRAR, 7)
@@ -71,6 +78,12 @@ def purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
 def paid_purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
     """A purchase of ten links that was paid for just now."""
     return purchase(customer, **{"status": "Paid", "paid_at": timezone.now(), **changes})
+
+
+def freeze(**changes: Any) -> CheckoutFreeze:
+    """A freeze of checkouts that is in force."""
+    changes.setdefault("began_by", User.objects.get_or_create(username="freezer")[0])
+    return CheckoutFreeze.objects.create(**{"reason": "Fraud.", **changes})
 
 
 def outgoing(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
 from perma_payments.management import jobs
 from perma_payments.models import (
+    CheckoutFreeze,
     OutgoingTransaction,
     Purchase,
     ReferenceNumber,
@@ -24,6 +26,7 @@ from perma_payments.models import (
     StatusReport,
     SubscriptionAgreement,
 )
+from perma_payments.services import freeze
 from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.status_reports.apply import CannotBeDone, apply_report
 from perma_payments.services.status_reports.plan import plan_report
@@ -267,3 +270,27 @@ def test_a_recovery_and_a_payment_at_once_open_a_task(live_server):
 
     assert set(SubscriptionAgreement.objects.values_list("status", flat=True)) == {"Current"}
     assert StaffTask.objects.filter(done_at=None).get().kind == "second subscription"
+
+
+def test_two_who_freeze_and_resume_at_once_do_so_once():
+    users = [User.objects.create_user(f"staff {number}") for number in range(4)]
+
+    def outcomes(act: Callable[..., object]) -> list[str]:
+        def run(user: User) -> str:
+            try:
+                act(by=user, reason=user.username, now=timezone.now())
+                return "done"
+            except (freeze.AlreadyFrozen, freeze.NotFrozen) as error:
+                return type(error).__name__
+            finally:
+                connection.close()
+
+        with ThreadPoolExecutor(len(users)) as pool:
+            return sorted(pool.map(run, users))
+
+    assert outcomes(freeze.begin_freeze) == ["AlreadyFrozen"] * 3 + ["done"]
+    begun = CheckoutFreeze.objects.get()
+    assert outcomes(partial(freeze.end_freeze, begun.pk)) == ["NotFrozen"] * 3 + ["done"]
+    ended = CheckoutFreeze.objects.get()
+    assert (ended.began_by.username, ended.ended_by.username) == (ended.reason, ended.end_reason)
+    assert ended.events.count() == 2

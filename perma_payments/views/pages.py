@@ -67,14 +67,14 @@ def nothing_to_modify(request: HttpRequest) -> HttpResponse:
     return _page(request, "nothing_to_modify.html")
 
 
-def frozen(request: HttpRequest) -> HttpResponse:
-    """No checkout may be begun now."""
-    return _page(request, "frozen.html")
-
-
 def already_subscribed(request: HttpRequest) -> HttpResponse:
     """The customer has a subscription already."""
     return _page(request, "already_subscribed.html")
+
+
+def frozen(request: HttpRequest) -> HttpResponse:
+    """Checkouts are frozen. Why is not for customers."""
+    return _page(request, "frozen.html")
 
 
 def not_opened_directly(request: HttpRequest) -> HttpResponse:

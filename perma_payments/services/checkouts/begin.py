@@ -2,6 +2,7 @@
 
 Subscribe, change and update begin one about a subscription, purchase one about bonus links. All of them:
 
+* refuse while checkouts are frozen, even to resume one, so that nobody is sent to CyberSource;
 * hold the customer's lock, so two clicks at once begin only one checkout;
 * resume the checkout that the same message has already begun (a double click, the Back button);
 * record nothing if they refuse, which they do by raising an exception: CheckoutsFrozen, or one of their own.
@@ -34,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 class CheckoutsFrozen(Exception):
-    """No checkout may be begun now, nor one that was begun be resumed."""
+    """Staff or the developers have frozen checkouts."""
 
 
 class AlreadySubscribed(Exception):
@@ -42,7 +43,7 @@ class AlreadySubscribed(Exception):
 
 
 def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
-    """Begin a new subscription. Raises AlreadySubscribed and MessageUsedUp."""
+    """Begin a new subscription. Raises CheckoutsFrozen, AlreadySubscribed and MessageUsedUp."""
     customer = message.customer
     with _checkout(customer):
         # First: someone who has just paid and presses the same button again must read that it has worked.
@@ -72,7 +73,7 @@ def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> Sign
 
 
 def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> SignedForm:
-    """Begin a purchase of bonus links. Raises MessageUsedUp."""
+    """Begin a purchase of bonus links. Raises CheckoutsFrozen and MessageUsedUp."""
     customer = message.customer
     with _checkout(customer):
         outgoing = begun_by(nonce, Kind.PURCHASE, customer, now=now)
@@ -92,7 +93,7 @@ def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> Signed
 def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
     """Begin a change of plan, which keeps the schedule (cybersource.md §3.2). The terms change when accepted.
 
-    Raises NothingToModify and MessageUsedUp.
+    Raises CheckoutsFrozen, NothingToModify and MessageUsedUp.
     """
     customer = message.customer
     with _checkout(customer):
@@ -117,7 +118,7 @@ def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm
 def update(message: UpdateMessage, *, nonce: bytes, now: datetime) -> SignedForm:
     """Begin a replacement of the card or the billing address: nothing is charged.
 
-    Raises NothingToModify and MessageUsedUp.
+    Raises CheckoutsFrozen, NothingToModify and MessageUsedUp.
     """
     customer = message.customer
     with _checkout(customer):

@@ -344,6 +344,41 @@ def test_without_permissions_the_page_is_djangos(client):
     assert "At a glance" not in words(page)
 
 
+def test_all_staff_are_told_that_checkouts_are_frozen(client):
+    log_in(client)
+    records.freeze(began_at=NOW, reason="Cards are being tested.")
+    page = client.get("/admin/")
+
+    assert "Since 2026-11-21 12:00 UTC, by freezer: Cards are being tested." in words(page)
+    assert b"/admin/perma_payments/checkoutfreeze/" not in page.content  # they may not view it
+
+
+def test_the_notice_of_a_freeze_comes_first_and_leads_to_the_freezes(client):
+    log_in(client, *EVERYTHING, "view_checkoutfreeze")
+    records.freeze()
+    page = client.get("/admin/")
+
+    said = words(page)
+    assert said.index("Checkouts are frozen") < said.index("To do")
+    link = BeautifulSoup(page.content, "html.parser").find("a", string="View the freezes")["href"]
+    assert client.get(link).status_code == 200
+
+
+def test_the_notice_names_the_setting(client, settings):
+    settings.CHECKOUTS_FROZEN = True
+    log_in(client)
+
+    assert "By the setting CHECKOUTS_FROZEN" in words(client.get("/admin/"))
+
+
+def test_there_is_no_notice_when_a_freeze_has_ended(client):
+    log_in(client, *EVERYTHING)
+    by = User.objects.create_user("ender")
+    records.freeze(ended_at=NOW, ended_by=by, end_reason="Over.")
+
+    assert "frozen" not in words(client.get("/admin/"))
+
+
 def test_the_list_of_tables_is_still_there(client):
     log_in(client, *EVERYTHING)
     page = client.get("/admin/")
@@ -355,8 +390,8 @@ def test_the_page_takes_few_statements_however_much_there_is(client, django_asse
     log_in(client, *EVERYTHING)
     for pk in range(1, 12):
         task(agreement=records.standing_agreement(Customer(REGISTRAR.type, pk)))
-    # Eight of the overview; the others are the session's, the user's, permissions, and Django's log.
-    with django_assert_max_num_queries(14):
+    # Nine of the overview; the others are the session's, the user's, permissions, and Django's log.
+    with django_assert_max_num_queries(15):
         assert client.get("/admin/").status_code == 200
 
 

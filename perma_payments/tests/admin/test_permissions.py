@@ -29,7 +29,6 @@ from perma_payments.models import (
     StatusReport,
     SubscriptionAgreement,
 )
-from perma_payments.services.freeze import freeze_checkouts, resume_checkouts
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.views import middleware
 
@@ -63,9 +62,8 @@ def everything(call_back: Callable[..., Any]) -> None:
     transaction = records.outgoing(Kind.PURCHASE)
     assert call_back(records.form(transaction)).status_code == 200
     StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    records.freeze()
     uploader = User.objects.create_user("uploader")
-    freeze_checkouts(by=uploader, reason="x", now=timezone.now())
-    resume_checkouts(by=uploader, reason="x", now=timezone.now())
     plan_report(report((agreement, "HOLD")), by=uploader, now=timezone.now())
 
 
@@ -171,6 +169,8 @@ def test_auditors_are_offered_no_actions(client, everything):
     assert "Mark as done" not in page
     uploads = client.get(reverse("admin:perma_payments_statusreport_changelist")).content.decode()
     assert reverse("admin:perma_payments_statusreport_upload") not in uploads
+    freezes = client.get(reverse("admin:perma_payments_checkoutfreeze_changelist")).content.decode()
+    assert reverse("admin:perma_payments_checkoutfreeze_switch") not in freezes
 
 
 def test_billing_staff_may_view_and_act(client, everything):
@@ -232,8 +232,8 @@ def test_the_groups_have_their_permissions():
     corrections = {name for name in everything_of_ours if name.startswith("correct_")}
     assert {f"view_{model._meta.model_name}" for model in TABLES} <= views
     assert codenames("Auditors") == views
-    acts = {"upload_statusreport", "change_stafftask", "freeze_checkouts"}
-    assert codenames("Billing staff") == views | corrections | acts
+    actions = {"upload_statusreport", "change_stafftask", "freeze_checkouts"}
+    assert codenames("Billing staff") == views | corrections | actions
 
 
 def test_migrate_restores_the_groups_and_nothing_else():

@@ -272,6 +272,7 @@ def test_an_unmatched_response_is_listed_and_shown(admin_client):
         ("stafftask", "opened_at__year=0"),
         ("statusreport", "state__exact=%00"),
         ("statusreport", "uploaded_at__year=0"),
+        ("checkoutfreeze", "began_at__year=0"),
     ],
 )
 def test_an_invalid_query_string_leads_to_a_page(admin_client, table, query):

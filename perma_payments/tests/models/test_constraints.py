@@ -5,11 +5,19 @@ from decimal import Decimal
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, connection, transaction
 from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.models import (
+    CheckoutFreeze,
+    OutgoingTransaction,
+    Purchase,
+    Response,
+    StaffTask,
+    SubscriptionAgreement,
+)
 
 from .. import records
 
@@ -192,8 +200,34 @@ def test_a_response_gives_each_kind_of_task_once():
         task(kind="duplicate charge", response=about)
 
 
-@pytest.mark.parametrize("model", [SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask])
+def ended() -> dict[str, Any]:
+    """What the end of a freeze adds."""
+    by = User.objects.get_or_create(username="ender")[0]
+    return {"ended_at": timezone.now(), "ended_by": by, "end_reason": "Over."}
+
+
+@pytest.mark.parametrize(
+    "changes", [{"reason": ""}, {"ended_at": None}, {"ended_by": None}, {"end_reason": ""}, {"began_by": None}]
+)
+def test_a_freeze_that_makes_no_sense_is_refused(changes):
+    with pytest.raises(IntegrityError):
+        records.freeze(**{**ended(), **changes})
+
+
+def test_one_freeze_is_in_force_at_a_time():
+    for _ in range(2):
+        records.freeze(**ended())
+    records.freeze()
+
+    with pytest.raises(IntegrityError):
+        records.freeze()
+
+
+@pytest.mark.parametrize(
+    "model", [SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask, CheckoutFreeze]
+)
 def test_no_record_can_be_deleted(model):
+    records.freeze()
     records.outgoing(Kind.PURCHASE)
     task(agreement=records.outgoing(Kind.SUBSCRIBE).agreement)
     response()
@@ -226,15 +260,16 @@ def test_how_evidence_was_applied_is_not_part_of_it():
     assert bytes(Response.objects.get().fingerprint) == about.fingerprint
 
 
-@pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "stafftask"])
+@pytest.mark.parametrize("table", ["subscriptionagreement", "purchase", "stafftask", "checkoutfreeze"])
 def test_sql_changes_are_in_the_history_which_is_final(table):
     agreement = records.agreement()
     about = {
         "subscriptionagreement": agreement,
         "purchase": records.purchase(),
         "stafftask": task(agreement=agreement),
+        "checkoutfreeze": records.freeze(),
     }[table]
-    change = {"stafftask": "note = 'x'"}.get(table, "status = 'Aborted'")
+    change = {"stafftask": "note = 'x'", "checkoutfreeze": "reason = 'x'"}.get(table, "status = 'Aborted'")
     with connection.cursor() as cursor:
         cursor.execute(f"UPDATE perma_payments_{table} SET {change}")
 

@@ -1,42 +1,40 @@
 """While checkouts are frozen, nobody is sent to CyberSource, and everything else goes on."""
 
-from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, connection
+from django.http import HttpResponse
+from django.test import Client
 from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import CheckoutFreeze, StaffTask
-from perma_payments.models.history import HistorySource
-from perma_payments.services.freeze import (
-    NothingToSwitch,
-    checkouts_are_frozen,
-    freeze_checkouts,
-    resume_checkouts,
+from perma_payments.models import (
+    CheckoutFreeze,
+    OutgoingTransaction,
+    Purchase,
+    ReferenceNumber,
+    StaffTask,
+    SubscriptionAgreement,
+    UsedMessage,
 )
+from perma_payments.models.history import HistorySource
+from perma_payments.services.freeze import AlreadyFrozen, NotFrozen, begin_freeze, checkouts_are_frozen, end_freeze
+from perma_payments.services.status_reports.apply import apply_report
+from perma_payments.services.status_reports.plan import plan_report
 
 from .. import perma_cc, records
 from ..business_center import report
 from ..conftest import FORM
-from ..pages import heading, words
-from ..records import INDIVIDUAL
-from ..views import traces
-from .status_reports.steps import apply, plan
+from ..pages import checkout_form, heading, words
 
 pytestmark = pytest.mark.django_db
 
-NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
-CHECKOUTS: dict[str, dict[str, Any]] = {
-    "subscribe": {},
-    "purchase": {},
-    "change": {"customer_type": "Individual"},
-    "update": {"customer_type": "Individual"},
-}
+NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
+PAUSED = "Payments are paused right now"
+CHECKOUTS = ["subscribe", "purchase", "change", "update"]
 
 
 @pytest.fixture
@@ -44,118 +42,148 @@ def staff() -> User:
     return User.objects.create_user("staff")
 
 
-@pytest.fixture(params=["staff", "the setting"])
-def frozen(request, settings, staff) -> None:
-    if request.param == "staff":
-        freeze_checkouts(by=staff, reason="A move.", now=NOW)
-    else:
+@pytest.fixture(params=["setting", "staff"])
+def frozen(request: pytest.FixtureRequest, settings: Any) -> None:
+    """Checkouts are frozen, in each of the two ways."""
+    if request.param == "setting":
         settings.CHECKOUTS_FROZEN = True
+    else:
+        records.freeze()
 
 
 # --- The switch -------------------------------------------------------------------------------------
 
 
-def test_checkouts_are_frozen_until_they_are_resumed(staff):
+def test_staff_freeze_checkouts_and_resume_them(staff):
     assert not checkouts_are_frozen()
-    freeze_checkouts(by=staff, reason="A move.", now=NOW)
+    freeze = begin_freeze(by=staff, reason="Fraud.", now=NOW)
     assert checkouts_are_frozen()
-    resume_checkouts(by=staff, reason="We have moved.", now=NOW)
+    end_freeze(freeze.pk, by=staff, reason="Over.", now=NOW + timedelta(hours=1))
     assert not checkouts_are_frozen()
 
-
-def test_the_setting_freezes_whatever_staff_do(settings, staff):
-    settings.CHECKOUTS_FROZEN = True
-    freeze_checkouts(by=staff, reason="A move.", now=NOW)
-    resume_checkouts(by=staff, reason="We have moved.", now=NOW)
-
-    assert checkouts_are_frozen()
-
-
-def test_what_is_frozen_cannot_be_frozen_again_nor_what_is_not_be_resumed(staff):
-    with pytest.raises(NothingToSwitch):
-        resume_checkouts(by=staff, reason="x", now=NOW)
-    freeze_checkouts(by=staff, reason="A move.", now=NOW)
-    with pytest.raises(NothingToSwitch):
-        freeze_checkouts(by=staff, reason="x", now=NOW)
-
-    assert CheckoutFreeze.objects.get().reason == "A move."
-
-
-@pytest.mark.django_db(transaction=True)
-def test_of_two_at_once_one_freezes_and_one_resumes(staff):
-    def switch(service: Any, number: int) -> bool:
-        try:
-            service(by=staff, reason=f"{number}", now=timezone.now())
-        except NothingToSwitch:
-            return False
-        finally:
-            connection.close()
-        return True
-
-    for service in (freeze_checkouts, resume_checkouts):
-        with ThreadPoolExecutor(8) as pool:
-            assert sum(pool.map(switch, [service] * 8, range(8))) == 1
-    freeze = CheckoutFreeze.objects.get()
-    assert freeze.ended_at is not None
-    assert freeze.events.count() == 2
+    freeze.refresh_from_db()
+    assert (freeze.began_at, freeze.began_by, freeze.reason) == (NOW, staff, "Fraud.")
+    assert (freeze.ended_at, freeze.ended_by, freeze.end_reason) == (NOW + timedelta(hours=1), staff, "Over.")
 
 
 def test_the_history_says_who_and_why(staff):
-    freeze_checkouts(by=staff, reason="A move.", now=NOW)
-    resume_checkouts(by=staff, reason="We have moved.", now=NOW)
+    other = User.objects.create_user("other")
+    freeze = begin_freeze(by=staff, reason="Fraud.", now=NOW)
+    end_freeze(freeze.pk, by=other, reason="Over.", now=NOW)
 
-    contexts = CheckoutFreeze.objects.get().events.order_by("pgh_id").values_list("pgh_context", flat=True)
-    assert list(contexts) == [
-        {"source": HistorySource.STAFF, "user": staff.pk, "reason": reason}
-        for reason in ("A move.", "We have moved.")
+    assert [event.pgh_context for event in freeze.events.order_by("pgh_id")] == [
+        {"source": HistorySource.STAFF, "user": staff.pk, "reason": "Fraud."},
+        {"source": HistorySource.STAFF, "user": other.pk, "reason": "Over."},
     ]
 
 
-@pytest.mark.parametrize(
-    "columns", [{"reason": ""}, {"ended_at": NOW}, {"ended_at": NOW, "reason_to_end": "x"}, {"reason_to_end": "x"}]
-)
-def test_a_freeze_that_makes_no_sense_is_refused_by_the_database(staff, columns):
-    with pytest.raises(IntegrityError):
-        CheckoutFreeze.objects.create(**{"began_by": staff, "reason": "A move.", **columns})
+def test_checkouts_are_frozen_only_once(staff):
+    begin_freeze(by=staff, reason="Fraud.", now=NOW)
+
+    with pytest.raises(AlreadyFrozen):
+        begin_freeze(by=staff, reason="Again.", now=NOW)
+    assert CheckoutFreeze.objects.get().reason == "Fraud."
+
+
+def test_a_freeze_ends_only_once_and_leaves_a_later_one_in_force(staff):
+    first = begin_freeze(by=staff, reason="Fraud.", now=NOW)
+    end_freeze(first.pk, by=staff, reason="Over.", now=NOW)
+    begin_freeze(by=staff, reason="It is back.", now=NOW)
+
+    with pytest.raises(NotFrozen):
+        end_freeze(first.pk, by=staff, reason="A page that was open for long.", now=NOW)
+    assert checkouts_are_frozen()
+    first.refresh_from_db()
+    assert first.end_reason == "Over."
+
+
+def test_a_freeze_of_staffs_does_not_end_that_of_the_setting(staff, settings):
+    settings.CHECKOUTS_FROZEN = True
+    freeze = begin_freeze(by=staff, reason="Fraud.", now=NOW)
+    end_freeze(freeze.pk, by=staff, reason="Over.", now=NOW)
+
+    assert checkouts_are_frozen()
+
+
+def test_asking_takes_one_statement(django_assert_num_queries):
+    with django_assert_num_queries(1):
+        assert not checkouts_are_frozen()
+
+
+def send(client: Client, route: str, form: dict[str, str]) -> HttpResponse:
+    """POST a message that was made before."""
+    return client.post(f"/{route}/", urlencode(form), content_type=FORM)
 
 
 # --- What stops -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("route", CHECKOUTS)
-def test_no_checkout_begins(post, frozen, route):
-    records.standing_agreement(INDIVIDUAL)
-    before = traces.rows()
-    response = post(route, **CHECKOUTS[route])
+def test_no_checkout_begins_and_nothing_is_recorded(route, frozen, post):
+    if route in ("change", "update"):
+        records.standing_agreement()
+    tables = (OutgoingTransaction, SubscriptionAgreement, Purchase, ReferenceNumber, UsedMessage)
+    before = [table.objects.count() for table in tables]
+    response = post(route)
 
-    assert (response.status_code, heading(response)) == (200, "Payments are paused right now")
-    assert "Nothing was started, and nothing was charged." in words(response)
-    assert "A move." not in words(response)
-    assert traces.rows() == before
+    assert (response.status_code, heading(response)) == (200, PAUSED)
+    assert b"<form" not in response.content
+    assert [table.objects.count() for table in tables] == before
 
 
-def test_a_checkout_that_was_begun_before_is_not_resumed(client, staff):
-    begun = records.outgoing(Kind.SUBSCRIBE)
-    box = perma_cc.seal(perma_cc.fields("subscribe"), nonce=bytes(begun.message_nonce))
-    freeze_checkouts(by=staff, reason="A move.", now=NOW)
-    response = client.post("/subscribe/", urlencode({"encrypted_data": box}), content_type=FORM)
+@pytest.mark.parametrize("kind", Kind)
+def test_a_checkout_that_was_begun_before_is_not_resumed(kind, frozen, client):
+    begun = records.outgoing(kind)
+    box = perma_cc.seal(perma_cc.fields(kind), nonce=begun.message_nonce)
 
-    assert heading(response) == "Payments are paused right now"
+    assert heading(send(client, kind, {"encrypted_data": box})) == PAUSED
+
+
+def test_a_message_that_was_refused_begins_its_checkout_afterward(client, staff):
+    freeze = records.freeze()
+    message = perma_cc.form("subscribe")
+    assert heading(send(client, "subscribe", message)) == PAUSED
+    end_freeze(freeze.pk, by=staff, reason="Over.", now=NOW)
+
+    assert checkout_form(send(client, "subscribe", message))["transaction_uuid"]
+
+
+def test_customers_are_told_what_goes_on_but_not_why(post):
+    records.freeze(reason="Stolen cards.")
+    said = words(post("purchase"))
+
+    for promise in (
+        "Nothing was started just now, and nothing was charged.",
+        "your subscription continues, your links work, and any payment that you have already made counts",
+        "you can still cancel it there",
+        "Please try again later.",
+        "Write to help@perma.example",
+    ):
+        assert promise in said
+    assert "Stolen" not in said
 
 
 # --- What goes on -----------------------------------------------------------------------------------
 
 
-def test_perma_is_told_statuses_and_its_acknowledgements_count(post, frozen):
-    records.standing_agreement()
-    purchase = records.paid_purchase()
+def test_perma_is_told_of_subscriptions_and_purchases(frozen, post):
+    agreement, bought = records.standing_agreement(), records.paid_purchase()
 
     reply = perma_cc.open_reply(post("subscription").json())
-    assert reply["subscription"]["status"] == "Current"
-    assert post("acknowledge-purchase", purchase_pk=purchase.pk).status_code == 200
+    assert reply["subscription"]["reference_number"] == agreement.reference_number
+    assert [purchase["id"] for purchase in reply["purchases"]] == [bought.pk]
+    assert post("purchase-history").status_code == 200
 
 
-def test_what_was_paid_before_takes_effect(call_back, frozen):
+def test_a_purchase_is_acknowledged(frozen, post):
+    bought = records.paid_purchase()
+
+    assert post("acknowledge-purchase", purchase_pk=bought.pk).status_code == 200
+    bought.refresh_from_db()
+    assert bought.acknowledged_at
+
+
+def test_a_checkout_that_was_begun_before_can_be_paid(frozen, call_back):
     outgoing = records.outgoing(Kind.SUBSCRIBE)
 
     assert call_back(records.form(outgoing)).status_code == 200
@@ -163,16 +191,17 @@ def test_what_was_paid_before_takes_effect(call_back, frozen):
     assert outgoing.agreement.status == "Current"
 
 
-def test_customers_can_cancel(post, frozen):
-    records.standing_agreement()
+def test_a_subscription_can_be_canceled(frozen, post):
+    agreement = records.standing_agreement()
 
     assert post("cancel-request").status_code == 302
-    assert StaffTask.objects.get().kind == "cancellation"
+    assert StaffTask.objects.get().agreement == agreement
 
 
-def test_reports_are_applied(frozen):
+def test_a_status_report_is_applied(frozen, staff):
     agreement = records.standing_agreement()
-    apply(plan(report((agreement, "HOLD"))))
+    planned = plan_report(report((agreement, "HOLD")), by=staff, now=timezone.now())
+    apply_report(planned.pk, revision=1, by=staff, leave_out=False, now=timezone.now())
 
     agreement.refresh_from_db()
     assert agreement.status == "Hold"

@@ -9,7 +9,6 @@ from typing import Any
 from urllib.parse import urlencode
 
 import pytest
-from bs4 import BeautifulSoup
 from django.conf import settings as ours
 from django.core.exceptions import PermissionDenied, SuspiciousOperation
 from django.db import InterfaceError, OperationalError
@@ -22,16 +21,12 @@ from perma_payments.views import pages
 
 from .. import cyber_source, perma_cc, records
 from ..conftest import FORM
-from ..pages import checkout_action, checkout_form, heading, words
+from ..pages import checkout_action, checkout_form, heading, soup, words
 from .conftest import assert_is_page_for_a_person
 
 pytestmark = pytest.mark.django_db
 
 SECRET = "Unmistakable"
-
-
-def soup(response: HttpResponse) -> BeautifulSoup:
-    return BeautifulSoup(response.content, "html.parser")
 
 
 ORDER = {
@@ -227,6 +222,9 @@ def send(post, client, case: str, monkeypatch) -> HttpResponse:
             return post("subscribe")
         case "nothing to change" | "nothing to update" | "nothing to cancel":
             return post({"change": "change", "update": "update", "cancel": "cancel-request"}[case.split()[-1]])
+        case "frozen":
+            records.freeze(reason=SECRET)
+            return post("subscribe")
         case "reloaded":
             return client.get("/subscribe/")
         case "bookmarked":
@@ -275,6 +273,7 @@ CASES = {
     "nothing to change": (200, "There is no subscription to change"),
     "nothing to update": (200, "There is no subscription to change"),
     "nothing to cancel": (200, "There is no subscription to change"),
+    "frozen": (200, "Payments are paused right now"),
     "reloaded": (200, "This page can't be opened directly"),
     "root": (200, "Payments for Perma.cc"),
     "bookmarked": (405, "This page can't be opened directly"),

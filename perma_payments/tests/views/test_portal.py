@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import parse_qs, urlencode, urlsplit
 
 import pytest
-from bs4 import BeautifulSoup, Tag
+from bs4 import Tag
 from django.conf import settings as ours
 from django.contrib.auth.models import User
 from django.http import HttpResponse
@@ -22,6 +22,7 @@ from perma_payments.views.tokens import LIFETIME, Purpose
 
 from .. import cyber_source, perma_cc, records
 from ..conftest import FORM
+from ..pages import heading, soup
 from ..records import INDIVIDUAL, REGISTRAR
 from . import traces
 from .conftest import assert_is_page_for_a_person
@@ -41,14 +42,6 @@ def _page(settings):
 @pytest.fixture
 def agreement() -> SubscriptionAgreement:
     return records.standing_agreement()
-
-
-def soup(response: HttpResponse) -> BeautifulSoup:
-    return BeautifulSoup(response.content, "html.parser")
-
-
-def heading(response: HttpResponse) -> str:
-    return soup(response).find("h1").get_text(strip=True)
 
 
 def token(purpose: Purpose = Purpose.MANAGE, customer: Any = REGISTRAR, *, age: timedelta = timedelta()) -> str:
