@@ -95,16 +95,17 @@ def demo(client: str) -> None:
 
 def check(clients: Iterable[str]) -> int:
     """Run the end-to-end tests for each of these clients in turn; return 0 if they pass for all."""
-    problems = {}
+    passed = {}
     for client in clients:
         print(f"--- Perma.cc's client of {client}", flush=True)
         try:
-            problems[client] = "" if check_client(client) == 0 else "its end-to-end tests failed."
+            passed[client] = check_client(client) == 0
         except TaskError as error:
-            problems[client] = str(error)
-    for client, problem in problems.items():
-        print(f"Perma.cc's client of {client}: {problem or 'everything passed.'}", flush=True)
-    return 1 if any(problems.values()) else 0
+            print(error, flush=True)
+            passed[client] = False
+    for client, has_passed in passed.items():
+        print(f"Perma.cc's client of {client}: {'passed' if has_passed else 'FAILED'}.", flush=True)
+    return 0 if all(passed.values()) else 1
 
 
 def check_client(client: str) -> int:
