@@ -14,17 +14,18 @@ from django.utils import timezone
 from ..billing.customers import CustomerType
 from ..cybersource.reasons import explain
 from ..emails import Mail, recipients
-from ..models import Purchase, Resolution, Response, StaffTask, SubscriptionAgreement
+from ..models import JobRun, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from ..services.staff_tasks.outbox import send_report
+from ..services.status_reports.expect import is_due_this_month
 
 BUSINESS_CENTERS = {
     "live": "https://businesscenter.cybersource.com",
     "test": "https://businesscentertest.cybersource.com",
 }
-# A customer who has paid is waiting for these.
-ACKNOWLEDGE_WITHIN = timedelta(days=1)
 APPLY_WITHIN = timedelta(hours=1)
 NOTIFY_WITHIN = timedelta(hours=1)
+# How many responses that are late are named.
+MAX_NAMED = 20
 
 
 def task_mail(task: StaffTask) -> Mail:
@@ -37,37 +38,64 @@ def task_mail(task: StaffTask) -> Mail:
         others=_other_standing(task),
         granted=_granted_response(task),
         reason=explain(task.response.reason_code) if task.response else "",
+        after_cancellation=task.kind == TaskKind.REPORT_MISSING and not is_due_this_month(task.opened_at),
         perma_admin_url=_perma_admin_url(task),
         business_center_url=BUSINESS_CENTERS.get(settings.CS_MODE, settings.CS_BASE_URL),
         task_url=_task_url(task),
     )
     subject = "Do not cancel: taken back by the customer" if is_taken_back else task.get_kind_display()
-    return Mail(f"{subject}: {task.reference_number}", body)
+    return Mail(f"{subject}: {task.reference_number}" if task.reference_number else subject, body)
 
 
 def send_daily_report(*, now: datetime) -> None:
     """Mail staff every open task, oldest first; if there is none, tell the developers. Raises NotDelivered.
 
-    It goes out every day, so silence means that something is broken.
+    It goes out every day, so silence means that something is broken. If something is late that only developers can
+    help with, they get it as well.
     """
     tasks = _open_tasks(now)
-    if not tasks:
-        mail = Mail("Nothing pending", _render("nothing_pending", now=now))
-        send_report("daily-report", mail, to=recipients("DEVELOPER_EMAILS"), now=now)
-        return
+    late = _what_is_late(now)
+    names = ["STAFF_EMAILS"] if tasks else []
+    if late or not tasks:
+        names.append("DEVELOPER_EMAILS")
     overdue = sum(task.is_overdue for task in tasks)
-    subject = f"Still to do: {len(tasks)}" + (f", {overdue} overdue" if overdue else "")
-    body = _render("daily_report", now=now, tasks=tasks, overdue_days=settings.OVERDUE_DAYS)
-    send_report("daily-report", Mail(subject, body), to=recipients("STAFF_EMAILS"), now=now)
+    counts = [f"Still to do: {len(tasks)}"] if tasks else []
+    counts += [f"{overdue} overdue"] if overdue else []
+    counts += ["something is late"] if late else []
+    template = "daily_report" if tasks else "nothing_pending"
+    body = _render(template, now=now, tasks=tasks, overdue_days=settings.OVERDUE_DAYS, late=late)
+    mail = Mail(", ".join(counts) or "Nothing pending", body)
+    send_report("daily-report", mail, to=recipients(*names), now=now)
+
+
+def _what_is_late(now: datetime) -> list[str]:
+    """What the service itself should have done by now, in sentences for the developers."""
+    late = []
+    unapplied = Response.objects.filter(applied_at=None, received_at__lt=now - APPLY_WITHIN).order_by("id")
+    if ids := list(unapplied.values_list("pk", flat=True)[:MAX_NAMED]):
+        late.append(
+            "Responses from CyberSource that have not been applied for more than an hour: "
+            f'{", ".join(map(str, ids))}. The log says why, and "manage.py apply_responses" tries again.'
+        )
+    if unmailed := StaffTask.objects.filter(
+        done_at=None, notified_at=None, opened_at__lt=now - NOTIFY_WITHIN
+    ).count():
+        late.append(
+            f"Staff tasks that have not been emailed for more than an hour: {unmailed}. The log says why, and "
+            '"manage.py send_task_mails" tries again.'
+        )
+    today = now.astimezone(UTC).date()
+    runs = JobRun.objects.filter(job="daily report", day__lt=today, done_at__isnull=False)
+    last = runs.order_by("-day").values_list("day", flat=True).first()
+    if last is not None and today - last > timedelta(days=1):
+        late.append(f"The scheduler: before today, the daily report was last sent on {last:%Y-%m-%d}.")
+    return late
 
 
 def remind_of_overdue(*, now: datetime) -> None:
-    """Mail staff and developers about what is overdue, if anything is. Raises NotDelivered."""
+    """Mail staff and developers about what a person should have done by now, if anything. Raises NotDelivered."""
     waiting: dict[str, Sized] = {
         "tasks": [task for task in _open_tasks(now) if task.is_overdue],
-        "unacknowledged": Purchase.objects.unacknowledged().filter(paid_at__lt=now - ACKNOWLEDGE_WITHIN),
-        "unapplied": Response.objects.filter(applied_at=None, received_at__lt=now - APPLY_WITHIN).order_by("id"),
-        "unmailed": StaffTask.objects.filter(done_at=None, notified_at=None, opened_at__lt=now - NOTIFY_WITHIN),
         "keys": [key for key in settings.CS_KEYS if key.ends_soon(now.astimezone(UTC).date())],
     }
     if number := sum(len(each) for each in waiting.values()):

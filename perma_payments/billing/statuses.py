@@ -7,13 +7,14 @@ from enum import StrEnum
 class Status(StrEnum):
     """The status of a subscription agreement, in CyberSource's spelling where CyberSource has one.
 
-    Pending, Rejected and Aborted are ours: a checkout that has no response yet, was declined, or was
-    given up by the customer. The others are CyberSource's (cybersource.md §8.1).
+    Pending, Rejected, Aborted and Abandoned are ours: a checkout that has no response yet, was declined, was given
+    up by the customer, or had no response for a day. The others are CyberSource's (cybersource.md §8.1).
     """
 
     PENDING = "Pending"
     REJECTED = "Rejected"
     ABORTED = "Aborted"
+    ABANDONED = "Abandoned"
     CURRENT = "Current"
     HOLD = "Hold"
     CANCELED = "Canceled"
@@ -25,7 +26,7 @@ class Status(StrEnum):
 CANCELLATION_REQUESTED = "Cancellation Requested"
 
 # An agreement in one of these was never paid, as far as we know: an ACCEPT of its own makes it Current.
-UNPAID = frozenset({Status.PENDING, Status.REJECTED, Status.ABORTED})
+UNPAID = frozenset({Status.PENDING, Status.REJECTED, Status.ABORTED, Status.ABANDONED})
 
 # The agreement stands, or did until what was paid for ended: its terms and dates are always complete.
 WITH_TERMS = frozenset({Status.CURRENT, Status.HOLD, Status.CANCELED})
@@ -60,9 +61,13 @@ def status_for_perma(status: str, *, cancellation_requested: bool) -> str:
 
 
 class PurchaseStatus(StrEnum):
-    """The status of a one-time purchase. Only a paid one is ever offered to Perma.cc."""
+    """The status of a one-time purchase. Only a paid one is ever offered to Perma.cc.
+
+    Until CyberSource says so, a Pending or Abandoned one is not known to be paid, which does not mean unpaid.
+    """
 
     PENDING = "Pending"
     PAID = "Paid"
     REFUSED = "Refused"
     ABORTED = "Aborted"
+    ABANDONED = "Abandoned"

@@ -7,16 +7,25 @@ from functools import partial
 
 from django.conf import settings
 
-from ..admin.mails import remind_of_overdue, send_daily_report, task_mail
+from ..admin.mails import remind_of_overdue, send_daily_report as mail_daily_report, task_mail
 from ..models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 from ..postgres.problems import describe
 from ..services.acknowledgement import open_tasks_for_doubts
 from ..services.callbacks.retry import retry_responses
+from ..services.checkouts.abandon import abandon_checkouts
 from ..services.once_a_day import NotYet, do_once_a_day
 from ..services.staff_tasks import outbox
+from ..services.status_reports.expect import expect_report
 from ..services.status_reports.plan import purge_ids_of_old_plans
 
 logger = logging.getLogger(__name__)
+
+
+def send_daily_report(*, now: datetime) -> None:
+    """Ask for the status report that is due, and mail staff what is to be done. Raises NotDelivered."""
+    expect_report(now=now)
+    mail_daily_report(now=now)
+
 
 DAILY_JOBS: dict[str, Callable[..., object]] = {
     "daily report": send_daily_report,
@@ -70,7 +79,11 @@ def apply_responses(*, now: datetime) -> tuple[int, int]:
 
 
 def purge_expired(*, now: datetime) -> tuple[int, int]:
-    """Purge subscription ids in old previews of status reports, and old login attempts; return their numbers."""
+    """Purge subscription ids in old previews of status reports, and old login attempts; return their numbers.
+
+    Checkouts without a response for a day become Abandoned.
+    """
+    abandon_checkouts(now=now)
     ids = purge_ids_of_old_plans(now=now)
     attempts, _ = LoginAttempt.objects.filter(attempted_at__lte=now - LOGIN_ATTEMPT_COUNTS_FOR).delete()
     if ids or attempts:

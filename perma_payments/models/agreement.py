@@ -157,6 +157,7 @@ class SubscriptionAgreement(models.Model):
         ]
         indexes = [
             models.Index(fields=["customer_type", "customer_pk", "created_at"], name="agreement_customer"),
+            models.Index(fields=["created_at"], condition=Q(status=str(Status.PENDING)), name="agreement_pending"),
             models.Index(fields=["payment_token"], condition=~Q(payment_token=""), name="agreement_token"),
         ]
         triggers = [never_deleted()]

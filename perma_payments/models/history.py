@@ -17,3 +17,4 @@ class HistorySource(StrEnum):
     STATUS_REPORT_REVERTED = "status report reverted"
     STAFF = "staff"
     MAIL = "mail"
+    SCHEDULER = "scheduler"

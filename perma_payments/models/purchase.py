@@ -73,6 +73,9 @@ class Purchase(models.Model):
         indexes = [
             models.Index(fields=["customer_type", "customer_pk"], name="purchase_customer"),
             models.Index(
+                fields=["created_at"], condition=Q(status=str(PurchaseStatus.PENDING)), name="purchase_pending"
+            ),
+            models.Index(
                 fields=["customer_type", "customer_pk"],
                 condition=Q(status=str(PurchaseStatus.PAID), acknowledged_at__isnull=True),
                 name="purchase_unacknowledged",

@@ -21,6 +21,7 @@ class TaskKind(models.TextChoices):
     """What must be done. docs/statuses.md says what opens each kind."""
 
     CANCELLATION = "cancellation", "Cancel a subscription in CyberSource"
+    STILL_CHARGED = "still charged", "Cancel a subscription that is still charged after its cancellation"
     HELD_FOR_REVIEW = "held for review", "Accept or reject a payment held for review"
     PARTIAL_APPROVAL = "partial approval", "Reverse or refund a partial payment"
     UNREADABLE_AMOUNT = "unreadable amount", "Check a payment whose amount cannot be read"
@@ -38,6 +39,7 @@ class TaskKind(models.TextChoices):
     UNMATCHED = "unmatched", "Match a response to its checkout"
     ACKNOWLEDGEMENT_IN_DOUBT = "acknowledgement in doubt", "Find out whether Perma.cc credited a purchase"
     NOT_APPLIED = "not applied", "Check on a response that could not be applied"
+    REPORT_MISSING = "report missing", "Upload a status report"
 
 
 class Resolution(models.TextChoices):
@@ -79,6 +81,16 @@ class StaffTask(models.Model):
     mail_attempts = models.PositiveIntegerField(default=0, db_default=0, editable=False)
     mail_due_at = models.DateTimeField(null=True, editable=False)
     mail_left_to = ArrayField(models.CharField(max_length=64), null=True, editable=False)
+    claimed_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Who is doing it, so that nobody else does.",
+    )
+    claimed_at = models.DateTimeField(null=True, blank=True)
+    reopened_at = models.DateTimeField(null=True, blank=True)
     done_at = models.DateTimeField(null=True, blank=True)
     done_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
@@ -90,8 +102,21 @@ class StaffTask(models.Model):
         constraints = [
             models.CheckConstraint(condition=Q(kind__in=TaskKind.values), name="task_kind"),
             models.CheckConstraint(
-                condition=Q(agreement__isnull=False) | Q(purchase__isnull=False) | Q(response__isnull=False),
+                condition=Q(agreement__isnull=False)
+                | Q(purchase__isnull=False)
+                | Q(response__isnull=False)
+                | Q(kind="report missing"),
                 name="task_is_about_something",
+            ),
+            models.CheckConstraint(
+                condition=Q(claimed_by__isnull=True, claimed_at__isnull=True)
+                | Q(claimed_by__isnull=False, claimed_at__isnull=False, done_at__isnull=True),
+                name="task_claimed_by_someone",
+            ),
+            models.UniqueConstraint(
+                models.Value(1),
+                condition=Q(kind="report missing", done_at__isnull=True),
+                name="task_one_missing_report",
             ),
             models.CheckConstraint(
                 condition=Q(done_at__isnull=True, resolution="", done_by__isnull=True)
@@ -126,7 +151,8 @@ class StaffTask(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.get_kind_display()} ({self.agreement or self.purchase or self.response})"
+        about = self.agreement or self.purchase or self.response
+        return f"{self.get_kind_display()} ({about})" if about else self.get_kind_display()
 
     @property
     def customer(self) -> Customer | None:
@@ -136,11 +162,12 @@ class StaffTask(models.Model):
 
     @property
     def reference_number(self) -> str:
-        """The reference number to search for in the Business Center."""
+        """The reference number to search for in the Business Center; empty if it is about all subscriptions."""
         about = self.agreement or self.purchase
         if about:
             return about.reference_number
-        assert self.response is not None  # held by task_is_about_something
+        if self.response is None:
+            return ""
         # Signed, but not one of ours, so it can be anything: only what looks like one is shown.
         text = self.response.reference_number
         return text if text.replace("-", "").isalnum() else "(no reference number)"

@@ -110,7 +110,8 @@ def correct_agreement(
             agreement.coverage = Coverage(covered_until, Proof.STAFF)
         if status == Status.CANCELED:
             agreement.cancellation_requested_at = None
-            cancellations = StaffTask.objects.filter(kind=TaskKind.CANCELLATION, agreement=agreement)
+            kinds = (TaskKind.CANCELLATION, TaskKind.STILL_CHARGED)
+            cancellations = StaffTask.objects.filter(kind__in=kinds, agreement=agreement)
             end_open(cancellations, Resolution.DONE, by=by, note=reason, now=now)
         agreement.save()
         if is_revived:

@@ -257,7 +257,10 @@ def test_apply_responses_fails_loudly(response, monkeypatch):
 )
 def test_a_daily_job_is_done_once_a_day_however_often_cron_calls(db, mailbox, command, subject):
     now = timezone.now()
-    records.paid_purchase(paid_at=now - timedelta(days=2))
+    if command == "remind_of_overdue":
+        StaffTask.objects.create(
+            kind="duplicate charge", agreement=records.agreement(), opened_at=now - timedelta(days=9)
+        )
 
     with mock.patch("django.utils.timezone.now", return_value=now):
         assert run(command).endswith("is done.\n")

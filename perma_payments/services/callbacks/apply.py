@@ -140,8 +140,8 @@ def _pay(response: Response, outgoing: OutgoingTransaction, purchase: Purchase) 
 
 
 def _refuse(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:
-    """What was Pending becomes Rejected (an agreement) or Refused (a purchase)."""
-    if subject.status != Status.PENDING:
+    """What was Pending or Abandoned becomes Rejected (an agreement) or Refused (a purchase)."""
+    if subject.status not in (Status.PENDING, Status.ABANDONED):
         return Outcome.NO_EFFECT, []
     subject.status = PurchaseStatus.REFUSED if isinstance(subject, Purchase) else Status.REJECTED
     subject.save()
@@ -150,7 +150,7 @@ def _refuse(response: Response, outgoing: OutgoingTransaction, subject: Subject)
 
 def _abort(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:
     """What was not paid becomes Aborted, even after a decline: the customer has given up."""
-    if subject.status not in (Status.PENDING, Status.REJECTED, PurchaseStatus.REFUSED):
+    if subject.status not in (Status.PENDING, Status.ABANDONED, Status.REJECTED, PurchaseStatus.REFUSED):
         return Outcome.NO_EFFECT, []
     subject.status = PurchaseStatus.ABORTED if isinstance(subject, Purchase) else Status.ABORTED
     subject.save()

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from itertools import groupby
@@ -21,6 +22,18 @@ logger = logging.getLogger(__name__)
 
 class NotOpen(Exception):
     """The task has ended already."""
+
+
+class Claimed(Exception):
+    """Someone else is doing the task. ``by`` says who."""
+
+    def __init__(self, by: User) -> None:
+        super().__init__(f"claimed by user {by.pk}")
+        self.by = by
+
+
+class CannotReopen(Exception):
+    """The task cannot be open again. The text is a sentence for staff that says why."""
 
 
 def open_for_response(kind: TaskKind, response: Response, *, now: datetime) -> None:
@@ -83,7 +96,7 @@ def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> l
 def log_opened(task: StaffTask) -> None:
     """Log a task when its transaction commits, as it may be rolled back."""
     ids = {"response": task.response_id, "agreement": task.agreement_id, "purchase": task.purchase_id}
-    about = next(f"{name} {pk}" for name, pk in ids.items() if pk is not None)
+    about = next((f"{name} {pk}" for name, pk in ids.items() if pk is not None), "all subscriptions")
     transaction.on_commit(partial(logger.warning, "staff task %s opened: %s, %s", task.pk, task.kind, about))
 
 
@@ -101,8 +114,68 @@ def withdraw(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
     return _end(task_id, Resolution.WITHDRAWN, by=by, note=note, now=now)
 
 
+def claim(task_id: int, *, by: User, now: datetime) -> StaffTask:
+    """Record that a person is doing a task, so that nobody else does. Raises NotOpen, and Claimed."""
+    with _by_staff(by):
+        task = lock_task(task_id)
+        if task.done_at is not None:
+            raise NotOpen(f"staff task {task_id}")
+        if task.claimed_by not in (None, by):
+            raise Claimed(task.claimed_by)
+        if task.claimed_by is None:
+            task.claimed_by, task.claimed_at = by, now
+            task.save(update_fields=["claimed_by", "claimed_at"])
+    return task
+
+
+def release(task_id: int, *, by: User) -> StaffTask:
+    """Record that nobody is doing a task any longer, whoever it was. Raises NotOpen."""
+    with _by_staff(by):
+        task = lock_task(task_id)
+        if task.done_at is not None:
+            raise NotOpen(f"staff task {task_id}")
+        if task.claimed_by is not None:
+            task.claimed_by, task.claimed_at = None, None
+            task.save(update_fields=["claimed_by", "claimed_at"])
+    return task
+
+
+def reopen(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
+    """Open a task that has ended, for the reason in ``note``. Staff are mailed again. Raises CannotReopen."""
+    with _by_staff(by, note):
+        task = lock_task(task_id)
+        if task.done_at is None:
+            raise CannotReopen("This task is open already.")
+        if StaffTask.objects.filter(kind=task.kind, done_at=None, **_about(task)).exists():
+            raise CannotReopen("Another task of this kind is open about the same thing.")
+        if task.agreement and task.kind == TaskKind.CANCELLATION:
+            if task.agreement.status not in ALIVE:
+                raise CannotReopen("There is nothing left to cancel: the subscription has ended.")
+            if task.agreement.cancellation_requested_at is None:
+                raise CannotReopen(
+                    "The request was withdrawn. If the customer wants to cancel after all, they have to ask again."
+                )
+        task.done_at, task.done_by, task.resolution, task.note = None, None, "", note
+        task.reopened_at = now
+        task.notified_at, task.mail_attempts, task.mail_due_at, task.mail_left_to = None, 0, None, None
+        task.save()
+    logger.warning("staff task %s reopened by user %s", task_id, by.pk)
+    return task
+
+
+def _about(task: StaffTask) -> dict[str, int | None]:
+    return {"agreement": task.agreement_id, "purchase": task.purchase_id, "response": task.response_id}
+
+
+@contextmanager
+def _by_staff(by: User, reason: str = "") -> Iterator[None]:
+    context = {"source": HistorySource.STAFF, "user": by.pk} | ({"reason": reason} if reason else {})
+    with transaction.atomic(), pghistory.context(**context):
+        yield
+
+
 def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: datetime) -> StaffTask:
-    with transaction.atomic(), pghistory.context(source=HistorySource.STAFF, user=by.pk, reason=note):
+    with _by_staff(by, note):
         task = lock_task(task_id)
         if task.done_at is not None:
             raise NotOpen(f"staff task {task_id}")
@@ -141,4 +214,5 @@ def withdraw_not_applied(response: Response, *, now: datetime) -> None:
 
 def _write_end(task: StaffTask, resolution: Resolution, *, by: User | None, note: str, now: datetime) -> None:
     task.done_at, task.done_by, task.resolution, task.note = now, by, resolution, note
-    task.save(update_fields=["done_at", "done_by", "resolution", "note"])
+    task.claimed_by, task.claimed_at = None, None
+    task.save(update_fields=["done_at", "done_by", "resolution", "note", "claimed_by", "claimed_at"])

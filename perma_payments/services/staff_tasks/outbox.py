@@ -151,7 +151,7 @@ def _send(task: StaffTask, compose: Compose, server: MailServer) -> list[Refused
     except Exception as error:  # a mail that cannot be composed must not stop the others
         raise NotDelivered(type(error).__qualname__) from error
     # The same whenever a task is mailed. After a restore from a backup, another task may get its number.
-    message_id = f"staff-task-{task.pk}-{task.opened_at.timestamp():.6f}"
+    message_id = f"staff-task-{task.pk}-{(task.reopened_at or task.opened_at).timestamp():.6f}"
     if task.resolution == Resolution.TAKEN_BACK:
         message_id += "-taken-back"
     try:

@@ -18,6 +18,7 @@ from ..locks import lock_customers, lock_rows, try_to_lock
 from ..staff_tasks import end_open, open_about, open_for_revived
 from .plan import fill_in_plans, planned_lines, recompute_plan
 from .sql import write_changes
+from .warnings import still_charged
 
 logger = logging.getLogger(__name__)
 
@@ -127,6 +128,7 @@ def _end_tasks(report: StatusReport, by: User, now: datetime) -> list[int]:
         task
         for kind, lines, note in (
             (TaskKind.CANCELLATION, canceled, f"Canceled in CyberSource, according to the {report}."),
+            (TaskKind.STILL_CHARGED, canceled, f"Canceled in CyberSource, according to the {report}."),
             (TaskKind.TOKEN_MISSING, given_token, f"The token was in the {report}."),
         )
         for task in end_open(
@@ -136,7 +138,13 @@ def _end_tasks(report: StatusReport, by: User, now: datetime) -> list[int]:
             note=note,
             now=now,
         )
-    ]
+    ] + end_open(
+        StaffTask.objects.filter(kind=TaskKind.REPORT_MISSING),
+        Resolution.DONE,
+        by=by,
+        note=f"The {report} was uploaded.",
+        now=now,
+    )
 
 
 def _open_tasks(report: StatusReport, now: datetime) -> list[int]:
@@ -147,4 +155,5 @@ def _open_tasks(report: StatusReport, now: datetime) -> list[int]:
         *open_for_revived(revived_agreements(report, "after"), now=now),
         *open_about(TaskKind.UNPROVEN_CHARGE, unproven.values_list("agreement", flat=True), now=now),
         *open_about(TaskKind.TOKEN_CHANGES, changing.values_list("agreement", flat=True), now=now),
+        *open_about(TaskKind.STILL_CHARGED, still_charged(report).values_list("agreement", flat=True), now=now),
     ]

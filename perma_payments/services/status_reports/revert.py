@@ -86,6 +86,7 @@ def _refuse_if_changed_since(report: StatusReport) -> None:
 def _take_tasks_back(report: StatusReport, by: User, now: datetime) -> None:
     """Reopen the tasks that applying the report ended, and withdraw those that it opened."""
     for task in StaffTask.objects.filter(pk__in=report.tasks_ended).order_by("id"):
+        # Not as staff_tasks.reopen does: nobody has to be told of a task that they know.
         task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])
     opened = StaffTask.objects.filter(pk__in=report.tasks_opened)

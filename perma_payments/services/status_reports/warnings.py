@@ -134,13 +134,18 @@ def _about_standing_subscriptions(report: StatusReport, now: datetime) -> Iterat
     missing = standing.exclude(Exists(report.lines.filter(agreement=OuterRef("pk")))).count()
     if missing and report.matched_count:
         yield ReportWarning(WarningKind.MISSING, missing, total)
-    open_cancellation = StaffTask.objects.filter(
-        kind=TaskKind.CANCELLATION, done_at__isnull=True, agreement=OuterRef("agreement")
-    )
+    yield from _if_any(WarningKind.STILL_CHARGED, still_charged(report))
+
+
+def still_charged(report: StatusReport) -> QuerySet[StatusReportLine]:
+    """The lines of subscriptions whose cancellation was marked as done, but that CyberSource has not canceled.
+
+    A cancellation that was marked as done after the report was made is not contradicted by it.
+    """
+    cancellations = StaffTask.objects.filter(kind=TaskKind.CANCELLATION, agreement=OuterRef("agreement"))
+    still_to_do_then = Q(done_at__isnull=True) | Q(done_at__gte=midnight(report.as_of + timedelta(days=1)))
     requested = Q(status__in=ALIVE, agreement__cancellation_requested_at__isnull=False)
-    yield from _if_any(
-        WarningKind.STILL_CHARGED, report.lines.filter(requested).exclude(Exists(open_cancellation))
-    )
+    return report.lines.filter(requested).exclude(Exists(cancellations.filter(still_to_do_then)))
 
 
 def _if_any(kind: WarningKind, lines: QuerySet[StatusReportLine]) -> Iterator[ReportWarning]:

@@ -9,7 +9,7 @@ import pytest
 from perma_payments.admin.mails import remind_of_overdue, send_daily_report, task_mail
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.signature import SigningKey, SigningKeys
-from perma_payments.models import Response, StaffTask, TaskKind
+from perma_payments.models import JobRun, Response, StaffTask, TaskKind
 from perma_payments.services.callbacks.receive import receive_callback
 
 from .. import cyber_source, records
@@ -23,7 +23,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TASKS = [
     (kind, Kind.PURCHASE if kind == TaskKind.ACKNOWLEDGEMENT_IN_DOUBT else Kind.SUBSCRIBE)
     for kind in TaskKind
-    if kind != TaskKind.CANCELLATION
+    if kind not in (TaskKind.CANCELLATION, TaskKind.REPORT_MISSING)
 ] + [
     (TaskKind.PARTIAL_APPROVAL, Kind.PURCHASE),
     (TaskKind.UNREADABLE_AMOUNT, Kind.PURCHASE),
@@ -129,6 +129,30 @@ def test_a_mail_lists_the_other_subscriptions_of_the_customer():
     assert re.findall("also has: (.*)", task_mail(this).body) == [f"{other.reference_number} (Current)"]
 
 
+@pytest.mark.parametrize(
+    ("opened_at", "why"),
+    [
+        (datetime(2026, 11, 2, 9, tzinfo=UTC), "No status report has been confirmed this month."),
+        (datetime(2026, 11, 1, 9, tzinfo=UTC), "A cancellation was marked as done"),
+    ],
+)
+def test_the_mail_about_a_missing_report_is_about_no_customer(opened_at, why):
+    this = StaffTask.objects.create(kind="report missing", opened_at=opened_at)
+    subject, body = task_mail(this)
+
+    assert subject == "Upload a status report"
+    assert why in " ".join(body.split())
+    assert "Reference number:" not in body and "Customer:" not in body
+
+
+def test_the_mail_about_a_reopened_task_says_why():
+    this = task(reopened_at=NOW, note="The refund did not go through.")
+
+    assert "has been reopened on 2026-11-21: The refund did not go through." in " ".join(
+        task_mail(this).body.split()
+    )
+
+
 def test_a_duplicate_charge_says_which_to_keep_and_which_to_refund():
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
     fields = [cyber_source.response(form) for _ in range(2)]
@@ -182,35 +206,66 @@ def test_without_open_tasks_the_developers_are_told_so(mailbox, settings):
     assert mailbox.mails[0]["X-Rcpt"] == ", ".join(settings.DEVELOPER_EMAILS)
 
 
+def test_what_is_late_on_our_side_is_told_to_the_developers(mailbox, settings):
+    late = timedelta(seconds=1)
+    response = received(now=NOW - HOUR - late)
+    Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
+    task(open_for=HOUR + late, notified_at=None)
+    JobRun.objects.create(job="daily report", day=NOW.date() - 3 * DAY, done_at=NOW - 3 * DAY)
+    send_daily_report(now=NOW)
+
+    assert mailbox.subjects == ["Still to do: 1, something is late"]
+    assert mailbox.mails[0]["X-Rcpt"] == ", ".join([*settings.STAFF_EMAILS, *settings.DEVELOPER_EMAILS])
+    said = " ".join(mailbox.body().split())
+    assert f"not been applied for more than an hour: {response.pk}." in said
+    assert "not been emailed for more than an hour: 1." in said
+    assert "before today, the daily report was last sent on 2026-11-18." in said
+
+
+def test_what_is_late_is_told_without_open_tasks_too(mailbox, settings):
+    Response.objects.filter(pk=received(now=NOW - 2 * HOUR).pk).update(applied_at=None, outcome="")
+    send_daily_report(now=NOW)
+
+    assert mailbox.subjects == ["something is late"]
+    assert mailbox.mails[0]["X-Rcpt"] == ", ".join(settings.DEVELOPER_EMAILS)
+
+
+def test_what_is_on_time_is_not_late(mailbox, settings):
+    Response.objects.filter(pk=received(now=NOW - HOUR).pk).update(applied_at=None, outcome="")
+    task(open_for=HOUR, notified_at=None)
+    JobRun.objects.create(job="daily report", day=NOW.date() - DAY, done_at=NOW - DAY)
+    send_daily_report(now=NOW)
+
+    assert mailbox.subjects == ["Still to do: 1"]
+    assert mailbox.mails[0]["X-Rcpt"] == ", ".join(settings.STAFF_EMAILS)
+
+
 # --- The overdue reminder ---------------------------------------------------------------------------
 
 
 def test_nothing_overdue_sends_nothing(mailbox):
-    Response.objects.filter(pk=received(now=NOW - HOUR).pk).update(applied_at=None, outcome="")
     task(open_for=3 * DAY - HOUR)
-    task(open_for=HOUR, notified_at=None)
-    records.paid_purchase(paid_at=NOW - DAY)
-    records.paid_purchase(paid_at=NOW - 9 * DAY, acknowledged_at=NOW)
     remind_of_overdue(now=NOW)
 
     assert mailbox.mails == []
 
 
-def test_the_reminder_names_each_thing_that_has_waited_too_long(mailbox, settings):
-    late = timedelta(seconds=1)
-    response = received(now=NOW - HOUR - late)
-    Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
-    old = task(open_for=3 * DAY)
-    task(open_for=HOUR + late, notified_at=None)
-    purchase = records.paid_purchase(paid_at=NOW - DAY - late)
+def test_what_no_person_has_to_do_is_not_overdue(mailbox):
+    Response.objects.filter(pk=received(now=NOW - 9 * DAY).pk).update(applied_at=None, outcome="")
+    task(open_for=2 * DAY, notified_at=None)
+    records.paid_purchase(paid_at=NOW - 9 * DAY)  # the customer has not come back to Perma.cc
     remind_of_overdue(now=NOW)
 
-    assert mailbox.subjects == ["Overdue: 4"]
+    assert mailbox.mails == []
+
+
+def test_the_reminder_names_each_task_that_has_waited_too_long(mailbox, settings):
+    old = task(open_for=3 * DAY)
+    remind_of_overdue(now=NOW)
+
+    assert mailbox.subjects == ["Overdue: 1"]
     assert mailbox.mails[0]["X-Rcpt"] == ", ".join([*settings.STAFF_EMAILS, *settings.DEVELOPER_EMAILS])
     assert old.agreement.reference_number in mailbox.body()
-    assert purchase.reference_number in mailbox.body()
-    assert f"response {response.pk}, ACCEPT" in mailbox.body()
-    assert "STAFF TASKS NOT EMAILED FOR MORE THAN AN HOUR: 1" in mailbox.body()
 
 
 @pytest.mark.parametrize(("created_on", "named"), [(date(2025, 1, 21), []), (date(2025, 1, 20), [True])])

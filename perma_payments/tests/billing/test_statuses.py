@@ -111,4 +111,4 @@ def test_a_charged_subscription_can_be_modified_until_it_ends(status, requested,
 def test_whatever_can_stand_has_terms_and_was_paid():
     standing = {status for status in Status if is_standing(status, LATER, NOW)}
     assert standing == WITH_TERMS == {"Current", "Hold", "Canceled"}
-    assert UNPAID == {"Pending", "Rejected", "Aborted"}
+    assert UNPAID == {"Pending", "Rejected", "Aborted", "Abandoned"}

@@ -206,6 +206,16 @@ def test_taking_a_cancellation_back_waits_for_staff_who_are_ending_its_task():
         future.result()
 
 
+def test_of_two_who_claim_a_task_at_once_the_second_learns_of_the_first():
+    task = StaffTask.objects.create(kind="duplicate charge", agreement=records.standing_agreement())
+    first, second = (User.objects.create_user(name) for name in ("anne", "ben"))
+    with transaction.atomic():
+        staff_tasks.claim(task.pk, by=first, now=timezone.now())
+        future = elsewhere(lambda: staff_tasks.claim(task.pk, by=second, now=timezone.now()))
+    with pytest.raises(staff_tasks.Claimed):
+        future.result()
+
+
 def test_a_cancellation_sees_an_ending_of_the_same_moment():
     agreement = records.standing_agreement()
     with transaction.atomic():

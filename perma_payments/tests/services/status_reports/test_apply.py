@@ -310,3 +310,16 @@ def test_applying_is_recorded_with_its_tasks():
     opened = StaffTask.objects.get(kind="second subscription")
     applied = StatusReport.objects.get(pk=applied.pk)
     assert (applied.tasks_ended, applied.tasks_opened) == ([ended.pk], [opened.pk])
+
+
+def test_a_cancellation_that_was_marked_as_done_but_not_made_opens_a_task_and_its_making_ends_it():
+    agreement = standing(cancellation_requested_at=NOW)
+    StaffTask.objects.create(kind="cancellation", agreement=agreement, done_at=NOW, resolution="done")
+    for _ in range(2):
+        apply(plan(report((agreement, "CURRENT"))))
+
+    task = StaffTask.objects.get(kind="still charged")
+    assert (task.agreement, task.done_at, task.notified_at) == (agreement, None, None)
+    apply(plan(report((agreement, "CANCELED"))))
+    task.refresh_from_db()
+    assert task.resolution == "done"

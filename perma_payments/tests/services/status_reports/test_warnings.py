@@ -231,6 +231,15 @@ def test_a_cancellation_marked_as_done_but_still_charged():
     assert warning(planned, "still charged") == {"count": 1, "examples": [str(done)]}
 
 
+def test_a_cancellation_that_was_marked_as_done_after_the_report_is_not_contradicted():
+    canceled = standing(cancellation_requested_at=NOW)
+    StaffTask.objects.create(
+        kind="cancellation", agreement=canceled, done_at=NOW + timedelta(days=1), resolution="done"
+    )
+
+    assert "still charged" not in kinds(plan(report((canceled, "CURRENT"))))
+
+
 # --- Examples ---------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,100 @@
+"""Staff are asked for the report that is due, once."""
+
+from datetime import UTC, date, datetime, timedelta
+
+import pytest
+from django.contrib.auth.models import User
+
+from perma_payments.models import StaffTask, SubscriptionAgreement
+from perma_payments.services import staff_tasks
+from perma_payments.services.status_reports.expect import expect_report
+
+from ... import records
+from ...business_center import report
+from .steps import apply, plan, revert, standing
+
+pytestmark = pytest.mark.django_db
+
+DAY = timedelta(days=1)
+
+
+def at(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, 9, tzinfo=UTC)
+
+
+def asked(now: datetime) -> bool:
+    expect_report(now=now)
+    return StaffTask.objects.filter(kind="report missing", done_at=None).exists()
+
+
+@pytest.mark.parametrize(
+    ("day", "is_asked"),
+    [
+        (date(2026, 12, 1), False),
+        (date(2026, 12, 2), True),  # a Wednesday
+        (date(2026, 12, 31), True),
+        (date(2027, 1, 2), False),  # a Saturday
+        (date(2027, 1, 3), False),
+        (date(2027, 1, 4), True),
+        (date(2027, 2, 28), True),
+    ],
+)
+def test_a_months_report_is_due_on_the_second_or_the_first_working_day_after(day, is_asked):
+    records.standing_agreement()
+
+    assert asked(at(day)) == is_asked
+
+
+def test_staff_are_asked_once():
+    records.standing_agreement()
+    for days in range(3):
+        expect_report(now=at(date(2026, 12, 2)) + days * DAY)
+
+    assert StaffTask.objects.filter(kind="report missing").count() == 1
+
+
+def test_without_subscriptions_no_report_is_due():
+    records.agreement()
+
+    assert not asked(at(date(2026, 12, 9)))
+
+
+def test_a_confirmed_report_ends_the_task_until_next_month():
+    agreement = standing()
+    assert asked(at(date(2026, 12, 2)))
+    apply(plan(report((agreement, "CURRENT"))))  # of Dec 2, 2026, at noon
+
+    assert not asked(at(date(2026, 12, 31)))
+    assert asked(at(date(2027, 1, 4)))
+
+
+def test_a_report_that_is_undone_opens_it_again():
+    agreement = standing()
+    expect_report(now=at(date(2026, 12, 2)))
+    applied = apply(plan(report((agreement, "HOLD"))))
+    revert(applied)
+
+    assert StaffTask.objects.filter(kind="report missing", done_at=None).exists()
+
+
+@pytest.fixture
+def canceled() -> SubscriptionAgreement:
+    """A subscription whose cancellation was marked as done on Dec 10, after the month's report."""
+    agreement = standing()
+    apply(plan(report((agreement, "CURRENT"))))
+    SubscriptionAgreement.objects.update(cancellation_requested_at=at(date(2026, 12, 9)))
+    task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    staff_tasks.finish(task.pk, by=User.objects.create_user("anne"), note="Done.", now=at(date(2026, 12, 10)))
+    return agreement
+
+
+def test_a_report_is_due_a_day_after_a_cancellation(canceled):
+    assert not asked(at(date(2026, 12, 11)) - timedelta(seconds=1))
+    assert asked(at(date(2026, 12, 11)))
+
+
+@pytest.mark.parametrize("change", [{"status": "Canceled"}, {"cancellation_requested_at": None}])
+def test_no_report_is_due_if_the_cancellation_is_known_to_be_made_or_withdrawn(canceled, change):
+    SubscriptionAgreement.objects.update(**change)
+
+    assert not asked(at(date(2026, 12, 20)))
