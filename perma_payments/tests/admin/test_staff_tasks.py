@@ -3,11 +3,12 @@
 import pytest
 from django.db import OperationalError
 
-from perma_payments.models import StaffTask
+from perma_payments.models import StaffTask, TaskKind
 from perma_payments.services import staff_tasks
 
 from .. import records
 from ..accounts import log_in
+from ..pages import soup, words
 
 pytestmark = pytest.mark.django_db
 
@@ -23,7 +24,8 @@ def task() -> StaffTask:
 def test_a_task_shows_its_instructions_and_ends_with_a_note(client, task):
     user = log_in(client, "view_stafftask", "change_stafftask")
     page = client.get(f"{LIST}{task.pk}/change/")
-    assert b"IF NOTHING IS DONE" in page.content
+    assert "What to do" in words(page)
+    assert "Log in to CyberSource's Business Center" in words(page)
     assert b"Withdraw: the customer changed their mind" in page.content
 
     done = client.post(f"{LIST}{task.pk}/finish/", {"note": "Cancelled."}, follow=True)
@@ -77,7 +79,7 @@ def test_a_broken_database_is_not_taken_for_a_lock(client, task, monkeypatch):
     assert task.done_at is None
 
 
-@pytest.mark.parametrize("way", ["finish", "withdraw"])
+@pytest.mark.parametrize("way", ["finish", "withdraw", "claim", "release", "reopen"])
 def test_ending_a_task_takes_its_own_permission(client, task, way):
     log_in(client, "view_stafftask")
 
@@ -105,3 +107,71 @@ def test_even_a_superuser_cannot_write_a_task(admin_client, task):
     assert admin_client.get(f"{LIST}add/").status_code == 403
     assert admin_client.post(f"{LIST}{task.pk}/change/", {"note": "x"}).status_code == 403
     assert admin_client.post(f"{LIST}{task.pk}/delete/", {"post": "yes"}).status_code == 403
+
+
+# --- The page ---------------------------------------------------------------------------------------
+
+
+def test_instructions_come_before_the_buttons_and_steps_are_a_list(client, task):
+    log_in(client, "view_stafftask", "change_stafftask")
+    page = soup(client.get(f"{LIST}{task.pk}/change/"))
+
+    titles = [title.get_text() for title in page.select(".task h2")]
+    assert titles == ["What happened", "What to do", "Where to look", "If nothing is done"]
+    steps = [" ".join(step.get_text().split()) for step in page.select(".task ol li")]
+    assert steps[0] == "Log in to CyberSource's Business Center (link below)."
+    assert "Search for the reference number below, as Merchant Reference Code." in steps
+    text = page.select_one(".task").get_text()
+    assert text.index("If nothing is done") < text.index("Mark as done")
+    assert len(page.select(".task .button.default")) == 1
+    assert "This task:" not in text
+
+
+@pytest.mark.parametrize("kind", TaskKind)
+def test_each_kind_of_task_is_a_page_with_steps(client, kind, call_back):
+    log_in(client, "view_stafftask", "change_stafftask")
+    outgoing = records.outgoing("subscribe")
+    call_back(records.form(outgoing))
+    about = {} if kind == TaskKind.REPORT_MISSING else {"agreement": outgoing.agreement}
+    if kind not in (TaskKind.REPORT_MISSING, TaskKind.CANCELLATION, TaskKind.STILL_CHARGED):
+        about["response"] = outgoing.responses.get()
+    this = StaffTask.objects.create(kind=kind, **about)
+    page = soup(client.get(f"{LIST}{this.pk}/change/"))
+
+    assert page.find("h1").get_text() == kind.label
+    assert len(page.select(".task ol li")) >= 2
+
+
+def test_a_task_is_claimed_and_colleagues_see_by_whom(client, task):
+    anne = log_in(client, "view_stafftask", "change_stafftask")
+    page = client.post(f"{LIST}{task.pk}/claim/", follow=True)
+    assert "You are on it, since" in words(page)
+
+    log_in(client, "view_stafftask", "change_stafftask", username="ben")
+    page = client.get(f"{LIST}{task.pk}/change/")
+    assert f"{anne} is on it, since" in words(page)
+    assert f"Ask {anne} before you do anything" in words(page)
+    assert f"{anne} is already on it" in words(client.post(f"{LIST}{task.pk}/claim/", follow=True))
+    client.post(f"{LIST}{task.pk}/release/")
+    assert "You are on it" in words(client.post(f"{LIST}{task.pk}/claim/", follow=True))
+
+
+def test_a_task_that_is_done_leads_to_the_next_and_can_be_reopened(client, task):
+    log_in(client, "view_stafftask", "change_stafftask")
+    other = StaffTask.objects.create(kind="duplicate charge", agreement=task.agreement)
+    page = soup(client.post(f"{LIST}{task.pk}/finish/", {"note": "Canceled."}, follow=True))
+    assert page.select_one("a.next")["href"] == f"{LIST}{other.pk}/change/"
+
+    page = client.post(f"{LIST}{task.pk}/reopen/", {"note": "It is still Current."}, follow=True)
+    assert "The task is open again." in words(page)
+    assert "It is still Current." in words(page)
+    again = client.post(f"{LIST}{task.pk}/reopen/", {"note": "x"}, follow=True)
+    assert "Nothing was changed. This task is open already." in words(again)
+
+
+def test_after_the_last_task_there_is_nothing_to_do(client, task):
+    log_in(client, "view_stafftask", "change_stafftask")
+
+    assert "There is nothing else to do." in words(
+        client.post(f"{LIST}{task.pk}/finish/", {"note": "Done."}, follow=True)
+    )
