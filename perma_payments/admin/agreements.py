@@ -17,11 +17,15 @@ from ..models import SubscriptionAgreement
 from ..models.fields import choices
 from ..services import perma_queries
 from ..services.corrections import correct_agreement
+from ..services.recovery import without_payment
 from . import timeline
 from .base import ReadOnlyAdmin
 from .columns import YesNoFilter, customer, moment
 from .corrections import Correction, RowForm
 from .search import FIELDS, HELP, Search, through_transactions
+
+# The customer may have left many checkouts of changes.
+UNPAID_SHOWN = 5
 
 
 class CancellationRequested(YesNoFilter):
@@ -96,4 +100,5 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
         other = None
         if shown is not None and shown.reference_number != row.reference_number:
             other = SubscriptionAgreement.objects.filter(reference_number=shown.reference_number).first()
-        return {"shown": shown, "shown_instead": other, **timeline.context(row, request.user)}
+        unpaid = without_payment().filter(agreement=row).order_by("-created_at")[:UNPAID_SHOWN]
+        return {"shown": shown, "shown_instead": other, "unpaid": unpaid, **timeline.context(row, request.user)}

@@ -46,7 +46,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
         row = self.get_object(request, object_id)
         context = self.get_context(request, row) if row and self.has_view_permission(request, row) else {}
         if row and self.correction and self.correction.may_correct(self, request):
-            context["may_correct"] = self.correction.is_possible(row)
+            context["may_correct"] = self.correction.is_possible(row) and self.correction.label
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

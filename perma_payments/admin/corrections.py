@@ -59,6 +59,7 @@ class Correction:
     # Called with the row's pk, the form's data, ``by`` and ``now``. May raise CannotCorrect.
     apply: Callable[..., object]
     is_possible: Callable[[Any], bool] = lambda row: True
+    label: str = "Correct"
     # The customer for whom Perma.cc will see something else. May raise CannotCorrect.
     customer_of: Callable[[Any, dict[str, Any]], Customer] = lambda row, data: row.customer
 
@@ -85,7 +86,9 @@ def correct_view(
     if request.method == "POST":
         form = correction.form(request.POST)
     else:
-        form = correction.form(initial=correction.current(row))
+        # A link may fill in what it knows.
+        given = {name: value for name, value in request.GET.items() if name in correction.form.base_fields}
+        form = correction.form(initial={**correction.current(row), **given})
         if "seen" in form.fields:
             form.initial["seen"] = row.updated_at.isoformat()
     preview: dict[str, Any] = {}
@@ -111,7 +114,8 @@ def correct_view(
             form.add_error(None, "Not corrected: someone else is changing it. Please try again in a minute.")
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": f"Correct {row}",
+        "title": f"{correction.label}: {row}",
+        "label": correction.label,
         "opts": model_admin.opts,
         "row": row,
         "form": form,
@@ -128,7 +132,7 @@ def _preview(
     response = row if isinstance(row, Response) else None
     before = _readable(snapshot_of(customer, response, now=now))
     after = _readable(snapshot_after(apply, customer, response, now=now))
-    entered = [(field.label, _value(field)) for field in form.visible_fields()]
+    entered = [(field.label, _value(field)) for field in form.visible_fields() if field.name != "pasted"]
     effects = [(name, before[name], after[name]) for name in before]
     return {
         "customer": customer,

@@ -10,6 +10,7 @@ from ..billing.statuses import PurchaseStatus
 from ..models import Purchase
 from ..services import perma_queries
 from ..services.corrections import correct_purchase
+from ..services.recovery import without_payment
 from . import timeline
 from .base import ReadOnlyAdmin
 from .columns import YesNoFilter, customer, moment
@@ -65,5 +66,6 @@ class PurchaseAdmin(ReadOnlyAdmin):
         return {
             "is_offered": row.pk in {purchase.id for purchase in waiting},
             "is_paid": row.status == PurchaseStatus.PAID,
+            "unpaid": without_payment().filter(purchase=row),
             **timeline.context(row, request.user),
         }

@@ -1,5 +1,6 @@
 """CyberSource's responses, and matching one by hand with its transaction."""
 
+from typing import Any
 from uuid import UUID
 
 from django import forms
@@ -10,6 +11,7 @@ from django.http import HttpRequest
 from ..cybersource.reasons import explain
 from ..models import Outcome, Response
 from ..services.corrections import match_response, transaction_with
+from ..services.recovery import candidates_for
 from .base import ReadOnlyAdmin
 from .columns import CustomerTypeFilter, YesNoFilter, customer, moment, subject
 from .corrections import Correction, ReasonForm
@@ -63,13 +65,19 @@ class ResponseAdmin(ReadOnlyAdmin):
         lambda response: {"transaction_uuid": response.transaction_uuid},
         match_response,
         is_possible=lambda response: response.outcome == Outcome.UNMATCHED,
+        label="Match",
         customer_of=lambda response, data: transaction_with(data["transaction_uuid"]).customer,
     )
-    change_form_template = "perma_payments/admin/record.html"
+    change_form_template = "perma_payments/admin/response.html"
 
     @admin.display(description="reason in words")
     def reason(self, row: Response) -> str:
         return explain(row.reason_code)
+
+    def get_context(self, request: HttpRequest, row: Response) -> dict[str, Any]:
+        """The checkouts that an unmatched response could belong to."""
+        is_unmatched = row.outcome == Outcome.UNMATCHED
+        return {"is_unmatched": is_unmatched, "candidates": candidates_for(row) if is_unmatched else []}
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[Response]:
         """Without the sealed responses, which are big and never shown."""

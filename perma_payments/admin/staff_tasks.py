@@ -29,11 +29,12 @@ class NoteForm(forms.Form):
 
 @dataclass(frozen=True)
 class Section:
-    """A part of a task's mail: paragraphs, then numbered steps."""
+    """A part of a task's mail: paragraphs, numbered steps, and paragraphs after them."""
 
     title: str
-    paragraphs: list[str] = field(default_factory=list)
+    before: list[str] = field(default_factory=list)
     steps: list[str] = field(default_factory=list)
+    after: list[str] = field(default_factory=list)
 
 
 def sections(body: str) -> list[Section]:
@@ -45,9 +46,10 @@ def sections(body: str) -> list[Section]:
         for paragraph in re.split(r"\n\s*\n|\n(?=[0-9]+\. )|\n(?=[A-Z][\w' ]+: )", text.strip()):
             words = " ".join(paragraph.split())
             step = re.fullmatch(r"[0-9]+\. (.+)", words)
-            # The page is the task's own.
-            if words and not words.startswith("This task: "):
-                (section.steps if step else section.paragraphs).append(step[1] if step else words)
+            if step:
+                section.steps.append(step[1])
+            elif words and not words.startswith("This task: "):  # the page is the task's own
+                (section.after if section.steps else section.before).append(words)
         found.append(section)
     return found
 

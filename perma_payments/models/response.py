@@ -1,6 +1,7 @@
 """CyberSource's responses: the evidence, and what was made of it."""
 
 import pgtrigger
+from django.conf import settings
 from django.db import models
 from django.db.models import Q
 from django.utils import timezone
@@ -25,7 +26,7 @@ class ResponseQuerySet(models.QuerySet["Response"]):
 
 
 class Response(models.Model):
-    """One distinct callback: verified, kept first, applied afterward.
+    """One distinct callback: verified, kept first, applied afterward. Or what staff recorded in its place.
 
     The texts are CyberSource's, shortened to their columns; the whole POST is in ``sealed``. Nothing
     here names a person.
@@ -67,8 +68,16 @@ class Response(models.Model):
         default=False, help_text="The signed text could be split in another way: nothing in it is acted on."
     )
     signed_at = models.DateTimeField("signed by CyberSource", default=timezone.now)
-    sealed = models.BinaryField(help_text="The full POST, sealed to the archive's key.")
-    archive_key_id = models.CharField(max_length=50)
+    sealed = models.BinaryField(default=b"", help_text="The full POST, sealed to the archive's key.")
+    archive_key_id = models.CharField(max_length=50, blank=True)
+    recorded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL,
+        on_delete=models.PROTECT,
+        null=True,
+        blank=True,
+        related_name="+",
+        help_text="Who recorded it from the Business Center, if it did not come from CyberSource.",
+    )
     received_at = models.DateTimeField(default=timezone.now)
     failed_at = models.DateTimeField(
         "could not be applied", null=True, blank=True, help_text="When it was last tried without success."
@@ -86,6 +95,11 @@ class Response(models.Model):
         constraints = [
             models.CheckConstraint(
                 condition=Q(payment_token__regex=tokens.PATTERN), name="response_payment_token_form"
+            ),
+            models.CheckConstraint(
+                condition=Q(recorded_by__isnull=False, sealed=b"", archive_key_id="")
+                | (Q(recorded_by__isnull=True) & ~Q(sealed=b"") & ~Q(archive_key_id="")),
+                name="response_is_sealed_or_recorded",
             ),
             models.CheckConstraint(
                 condition=Q(applied_at__isnull=True, outcome="")
@@ -119,6 +133,7 @@ class Response(models.Model):
                     "signed_at",
                     "sealed",
                     "archive_key_id",
+                    "recorded_by",
                     "received_at",
                 ],
             ),

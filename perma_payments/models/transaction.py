@@ -79,6 +79,7 @@ class OutgoingTransaction(models.Model):
     created_at = models.DateTimeField(default=timezone.now)
 
     class Meta:
+        permissions = [("correct_transaction", "Can record a payment whose response never came")]
         constraints = [
             models.CheckConstraint(condition=_kind_has_its_columns(), name="transaction_kind_has_its_columns"),
             models.CheckConstraint(

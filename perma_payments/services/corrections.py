@@ -93,7 +93,7 @@ def correct_agreement(
     now: datetime,
 ) -> SubscriptionAgreement:
     """Set a subscription's status and the time until which it is paid for. Raises CannotCorrect."""
-    with _by_hand(by, reason):
+    with by_hand(by, reason):
         agreement = lock_agreement(agreement_id)
         _refuse_if_changed(agreement, seen)
         if (agreement.status, agreement.covered_until) == (status, covered_until):
@@ -124,7 +124,7 @@ def correct_purchase(
     purchase_id: int, *, credited: bool, seen: datetime, by: User, reason: str, now: datetime
 ) -> Purchase:
     """Mark a paid purchase as credited, or offer it to Perma.cc again. Raises CannotCorrect."""
-    with _by_hand(by, reason):
+    with by_hand(by, reason):
         purchase = lock_purchase(purchase_id)
         _refuse_if_changed(purchase, seen)
         if purchase.status != PurchaseStatus.PAID:
@@ -139,7 +139,7 @@ def correct_purchase(
 
 def match_response(response_id: int, *, transaction_uuid: UUID, by: User, reason: str, now: datetime) -> Response:
     """Match a response with its transaction, and apply it as if it came with that uuid. Raises CannotCorrect."""
-    with _by_hand(by, reason):
+    with by_hand(by, reason):
         outgoing = transaction_with(transaction_uuid)
         lock_customer(outgoing.customer)
         response, _ = lock_response(response_id)
@@ -175,7 +175,8 @@ def transaction_with(uuid: UUID) -> OutgoingTransaction:
 
 
 @contextmanager
-def _by_hand(by: User, reason: str) -> Iterator[None]:
+def by_hand(by: User, reason: str) -> Iterator[None]:
+    """A transaction whose changes have a member of staff and a reason in the history."""
     with transaction.atomic(), pghistory.context(source=HistorySource.STAFF, user=by.pk, reason=reason):
         yield
 

@@ -25,6 +25,8 @@ class Command(BaseCommand):
         response = Response.objects.filter(pk=options["response"]).first()
         if response is None:
             raise CommandError(f"There is no response {options['response']}.")
+        if response.recorded_by is not None:
+            raise CommandError(f"Response {response.pk} was recorded by staff, so there is nothing to open.")
         try:
             body = open_sealed(bytes(response.sealed), archive_key(options["key_file"], response.archive_key_id))
         except CannotOpen:

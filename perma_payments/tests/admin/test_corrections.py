@@ -1,21 +1,21 @@
 """Staff correct by hand, in the admin."""
 
 from collections.abc import Callable
+from urllib.parse import urljoin
 from uuid import uuid4
 
 import pytest
-from bs4 import BeautifulSoup
 from django.contrib.auth.models import Permission, User
 from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Purchase, Response, StaffTask
+from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask
 from perma_payments.services.callbacks.receive import receive_callback
 
 from .. import cyber_source, records
-from ..pages import words
+from ..pages import soup, words
 
 pytestmark = pytest.mark.django_db
 
@@ -37,15 +37,15 @@ def log_in(client: Client) -> LogIn:
 
 def submit(staff: Client, page: HttpResponse, button: str = "", **changes: str) -> HttpResponse:
     """Fill in the form of a page, and press one of its buttons."""
-    soup = BeautifulSoup(page.content, "html.parser")
-    fields = {field["name"]: field.get("value", "") for field in soup.select("#content-main input")}
-    for select in soup.select("#content-main select"):
+    form = soup(page)
+    fields = {field["name"]: field.get("value", "") for field in form.select("#content-main input")}
+    for select in form.select("#content-main select"):
         fields[select["name"]] = select.select_one("[selected]")["value"]
-    for area in soup.select("#content-main textarea"):
+    for area in form.select("#content-main textarea"):
         fields[area["name"]] = area.get_text()
     fields |= dict(changes.items())
     if button:
-        assert soup.select_one(f"button[name={button}]")
+        assert form.select_one(f"button[name={button}]")
         fields[button] = "yes"
     return staff.post(page.request["PATH_INFO"], fields, follow=True)
 
@@ -250,3 +250,106 @@ def test_correcting_a_missing_row_is_a_404(log_in, table):
     staff = log_in(f"view_{table}", "correct_agreement", "correct_purchase", "correct_response")
 
     assert staff.get(f"/admin/perma_payments/{table}/999999/correct/").status_code == 404
+
+
+# --- Payments whose response never came -------------------------------------------------------------
+
+
+@pytest.fixture
+def lost() -> OutgoingTransaction:
+    """A purchase of ten links for 15.00, begun now."""
+    return records.outgoing(Kind.PURCHASE)
+
+
+def pasted(outgoing: OutgoingTransaction, **changes: str) -> str:
+    """The transaction as staff copy it from the Business Center."""
+    row = {"reference_number": outgoing.reference_number, "amount": "15.00", **changes}
+    return (
+        "Merchant ID,Date and Time,Request ID,Merchant Reference Number,Last Name,First Name,Email Address,Amount,"
+        "Currency,Account Suffix,Applications\n"
+        f"example,{timezone.now():%b %d %Y %I:%M:%S %p},7408214003316000001234,{row['reference_number']},"
+        f"Unmistakable,Erin,erin@customer.example,{row['amount']},USD,1111,Settlement"
+    )
+
+
+def test_a_purchase_leads_to_recording_its_payment(log_in, lost):
+    staff = log_in("view_purchase", "view_outgoingtransaction", "correct_transaction")
+    page = staff.get(f"/admin/perma_payments/purchase/{lost.purchase.pk}/change/")
+    assert "Nothing, because this purchase is not known to be paid." in words(page)
+    url = soup(page).find("a", string="Record as paid")["href"]
+
+    look = submit(staff, staff.get(url), pasted=pasted(lost), reason="The customer called.")
+    said = words(look)
+    assert "Request ID 7408214003316000001234 Amount 15.00" in said
+    assert f"Links to be credited none 10 (purchase {lost.purchase.pk})" in said
+    assert "Unmistakable" not in look.content.decode()
+    lost.purchase.refresh_from_db()
+    assert lost.purchase.status == "Pending"
+    assert "Corrected." in words(submit(staff, look, "confirm"))
+    lost.purchase.refresh_from_db()
+    assert lost.purchase.status == "Paid"
+
+
+def test_a_change_leads_to_recording_its_payment(log_in):
+    staff = log_in("view_subscriptionagreement", "view_outgoingtransaction", "correct_transaction")
+    outgoing = records.outgoing(Kind.CHANGE)
+    page = staff.get(f"/admin/perma_payments/subscriptionagreement/{outgoing.agreement.pk}/change/")
+    assert "CyberSource has not told us that these were paid." in words(page)
+
+    form = staff.get(soup(page).find("a", string="Record as paid")["href"])
+    look = submit(staff, form, transaction_id="7408214003316000001234", reason="The customer called.")
+    assert "Link limit 100 500" in words(look)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        ({"pasted": "x"}, "There is no row with the names of the columns."),
+        ({"transaction_id": ""}, "This field is required."),
+        ({"transaction_id": "PERMA-1234-5678"}, "Enter a valid value."),
+        ({"amount": "15.01"}, "The customer was asked to pay $15.00, not $15.01."),
+        ({"amount": "-15.00"}, "greater than or equal to 0"),
+        ({"paid_on": "2020-01-01"}, "was not paid on 2020-01-01"),
+        ({"reason": ""}, "This field is required."),
+    ],
+)
+def test_a_payment_that_does_not_fit_is_refused_in_a_sentence(log_in, lost, changes, why):
+    staff = log_in("view_outgoingtransaction", "correct_transaction")
+    page = staff.get(f"/admin/perma_payments/outgoingtransaction/{lost.pk}/correct/")
+    values = {"transaction_id": "7408214003316000001234", "reason": "x", **changes}
+
+    assert why in words(submit(staff, page, **values))
+    assert not Response.objects.exists()
+
+
+def test_a_pasted_transaction_of_another_purchase_is_refused(log_in, lost):
+    staff = log_in("view_outgoingtransaction", "correct_transaction")
+    page = staff.get(f"/admin/perma_payments/outgoingtransaction/{lost.pk}/correct/")
+
+    refused = submit(staff, page, pasted=pasted(lost, reference_number="PERMA-0000-0000"), reason="x")
+    assert f"That transaction is not about {lost.reference_number}." in words(refused)
+
+
+def test_recording_a_payment_takes_its_own_permission(log_in, lost):
+    staff = log_in("view_purchase", "view_outgoingtransaction")
+    page = staff.get(f"/admin/perma_payments/purchase/{lost.purchase.pk}/change/")
+
+    assert "Not known to be paid" in words(page)
+    assert "Record as paid" not in words(page)
+    assert staff.get(f"/admin/perma_payments/outgoingtransaction/{lost.pk}/correct/").status_code == 403
+
+
+def test_an_unmatched_response_offers_its_checkouts_one_click_each(log_in):
+    staff = log_in("view_response", "correct_response")
+    outgoing = records.outgoing(Kind.PURCHASE)
+    fields = cyber_source.response(records.form(outgoing), req_transaction_uuid="?")
+    response = receive_callback(b"body", list(fields.items()), now=timezone.now())
+    url = f"/admin/perma_payments/response/{response.pk}/change/"
+    page = staff.get(url)
+    link = soup(page).select_one("#candidates ~ ul a")
+    assert link.get_text().startswith(f"Purchase of Registrar 7, {outgoing.reference_number}, $15.00, begun on")
+
+    form = staff.get(urljoin(url, str(link["href"])))
+    assert "Corrected." in words(submit(staff, submit(staff, form, reason="It fits."), "confirm"))
+    outgoing.purchase.refresh_from_db()
+    assert outgoing.purchase.status == "Paid"

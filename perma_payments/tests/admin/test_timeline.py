@@ -453,4 +453,6 @@ def test_a_purchase_credited_in_sql_is_not_ascribed_to_perma_cc():
 def test_perma_cc_is_not_told_of_an_unpaid_purchase(client):
     log_in(client, *EVERYTHING)
 
-    assert "Nothing, because this purchase has not been paid." in words(client.get(page_of(records.purchase())))
+    assert "Nothing, because this purchase is not known to be paid." in words(
+        client.get(page_of(records.purchase()))
+    )
