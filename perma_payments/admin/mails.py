@@ -12,6 +12,7 @@ from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
 from ..billing.customers import CustomerType
+from ..billing.transactions import Kind
 from ..cybersource.reasons import explain
 from ..emails import Mail, recipients
 from ..models import JobRun, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
@@ -130,10 +131,19 @@ def _other_standing(task: StaffTask) -> list[SubscriptionAgreement]:
 
 
 def _granted_response(task: StaffTask) -> Response | None:
-    """The response to the task's checkout that gave the customer what they paid for."""
+    """The other response that gave the customer what they paid for: to the same checkout, or the same change."""
     if task.response is None or task.response.outgoing is None:
         return None
-    return task.response.outgoing.responses.granted().order_by("id").first()
+    outgoing = task.response.outgoing
+    others = Response.objects.granted().exclude(pk=task.response.pk).order_by("id")
+    same_change = others.filter(
+        outgoing__agreement=outgoing.agreement_id,
+        outgoing__kind=Kind.CHANGE,
+        outgoing__recurring_amount=outgoing.recurring_amount,
+        outgoing__link_limit=outgoing.link_limit,
+    )
+    own = others.filter(outgoing=outgoing).first()
+    return own or (same_change.last() if outgoing.kind == Kind.CHANGE else None)
 
 
 def _perma_admin_url(task: StaffTask) -> str:

@@ -39,6 +39,10 @@ class AgreedTerms(NamedTuple):
             return AgreedTerms(self.scheduled)
         return self
 
+    def has(self, wanted: Terms) -> bool:
+        """Whether these terms are in force, and nothing is scheduled to follow them."""
+        return self.scheduled is None and _size(self.in_force) == _size(wanted)
+
     def kind_of(self, wanted: Terms) -> ChangeKind:
         """Which kind of change it would be to want these terms."""
         current, new = _size(self.in_force), _size(wanted)

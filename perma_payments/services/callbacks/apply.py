@@ -109,12 +109,17 @@ def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: 
         return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
     if _came_after_a_later_one(response, outgoing, Kind.CHANGE):
         return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
+    tasks = []
     if not outgoing.responses.granted().exists():
-        moment = response.received_at
-        agreement.agreed_terms = agreement.agreed_terms.as_of(moment).changed_to(
-            outgoing.changed_terms, paid_through=agreement.paid_through(moment), now=moment
-        )
-    tasks = _take_token_of(response, agreement)
+        moment, wanted = response.received_at, outgoing.changed_terms
+        agreed = agreement.agreed_terms.as_of(moment)
+        if outgoing.is_sale and agreed.has(wanted):
+            # From two tabs: the customer has paid twice for the same change.
+            tasks.append(TaskKind.DUPLICATE_CHARGE)
+        agreement.agreed_terms = agreed.changed_to(wanted, paid_through=agreement.paid_through(moment), now=moment)
+    # The card that was given last counts, whatever else its checkout was for.
+    if not _came_after_a_later_one(response, outgoing, Kind.UPDATE):
+        tasks += _take_token_of(response, agreement)
     agreement.save()
     return Outcome.TOOK_EFFECT, tasks
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from perma_payments.admin.mails import task_mail
 from perma_payments.billing.coverage import midnight
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
@@ -340,6 +341,56 @@ def test_a_later_change_blocks_an_older_token():
     respond(records.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="2")
 
     assert (fresh(agreement).payment_token, tasks()) == ("1", ["out of order"])
+
+
+def test_an_older_change_does_not_replace_a_newer_card():
+    agreement = records.standing_agreement()
+    respond(records.outgoing(Kind.UPDATE, agreement), signed_date_time=LATER, payment_token="1")
+    respond(records.outgoing(Kind.CHANGE, agreement), signed_date_time=EARLIER, payment_token="2")
+
+    after = fresh(agreement)
+    assert (after.payment_token, after.current_link_limit, tasks()) == ("1", "500", [])
+
+
+def test_a_newer_change_replaces_an_older_card():
+    agreement = records.standing_agreement()
+    respond(records.outgoing(Kind.UPDATE, agreement), signed_date_time=EARLIER, payment_token="1")
+    respond(records.outgoing(Kind.CHANGE, agreement), signed_date_time=LATER, payment_token="2")
+
+    assert fresh(agreement).payment_token == "2"
+
+
+def test_the_same_change_paid_from_two_tabs_is_a_duplicate_charge():
+    agreement = records.standing_agreement()
+    first, second = (records.outgoing(Kind.CHANGE, agreement) for _ in range(2))
+    respond(first)
+    assert tasks() == []
+    respond(second)
+
+    assert tasks() == ["duplicate charge"]
+    task = StaffTask.objects.get()
+    assert task.response.outgoing == second
+    body = " ".join(task_mail(task).body.split())
+    assert "paid twice for the same change of plan" in body
+    kept, refunded = (each.responses.get().transaction_id for each in (first, second))
+    assert f"Keep {kept}, and refund {refunded}." in body
+
+
+@pytest.mark.parametrize("changes", [{"link_limit": "600"}, {"recurring_amount": Decimal("95.00")}])
+def test_another_change_after_one_is_no_duplicate(changes):
+    agreement = records.standing_agreement()
+    respond(records.outgoing(Kind.CHANGE, agreement))
+    respond(records.outgoing(Kind.CHANGE, agreement, **changes))
+
+    assert tasks() == []
+
+
+def test_what_costs_nothing_is_no_duplicate():
+    agreement = records.standing_agreement()
+    for _ in range(2):
+        respond(records.outgoing(Kind.CHANGE, agreement, amount=Decimal("0.00")))
+
+    assert tasks() == []
 
 
 def test_a_checkout_does_not_block_its_own_later_response():
