@@ -22,7 +22,7 @@ from . import timeline
 from .base import ReadOnlyAdmin
 from .columns import YesNoFilter, customer, moment
 from .corrections import Correction, RowForm
-from .search import FIELDS, HELP, Search, through_transactions
+from .search import FIELDS, HELP
 
 # The customer may have left many checkouts of changes.
 UNPAID_SHOWN = 5
@@ -88,7 +88,6 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
     search_fields, search_help_text = FIELDS, HELP
-    search = Search(through_transactions("agreement"))
     # A key to money: the reference number finds the subscription at CyberSource as well.
     exclude = ("payment_token",)
     correction = Correction("correct_agreement", AgreementForm, current_values, correct_agreement)

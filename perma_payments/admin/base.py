@@ -9,8 +9,10 @@ from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
 
+from . import search
+from .columns import customer_of
 from .corrections import Correction
-from .search import Search
+from .links import customer_url
 
 
 def may_view(user: Any, model: str) -> bool:
@@ -21,8 +23,6 @@ def may_view(user: Any, model: str) -> bool:
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic class when it runs
     """A table that staff can view but not edit: what they may change has pages of its own."""
 
-    # Instead of Django's search.
-    search: Search | None = None
     # What staff may correct by hand.
     correction: Correction | None = None
 
@@ -32,9 +32,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
     ) -> tuple[QuerySet[Any], bool]:
-        if self.search is None:
+        if not self.search_fields:
             return super().get_search_results(request, queryset, search_term)
-        return self.search.find(queryset, search_term), False
+        return search.find(queryset, search_term), False
 
     def get_context(self, request: HttpRequest, row: Any) -> dict[str, Any]:
         """The extra context of a row's page."""
@@ -47,6 +47,8 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
         context = self.get_context(request, row) if row and self.has_view_permission(request, row) else {}
         if row and self.correction and self.correction.may_correct(self, request):
             context["may_correct"] = self.correction.is_possible(row) and self.correction.label
+        if row and (customer := customer_of(row)):
+            context |= {"customer": customer, "customer_url": customer_url(customer)}
         return super().change_view(request, object_id, form_url, {**context, **(extra_context or {})})
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:

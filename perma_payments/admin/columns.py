@@ -10,8 +10,9 @@ from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 
-from ..billing.customers import CustomerType
-from ..models import OutgoingTransaction, Purchase, Response, SubscriptionAgreement
+from ..billing.customers import Customer, CustomerType
+from ..models import OutgoingTransaction, Response
+from .links import customer_url
 
 
 def moment(column: str, description: str) -> Any:
@@ -38,9 +39,17 @@ def subject(row: OutgoingTransaction | Response) -> str:
 
 
 @admin.display(description="customer")
-def customer(row: SubscriptionAgreement | Purchase | OutgoingTransaction | Response) -> str:
-    owned = row.outgoing if isinstance(row, Response) else row
-    return "–" if owned is None else str(owned.customer)
+def customer(row: Model) -> str:
+    """A link to the page of a row's customer."""
+    owner = customer_of(row)
+    return "–" if owner is None else format_html('<a href="{}">{}</a>', customer_url(owner), owner)
+
+
+def customer_of(row: Model) -> Customer | None:
+    """Whose a row of one of our tables is, if it is anyone's."""
+    owned: Any = row.outgoing if isinstance(row, Response) else row
+    owner: Customer | None = getattr(owned, "customer", None)
+    return owner
 
 
 class YesNoFilter(admin.SimpleListFilter):

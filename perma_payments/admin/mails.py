@@ -11,18 +11,14 @@ from django.template.loader import render_to_string
 from django.urls import NoReverseMatch, reverse
 from django.utils import timezone
 
-from ..billing.customers import CustomerType
 from ..billing.transactions import Kind
 from ..cybersource.reasons import explain
 from ..emails import Mail, recipients
 from ..models import JobRun, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from ..services.staff_tasks.outbox import send_report
 from ..services.status_reports.expect import is_due_this_month
+from .links import business_center_url, perma_admin_url
 
-BUSINESS_CENTERS = {
-    "live": "https://businesscenter.cybersource.com",
-    "test": "https://businesscentertest.cybersource.com",
-}
 APPLY_WITHIN = timedelta(hours=1)
 NOTIFY_WITHIN = timedelta(hours=1)
 # How many responses that are late are named.
@@ -41,7 +37,7 @@ def task_mail(task: StaffTask) -> Mail:
         reason=explain(task.response.reason_code) if task.response else "",
         after_cancellation=task.kind == TaskKind.REPORT_MISSING and not is_due_this_month(task.opened_at),
         perma_admin_url=_perma_admin_url(task),
-        business_center_url=BUSINESS_CENTERS.get(settings.CS_MODE, settings.CS_BASE_URL),
+        business_center_url=business_center_url(),
         task_url=_task_url(task),
     )
     subject = "Do not cancel: taken back by the customer" if is_taken_back else task.get_kind_display()
@@ -148,13 +144,7 @@ def _granted_response(task: StaffTask) -> Response | None:
 
 def _perma_admin_url(task: StaffTask) -> str:
     """The customer's page in Perma.cc's own admin; empty without a customer."""
-    if task.customer is None:
-        return ""
-    url: str = {
-        CustomerType.REGISTRAR: settings.PERMA_REGISTRAR_ADMIN_URL,
-        CustomerType.INDIVIDUAL: settings.PERMA_INDIVIDUAL_ADMIN_URL,
-    }[task.customer.type]
-    return url.replace("{pk}", str(task.customer.pk))
+    return perma_admin_url(task.customer) if task.customer else ""
 
 
 def _task_url(task: StaffTask) -> str:

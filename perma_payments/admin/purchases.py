@@ -15,7 +15,7 @@ from . import timeline
 from .base import ReadOnlyAdmin
 from .columns import YesNoFilter, customer, moment
 from .corrections import Correction, RowForm
-from .search import FIELDS, HELP, Search, through_transactions
+from .search import FIELDS, HELP
 
 
 class AcknowledgedFilter(YesNoFilter):
@@ -50,7 +50,6 @@ class PurchaseAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
     search_fields, search_help_text = FIELDS, HELP
-    search = Search(through_transactions("purchase"))
     correction = Correction(
         "correct_purchase",
         PurchaseForm,

@@ -1,11 +1,10 @@
 """CyberSource's responses, and matching one by hand with its transaction."""
 
 from typing import Any
-from uuid import UUID
 
 from django import forms
 from django.contrib import admin
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from ..cybersource.reasons import explain
@@ -15,14 +14,7 @@ from ..services.recovery import candidates_for
 from .base import ReadOnlyAdmin
 from .columns import CustomerTypeFilter, YesNoFilter, customer, moment, subject
 from .corrections import Correction, ReasonForm
-from .search import FIELDS, HELP, Search
-
-
-def _by_transaction(transaction_id: str, uuid: UUID | None) -> Q:
-    found = Q(transaction_id=transaction_id)
-    if uuid is not None:
-        found |= Q(transaction_uuid__iexact=str(uuid)) | Q(outgoing__transaction_uuid=uuid)
-    return found
+from .search import FIELDS, HELP
 
 
 class Applied(YesNoFilter):
@@ -56,7 +48,6 @@ class ResponseAdmin(ReadOnlyAdmin):
     date_hierarchy = "received_at"
     ordering = ("-received_at",)
     search_fields, search_help_text = FIELDS, HELP
-    search = Search(_by_transaction, customers=("outgoing__agreement__", "outgoing__purchase__"))
     exclude = ("payment_token", "sealed", "fingerprint")
     readonly_fields = ("reason",)
     correction = Correction(

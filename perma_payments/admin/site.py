@@ -3,7 +3,7 @@
 It is ``admin.site`` (apps.StaffAdminConfig), so models are registered as in any Django project.
 """
 
-from functools import update_wrapper
+from functools import partial, update_wrapper
 from typing import Any
 
 from django.conf import settings
@@ -11,11 +11,14 @@ from django.contrib.admin import AdminSite
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, path, reverse
+from django.views.decorators.http import require_safe
 
 from ..postgres.time_limits import time_limit
+from .customers import customer_page, may_search
 from .dashboard import overview
 from .login.form import LoginForm
+from .search_page import search_page
 
 # Seconds for one of our own pages: with fifty thousand subscriptions, a step of a status report takes several.
 # Django's pages are wrapped once more, without this mark, so they have the limit of any request.
@@ -48,6 +51,20 @@ class StaffSite(AdminSite):
             return response
 
         return time_limit(TIME_LIMIT)(update_wrapper(for_staff, guarded))
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        def of_site(page: Any) -> Any:
+            return self.admin_view(require_safe(partial(page, self)))
+
+        return [
+            path("search/", of_site(search_page), name="search"),
+            path("customer/<customer_type>/<pk>/", of_site(customer_page), name="customer"),
+            *super().get_urls(),
+        ]
+
+    def each_context(self, request: HttpRequest) -> dict[str, Any]:
+        """For every page, which has a search box for those who may use it."""
+        return {**super().each_context(request), "may_search": may_search(request.user)}
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(request, {**overview(request.user), **(extra_context or {})})

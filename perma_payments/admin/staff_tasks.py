@@ -21,6 +21,7 @@ from ..postgres.problems import is_locked
 from ..services import staff_tasks
 from .base import ReadOnlyAdmin
 from .mails import task_mail
+from .search import FIELDS, HELP
 
 
 class NoteForm(forms.Form):
@@ -59,12 +60,7 @@ class StaffTaskAdmin(ReadOnlyAdmin):
     list_display = ("kind", "agreement", "purchase", "opened_at", "claimed_by", "done_at", "resolution")
     list_filter = (("done_at", admin.EmptyFieldListFilter), "kind", "resolution")
     list_select_related = ("agreement", "purchase", "claimed_by")
-    search_fields = (
-        "agreement__reference_number",
-        "purchase__reference_number",
-        "response__reference_number",
-        "response__transaction_id",
-    )
+    search_fields, search_help_text = FIELDS, HELP
     # Open ones first, the oldest on top.
     ordering = ("-done_at", "opened_at")
     change_form_template = "perma_payments/admin/staff_task.html"

@@ -13,7 +13,7 @@ from ..services.recovery import record_payment
 from .base import ReadOnlyAdmin
 from .columns import CustomerTypeFilter, customer, moment, subject
 from .corrections import Correction, ReasonForm
-from .search import FIELDS, HELP, Search, through_transactions
+from .search import FIELDS, HELP
 
 
 class PaymentForm(ReasonForm):
@@ -86,11 +86,6 @@ class OutgoingTransactionAdmin(ReadOnlyAdmin):
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
     search_fields, search_help_text = FIELDS, HELP
-    search = Search(
-        through_transactions("pk"),
-        reference_numbers=("agreement__reference_number", "purchase__reference_number"),
-        customers=("agreement__", "purchase__"),
-    )
     exclude = ("message_nonce",)
     correction = Correction(
         "correct_transaction",

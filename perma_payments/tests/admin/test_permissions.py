@@ -91,6 +91,8 @@ def pages() -> Iterator[Page]:
             yield Page(pattern.name.removeprefix(prefix), reverse(f"admin:{pattern.name}", args=args))
     yield Page("changelist", reverse("admin:index"))
     yield Page("changelist", reverse("admin:app_list", args=["perma_payments"]))
+    yield Page("changelist", reverse("admin:search"))
+    yield Page("changelist", reverse("admin:customer", args=["Registrar", 7]))
 
 
 def kept() -> dict[str, list[Any]]:

@@ -133,8 +133,11 @@ def test_a_search_for_anything_else_does_not_find_the_row(admin_client, rows, ta
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_part_of_a_reference_number_finds_all_that_have_it(admin_client, rows, table):
-    assert {row.pk for row in rows[table]} <= found(admin_client, table, q="PERMA-")
+def test_part_of_a_reference_number_is_enough(admin_client, rows, table):
+    first, last = (outgoing_of(row).reference_number for row in rows[table])
+
+    assert rows[table][0].pk in found(admin_client, table, q=first[6:12])
+    assert rows[table][1].pk in found(admin_client, table, q=last[-4:])
 
 
 @pytest.mark.parametrize(

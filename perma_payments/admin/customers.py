@@ -1,0 +1,97 @@
+"""A customer's page: subscriptions, purchases, open tasks, and what Perma.cc sees right now."""
+
+import json
+from datetime import datetime
+from typing import Any
+
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.http import HttpRequest, HttpResponse
+from django.template.response import TemplateResponse
+from django.utils import timezone
+
+from ..billing.customers import Customer, CustomerType
+from ..models import Purchase, StaffTask, SubscriptionAgreement
+from ..perma import replies
+from ..perma.messages import MAX_ID
+from ..services import perma_queries
+from .base import may_view
+from .links import business_center_url, perma_admin_list_url, perma_admin_url
+
+PURCHASES_SHOWN = 100
+
+SEARCHED = ("subscriptionagreement", "purchase", "outgoingtransaction", "response", "stafftask")
+
+
+def may_search(user: Any) -> bool:
+    """Whether a user may view some of what a search finds. Each part is shown to those who may view its table."""
+    return any(may_view(user, model) for model in SEARCHED)
+
+
+def elsewhere() -> dict[str, Any]:
+    """For templates: where names, addresses and payments are kept."""
+    return {
+        "business_center_url": business_center_url(),
+        "perma_admin_lists": [(type_, perma_admin_list_url(type_)) for type_ in CustomerType],
+    }
+
+
+def customer_page(site: Any, request: HttpRequest, customer_type: str, pk: str) -> HttpResponse:
+    """The page of a customer, even of one that we have never seen; a 404 page if there can be no such customer."""
+    if not may_search(request.user):
+        raise PermissionDenied
+    customer = _read_customer(customer_type, pk)
+    context = {**site.each_context(request), **elsewhere()}
+    if customer is None:
+        context["title"] = "There is no such customer"
+        return TemplateResponse(request, "perma_payments/admin/no_customer.html", context, status=404)
+    context |= {"title": str(customer), "customer": customer, "perma_admin_url": perma_admin_url(customer)}
+    context |= _parts(customer, request.user, now=timezone.now())
+    return TemplateResponse(request, "perma_payments/admin/customer.html", context)
+
+
+def _read_customer(customer_type: str, pk: str) -> Customer | None:
+    is_possible = customer_type in list(CustomerType) and pk.isascii() and pk.isdecimal() and len(pk) < 20
+    if not is_possible or not 1 <= int(pk) <= MAX_ID:
+        return None
+    return Customer(CustomerType(customer_type), int(pk))
+
+
+def _parts(customer: Customer, user: Any, *, now: datetime) -> dict[str, Any]:
+    """What a user may view of a customer."""
+    parts: dict[str, Any] = {}
+    may_view_agreements, may_view_purchases = may_view(user, "subscriptionagreement"), may_view(user, "purchase")
+    if may_view_agreements:
+        agreements = list(SubscriptionAgreement.objects.of(customer).order_by("-created_at", "-id"))
+        # What was never paid for has no terms yet.
+        parts["subscriptions"] = [
+            (agreement, agreement.agreed_terms.as_of(now).in_force if agreement.current_rate is not None else None)
+            for agreement in agreements
+        ]
+    if may_view_purchases:
+        purchases = list(Purchase.objects.of(customer).order_by("-created_at", "-id")[: PURCHASES_SHOWN + 1])
+        parts["purchases"] = purchases[:PURCHASES_SHOWN]
+        parts["more_purchases"] = len(purchases) > PURCHASES_SHOWN
+    if may_view_agreements and may_view_purchases:
+        parts["is_unknown"] = not agreements and not purchases
+        parts |= _seen_by_perma(customer, now=now)
+    if may_view(user, "stafftask"):
+        parts["tasks"] = [(task, task.age_in_days(now)) for task in _open_tasks(customer)]
+    return parts
+
+
+def _seen_by_perma(customer: Customer, *, now: datetime) -> dict[str, Any]:
+    """The reply that ``/subscription/`` would send now, as it is and as its parts."""
+    subscription = perma_queries.standing_subscription(customer, now=now)
+    offered = perma_queries.offered_purchases(customer)
+    reply = replies.subscription_status(customer, subscription=subscription, purchases=offered, now=now)
+    return {"shown": subscription, "offered": offered, "reply": json.dumps(json.loads(reply), indent=2)}
+
+
+def _open_tasks(customer: Customer) -> list[StaffTask]:
+    of_customer = [
+        Q(**{f"{about}__customer_type": customer.type, f"{about}__customer_pk": customer.pk})
+        for about in ("agreement", "purchase")
+    ]
+    tasks = StaffTask.objects.filter(of_customer[0] | of_customer[1], done_at=None)
+    return list(tasks.select_related("agreement", "purchase", "response").order_by("opened_at", "id"))
