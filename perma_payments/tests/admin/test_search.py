@@ -328,7 +328,7 @@ def many_rows() -> None:
                      token_is_unusable, is_ambiguous, signed_at, sealed, archive_key_id, received_at, failure,
                      outcome)
                 SELECT sha256(id::text::bytea), id, transaction_uuid, 740000 + id, 'ACCEPT', '', '', 'x',
-                       'PERMA-5000-' || id, '', '', '', '', false, false, now(), '', 'k', now(), '', ''
+                       'PERMA-5000-' || id, '', '', '', '', false, false, now(), 'x', 'k', now(), '', ''
                 FROM checkout RETURNING id
             )
             INSERT INTO perma_payments_stafftask
