@@ -9,11 +9,13 @@ from typing import Any
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import URLPattern, URLResolver, path, reverse
+from django.urls import NoReverseMatch, URLPattern, URLResolver, path, reverse
+from django.utils.cache import add_never_cache_headers
 from django.views.decorators.http import require_safe
 
+from .. import unsent
 from ..postgres.time_limits import time_limit
 from .customers import customer_page, may_search
 from .dashboard import overview
@@ -23,6 +25,8 @@ from .search_page import search_page
 # Seconds for one of our own pages: with fifty thousand subscriptions, a step of a status report takes several.
 # Django's pages are wrapped once more, without this mark, so they have the limit of any request.
 TIME_LIMIT = 45
+
+REFUSALS = {"forbidden": "You don't have access to this page", "not_found": "Page not found"}
 
 
 class StaffSite(AdminSite):
@@ -40,14 +44,32 @@ class StaffSite(AdminSite):
         )
 
     def admin_view(self, view: Any, cacheable: bool = False) -> Any:
-        """Django's, but users who are not staff get a 403, not a request to log in again."""
+        """Django's, with pages of ours for what it refuses, and a login page that keeps what was typed.
+
+        Users who are not staff get a 403, not a request to log in again.
+        """
         guarded = super().admin_view(view, cacheable)
 
         def for_staff(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
             user = request.user
-            if user.is_authenticated and not user.is_staff and request.path != reverse("admin:logout"):
-                raise PermissionDenied
-            response: HttpResponse = guarded(request, *args, **kwargs)
+            is_logout = request.path == reverse("admin:logout")
+            if user.is_authenticated and not user.is_staff and not is_logout:
+                return self.refused(request, "forbidden", 403)
+            if request.method == "POST" and not self.has_permission(request) and not is_logout:
+                return self.login_again(request)
+            try:
+                response: HttpResponse = guarded(request, *args, **kwargs)
+            except PermissionDenied:
+                return self.refused(request, "forbidden", 403)
+            except Http404:
+                return self.refused(request, "not_found", 404)
+            if response.status_code != 405:
+                return response
+            if request.method in ("GET", "HEAD"):
+                return HttpResponseRedirect(_page_with_the_form_for(request))
+            allowed = response["Allow"]
+            response = self.refused(request, "not_found", 405)
+            response["Allow"] = allowed
             return response
 
         return time_limit(TIME_LIMIT)(update_wrapper(for_staff, guarded))
@@ -65,17 +87,70 @@ class StaffSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """For every page, which has a search box for those who may use it."""
         return {**super().each_context(request), "may_search": may_search(request.user)}
+    def refused(self, request: HttpRequest, why: str, status: int) -> HttpResponse:
+        """A page that says why there is nothing to see, and leads back."""
+        context = {**self.each_context(request), "title": REFUSALS[why], "why": why}
+        response = TemplateResponse(request, "perma_payments/admin/refused.html", context, status=status)
+        add_never_cache_headers(response)
+        return response
 
     def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> TemplateResponse:
         return super().index(request, {**overview(request.user), **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
-        """The login page; 429 after too many attempts."""
-        context = {**(extra_context or {}), "developer_emails": settings.DEVELOPER_EMAILS}
+        """The login page; 429 after too many attempts. A form that was kept over the login is offered again."""
+        # Read before the login, which changes the cookie that it is bound to.
+        kept = unsent.read(request.POST.get("unsent", ""), request)
+        context = {
+            **(extra_context or {}),
+            "developer_emails": settings.DEVELOPER_EMAILS,
+            "unsent": kept and unsent.sign(kept, request),
+        }
         response = super().login(request, context)
         if isinstance(response, TemplateResponse) and response.context_data is not None:
             form = response.context_data["form"]
             if form.is_bound and form.has_error(NON_FIELD_ERRORS, "too_many_attempts"):
                 response.status_code = 429
                 response["Retry-After"] = "900"
+        elif kept and self.has_permission(request):
+            response = self.send_again(request, kept)
         return response
+
+    def login_again(self, request: HttpRequest) -> HttpResponse:
+        """The login page for someone whose login had ended when a form was posted; it keeps the form if it can."""
+        kept = unsent.unsent_of(request)
+        signed = kept and unsent.sign(kept, request)
+        context = {
+            **self.each_context(request),
+            "title": "Log in",
+            "app_path": reverse("admin:login"),
+            "username": request.user.get_username(),
+            "next": request.get_full_path(),
+            "form": LoginForm(request),
+            "developer_emails": settings.DEVELOPER_EMAILS,
+            "unsent": signed,
+            "has_ended": True,
+            "has_file": bool(request.FILES),
+        }
+        response = TemplateResponse(request, self.login_template, context)
+        add_never_cache_headers(response)
+        return response
+
+    def send_again(self, request: HttpRequest, kept: unsent.Unsent) -> HttpResponse:
+        """What was about to be done when the login ended, with one button to do it."""
+        context = {**self.each_context(request), "title": "Send it now?", "unsent": kept}
+        response = TemplateResponse(request, "perma_payments/admin/send_again.html", context)
+        add_never_cache_headers(response)
+        return response
+
+
+def _page_with_the_form_for(request: HttpRequest) -> str:
+    """The page whose form posts to the address of a request; the front page if it is not known."""
+    match = request.resolver_match
+    assert match  # a view has been called
+    table = (match.url_name or "").rpartition("_")[0]
+    args = list(match.kwargs.values())
+    try:
+        return reverse(f"admin:{table}_change", args=args) if args else reverse(f"admin:{table}_changelist")
+    except NoReverseMatch:
+        return reverse("admin:index")

@@ -5,12 +5,13 @@ from typing import Any
 
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.middleware.csrf import REASON_BAD_ORIGIN, REASON_NO_CSRF_COOKIE
+from django.middleware.csrf import REASON_BAD_ORIGIN, REASON_NO_CSRF_COOKIE, get_token
 from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 
 from ..cybersource.checkout import SignedForm
+from ..unsent import unsent_of
 from .tokens import LIFETIME
 
 
@@ -122,11 +123,15 @@ def csrf_failed(request: HttpRequest, reason: str = "") -> HttpResponse:
         why = "origin"
     else:
         why = "old"
+    # Django has checked the origin before the token: the form is known to come from a page of ours.
+    comes_from_us = why == "old" and "Origin" in request.headers
     return _page(
         request,
         "csrf_failed.html",
         status=403,
         why=why,
+        unsent=unsent_of(request) if comes_from_us else None,
+        csrf_token=get_token(request),
         developer_emails=settings.DEVELOPER_EMAILS,
         staff_url=f"{settings.PAYMENTS_URL}/{settings.ADMIN_URL}",
     )

@@ -53,6 +53,10 @@ class LoginForm(AdminAuthenticationForm):
             del self.fields["code"]
         wrong = WRONG_WITH_CODE if settings.REQUIRE_SECOND_FACTOR else WRONG
         self.error_messages = {**self.error_messages, "invalid_login": wrong}
+        if self.data.get("username"):
+            # Only the username is redisplayed, so the next thing to type is the password.
+            self.fields["username"].widget.attrs.pop("autofocus", None)
+            self.fields["password"].widget.attrs["autofocus"] = True
 
     def clean_code(self) -> str:
         """The code as it is stored: people type it in groups, and phones capitalize it."""

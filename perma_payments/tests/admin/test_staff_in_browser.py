@@ -4,12 +4,14 @@ from pathlib import Path
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.management import call_command
+from django.utils import timezone
 from playwright.sync_api import expect
 
 from perma_payments.admin.login import groups
-from perma_payments.models import StatusReport, SubscriptionAgreement
+from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
 
 from .. import records
 from ..in_browser import Visit
@@ -120,6 +122,32 @@ def test_a_row_with_an_unknown_status_is_left_out_by_a_tick(visitor, staff, tmp_
     visit.page.get_by_label("Leave out the 1 row that could not be read").check()
     visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
     expect(visit.page.get_by_text("Confirmed. 1 subscription was changed.")).to_be_visible()
+
+
+def test_a_note_survives_a_login_that_ends(visitor, staff):
+    agreement = records.standing_agreement(cancellation_requested_at=timezone.now())
+    task = StaffTask.objects.create(kind="cancellation", agreement=agreement)
+    visit = visitor(viewport={"width": 390, "height": 844})
+    log_in(visit)
+    visit.page.goto(f"{visit.payments}/admin/perma_payments/stafftask/{task.pk}/change/")
+    visit.page.get_by_role("textbox", name="What did you do").fill("Canceled in the Business Center.")
+    Session.objects.all().delete()
+    visit.page.get_by_role("button", name="Mark as done").click()
+
+    expect(visit.page.get_by_role("alert")).to_contain_text("What you typed is kept")
+    visit.is_accessible()
+    visit.fits(390)
+    visit.page.get_by_label("Username").fill("jane")
+    visit.page.get_by_label("Password").fill(PASSWORD)
+    visit.page.get_by_role("button", name="Log in").click()
+    expect(visit.page.get_by_text("Canceled in the Business Center.")).to_be_visible()
+    visit.is_accessible()
+    visit.fits(390)
+    visit.page.get_by_role("button", name="Mark as done").click()
+    expect(visit.page.get_by_text("The task is done.")).to_be_visible()
+    task.refresh_from_db()
+    assert task.note == "Canceled in the Business Center."
+    assert visit.complaints == []
 
 
 @pytest.mark.parametrize(
