@@ -19,6 +19,7 @@ from .. import unsent
 from ..postgres.time_limits import time_limit
 from .customers import customer_page, may_search
 from .dashboard import overview
+from .login.enrollment import enroll
 from .login.form import LoginForm
 from .search_page import search_page
 
@@ -79,6 +80,7 @@ class StaffSite(AdminSite):
             return self.admin_view(require_safe(partial(page, self)))
 
         return [
+            path("second-factor/", partial(enroll, self), name="enroll"),
             path("search/", of_site(search_page), name="search"),
             path("customer/<customer_type>/<pk>/", of_site(customer_page), name="customer"),
             *super().get_urls(),
@@ -87,6 +89,7 @@ class StaffSite(AdminSite):
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """For every page, which has a search box for those who may use it."""
         return {**super().each_context(request), "may_search": may_search(request.user)}
+
     def refused(self, request: HttpRequest, why: str, status: int) -> HttpResponse:
         """A page that says why there is nothing to see, and leads back."""
         context = {**self.each_context(request), "title": REFUSALS[why], "why": why}

@@ -38,56 +38,50 @@ class CodeInput(forms.TextInput):
         return
 
 
+class CodeField(forms.CharField):
+    """A code, as it is stored: people type it in groups, and phones capitalize it."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        attributes = {"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}
+        super().__init__(max_length=30, widget=CodeInput(attrs=attributes), **kwargs)
+
+    def clean(self, value: Any) -> str:
+        code: str = super().clean(value)
+        return code.replace(" ", "").replace("-", "").lower()
+
+
 class LoginForm(AdminAuthenticationForm):
     """Username, password and, where a second factor is required, a code."""
 
-    code = forms.CharField(
-        max_length=30,
-        help_text="From your authenticator app, or one of your recovery codes. Each code works only once.",
-        widget=CodeInput(attrs={"autocomplete": "one-time-code", "autocapitalize": "none", "spellcheck": "false"}),
+    code = CodeField(
+        help_text="From your authenticator app, or one of your recovery codes. Each code works only once."
     )
 
     def __init__(self, request: HttpRequest | None = None, *args: Any, **kwargs: Any) -> None:
         super().__init__(request, *args, **kwargs)
-        if not settings.REQUIRE_SECOND_FACTOR:
+        if not self.asks_for_code:
             del self.fields["code"]
-        wrong = WRONG_WITH_CODE if settings.REQUIRE_SECOND_FACTOR else WRONG
+        wrong = WRONG_WITH_CODE if self.asks_for_code else WRONG
         self.error_messages = {**self.error_messages, "invalid_login": wrong}
         if self.data.get("username"):
             # Only the username is redisplayed, so the next thing to type is the password.
             self.fields["username"].widget.attrs.pop("autofocus", None)
             self.fields["password"].widget.attrs["autofocus"] = True
 
-    def clean_code(self) -> str:
-        """The code as it is stored: people type it in groups, and phones capitalize it."""
-        code: str = self.cleaned_data["code"]
-        return code.replace(" ", "").replace("-", "").lower()
+    @property
+    def asks_for_code(self) -> bool:
+        return bool(settings.REQUIRE_SECOND_FACTOR)
 
     def clean(self) -> dict[str, Any]:
         """Check the password only if everything is filled in and there were not too many attempts."""
         if self.errors:
             return self.cleaned_data
-        attempt = self._begin_attempt()
+        attempt = begin_attempt(self.request, self.cleaned_data["username"])
         cleaned = super().clean()
-        if settings.REQUIRE_SECOND_FACTOR:
+        if self.asks_for_code:
             self._check_code(self.get_user())
         attempt.delete()
         return cleaned
-
-    def _begin_attempt(self) -> LoginAttempt:
-        address = address_of(self.request)
-        if address is None:
-            logger.warning(
-                "a login came from an unknown address: X-Forwarded-For lacks what the proxies should have added "
-                "(TRUSTED_PROXIES is %s)",
-                settings.TRUSTED_PROXIES,
-            )
-        try:
-            return login_attempts.begin(account=self.cleaned_data["username"], address=address, now=timezone.now())
-        except login_attempts.TooManyAttempts:
-            raise ValidationError(
-                "Too many attempts. Please wait 15 minutes, then try again.", code="too_many_attempts"
-            ) from None
 
     def _check_code(self, user: AbstractBaseUser) -> None:
         device = second_factors.device_that_accepts(user, self.cleaned_data["code"])
@@ -95,6 +89,39 @@ class LoginForm(AdminAuthenticationForm):
             raise self.get_invalid_login_error()
         # Where django-otp looks for it when the user is logged in.
         user.otp_device = device  # type: ignore[attr-defined]
+
+
+class PasswordForm(LoginForm):
+    """The same without a code, for someone who is invited to set up a second factor."""
+
+    asks_for_code = False
+
+    def __init__(self, request: HttpRequest, invited: AbstractBaseUser, *args: Any, **kwargs: Any) -> None:
+        super().__init__(request, *args, **kwargs)
+        self.invited = invited
+
+    def confirm_login_allowed(self, user: AbstractBaseUser) -> None:
+        """Nobody else's password will do."""
+        super().confirm_login_allowed(user)  # type: ignore[arg-type]
+        if user != self.invited:
+            raise self.get_invalid_login_error()
+
+
+def begin_attempt(request: HttpRequest | None, account: str) -> LoginAttempt:
+    """Count an attempt. Raises ValidationError if there were too many."""
+    address = address_of(request)
+    if address is None:
+        logger.warning(
+            "a login came from an unknown address: X-Forwarded-For lacks what the proxies should have added "
+            "(TRUSTED_PROXIES is %s)",
+            settings.TRUSTED_PROXIES,
+        )
+    try:
+        return login_attempts.begin(account=account, address=address, now=timezone.now())
+    except login_attempts.TooManyAttempts:
+        raise ValidationError(
+            "Too many attempts. Please wait 15 minutes, then try again.", code="too_many_attempts"
+        ) from None
 
 
 def address_of(request: HttpRequest | None) -> str | None:

@@ -1,8 +1,10 @@
 """``manage.py add_second_factor``: give a staff account a second factor to log in with."""
 
+import io
 from argparse import ArgumentParser
 from typing import Any
 
+import segno
 from django.contrib.auth.models import User
 from django.core.management.base import BaseCommand, CommandError
 
@@ -10,7 +12,10 @@ from ...admin.login import second_factors
 
 SHOWN = """This is {user}'s second factor. It will not be shown again. Keep it safe, and do not share it.
 
-Enter this secret in an authenticator app (time-based, 6 digits, 30 seconds):
+Scan this with an authenticator app:
+
+{picture}
+or enter this secret in it (time-based, 6 digits, 30 seconds):
 
   {factor.secret}
 
@@ -47,5 +52,7 @@ class Command(BaseCommand):
             raise CommandError(
                 f"{user} already has a second factor. Use --replace to remove it and add another."
             ) from None
-        codes = "\n".join(f"  {code[:4]}-{code[4:]}" for code in factor.recovery_codes)
-        self.stdout.write(SHOWN.format(user=user, factor=factor, codes=codes))
+        codes = "\n".join(f"  {second_factors.grouped(code)}" for code in factor.recovery_codes)
+        picture = io.StringIO()
+        segno.make_qr(factor.url).terminal(picture, compact=True)
+        self.stdout.write(SHOWN.format(user=user, factor=factor, picture=picture.getvalue(), codes=codes))
