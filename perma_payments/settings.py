@@ -122,6 +122,9 @@ SESSION_COOKIE_SECURE = not IN_DEVELOPMENT
 CSRF_COOKIE_SECURE = not IN_DEVELOPMENT
 SECURE_HSTS_SECONDS = 0 if IN_DEVELOPMENT else int(timedelta(days=365).total_seconds())
 SESSION_COOKIE_AGE = int(timedelta(days=1).total_seconds())
+PASSWORD_RESET_TIMEOUT = int(timedelta(hours=2).total_seconds())
+LOGIN_URL = "admin:login"
+LOGIN_REDIRECT_URL = "admin:index"
 AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.UserAttributeSimilarityValidator"},
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator", "OPTIONS": {"min_length": 12}},

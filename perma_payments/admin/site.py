@@ -19,6 +19,7 @@ from .. import unsent
 from ..postgres.time_limits import time_limit
 from .customers import customer_page, may_search
 from .dashboard import overview
+from .login import password_reset
 from .login.enrollment import enroll
 from .login.form import LoginForm
 from .search_page import search_page
@@ -81,6 +82,7 @@ class StaffSite(AdminSite):
 
         return [
             path("second-factor/", partial(enroll, self), name="enroll"),
+            *password_reset.urls(self),
             path("search/", of_site(search_page), name="search"),
             path("customer/<customer_type>/<pk>/", of_site(customer_page), name="customer"),
             *super().get_urls(),

@@ -7,8 +7,14 @@ from functools import partial
 
 from django.conf import settings
 
+from ..admin.login.password_reset import send_links
 from ..admin.mails import remind_of_overdue, send_daily_report as mail_daily_report, task_mail
-from ..models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
+from ..models import (
+    LOGIN_ATTEMPT_COUNTS_FOR,
+    PASSWORD_RESET_REQUEST_COUNTS_FOR,
+    LoginAttempt,
+    PasswordResetRequest,
+)
 from ..postgres.problems import describe
 from ..services.acknowledgement import open_tasks_for_doubts
 from ..services.callbacks.retry import retry_responses
@@ -39,8 +45,8 @@ def send_task_mails(*, now: datetime) -> outbox.Sent:
 
 
 def send_mails(*, now: datetime) -> bool:
-    """Mail staff their tasks, and do the daily jobs that are due; return False if the mail server failed."""
-    if send_task_mails(now=now).server_failed:
+    """Send all mail that is due, and do the daily jobs; return False if the mail server failed."""
+    if send_task_mails(now=now).server_failed or not send_links(now=now):
         return False
     do_daily_jobs(now=now)
     return True
@@ -86,6 +92,7 @@ def purge_expired(*, now: datetime) -> tuple[int, int]:
     abandon_checkouts(now=now)
     ids = purge_ids_of_old_plans(now=now)
     attempts, _ = LoginAttempt.objects.filter(attempted_at__lte=now - LOGIN_ATTEMPT_COUNTS_FOR).delete()
+    PasswordResetRequest.objects.filter(requested_at__lte=now - PASSWORD_RESET_REQUEST_COUNTS_FOR).delete()
     if ids or attempts:
         logger.info("purged: subscription ids of old previews %s, login attempts %s", ids, attempts)
     return ids, attempts

@@ -9,6 +9,7 @@ from .agreement import FOREMOST_FIRST, SubscriptionAgreement
 from .freeze import CheckoutFreeze
 from .job_run import JobRun
 from .login_attempt import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
+from .password_reset import PASSWORD_RESET_REQUEST_COUNTS_FOR, PasswordResetRequest
 from .purchase import Purchase
 from .reference_number import ReferenceNumber
 from .response import Outcome, Response
@@ -21,12 +22,14 @@ from .used_message import UsedMessage
 __all__ = [
     "FOREMOST_FIRST",
     "LOGIN_ATTEMPT_COUNTS_FOR",
+    "PASSWORD_RESET_REQUEST_COUNTS_FOR",
     "PLAN_LASTS",
     "CheckoutFreeze",
     "JobRun",
     "LoginAttempt",
     "Outcome",
     "OutgoingTransaction",
+    "PasswordResetRequest",
     "Purchase",
     "ReferenceNumber",
     "ReportState",

@@ -419,6 +419,14 @@ def test_without_an_address_the_account_alone_counts(client, user):
     assert log_in(client, REMOTE_ADDR="").status_code == 429
 
 
+# --- Where a login leads ----------------------------------------------------------------------------
+
+
+def test_a_login_never_leads_to_another_site(client, user):
+    fields = {"username": "someone", "password": PASSWORD, "next": "https://elsewhere.example/"}
+    assert client.post(LOGIN, fields)["Location"] == "/admin/"
+
+
 # --- Sessions and the site --------------------------------------------------------------------------
 
 
