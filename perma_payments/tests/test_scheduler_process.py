@@ -64,9 +64,9 @@ def without_notifications() -> Iterator[None]:
 
 
 def test_cancellations_are_mailed_with_notifications_and_without(service: Service, mailbox, settings):
-    first, second = (records.standing_agreement(records.Customer(records.REGISTRAR.type, pk)) for pk in (1, 2))
     with scheduler(settings) as process:
         eventually(lambda: mailbox.subjects == ["Nothing pending"])
+        first, second = (records.standing_agreement(records.Customer(records.REGISTRAR.type, pk)) for pk in (1, 2))
         service.post("cancel-request", perma_cc.form("cancel-request", customer_pk=1))
         eventually(lambda: len(mailbox.mails) == 2)
         assert mailbox.subjects[-1].endswith(first.reference_number)
