@@ -9,9 +9,10 @@ from typing import Any
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
+from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, URLPattern, URLResolver, path, reverse
+from django.urls import NoReverseMatch, URLPattern, URLResolver, path, resolve, reverse
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.http import require_safe
 
@@ -143,10 +144,26 @@ class StaffSite(AdminSite):
 
     def send_again(self, request: HttpRequest, kept: unsent.Unsent) -> HttpResponse:
         """What was about to be done when the login ended, with one button to do it."""
-        context = {**self.each_context(request), "title": "Send it now?", "unsent": kept}
+        context = {
+            **self.each_context(request),
+            "title": "Send it now?",
+            "unsent": kept,
+            "row": self._row_of(request, kept.path),
+        }
         response = TemplateResponse(request, "perma_payments/admin/send_again.html", context)
         add_never_cache_headers(response)
         return response
+
+    def _row_of(self, request: HttpRequest, path: str) -> Model | None:
+        """The row that an address is about, if there is one that the user may view."""
+        match = resolve(path)
+        table = (match.url_name or "").rpartition("_")[0]
+        for model, model_admin in self._registry.items():
+            if table == f"{model._meta.app_label}_{model._meta.model_name}" and match.kwargs:
+                row: Model | None = model_admin.get_object(request, str(next(iter(match.kwargs.values()))))
+                if row and model_admin.has_view_permission(request, row):
+                    return row
+        return None
 
 
 def _page_with_the_form_for(request: HttpRequest) -> str:

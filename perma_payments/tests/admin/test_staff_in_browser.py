@@ -1,6 +1,8 @@
 """What staff do each month, in a real browser, with the sandbox's Business Center."""
 
+import base64
 from pathlib import Path
+from urllib.parse import urlencode
 
 import pytest
 from django.contrib.auth.models import Group, User
@@ -8,9 +10,10 @@ from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.management import call_command
 from django.utils import timezone
+from django_otp.oath import totp
 from playwright.sync_api import expect
 
-from perma_payments.admin.login import groups
+from perma_payments.admin.login import groups, second_factors
 from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
 
 from .. import records
@@ -147,6 +150,29 @@ def test_a_note_survives_a_login_that_ends(visitor, staff):
     expect(visit.page.get_by_text("The task is done.")).to_be_visible()
     task.refresh_from_db()
     assert task.note == "Canceled in the Business Center."
+    assert visit.complaints == []
+
+
+def test_an_invited_person_sets_up_a_second_factor(visitor, staff, settings):
+    settings.REQUIRE_SECOND_FACTOR = True
+    token = second_factors.invite(staff, now=timezone.now())
+    visit = visitor(viewport={"width": 390, "height": 844})
+    visit.page.goto(f"{visit.payments}/admin/second-factor/?{urlencode({'invitation': token})}")
+    visit.page.get_by_label("Username").fill("jane")
+    visit.page.get_by_label("Password").fill(PASSWORD)
+    visit.page.get_by_role("button", name="Log in").click()
+
+    expect(visit.page.get_by_role("img", name="QR code")).to_be_visible()
+    visit.is_accessible()
+    visit.fits(390)
+    key = base64.b32decode(visit.page.locator("code").inner_text())
+    visit.page.get_by_role("textbox", name="Code").fill(f"{totp(key):06}")
+    visit.page.get_by_role("button", name="Continue").click()
+    visit.heading("Keep your recovery codes")
+    visit.is_accessible()
+    visit.fits(390)
+    visit.page.get_by_role("link", name="continue").click()
+    visit.page.get_by_role("heading", name="To do").wait_for()
     assert visit.complaints == []
 
 

@@ -74,6 +74,7 @@ def test_a_note_survives_logging_in_again(browser, user, task):
 
     page = log_in(browser, page)
     assert heading_of(page) == "Send it now?"
+    assert f"It is about: {task} Note Canceled" in words(page)
     assert "Canceled in the Business Center. The customer <called> twice." in words(page)
     assert "no-store" in page["Cache-Control"]
     task.refresh_from_db()
@@ -93,6 +94,17 @@ def test_a_note_survives_a_wrong_password(browser, user, task):
     page = log_in(browser, send(browser, task), password="wrong")
     assert "What you typed is kept" in words(page)
     assert "The customer <called> twice." in words(log_in(browser, page))
+
+
+def test_what_it_is_about_is_told_only_to_those_who_may_see_it(browser, user, task):
+    page = send(browser, task)
+    user.user_permissions.clear()
+    assert task.agreement.reference_number not in words(log_in(browser, page))
+
+
+def test_the_form_of_a_row_that_is_gone_is_still_offered(browser, user, task):
+    task.pk = 999999
+    assert "The customer <called> twice." in words(log_in(browser, send(browser, task)))
 
 
 def test_a_form_that_someone_else_kept_is_not_shown(browser, user, task):
