@@ -1,17 +1,19 @@
-"""The admin's front page: open tasks, the numbers that matter, and the last year.
+"""The admin's front page: whether everything is all right, what to do today, the numbers that matter, the last year.
 
-Django's list of tables comes below. Each part is shown to users who may view the table that it is about. All staff
-see that checkouts are frozen.
+Each part is shown to users who may view the table that it is about. All staff see that checkouts are frozen.
 """
 
+from collections.abc import Iterator
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.core.cache import cache
+from django.urls import reverse
 from django.utils import timezone
 
+from ..billing.statuses import PurchaseStatus, Status
 from ..models import CheckoutFreeze
 from . import figures
 from .base import may_view
@@ -19,6 +21,13 @@ from .figures import MonthEnd
 
 # Past months do not change, and counting them takes reading the whole history.
 PAST_MONTHS_ARE_KEPT = timedelta(days=1)
+
+
+class Concern(NamedTuple):
+    """Something that is not as it should be, and where it is listed."""
+
+    text: str
+    url: str
 
 
 def overview(user: Any) -> dict[str, Any]:
@@ -42,7 +51,36 @@ def overview(user: Any) -> dict[str, Any]:
         shown["responses_not_applied"] = figures.responses_not_applied()
     if may_view(user, "statusreport"):
         shown["report"] = figures.last_report(now=now)
+    shown["concerns"] = list(_concerns(shown))
     return shown
+
+
+def _concerns(shown: dict[str, Any]) -> Iterator[Concern]:
+    """What a person should look into, other than the tasks that are not overdue."""
+    if (work := shown.get("work")) and work.overdue:
+        yield Concern(f"{_count(work.overdue, 'task')} overdue", _list_of("stafftask", "done_at__isempty=1"))
+    if work and work.unsent:
+        text = f"{_count(work.unsent, 'task')} not emailed yet (retried automatically)"
+        yield Concern(text, _list_of("stafftask", "done_at__isempty=1"))
+    if (subscriptions := shown.get("subscriptions")) and subscriptions.pending_long:
+        text = f"{_count(subscriptions.pending_long, 'subscription')} Pending for more than a day"
+        yield Concern(text, _list_of("subscriptionagreement", f"status__exact={Status.PENDING}"))
+    if (purchases := shown.get("purchases")) and purchases["for_more_than_a_day"]:
+        text = f"{_count(purchases['for_more_than_a_day'], 'purchase')} paid but not credited for more than a day"
+        yield Concern(text, _list_of("purchase", f"status__exact={PurchaseStatus.PAID}&acknowledged=no"))
+    if responses := shown.get("responses_not_applied"):
+        yield Concern(f"{_count(responses, 'response')} not applied", _list_of("response", "applied=no"))
+    if (report := shown.get("report")) and report.is_missing:
+        yield Concern("no status report confirmed this month", _list_of("statusreport"))
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
+
+
+def _list_of(model: str, query: str = "") -> str:
+    url = reverse(f"admin:perma_payments_{model}_changelist")
+    return f"{url}?{query}" if query else url
 
 
 def _past_months(now: datetime) -> list[MonthEnd]:

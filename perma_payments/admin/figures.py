@@ -146,7 +146,7 @@ def last_report(*, now: datetime) -> LastReport:
 
 
 def year_of_standing(*, now: datetime) -> list[MonthEnd]:
-    """How many subscriptions stood at the end of each of the last twelve months, from the history.
+    """How many subscriptions stood at the end of each of the last twelve months, the latest first, from the history.
 
     Each event of the history says how an agreement was until its next event. A Canceled one stood only until its
     covered_until, including that second (billing.statuses.is_standing, in SQL). So each event becomes a span of
@@ -154,7 +154,7 @@ def year_of_standing(*, now: datetime) -> list[MonthEnd]:
     but did not happen before the one it waited for, so no event is earlier than the previous one.
     """
     # A month ends where the next one begins; what happens at that very moment belongs to the next.
-    ends = [_month_start(now) - relativedelta(months=back) for back in reversed(range(MONTHS_SHOWN))]
+    ends = [_month_start(now) - relativedelta(months=back) for back in range(MONTHS_SHOWN)]
     counts = ", ".join("count(*) FILTER (WHERE since < %s AND until >= %s)" for _ in ends)
     history = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[attr-defined]
     sql = f"""

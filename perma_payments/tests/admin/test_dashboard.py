@@ -87,8 +87,8 @@ def test_open_tasks_come_first_oldest_on_top(client):
 
     said = words(page)
     assert "To do: 2, 1 overdue" in said
-    assert f"4 days overdue Cancel a subscription in CyberSource {old.agreement} Registrar 7" in said
-    assert f"less than a day Find the token of a paid subscription {new.agreement} Registrar 7" in said
+    assert f"Cancel a subscription in CyberSource Registrar 7 {old.agreement} 4 days overdue" in said
+    assert f"Find the token of a paid subscription Registrar 7 {new.agreement} less than a day" in said
     assert said.index(str(old.agreement)) < said.index(str(new.agreement)) < said.index("At a glance")
     assert f"/admin/perma_payments/stafftask/{old.pk}/change/".encode() in page.content
 
@@ -170,28 +170,72 @@ def test_monthly_value_is_of_current_ones_and_rounded_once():
     assert figures.subscriptions(now=timezone.now()).monthly_value == Decimal("25.00")
 
 
-def test_what_has_waited_too_long_is_counted(client):
+def test_figures_are_on_the_page(client):
     log_in(client, *EVERYTHING)
-    now = timezone.now()
-    records.agreement(created_at=now - timedelta(hours=25))
-    records.agreement(INDIVIDUAL, created_at=now - timedelta(hours=23))
-    records.paid_purchase(paid_at=now - timedelta(hours=25))
-    records.paid_purchase(paid_at=now - timedelta(hours=23))
-    records.paid_purchase(acknowledged_at=now)
+    records.standing_agreement()
+    records.paid_purchase()
     records.purchase()
     response()
-    response(applied_at=now, outcome="no effect")
-    task()
-    task(agreement=records.standing_agreement(INDIVIDUAL), notified_at=now)
-    page = client.get("/admin/")
+    confirmed = upload(timezone.now())
+    said = words(client.get("/admin/"))
 
-    said = words(page)
-    assert "Subscriptions Pending for more than a day 1 " in said
-    assert "Purchases paid but not acknowledged by Perma.cc 2 1 for more than a day" in said
-    assert "Responses not applied 1 " in said
-    assert "Emails about tasks not sent yet 1 " in said
-    links = [link["href"] for link in BeautifulSoup(page.content, "html.parser").select(".numbers a")]
-    assert [client.get(link).status_code for link in links] == [200] * 3
+    assert "Standing subscriptions 1 Monthly value $45.00 Pending for more than a day 0 " in said
+    assert "Purchases not credited yet 1 Responses not applied 1 " in said
+    assert f"Last status report {confirmed.applied_at:%Y-%m-%d}" in said
+
+
+# --- Is everything all right? ------------------------------------------------------------------------
+
+
+def concerns(client) -> dict[str, str]:
+    """What the page asks to look into, with the addresses."""
+    page = BeautifulSoup(client.get("/admin/").content, "html.parser")
+    found = {link.get_text(): link["href"] for link in page.select(".state a")}
+    assert ("Everything is all right." in page.get_text()) == (not found)
+    return found
+
+
+def test_all_is_right_while_nothing_has_waited_too_long(client):
+    log_in(client, *EVERYTHING)
+    now = timezone.now()
+    records.agreement(INDIVIDUAL, created_at=now - timedelta(hours=23))
+    records.paid_purchase(paid_at=now - timedelta(hours=23))
+    records.paid_purchase(paid_at=now - timedelta(days=9), acknowledged_at=now)
+    response(applied_at=now, outcome="no effect")
+    task(2, notified_at=now)
+    upload(now)
+
+    assert concerns(client) == {}
+
+
+def test_what_has_waited_too_long_is_named_and_listed(client):
+    log_in(client, *EVERYTHING)
+    now = timezone.now()
+    pending = records.agreement(created_at=now - timedelta(hours=25))
+    bought = records.paid_purchase(paid_at=now - timedelta(hours=25))
+    response()
+    response()
+    overdue = task(4, agreement=pending)
+    upload(now)
+    found = concerns(client)
+
+    assert list(found) == [
+        "1 task overdue",
+        "1 task not emailed yet (retried automatically)",
+        "1 subscription Pending for more than a day",
+        "1 purchase paid but not credited for more than a day",
+        "2 responses not applied",
+    ]
+    listed = [client.get(url).context["cl"].result_list for url in found.values()]
+    assert [list(rows) for rows in listed[:4]] == [[overdue], [overdue], [pending], [bought]]
+    assert len(listed[4]) == 2
+
+
+def test_a_missing_report_is_a_concern(client, monkeypatch):
+    log_in(client, *EVERYTHING)
+    monkeypatch.setattr(figures, "REPORT_EXPECTED_BY", 0)
+
+    assert list(concerns(client)) == ["no status report confirmed this month"]
 
 
 @pytest.mark.parametrize(
@@ -252,7 +296,7 @@ def by_month() -> dict[int, int]:
 def test_the_year_is_the_last_twelve_past_months():
     months = [end.month for end in figures.year_of_standing(now=NOW)]
 
-    assert (months[0], months[-1], len(months)) == (date(2025, 11, 1), date(2026, 10, 1), 12)
+    assert (months[0], months[-1], len(months)) == (date(2026, 10, 1), date(2025, 11, 1), 12)
 
 
 @pytest.mark.parametrize(
@@ -300,7 +344,7 @@ def test_past_months_are_counted_once_a_day(client):
         page = BeautifulSoup(client.get("/admin/").content, "html.parser")
 
     assert not [each for each in statements.captured_queries if "lead(since" in each["sql"]]
-    assert page.select(".chart tbody tr")[-1].get_text(" ", strip=True) == "now 1"
+    assert page.select(".chart tbody tr")[0].get_text(" ", strip=True) == "now 1"
 
 
 def test_the_chart_has_a_bar_for_each_month_and_for_now(client):
@@ -309,7 +353,7 @@ def test_the_chart_has_a_bar_for_each_month_and_for_now(client):
     page = BeautifulSoup(client.get("/admin/").content, "html.parser")
 
     bars = [(bar["max"], bar["value"]) for bar in page.select(".chart progress")]
-    assert bars == [("1", "0")] * 12 + [("1", "1")]
+    assert bars == [("1", "1")] + [("1", "0")] * 12
     assert not page.select(".overview [style], .overview script, .overview style")
 
 
@@ -319,7 +363,7 @@ def test_the_chart_has_a_bar_for_each_month_and_for_now(client):
 PARTS = {
     "view_stafftask": "To do: 1",
     "view_subscriptionagreement": "Monthly value",
-    "view_purchase": "Purchases paid",
+    "view_purchase": "Purchases not credited",
     "view_response": "Responses not applied",
     "view_statusreport": "Last status report",
 }
@@ -332,16 +376,17 @@ def test_each_part_takes_permission_to_view_its_table(client, permission):
     said = words(client.get("/admin/"))
 
     assert {each for each, part in PARTS.items() if part in said} == {permission}
-    assert ("The last twelve months" in said) == (permission == "view_subscriptionagreement")
+    assert ("the last twelve months" in said) == (permission == "view_subscriptionagreement")
 
 
-def test_without_permissions_the_page_is_djangos(client):
+def test_without_permissions_the_page_says_only_so(client):
     task()
     log_in(client)
     page = client.get("/admin/")
 
     assert page.status_code == 200
-    assert "At a glance" not in words(page)
+    assert "You don't have access to any of the tables." in words(page)
+    assert "At a glance" not in words(page) and "all right" not in words(page)
 
 
 def test_all_staff_are_told_that_checkouts_are_frozen(client):
@@ -379,11 +424,13 @@ def test_there_is_no_notice_when_a_freeze_has_ended(client):
     assert "frozen" not in words(client.get("/admin/"))
 
 
-def test_the_list_of_tables_is_still_there(client):
-    log_in(client, *EVERYTHING)
-    page = client.get("/admin/")
+def test_the_tables_that_a_user_may_view_are_linked_above_everything(client):
+    log_in(client, "view_stafftask", "view_subscriptionagreement", "view_user")
+    page = BeautifulSoup(client.get("/admin/").content, "html.parser")
 
-    assert b'href="/admin/perma_payments/subscriptionagreement/"' in page.content
+    links = page.select(".overview a")[:3]
+    assert [link.get_text() for link in links] == ["Subscription agreements", "Staff tasks", "Users"]
+    assert {client.get(link["href"]).status_code for link in links} == {200}
 
 
 def test_the_page_takes_few_statements_however_much_there_is(client, django_assert_max_num_queries):
