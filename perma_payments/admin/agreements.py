@@ -1,6 +1,5 @@
 """Subscriptions: what Perma.cc sees, the timeline, and corrections of status and date."""
 
-from collections.abc import Callable
 from datetime import date, datetime
 from typing import Any
 
@@ -56,19 +55,9 @@ def current_values(agreement: SubscriptionAgreement) -> dict[str, Any]:
     return {"status": agreement.status, "covered_until": covered_until}
 
 
-def in_force(description: str, value: Callable[[Terms], object]) -> Any:
-    """A list's column of the terms that are in force now."""
-
-    @admin.display(description=description)
-    def column(agreement: SubscriptionAgreement) -> object:
-        return (
-            value(agreement.agreed_terms.as_of(timezone.now()).in_force)
-            if agreement.current_rate is not None
-            else None
-        )
-
-    column.__name__ = description.replace(" ", "_")
-    return column
+def in_force(agreement: SubscriptionAgreement) -> Terms | None:
+    """The terms that are in force now."""
+    return agreement.agreed_terms.as_of(timezone.now()).in_force if agreement.current_rate is not None else None
 
 
 @admin.register(SubscriptionAgreement)
@@ -77,10 +66,9 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
         "reference_number",
         customer,
         "status",
-        in_force("rate", lambda terms: terms.rate),
-        "current_frequency",
-        in_force("link limit", lambda terms: terms.link_limit),
+        "rate",
         moment("covered_until", "paid for until"),
+        "link_limit",
         moment("cancellation_requested_at", "cancellation requested"),
         moment("created_at", "created"),
     )
@@ -92,6 +80,16 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
     exclude = ("payment_token",)
     correction = Correction("correct_agreement", AgreementForm, current_values, correct_agreement)
     change_form_template = "perma_payments/admin/agreement.html"
+
+    @admin.display(description="rate")
+    def rate(self, row: SubscriptionAgreement) -> str | None:
+        terms = in_force(row)
+        return f"${terms.rate:,.2f} {row.current_frequency}" if terms else None
+
+    @admin.display(description="link limit")
+    def link_limit(self, row: SubscriptionAgreement) -> str | None:
+        terms = in_force(row)
+        return terms.link_limit if terms else None
 
     def get_context(self, request: HttpRequest, row: SubscriptionAgreement) -> dict[str, Any]:
         """What Perma.cc sees for the customer now, which may be another subscription, and the timeline."""

@@ -8,6 +8,7 @@ from django.db import DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.urls import URLPattern
+from django.utils.text import capfirst
 
 from . import search
 from .columns import customer_of
@@ -23,6 +24,7 @@ def may_view(user: Any, model: str) -> bool:
 class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic class when it runs
     """A table that staff can view but not edit: what they may change has pages of its own."""
 
+    change_list_template = "perma_payments/admin/list.html"
     # What staff may correct by hand.
     correction: Correction | None = None
 
@@ -53,8 +55,9 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Django's list. A query string that makes Django fail leads to the same page as one it refuses."""
+        context = {"title": capfirst(self.opts.verbose_name_plural), **(extra_context or {})}
         try:
-            return super().changelist_view(request, extra_context)
+            return super().changelist_view(request, context)
         except (ValueError, OverflowError, DataError):
             if set(request.GET) == {ERROR_FLAG}:
                 raise

@@ -11,29 +11,32 @@ from django.urls import reverse
 from django.utils.html import format_html
 
 from ..billing.customers import Customer, CustomerType
-from ..models import OutgoingTransaction, Response
+from ..models import OutgoingTransaction, Response, StaffTask
 from .links import customer_url
 
 
 def moment(column: str, description: str) -> Any:
-    """A list's column of times, in UTC."""
+    """A list's column of times in UTC, which the page says. A narrow one breaks between the date and the time."""
 
     @admin.display(description=description, ordering=column)
     def in_utc(row: Model) -> str | None:
         value: datetime | None = getattr(row, column)
-        return None if value is None else f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+        if value is None:
+            return None
+        date, time = f"{value.astimezone(UTC):%Y-%m-%d %H:%M}".split()
+        return format_html('<span class="whole">{}</span> {}', date, time)
 
     in_utc.__name__ = f"{column}_in_utc"
     return in_utc
 
 
 @admin.display(description="subscription or purchase")
-def subject(row: OutgoingTransaction | Response) -> str:
-    """A link to what a transaction or a response is about."""
-    outgoing = row.outgoing if isinstance(row, Response) else row
-    if outgoing is None:
+def subject(row: OutgoingTransaction | Response | StaffTask) -> str:
+    """A link to what a transaction, a response or a task is about."""
+    owner = row.outgoing if isinstance(row, Response) else row
+    about = owner and (owner.agreement or owner.purchase)
+    if about is None:
         return "none of ours"
-    about = outgoing.subject
     url = reverse(f"admin:perma_payments_{about._meta.model_name}_change", args=[about.pk])
     return format_html('<a href="{}">{}</a>', url, about)
 

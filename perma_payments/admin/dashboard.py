@@ -1,4 +1,4 @@
-"""The admin's front page: whether everything is all right, what to do today, the numbers that matter, the last year.
+"""The admin's front page: whether all is right, what to do today, the numbers that matter, and the last year.
 
 Each part is shown to users who may view the table that it is about. All staff see that checkouts are frozen.
 """

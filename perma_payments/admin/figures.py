@@ -146,7 +146,7 @@ def last_report(*, now: datetime) -> LastReport:
 
 
 def year_of_standing(*, now: datetime) -> list[MonthEnd]:
-    """How many subscriptions stood at the end of each of the last twelve months, the latest first, from the history.
+    """How many subscriptions stood at the end of each of the last twelve months, latest first, from the history.
 
     Each event of the history says how an agreement was until its next event. A Canceled one stood only until its
     covered_until, including that second (billing.statuses.is_standing, in SQL). So each event becomes a span of

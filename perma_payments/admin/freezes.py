@@ -29,9 +29,9 @@ class SwitchForm(ReasonForm):
 class CheckoutFreezeAdmin(ReadOnlyAdmin):
     list_display = (
         moment("began_at", "began"),
-        "began_by",
         "reason",
         moment("ended_at", "ended"),
+        "began_by",
         "ended_by",
         "end_reason",
     )

@@ -35,12 +35,11 @@ class ResponseAdmin(ReadOnlyAdmin):
     list_display = (
         moment("received_at", "received"),
         "decision",
-        "reason",
         subject,
-        customer,
-        "reference_number",
-        "amount",
         "outcome",
+        "reason",
+        customer,
+        "amount",
         moment("applied_at", "applied"),
     )
     list_filter = ("decision", "outcome", Applied, ResponseCustomerTypeFilter)

@@ -20,6 +20,7 @@ from ..models import StaffTask, TaskKind
 from ..postgres.problems import is_locked
 from ..services import staff_tasks
 from .base import ReadOnlyAdmin
+from .columns import customer, moment, subject
 from .mails import task_mail
 from .search import FIELDS, HELP
 
@@ -57,9 +58,19 @@ def sections(body: str) -> list[Section]:
 
 @admin.register(StaffTask)
 class StaffTaskAdmin(ReadOnlyAdmin):
-    list_display = ("kind", "agreement", "purchase", "opened_at", "claimed_by", "done_at", "resolution")
+    list_display = (
+        "kind",
+        subject,
+        moment("opened_at", "opened"),
+        "claimed_by",
+        moment("done_at", "ended"),
+        customer,
+        moment("notified_at", "emailed"),
+        "done_by",
+        "resolution",
+    )
     list_filter = (("done_at", admin.EmptyFieldListFilter), "kind", "resolution")
-    list_select_related = ("agreement", "purchase", "claimed_by")
+    list_select_related = ("agreement", "purchase", "response", "claimed_by", "done_by")
     search_fields, search_help_text = FIELDS, HELP
     # Open ones first, the oldest on top.
     ordering = ("-done_at", "opened_at")

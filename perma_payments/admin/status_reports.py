@@ -27,6 +27,7 @@ from ..services.status_reports.apply import CannotBeDone, apply_report
 from ..services.status_reports.plan import plan_report
 from ..services.status_reports.revert import revert_report
 from .base import ReadOnlyAdmin
+from .columns import moment
 
 CHANGES_PER_PAGE = 200
 MAX_UNREAD_ROWS_SHOWN = 200
@@ -88,16 +89,16 @@ class UploadForm(forms.Form):
 @admin.register(StatusReport)
 class StatusReportAdmin(ReadOnlyAdmin):
     list_display = (
-        "uploaded_at",
+        moment("uploaded_at", "uploaded"),
         "uploaded_by",
         "state",
+        "change_count",
         "row_count",
         "matched_count",
-        "change_count",
-        "applied_at",
-        "reverted_at",
+        moment("applied_at", "confirmed"),
+        moment("reverted_at", "undone"),
     )
-    list_select_related = ("uploaded_by",)
+    list_select_related = ("uploaded_by", "applied_by", "reverted_by")
     list_filter = ("state",)
     ordering = ("-uploaded_at",)
     change_list_template = "perma_payments/admin/status_reports.html"

@@ -73,13 +73,13 @@ def current_values(transaction: OutgoingTransaction) -> dict[str, Any]:
 @admin.register(OutgoingTransaction)
 class OutgoingTransactionAdmin(ReadOnlyAdmin):
     list_display = (
-        "transaction_uuid",
+        moment("created_at", "created"),
         "kind",
         subject,
         customer,
         "amount",
         "recurring_amount",
-        moment("created_at", "created"),
+        "transaction_uuid",
     )
     list_filter = ("kind", CustomerTypeFilter)
     list_select_related = ("agreement", "purchase")

@@ -16,6 +16,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Purchase, Response, SubscriptionAgreement
 
 from .. import records
+from ..pages import heading, words
 from ..records import INDIVIDUAL, REGISTRAR
 
 pytestmark = pytest.mark.django_db
@@ -231,11 +232,25 @@ def test_even_a_superuser_can_write_nothing(admin_client, rows, table):
     assert not page.select("#content input:not([type=hidden]), #content textarea, #content select")
 
 
-def test_lists_name_customers_and_times_in_utc(admin_client, rows):
-    page = admin_client.get("/admin/perma_payments/subscriptionagreement/")
+def test_lists_name_customers_and_say_once_that_times_are_in_utc(admin_client, rows):
+    said = words(admin_client.get("/admin/perma_payments/subscriptionagreement/"))
 
-    assert ">Registrar 7<" in page.content.decode()
-    assert f"{rows['subscriptionagreement'][0].covered_until:%Y-%m-%d %H:%M} UTC" in page.content.decode()
+    assert " Registrar 7 Current $45.00 monthly " in said
+    assert f" {rows['subscriptionagreement'][0].covered_until:%Y-%m-%d %H:%M} 100 " in said
+    assert said.count("UTC") == 1
+
+
+def test_a_list_is_named_after_its_table(admin_client):
+    assert heading(admin_client.get("/admin/perma_payments/subscriptionagreement/")) == "Subscription agreements"
+
+
+def test_a_filter_says_what_is_chosen(admin_client):
+    def filters(query: str) -> list[str]:
+        page = BeautifulSoup(admin_client.get(f"/admin/perma_payments/purchase/{query}").content, "html.parser")
+        return [" ".join(each.get_text().split()) for each in page.select(".filters summary")]
+
+    assert filters("") == ["By status", "By customer type", "By acknowledged by Perma.cc"]
+    assert filters("?status__exact=Paid") == ["By status: Paid", "By customer type", "By acknowledged by Perma.cc"]
 
 
 def test_times_have_one_format_everywhere(admin_client):

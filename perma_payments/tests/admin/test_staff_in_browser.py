@@ -5,6 +5,7 @@ from pathlib import Path
 from urllib.parse import urlencode
 
 import pytest
+from django.contrib import admin
 from django.contrib.auth.models import Group, User
 from django.contrib.sessions.models import Session
 from django.core.cache import cache
@@ -13,11 +14,13 @@ from django.utils import timezone
 from django_otp.oath import totp
 from playwright.sync_api import expect
 
+from perma_payments.admin.base import ReadOnlyAdmin
 from perma_payments.admin.login import groups, second_factors
 from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
 
 from .. import records
 from ..in_browser import Visit
+from .working_day import working_day
 
 pytestmark = [pytest.mark.browser, pytest.mark.django_db(transaction=True)]
 
@@ -176,23 +179,38 @@ def test_an_invited_person_sets_up_a_second_factor(visitor, staff, settings):
     assert visit.complaints == []
 
 
-@pytest.mark.parametrize(
-    "path",
-    [
-        "",
-        "perma_payments/statusreport/",
-        "perma_payments/statusreport/upload/",
-        "perma_payments/subscriptionagreement/",
-        "perma_payments/subscriptionagreement/{pk}/change/",
-        "perma_payments/subscriptionagreement/{pk}/correct/",
-        "perma_payments/stafftask/",
-    ],
-)
-def test_a_staff_page_fits_a_phone_and_obeys_its_policy(visitor, staff, path):
-    agreement = records.standing_agreement()
-    visit = visitor(viewport={"width": 390, "height": 844})
-    log_in(visit)
-    visit.page.goto(f"{visit.payments}/admin/{path.format(pk=agreement.pk)}")
+def every_page(subscription: SubscriptionAgreement) -> list[str]:
+    """The addresses of all of staff's pages, with a row of each table."""
+    paths = ["", "perma_payments/", "password_change/"]
+    for model, table in admin.site._registry.items():
+        if isinstance(table, ReadOnlyAdmin):
+            row = subscription if isinstance(subscription, model) else model._default_manager.latest("pk")
+            folder = f"perma_payments/{model._meta.model_name}"
+            paths += [f"{folder}/", f"{folder}/{row.pk}/change/"]
+            paths += (
+                [f"{folder}/{row.pk}/correct/"] if table.correction and table.correction.is_possible(row) else []
+            )
+    return [*paths, "perma_payments/statusreport/upload/", "perma_payments/checkoutfreeze/switch/"]
 
-    visit.fits(390)
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_every_staff_page_fits_is_accessible_and_obeys_its_policy(visitor, staff, width):
+    subscription = working_day(staff, now=timezone.now())
+    visit = visitor(viewport={"width": width, "height": 844})
+    log_in(visit)
+    for path in every_page(subscription):
+        visit.page.goto(f"{visit.payments}/admin/{path}")
+        visit.fits(width)
+        visit.settles(
+            "[...document.querySelectorAll('.results')].every(box => box.scrollWidth <= box.clientWidth)"
+        )
+        visit.is_accessible()
+
+    visit.page.goto(f"{visit.payments}/admin/perma_payments/subscriptionagreement/{subscription.pk}/correct/")
+    visit.page.get_by_label("Status").select_option("Completed")
+    visit.page.get_by_label("Reason").fill("They called.")
+    visit.page.get_by_role("button", name="Preview the correction").click()
+    visit.page.get_by_role("button", name="Apply this correction").wait_for()
+    visit.fits(width)
+    visit.is_accessible()
     assert visit.complaints == []
