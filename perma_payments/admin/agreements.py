@@ -1,6 +1,7 @@
 """Subscriptions: what Perma.cc sees, the timeline, and corrections of status and date."""
 
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from django import forms
@@ -72,6 +73,19 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
         moment("cancellation_requested_at", "cancellation requested"),
         moment("created_at", "created"),
     )
+    csv_columns = (
+        "reference_number",
+        "customer_type",
+        "customer_pk",
+        "status",
+        "rate_in_force",
+        "current_frequency",
+        "link_limit",
+        "covered_until",
+        "next_charge_on",
+        "cancellation_requested_at",
+        "created_at",
+    )
     list_filter = ("status", "customer_type", CancellationRequested)
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
@@ -85,6 +99,11 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
     def rate(self, row: SubscriptionAgreement) -> str | None:
         terms = in_force(row)
         return f"${terms.rate:,.2f} {row.current_frequency}" if terms else None
+
+    @admin.display(description="rate")
+    def rate_in_force(self, row: SubscriptionAgreement) -> Decimal | None:
+        terms = in_force(row)
+        return terms.rate if terms else None
 
     @admin.display(description="link limit")
     def link_limit(self, row: SubscriptionAgreement) -> str | None:

@@ -3,16 +3,22 @@
 from typing import Any
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ERROR_FLAG
+from django.core.exceptions import PermissionDenied
 from django.db import DataError
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
-from django.urls import URLPattern
+from django.http.response import HttpResponseBase
+from django.urls import URLPattern, path, reverse
+from django.utils import timezone
 from django.utils.text import capfirst
+from django.views.decorators.http import require_safe
 
 from . import search
 from .columns import customer_of
 from .corrections import Correction
+from .csv_export import csv_response
 from .links import customer_url
 
 
@@ -25,11 +31,18 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
     """A table that staff can view but not edit: what they may change has pages of its own."""
 
     change_list_template = "perma_payments/admin/list.html"
+    # What the list's CSV has of each row: named here one by one, so that no secret gets there by itself.
+    csv_columns: tuple[str, ...]
     # What staff may correct by hand.
     correction: Correction | None = None
 
     def get_urls(self) -> list[URLPattern]:
-        return [*([self.correction.path(self)] if self.correction else []), *super().get_urls()]
+        csv = self.admin_site.admin_view(require_safe(self.csv_view))
+        return [
+            path("csv/", csv, name=f"perma_payments_{self.opts.model_name}_csv"),
+            *([self.correction.path(self)] if self.correction else []),
+            *super().get_urls(),
+        ]
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Any], search_term: str
@@ -61,7 +74,21 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
         except (ValueError, OverflowError, DataError):
             if set(request.GET) == {ERROR_FLAG}:
                 raise
-            return HttpResponseRedirect(f"{request.path}?{ERROR_FLAG}=1")
+            return self._to_invalid_query()
+
+    def csv_view(self, request: HttpRequest) -> HttpResponseBase:
+        """The list as CSV: all of its pages, with the search and the filters of the query string."""
+        if not self.has_view_or_change_permission(request):
+            raise PermissionDenied
+        try:
+            rows = self.get_changelist_instance(request).queryset
+        except (IncorrectLookupParameters, ValueError, OverflowError, DataError):
+            return self._to_invalid_query()
+        return csv_response(rows, self.csv_columns, self, now=timezone.now())
+
+    def _to_invalid_query(self) -> HttpResponse:
+        changelist = reverse(f"admin:perma_payments_{self.opts.model_name}_changelist")
+        return HttpResponseRedirect(f"{changelist}?{ERROR_FLAG}=1")
 
     def history_view(
         self, request: HttpRequest, object_id: str, extra_context: dict[str, Any] | None = None

@@ -46,6 +46,17 @@ class PurchaseAdmin(ReadOnlyAdmin):
         moment("acknowledged_at", "acknowledged"),
         moment("created_at", "created"),
     )
+    csv_columns = (
+        "reference_number",
+        "customer_type",
+        "customer_pk",
+        "status",
+        "amount",
+        "link_quantity",
+        "paid_at",
+        "acknowledged_at",
+        "created_at",
+    )
     list_filter = ("status", "customer_type", AcknowledgedFilter)
     date_hierarchy = "created_at"
     ordering = ("-created_at",)

@@ -42,6 +42,22 @@ class ResponseAdmin(ReadOnlyAdmin):
         "amount",
         moment("applied_at", "applied"),
     )
+    csv_columns = (
+        "received_at",
+        "decision",
+        "reason_code",
+        "reason",
+        "reference_number",
+        "customer",
+        "amount",
+        "currency",
+        "auth_amount",
+        "transaction_type",
+        "transaction_id",
+        "transaction_uuid",
+        "outcome",
+        "applied_at",
+    )
     list_filter = ("decision", "outcome", Applied, ResponseCustomerTypeFilter)
     list_select_related = ("outgoing__agreement", "outgoing__purchase")
     date_hierarchy = "received_at"
@@ -63,6 +79,10 @@ class ResponseAdmin(ReadOnlyAdmin):
     @admin.display(description="reason in words")
     def reason(self, row: Response) -> str:
         return explain(row.reason_code)
+
+    @admin.display(description="customer")
+    def customer(self, row: Response) -> str:
+        return str(row.outgoing.customer) if row.outgoing else ""
 
     def get_context(self, request: HttpRequest, row: Response) -> dict[str, Any]:
         """The checkouts that an unmatched response could belong to."""

@@ -69,6 +69,17 @@ class StaffTaskAdmin(ReadOnlyAdmin):
         "done_by",
         "resolution",
     )
+    csv_columns = (
+        "kind",
+        "reference_number",
+        "customer",
+        "opened_at",
+        "notified_at",
+        "done_at",
+        "done_by",
+        "resolution",
+        "note",
+    )
     list_filter = (("done_at", admin.EmptyFieldListFilter), "kind", "resolution")
     list_select_related = ("agreement", "purchase", "response", "claimed_by", "done_by")
     search_fields, search_help_text = FIELDS, HELP

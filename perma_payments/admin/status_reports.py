@@ -98,6 +98,19 @@ class StatusReportAdmin(ReadOnlyAdmin):
         moment("applied_at", "confirmed"),
         moment("reverted_at", "undone"),
     )
+    csv_columns = (
+        "uploaded_at",
+        "uploaded_by",
+        "made_on",
+        "state",
+        "row_count",
+        "matched_count",
+        "change_count",
+        "applied_at",
+        "applied_by",
+        "reverted_at",
+        "reverted_by",
+    )
     list_select_related = ("uploaded_by", "applied_by", "reverted_by")
     list_filter = ("state",)
     ordering = ("-uploaded_at",)

@@ -81,6 +81,20 @@ class OutgoingTransactionAdmin(ReadOnlyAdmin):
         "recurring_amount",
         "transaction_uuid",
     )
+    csv_columns = (
+        "created_at",
+        "kind",
+        "change_kind",
+        "reference_number",
+        "customer",
+        "amount",
+        "recurring_amount",
+        "recurring_frequency",
+        "recurring_start_date",
+        "link_limit",
+        "transaction_type",
+        "transaction_uuid",
+    )
     list_filter = ("kind", CustomerTypeFilter)
     list_select_related = ("agreement", "purchase")
     date_hierarchy = "created_at"

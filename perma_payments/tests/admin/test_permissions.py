@@ -39,8 +39,8 @@ pytestmark = pytest.mark.django_db
 
 TABLES = {CheckoutFreeze, OutgoingTransaction, Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement}
 
-# Django's own, of every table.
-FOR_VIEWING = ("changelist", "change", "history")
+# Of every table.
+FOR_VIEWING = ("changelist", "change", "history", "csv")
 NEVER = ("add", "delete")
 
 # Enough to pass the forms of the actions that there are.
