@@ -114,7 +114,7 @@ class _Names:
         users = {task.done_by_id for task in tasks} | {context.get("user") for context in contexts}
         reports = {context.get("report") for context in contexts}
         self._users = User.objects.only("username").in_bulk(users - {None})
-        self._reports = StatusReport.objects.only("uploaded_at").in_bulk(reports - {None})
+        self._reports = StatusReport.objects.only("uploaded_at", "state").in_bulk(reports - {None})
 
     def user(self, pk: int | None) -> str:
         user = self._users.get(pk or 0)
@@ -122,6 +122,10 @@ class _Names:
 
     def report(self, pk: int | None) -> str:
         return str(self._reports.get(pk or 0, "status report"))
+
+    def is_undone(self, pk: int | None) -> bool:
+        report = self._reports.get(pk or 0)
+        return report is not None and report.state == ReportState.REVERTED
 
 
 # --- Requests and responses ---------------------------------------------------------------------------
@@ -242,7 +246,8 @@ def _source(change: Any, names: _Names) -> tuple[str, tuple[str, ...], Link | No
             return "Changed at the customer's request.", (), None
         case HistorySource.STATUS_REPORT:
             link = _link(EventKind.REPORT, context["report"])
-            return f"Changed by the {report}, confirmed by {user}.", (), link
+            undone = ", undone later" if names.is_undone(context["report"]) else ""
+            return f"Changed by the {report}, confirmed by {user}{undone}.", (), link
         case HistorySource.STATUS_REPORT_REVERTED:
             link = _link(EventKind.REPORT, context["report"])
             return f"Changed back: {user} undid the {report}.", (), link
@@ -295,52 +300,37 @@ def _task_steps(before: Any, state: Any, names: _Names) -> Iterator[tuple[str, t
 
 
 def _reports(agreement: SubscriptionAgreement) -> Iterator[Event]:
-    """The reports that list a subscription. What the confirmed ones changed is in its history."""
-    lines = StatusReportLine.objects.filter(agreement=agreement).select_related(
-        "report__uploaded_by", "report__applied_by"
-    )
+    """The confirmed reports that list a subscription as revived, but could not revive it.
+
+    What reports changed is in its history. Those that changed nothing, or were never confirmed, are left out.
+    """
+    lines = StatusReportLine.objects.filter(
+        agreement=agreement, is_incomplete=True, report__state=ReportState.APPLIED
+    ).select_related("report__applied_by")
     # Leave out what may be long, such as the reports' warnings.
-    columns = ("status", "before", "after", "takes_token", "is_incomplete")
-    report_columns = ("state", "uploaded_at", "applied_at", "uploaded_by__username", "applied_by__username")
-    for line in lines.only(*columns, *(f"report__{column}" for column in report_columns)):
+    columns = ("state", "uploaded_at", "applied_at", "applied_by__username")
+    for line in lines.only("status", *(f"report__{column}" for column in columns)):
         report = line.report
-        if report.applied_at is not None and report.applied_by is not None:
-            time, by = report.applied_at, f"confirmed by {report.applied_by.get_username()}"
-        else:
-            time, by = report.uploaded_at, f"uploaded by {report.uploaded_by.get_username()} but not confirmed"
-        details: tuple[str, ...] = ()
-        if line.is_incomplete:
-            effect = "but it could not be completed: it has no checkout to take its terms from"
-        elif line.after is None:
-            effect = "as it was on record"
-        elif report.state == ReportState.PLANNED:
-            effect, details = "which would change it", tuple(_planned_differences(line))
-        else:
-            continue
-        text = f"The {report}, {by}, lists it as {line.status}, {effect}."
-        yield Event(EventKind.REPORT, time, text, details, _link(EventKind.REPORT, report.pk))
-
-
-def _planned_differences(line: StatusReportLine) -> Iterator[str]:
-    before, after = line.before or {}, line.after or {}
-    for field in SubscriptionAgreement._meta.fields:
-        if field.name in after:
-            old, new = field.to_python(before.get(field.name)), field.to_python(after[field.name])
-            yield f"{field.verbose_name}: {_say(old)} → {_say(new)}"
-    if line.takes_token:
-        yield "token: taken from the report"
+        # Held by report_state_has_its_dates.
+        assert report.applied_at is not None
+        by = report.applied_by.get_username() if report.applied_by else "someone"
+        text = (
+            f"The {report}, confirmed by {by}, lists it as {line.status}, but it could not be completed: "
+            "it has no checkout to take its terms from."
+        )
+        yield Event(EventKind.REPORT, report.applied_at, text, link=_link(EventKind.REPORT, report.pk))
 
 
 # --- Values -------------------------------------------------------------------------------------------
 
 
 def _say(value: Any) -> str:
-    """A value for people: times in UTC, money in dollars."""
+    """A value for people: times in UTC, as the page says, money in dollars."""
     match value:
         case None | "":
             return "none"
         case datetime():
-            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
+            return f"{value.astimezone(UTC):%Y-%m-%d %H:%M}"
         case date():
             return f"{value:%Y-%m-%d}"
         case Decimal():

@@ -16,7 +16,14 @@ from django.utils import timezone
 from perma_payments.admin.timeline import Event, EventKind, timeline_of
 from perma_payments.billing.transactions import Kind
 from perma_payments.management import jobs
-from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
+from perma_payments.models import (
+    OutgoingTransaction,
+    Purchase,
+    Response,
+    StaffTask,
+    StatusReport,
+    SubscriptionAgreement,
+)
 from perma_payments.models.history import HistorySource
 from perma_payments.services import staff_tasks
 from perma_payments.services.acknowledgement import acknowledge_purchase
@@ -70,6 +77,13 @@ def event_of(subject: SubscriptionAgreement | Purchase, start: str) -> Event:
     return found[0]
 
 
+def confirmed(file: bytes) -> StatusReport:
+    """The report that jane uploads and confirms."""
+    user, now = User.objects.create_user("jane"), timezone.now()
+    upload = plan_report(file, by=user, now=now)
+    return apply_report(upload.pk, revision=upload.revision, by=user, leave_out=False, now=now)
+
+
 # --- From click to cancellation ------------------------------------------------------------------------
 
 
@@ -107,7 +121,7 @@ def test_the_timeline_of_a_subscription_from_click_to_end(call_back, post, mailb
         ("task", "Staff were emailed about the task: Cancel a subscription in CyberSource."),
         ("change", "Changed by jane."),
         ("task", "Task withdrawn by jane: Cancel a subscription in CyberSource."),
-        ("change", f"Changed by the {named}, confirmed by jane."),
+        ("change", f"Changed by the {named}, confirmed by jane, undone later."),
         ("change", f"Changed back: jane undid the {named}."),
         ("change", "Changed directly in the database (SQL)."),
     ]
@@ -197,7 +211,7 @@ def test_every_kind_of_request_has_a_sentence():
 
     assert event_of(agreement, "The customer went to CyberSource to upgrade").text.endswith(
         "to upgrade the subscription: $1,200.50 now, then $90.00 each time, with a link limit of 500 starting "
-        "2026-11-21 12:00 UTC."
+        "2026-11-21 12:00."
     )
     assert event_of(agreement, "The customer went to CyberSource to update their card")
 
@@ -246,38 +260,42 @@ def test_every_kind_of_response_has_a_sentence(changes, sentence, details):
 
 
 @pytest.mark.django_db
-def test_an_unconfirmed_report_says_what_it_would_change():
+def test_a_report_that_is_not_confirmed_is_not_listed():
     agreement = records.standing_agreement()
-    user = User.objects.create_user("jane")
-    upload = plan_report(report((agreement, "HOLD")), by=user, now=timezone.now())
+    plan_report(report((agreement, "HOLD")), by=User.objects.create_user("jane"), now=timezone.now())
 
-    event = event_of(agreement, "The status report")
-    assert event.text == (
-        f"The {upload}, uploaded by jane but not confirmed, lists it as Hold, which would change it."
-    )
-    assert event.details == ("status: Current → Hold",)
-    assert event.link.url == f"/admin/perma_payments/statusreport/{upload.pk}/change/"
+    assert told(agreement) == ["Created as Current."]
 
 
 @pytest.mark.django_db
-def test_a_report_that_changed_nothing_is_listed():
+def test_a_report_that_changed_nothing_is_not_listed():
     agreement = records.standing_agreement(status="Hold")
-    user = User.objects.create_user("jane")
-    now = timezone.now()
-    upload = plan_report(report((agreement, "HOLD")), by=user, now=now)
-    apply_report(upload.pk, revision=upload.revision, by=user, leave_out=False, now=now)
+    upload = confirmed(report((agreement, "HOLD")))
 
-    event = event_of(agreement, "The status report")
-    assert event.text == f"The {upload}, confirmed by jane, lists it as Hold, as it was on record."
+    assert upload.state == "applied"
+    assert told(agreement) == ["Created as Hold."]
 
 
 @pytest.mark.django_db
-def test_a_report_that_could_not_complete_it_is_listed():
-    agreement = records.agreement()
-    user = User.objects.create_user("jane")
-    plan_report(report((agreement, "CURRENT")), by=user, now=timezone.now())
+def test_a_report_that_changed_it_is_listed_once():
+    agreement = records.standing_agreement()
+    upload = confirmed(report((agreement, "HOLD")))
 
-    assert "it could not be completed" in event_of(agreement, "The status report").text
+    assert told(agreement) == ["Created as Current.", f"Changed by the {upload}, confirmed by jane."]
+
+
+@pytest.mark.django_db
+def test_a_report_that_could_not_complete_it_is_listed_once_confirmed():
+    agreement = records.agreement()
+    other = records.standing_agreement(records.INDIVIDUAL)
+    said = "lists it as Current, but it could not be completed"
+    plan_report(report((agreement, "CURRENT")), by=User.objects.create_user("john"), now=timezone.now())
+    assert said not in str(told(agreement))
+
+    upload = confirmed(report((agreement, "CURRENT"), (other, "HOLD")))
+    event = event_of(agreement, "The status report")
+    assert event.text.startswith(f"The {upload}, confirmed by jane, {said}")
+    assert event.link.url == f"/admin/perma_payments/statusreport/{upload.pk}/change/"
 
 
 @pytest.mark.django_db(transaction=True)
@@ -404,14 +422,14 @@ def test_a_missing_subscription_leads_to_the_front_page(client):
 
 @pytest.mark.django_db
 def test_all_links_of_the_timeline_work(client):
-    user = log_in(client, *EVERYTHING)
+    log_in(client, *EVERYTHING)
     agreement = records.standing_agreement()
     answer = response(records.outgoing(Kind.UPDATE, agreement))
     with pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=answer.pk):
         agreement.status = "Hold"
         agreement.save()
     StaffTask.objects.create(kind="token missing", agreement=agreement)
-    plan_report(report((agreement, "CURRENT")), by=user, now=timezone.now())
+    confirmed(report((agreement, "CURRENT")))
     page = BeautifulSoup(client.get(page_of(agreement)).content, "html.parser")
 
     links = {link["href"] for link in page.select(".timeline a")}
