@@ -20,6 +20,7 @@ from .. import unsent
 from ..postgres.time_limits import time_limit
 from .customers import customer_page, may_search
 from .dashboard import overview
+from .help import staff_help
 from .login import password_reset
 from .login.enrollment import enroll
 from .login.form import LoginForm
@@ -84,10 +85,15 @@ class StaffSite(AdminSite):
         return [
             path("second-factor/", partial(enroll, self), name="enroll"),
             *password_reset.urls(self),
+            path("help/", self.admin_view(self.help), name="help"),
             path("search/", of_site(search_page), name="search"),
             path("customer/<customer_type>/<pk>/", of_site(customer_page), name="customer"),
             *super().get_urls(),
         ]
+
+    def help(self, request: HttpRequest) -> TemplateResponse:
+        context = {**self.each_context(request), **staff_help()._asdict()}
+        return TemplateResponse(request, "perma_payments/admin/help.html", context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """For every page, which has a search box for those who may use it."""

@@ -181,7 +181,7 @@ def test_an_invited_person_sets_up_a_second_factor(visitor, staff, settings):
 
 def every_page(subscription: SubscriptionAgreement) -> list[str]:
     """The addresses of all of staff's pages, with a row of each table."""
-    paths = ["", "perma_payments/", "password_change/"]
+    paths = ["", "help/", "perma_payments/", "password_change/"]
     for model, table in admin.site._registry.items():
         if isinstance(table, ReadOnlyAdmin):
             row = subscription if isinstance(subscription, model) else model._default_manager.latest("pk")
