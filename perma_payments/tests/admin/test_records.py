@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
+from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
@@ -266,6 +267,19 @@ def test_an_unmatched_response_is_listed_and_shown(admin_client):
     listed = admin_client.get("/admin/perma_payments/response/")
     assert b"none of ours" in listed.content and b"<b>x" not in listed.content
     assert admin_client.get(f"/admin/perma_payments/response/{unmatched.pk}/change/").status_code == 200
+
+
+def test_djangos_dates_and_times_have_labels(admin_client):
+    user = User.objects.get()
+    page = BeautifulSoup(admin_client.get(f"/admin/auth/user/{user.pk}/change/").content, "html.parser")
+
+    fields = {each["name"]: each.find_parent("label") for each in page.select(".datetime input")}
+    assert {name: label and label.get_text(strip=True) for name, label in fields.items()} == {
+        "last_login_0": "Date:",
+        "last_login_1": "Time:",
+        "date_joined_0": "Date:",
+        "date_joined_1": "Time:",
+    }
 
 
 @pytest.mark.parametrize(
