@@ -99,6 +99,7 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
     from perma_payments.services.status_reports.apply import apply_report
     from perma_payments.services.status_reports.plan import plan_report
     from perma_payments.services.status_reports.revert import revert_report
+    from perma_payments.services.status_reports.warnings import required_checks
 
     someone = User.objects.create_superuser("someone")
     client = Client(HTTP_HOST="localhost")
@@ -135,14 +136,14 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
     if planned.change_count != rows:
         raise SystemExit(f"{planned.change_count} of {rows} rows would change something.")
     step(page)
-    step(partial(apply_report, planned.pk, revision=1, by=someone, leave_out=False, now=now))
+    step(partial(apply_report, planned.pk, revision=1, by=someone, checks=required_checks(planned), now=now))
     check(Hold=rows // 2, Current=rows // 2)
     step(page)
     step(partial(revert_report, planned.pk, by=someone, now=now))
     check(Hold=0, Current=rows)
     again = plan_report(data, by=someone, now=now)
     with patch("perma_payments.services.status_reports.apply.write_changes", write_with_the_orm):
-        step(partial(apply_report, again.pk, revision=1, by=someone, leave_out=False, now=now))
+        step(partial(apply_report, again.pk, revision=1, by=someone, checks=required_checks(again), now=now))
     check(Hold=rows // 2, Current=rows // 2)
     return steps
 

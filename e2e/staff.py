@@ -35,8 +35,15 @@ class Staff:
         return press(self.browser, page, "form:has([type=file])", report=report)
 
     def act(self, report: requests.Response) -> requests.Response:
-        """Do what the page of a report offers to do: to confirm it, then to take it back."""
-        required = find(soup_of(report), "#content-main form").select("input[type=checkbox][required]")
+        """Do what the page of a report offers first, to confirm it or to take it back, with all its checks."""
+        form = find(soup_of(report), "#content-main form")
+        boxes = form.select("input[type=checkbox][required]")
+        typed = form.select("input[pattern][required]")
         return press(
-            self.browser, report, "#content-main form", None, **{str(box["name"]): True for box in required}
+            self.browser,
+            report,
+            "#content-main form",
+            None,
+            **{str(box["name"]): [str(each["value"]) for each in boxes] for box in boxes},
+            **{str(field["name"]): str(field["pattern"]).split("|")[0] for field in typed},
         )

@@ -1,4 +1,4 @@
-"""Status reports: upload one, check what it would change, confirm it, undo it."""
+"""Status reports: upload one, check what it would change, confirm or discard it, undo it."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -24,8 +24,10 @@ from ..cybersource.csv_table import UnreadableFile
 from ..models import ReportState, StatusReport, StatusReportLine
 from ..postgres.problems import is_locked
 from ..services.status_reports.apply import CannotBeDone, apply_report
+from ..services.status_reports.discard import discard_report
 from ..services.status_reports.plan import plan_report
 from ..services.status_reports.revert import revert_report
+from ..services.status_reports.warnings import SERIOUS, Checks, is_from_the_upgrade, required_checks
 from .base import ReadOnlyAdmin
 from .columns import moment
 
@@ -38,6 +40,21 @@ DOWNLOAD_AGAIN = "Download the list of subscriptions from the Business Center as
 
 # Columns that no list shows, and that may be long.
 LONG_COLUMNS = ("unread_rows", "duplicates", "unknown_references", "warnings", "tasks_ended", "tasks_opened")
+
+# What staff tick before they confirm a report with a serious warning.
+TICKS = {
+    "same file": "I have checked: this file was uploaded before.",
+    "unread rows": "Leave out the {count} row{s} that could not be read.",
+    "short": "I have checked: the report has far fewer rows than the last one.",
+    "before last": "I have checked: the report was made before the last one.",
+    "old": "I have checked: the report is more than three days old.",
+    "from the future": "I have checked: the report has a date in the future.",
+    "reactivated": "I have checked: {count} subscription{s} would be reactivated.",
+    "immediate ending": "I have checked: {count} subscription{s} would end at once.",
+    "many endings": "I have checked: {count} of {total} would end.",
+    "many changes": "I have checked: {count} of {total} would change status.",
+    "missing": "I have checked: {count} of {total} are not in this report.",
+}
 
 # What a report says about charges: its words, what they mean to us, and the lines that say so.
 CHARGE_NEWS = (
@@ -123,6 +140,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
             for route, view, name in (
                 ("upload/", self.upload, "upload"),
                 ("<int:pk>/confirm/", require_POST(self.confirm), "confirm"),
+                ("<int:pk>/discard/", require_POST(self.discard), "discard"),
                 ("<int:pk>/undo/", require_POST(self.undo), "undo"),
             )
         ] + super().get_urls()
@@ -156,7 +174,11 @@ class StatusReportAdmin(ReadOnlyAdmin):
             "may_confirm": _may_upload(request)
             and row.state == ReportState.PLANNED
             and not has_expired
-            and row.matched_count > 0,
+            and row.matched_count > 0
+            and not is_from_the_upgrade(row),
+            "may_discard": _may_upload(request) and row.state == ReportState.PLANNED,
+            "ticks": [(each["kind"], _tick(each)) for each in row.warnings if each["kind"] in SERIOUS],
+            "endings": required_checks(row).endings,
             "may_undo": _may_upload(request) and row.state == ReportState.APPLIED,
             "warnings": [{**each, "report": earlier.get(each["report"])} for each in row.warnings],
             "unread_rows": row.unread_rows[:MAX_UNREAD_ROWS_SHOWN],
@@ -193,20 +215,26 @@ class StatusReportAdmin(ReadOnlyAdmin):
         return TemplateResponse(request, "perma_payments/admin/status_report_upload.html", context)
 
     def confirm(self, request: HttpRequest, pk: int) -> HttpResponse:
-        written = request.POST.get("revision", "")
-        revision = int(written) if re.fullmatch("[0-9]{1,9}", written) else 0
+        checks = Checks(frozenset(request.POST.getlist("checked")), _number(request, "endings"))
 
         def apply() -> str:
             report = apply_report(
                 pk,
-                revision=revision,
+                revision=_number(request, "revision") or 0,
                 by=request.user,  # type: ignore[arg-type]
-                leave_out="leave_out" in request.POST,
+                checks=checks,
                 now=timezone.now(),
             )
             return f"Confirmed. {_subscriptions_were(report.change_count)} changed."
 
         return self._act(request, pk, apply)
+
+    def discard(self, request: HttpRequest, pk: int) -> HttpResponse:
+        def discard() -> str:
+            discard_report(pk, by=request.user, now=timezone.now())  # type: ignore[arg-type]
+            return "Discarded. Nothing was changed."
+
+        return self._act(request, pk, discard)
 
     def undo(self, request: HttpRequest, pk: int) -> HttpResponse:
         def revert() -> str:
@@ -237,6 +265,18 @@ class StatusReportAdmin(ReadOnlyAdmin):
 def _may_upload(request: HttpRequest) -> bool:
     permissions = ("perma_payments.view_statusreport", "perma_payments.upload_statusreport")
     return all(request.user.has_perm(permission) for permission in permissions)
+
+
+def _number(request: HttpRequest, name: str) -> int | None:
+    """A number that was typed, with or without separators."""
+    written = re.sub(r"[\s,]", "", request.POST.get(name, ""))
+    return int(written) if re.fullmatch("[0-9]{1,9}", written) else None
+
+
+def _tick(warning: dict[str, Any]) -> str:
+    count, total = warning["count"], warning["total"]
+    s = "" if count == 1 else "s"
+    return TICKS[warning["kind"]].format(count=f"{count:,}", total=f"{total:,}", s=s)
 
 
 def _to_page(pk: int) -> HttpResponse:

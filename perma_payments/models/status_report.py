@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from ..billing import tokens
 from ..billing.coverage import ChargeNews
-from ..billing.statuses import ALIVE, REPORTED
+from ..billing.statuses import ALIVE, ENDED, REPORTED
 from .agreement import SubscriptionAgreement
 from .fields import choices, never_deleted, one_of
 
@@ -22,6 +22,7 @@ class ReportState(models.TextChoices):
     PLANNED = "planned", "not confirmed"
     APPLIED = "applied", "confirmed"
     REVERTED = "reverted", "undone"
+    DISCARDED = "discarded", "discarded"
 
 
 # A report's changes have two sides: how things are after it, and how they were before.
@@ -43,6 +44,12 @@ CHANGED_BY_REPORTS = (
     "current_link_limit_effective_timestamp",
     "schedule_start",
 )
+
+
+def _dated(state: str, *columns: str) -> Q:
+    """A state, with just these of its dates."""
+    dates = {f"{each}__isnull": each not in columns for each in ("applied_at", "reverted_at", "discarded_at")}
+    return Q(state=state, **dates)
 
 
 class StatusReport(models.Model):
@@ -84,14 +91,19 @@ class StatusReport(models.Model):
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
     reverted_at = models.DateTimeField("undone", null=True, blank=True)
+    discarded_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
+    )
+    discarded_at = models.DateTimeField("discarded", null=True, blank=True)
 
     class Meta:
-        permissions = [("upload_statusreport", "Can upload, confirm and undo status reports")]
+        permissions = [("upload_statusreport", "Can upload, confirm, discard and undo status reports")]
         constraints = [
             models.CheckConstraint(
-                condition=Q(state="planned", applied_at__isnull=True, reverted_at__isnull=True)
-                | Q(state="applied", applied_at__isnull=False, reverted_at__isnull=True)
-                | Q(state="reverted", applied_at__isnull=False, reverted_at__isnull=False),
+                condition=_dated("planned")
+                | _dated("applied", "applied_at")
+                | _dated("reverted", "applied_at", "reverted_at")
+                | _dated("discarded", "discarded_at"),
                 name="report_state_has_its_dates",
             )
         ]
@@ -117,6 +129,10 @@ class StatusReport(models.Model):
     def changes(self) -> "QuerySet[StatusReportLine]":
         """The lines that change their agreement."""
         return self.lines.filter(after__isnull=False)
+
+    def endings(self) -> "QuerySet[StatusReportLine]":
+        """The lines whose agreement was charged before the changes, and has ended after them."""
+        return self.lines.filter(before__status__in=ALIVE, after__status__in=ENDED)
 
     def reviving(self, side: Side) -> "QuerySet[StatusReportLine]":
         """The lines whose agreement is charged on one side of the changes, and not on the other."""

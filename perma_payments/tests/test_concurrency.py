@@ -31,6 +31,7 @@ from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.status_reports.apply import CannotBeDone, apply_report
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.revert import revert_report
+from perma_payments.services.status_reports.warnings import required_checks
 
 from . import cyber_source, perma_cc, records
 
@@ -205,7 +206,9 @@ def test_a_late_acknowledgement_is_not_recorded(live_server):
 def confirm_in_thread(report: StatusReport, staff: User) -> None:
     """Apply a report on its own connection."""
     try:
-        apply_report(report.pk, revision=report.revision, by=staff, leave_out=False, now=timezone.now())
+        apply_report(
+            report.pk, revision=report.revision, by=staff, checks=required_checks(report), now=timezone.now()
+        )
     finally:
         connection.close()
 
@@ -234,7 +237,7 @@ def test_reverting_a_report_and_callbacks_at_once_lose_nothing(live_server):
     staff = User.objects.create_user("staff")
     rows = "".join(f"{agreement},HOLD\n" for agreement in agreements)
     report = plan_report(f"Merchant Reference Code,Status\n{rows}".encode(), by=staff, now=timezone.now())
-    apply_report(report.pk, revision=1, by=staff, leave_out=False, now=timezone.now())
+    apply_report(report.pk, revision=1, by=staff, checks=required_checks(report), now=timezone.now())
 
     def undo_it() -> str:
         try:

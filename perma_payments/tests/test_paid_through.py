@@ -14,6 +14,7 @@ from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
 from perma_payments.services.status_reports.apply import apply_report
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.revert import revert_report
+from perma_payments.services.status_reports.warnings import required_checks
 
 from . import perma_cc, records
 from .conftest import Post
@@ -69,7 +70,9 @@ class Customer:
             f"{reference_number},{status},{next_charge}\n"
         )
         report = plan_report(text.encode(), by=self._staff, now=self._now)
-        return apply_report(report.pk, revision=report.revision, by=self._staff, leave_out=False, now=self._now)
+        return apply_report(
+            report.pk, revision=report.revision, by=self._staff, checks=required_checks(report), now=self._now
+        )
 
     def is_told(self, at: date | datetime) -> tuple[str, date] | None:
         """The status and the day that Perma.cc is told; the day begins at midnight."""

@@ -18,7 +18,7 @@ from ..locks import lock_customers, lock_rows, try_to_lock
 from ..staff_tasks import end_open, open_about, open_for_revived
 from .plan import fill_in_plans, planned_lines, recompute_plan
 from .sql import write_changes
-from .warnings import still_charged
+from .warnings import Checks, is_from_the_upgrade, required_checks, still_charged
 
 logger = logging.getLogger(__name__)
 
@@ -31,11 +31,11 @@ class PlanIsStale(CannotBeDone):
     """Our records have changed since the report was planned. The plan has been recomputed."""
 
 
-def apply_report(report_id: int, *, revision: int, by: User, leave_out: bool, now: datetime) -> StatusReport:
+def apply_report(report_id: int, *, revision: int, by: User, checks: Checks, now: datetime) -> StatusReport:
     """Make all of a report's changes, in one transaction.
 
-    ``revision`` is that of the plan that staff looked at; ``leave_out`` says that the rows that could not be read
-    may be left out. Raises CannotBeDone, and PlanIsStale after recomputing the plan.
+    ``revision`` is that of the plan that staff looked at, and ``checks`` is what they have checked. Raises
+    CannotBeDone, and PlanIsStale after recomputing the plan.
     """
     try:
         with (
@@ -43,7 +43,8 @@ def apply_report(report_id: int, *, revision: int, by: User, leave_out: bool, no
             pghistory.context(source=HistorySource.STATUS_REPORT, report=report_id, user=by.pk),
         ):
             report = lock_report(report_id)
-            _refuse_unless_applicable(report, revision, leave_out, now)
+            _refuse_unless_applicable(report, revision, now)
+            _refuse_unless_checked(report, checks)
             lock_changed_agreements(report, "after")
             if any(fill_in_plans(lines, as_of=report.as_of) for lines in planned_lines(report)):
                 raise PlanIsStale(
@@ -53,7 +54,7 @@ def apply_report(report_id: int, *, revision: int, by: User, leave_out: bool, no
             write_changes(report, "after", now)
             report.tasks_ended = _end_tasks(report, by, now)
             report.tasks_opened = _open_tasks(report, now)
-            report.lines.exclude(subscription_id="").update(subscription_id="")
+            forget_ids(report)
             report.state, report.applied_by, report.applied_at = ReportState.APPLIED, by, now
             report.save(update_fields=["state", "applied_by", "applied_at", "tasks_ended", "tasks_opened"])
     except PlanIsStale:
@@ -63,9 +64,8 @@ def apply_report(report_id: int, *, revision: int, by: User, leave_out: bool, no
     return report
 
 
-def _refuse_unless_applicable(report: StatusReport, revision: int, leave_out: bool, now: datetime) -> None:
-    if report.state != ReportState.PLANNED:
-        raise CannotBeDone(f"This report is already {report.get_state_display()}.")
+def _refuse_unless_applicable(report: StatusReport, revision: int, now: datetime) -> None:
+    refuse_unless_planned(report)
     if report.has_expired(now):
         raise CannotBeDone(
             "This preview is more than a day old. Nothing was changed; please download the report again, and "
@@ -83,14 +83,25 @@ def _refuse_unless_applicable(report: StatusReport, revision: int, leave_out: bo
         )
     if not report.matched_count:
         raise CannotBeDone("This report has none of our subscriptions, so there is nothing to confirm.")
-    if report.unread_rows and not leave_out:
+
+
+def _refuse_unless_checked(report: StatusReport, checks: Checks) -> None:
+    if is_from_the_upgrade(report):
         raise CannotBeDone(
-            "Some rows could not be read, so nothing was changed. Check the box to leave them out, or upload a "
-            "corrected file."
+            "This report would end almost every subscription, so nothing was changed. Right after CyberSource's "
+            "upgrade of Recurring Billing, subscriptions are shown as canceled although they still run."
+        )
+    required = required_checks(report)
+    if not required.kinds <= checks.kinds:
+        raise CannotBeDone("Nothing was changed. Please check each point above the Confirm button first.")
+    if required.endings is not None and required.endings != checks.endings:
+        raise CannotBeDone(
+            "Nothing was changed, because the number that you typed is not the number of subscriptions that would "
+            "end."
         )
 
 
-# --- Locks, for reverting too ----------------------------------------------------------------------------
+# --- For the other steps too ----------------------------------------------------------------------------
 
 
 def lock_report(report_id: int) -> StatusReport:
@@ -100,6 +111,17 @@ def lock_report(report_id: int) -> StatusReport:
             "A status report is being confirmed or undone right now. Please wait a moment, then reload this page."
         )
     return StatusReport.objects.select_for_update(no_key=True).get(pk=report_id)
+
+
+def refuse_unless_planned(report: StatusReport) -> None:
+    """Raise CannotBeDone if a report was applied or discarded."""
+    if report.state != ReportState.PLANNED:
+        raise CannotBeDone(f"This report is already {report.get_state_display()}.")
+
+
+def forget_ids(report: StatusReport) -> None:
+    """Empty the subscription ids, which are tokens: once a report is applied or discarded, no one needs them."""
+    report.lines.exclude(subscription_id="").update(subscription_id="")
 
 
 def lock_changed_agreements(report: StatusReport, side: Side) -> None:

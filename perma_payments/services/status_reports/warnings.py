@@ -23,9 +23,17 @@ AHEAD = timedelta(days=1)
 MAX_EXAMPLES = 10
 
 
+# CyberSource's upgrade is taken for the reason if it would end at least MASS of the subscriptions that are charged
+# and listed, and no fewer than A_FEW: in a small list, all may have ended.
+MASS = 0.90
+A_FEW = 5
+
+
 class WarningKind(StrEnum):
+    UPGRADE = "upgrade"
     SAME_FILE = "same file"
     NOTHING_OF_OURS = "nothing of ours"
+    UNREAD_ROWS = "unread rows"
     UNKNOWN_STATUS = "unknown status"
     SHORT = "short"
     BEFORE_LAST = "before last"
@@ -39,9 +47,29 @@ class WarningKind(StrEnum):
     IMMEDIATE_ENDING = "immediate ending"
     WITHOUT_TOKEN = "without token"
     WITHOUT_TERMS = "without terms"
+    MANY_ENDINGS = "many endings"
     MANY_CHANGES = "many changes"
     MISSING = "missing"
     STILL_CHARGED = "still charged"
+
+
+# What staff check one by one before they confirm: with the wrong file, these would do harm. What Perma Payments
+# takes care of by itself, or opens a task for, is none of them.
+SERIOUS = frozenset(
+    {
+        WarningKind.SAME_FILE,
+        WarningKind.UNREAD_ROWS,
+        WarningKind.SHORT,
+        WarningKind.BEFORE_LAST,
+        WarningKind.OLD,
+        WarningKind.FROM_THE_FUTURE,
+        WarningKind.REACTIVATED,
+        WarningKind.IMMEDIATE_ENDING,
+        WarningKind.MANY_ENDINGS,
+        WarningKind.MANY_CHANGES,
+        WarningKind.MISSING,
+    }
+)
 
 
 @dataclass(frozen=True)
@@ -59,20 +87,45 @@ class ReportWarning:
     report: int | None = None
 
 
+@dataclass(frozen=True)
+class Checks:
+    """What staff have checked: the kinds of serious warnings that they ticked, and the number of endings that they
+    typed, if any.
+    """
+
+    kinds: frozenset[str] = frozenset()
+    endings: int | None = None
+
+
+def required_checks(report: StatusReport) -> Checks:
+    """What staff have to check before a report is applied."""
+    counts = {warning["kind"]: warning["count"] for warning in report.warnings}
+    return Checks(SERIOUS & counts.keys(), counts.get(WarningKind.MANY_ENDINGS))
+
+
+def is_from_the_upgrade(report: StatusReport) -> bool:
+    """Whether a report must not be applied because it may be from the weeks after CyberSource's upgrade."""
+    return any(warning["kind"] == WarningKind.UPGRADE for warning in report.warnings)
+
+
 def warnings_about(report: StatusReport, *, now: datetime) -> Iterator[ReportWarning]:
     """What is unusual about a report that has been planned and not been applied."""
+    yield from _about_the_upgrade(report)
     yield from _about_the_file(report, now)
     yield from _about_its_changes(report)
     yield from _about_standing_subscriptions(report, now)
 
 
 def _about_the_file(report: StatusReport, now: datetime) -> Iterator[ReportWarning]:
-    earlier = StatusReport.objects.exclude(pk=report.pk).exclude(state=ReportState.PLANNED).order_by("-applied_at")
+    applied_once = StatusReport.objects.filter(state__in=[ReportState.APPLIED, ReportState.REVERTED])
+    earlier = applied_once.exclude(pk=report.pk).order_by("-applied_at")
     same = earlier.filter(digest=report.digest).first()
     if same is not None:
         yield ReportWarning(WarningKind.SAME_FILE, report=same.pk)
     if not report.matched_count:
         yield ReportWarning(WarningKind.NOTHING_OF_OURS)
+    if report.unread_rows:
+        yield ReportWarning(WarningKind.UNREAD_ROWS, len(report.unread_rows))
     if report.unknown_statuses:
         yield ReportWarning(WarningKind.UNKNOWN_STATUS)
     last = earlier.filter(state=ReportState.APPLIED).first()
@@ -88,6 +141,15 @@ def _about_the_file(report: StatusReport, now: datetime) -> Iterator[ReportWarni
             yield ReportWarning(WarningKind.FROM_THE_FUTURE)
     if report.unreadable_dates:
         yield ReportWarning(WarningKind.UNREADABLE_DATES, report.unreadable_dates)
+
+
+def _about_the_upgrade(report: StatusReport) -> Iterator[ReportWarning]:
+    """For two weeks, CyberSource shows the subscriptions that it has moved to its new service as canceled."""
+    unasked = {"agreement__cancellation_requested_at__isnull": True}
+    charged = report.lines.filter(agreement__status__in=ALIVE, **unasked).count()
+    canceled = report.endings().filter(after__status=Status.CANCELED, **unasked).count()
+    if canceled >= max(A_FEW, MASS * charged):
+        yield ReportWarning(WarningKind.UPGRADE, canceled, charged)
 
 
 def _about_its_changes(report: StatusReport) -> Iterator[ReportWarning]:
@@ -129,7 +191,10 @@ def _about_standing_subscriptions(report: StatusReport, now: datetime) -> Iterat
     standing = SubscriptionAgreement.objects.standing(now).order_by()
     total = standing.count()
     changing = report.changes().filter(after__has_key="status", agreement__in=standing).count()
-    if changing > MANY * total:
+    ending = report.endings().count()
+    if ending > MANY * total:
+        yield ReportWarning(WarningKind.MANY_ENDINGS, ending, total)
+    if changing > MANY * total and changing > ending:
         yield ReportWarning(WarningKind.MANY_CHANGES, changing, total)
     missing = standing.exclude(Exists(report.lines.filter(agreement=OuterRef("pk")))).count()
     if missing and report.matched_count:

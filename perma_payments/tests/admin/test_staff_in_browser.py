@@ -86,9 +86,11 @@ def test_staff_export_upload_preview_confirm_and_undo(visitor, staff, tmp_path):
     upload(visit, file)
     expect(visit.page.get_by_role("row", name="Current Hold 1")).to_be_visible()
     expect(visit.page.get_by_text("more than a tenth")).to_be_visible()
+    visit.is_accessible()
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
+    visit.page.get_by_label("I have checked: 1 of 1 would change status.").check()
     visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
     expect(visit.page.get_by_text("Confirmed. 1 subscription was changed.")).to_be_visible()
     agreement.refresh_from_db()
@@ -126,6 +128,7 @@ def test_a_row_with_an_unknown_status_is_left_out_by_a_tick(visitor, staff, tmp_
     # The browser asks for the tick, and sends nothing.
     agreement.refresh_from_db()
     assert agreement.status == "Current"
+    visit.page.get_by_label("I have checked: 1 of 1 would change status.").check()
     visit.page.get_by_label("Leave out the 1 row that could not be read").check()
     visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
     expect(visit.page.get_by_text("Confirmed. 1 subscription was changed.")).to_be_visible()

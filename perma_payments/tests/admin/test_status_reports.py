@@ -16,7 +16,7 @@ from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import StatusReport, SubscriptionAgreement
 from perma_payments.services.status_reports.plan import plan_report
-from perma_payments.services.status_reports.warnings import WarningKind
+from perma_payments.services.status_reports.warnings import SERIOUS, WarningKind, required_checks
 
 from .. import records
 from ..business_center import report
@@ -55,10 +55,20 @@ def standing(count: int) -> list[SubscriptionAgreement]:
     ]
 
 
-def confirm(staff: Client, revision: object = 1, **fields: str) -> HttpResponse:
-    """Press Confirm on the page of the only report, as it was planned first unless said otherwise."""
-    pk = StatusReport.objects.get().pk
-    return staff.post(f"{LIST}{pk}/confirm/", {"revision": revision, **fields}, follow=True)
+def confirm(staff: Client, revision: object = 1, **fields: object) -> HttpResponse:
+    """Check what the only report requires, unless other fields are given, and press Confirm.
+
+    The report is confirmed as it was planned first, unless another revision is given.
+    """
+    report = StatusReport.objects.get()
+    required = required_checks(report)
+    checked = {"checked": list(required.kinds), "endings": required.endings or ""}
+    return staff.post(f"{LIST}{report.pk}/confirm/", {"revision": revision, **checked, **fields}, follow=True)
+
+
+def last_line(page: HttpResponse) -> str:
+    """The last of the changes that a page lists."""
+    return " ".join(BeautifulSoup(page.content, "html.parser").select("tr")[-1].get_text(" ").split())
 
 
 def undo(staff: Client) -> HttpResponse:
@@ -113,8 +123,59 @@ def test_unread_rows_are_named_and_left_out_by_a_tick(staff, upload, monkeypatch
     assert "2 rows could not be read" in said
     assert f"Line 7: {unread}: “SLEEPING” is not a status that we know. and 1 more" in said
 
-    assert "Some rows could not be read, so nothing was changed." in words(confirm(staff))
-    assert "2 subscriptions were changed." in words(confirm(staff, leave_out="on"))
+    assert "check each point" in words(confirm(staff, checked=["many changes"]))
+    assert "2 subscriptions were changed." in words(confirm(staff))
+
+
+def test_each_serious_warning_has_a_tick_below_the_list(staff, upload):
+    ending, *others = [records.standing_agreement(Customer(REGISTRAR.type, pk)) for pk in range(1, 5)]
+    data = report((ending, "CANCELED"), (others[0], "CANCELED"), (others[1], "HOLD"))
+    page = upload(data.replace(b"Date: Dec 02 2026", b""))
+    soup = BeautifulSoup(page.content, "html.parser")
+    (form,) = soup.select("form.confirm")
+
+    said = [" ".join(label.get_text().split()) for label in form.select("label:has(input)")]
+    assert said == [
+        "I have checked: 2 of 4 would end.",
+        "I have checked: 3 of 4 would change status.",
+        "I have checked: 1 of 4 are not in this report.",
+    ]
+    assert {box["value"] for box in form.select("[type=checkbox][required]")} == {
+        "many endings",
+        "many changes",
+        "missing",
+    }
+    assert form.select_one("[name=endings][required]")["pattern"] == "2|2"
+    assert "Each subscription" in " ".join(heading.get_text() for heading in form.find_all_previous("h2"))
+
+
+@pytest.mark.parametrize(("typed", "is_confirmed"), [("", False), ("2", False), ("x", False), (" 1 ", True)])
+def test_many_endings_are_confirmed_by_typing_their_number(staff, upload, typed, is_confirmed):
+    (agreement,) = standing(1)
+    upload(report((agreement, "CANCELED")))
+
+    said = words(confirm(staff, endings=typed))
+    assert ("1 subscription was changed" in said) == is_confirmed
+    assert ("the number that you typed is not the number" in said) == (not is_confirmed)
+
+
+def test_a_report_that_looks_like_the_upgrade_is_stopped(staff, upload):
+    page = upload(report(*[(each, "CANCELED") for each in standing(5)]))
+
+    assert "Stop: this may be CyberSource's upgrade, and not 5 cancellations." in words(page)
+    assert b"/confirm/" not in page.content and b"/discard/" in page.content
+    assert "This report would end almost every subscription" in words(confirm(staff))
+
+
+def test_a_report_is_discarded(staff, upload):
+    upload(report((standing(1)[0], "HOLD")))
+    path = f"{LIST}{StatusReport.objects.get().pk}"
+
+    page = staff.post(f"{path}/discard/", follow=True)
+    said = words(page)
+    assert "Discarded. Nothing was changed." in said and "Discarded by staff on" in said
+    assert b"/confirm/" not in page.content and b"/discard/" not in page.content
+    assert "What it would change" in said
 
 
 def test_a_second_click_confirms_nothing_that_nobody_has_seen(staff, upload):
@@ -162,7 +223,7 @@ def test_a_lock_that_cannot_be_acquired_gives_no_error_page(staff, upload, impat
 def test_each_line_says_what_else_it_does(upload, status, changes, said):
     (agreement,) = standing(1)
     SubscriptionAgreement.objects.update(**changes)
-    assert words(upload(report((agreement, status)))).endswith(said)
+    assert last_line(upload(report((agreement, status)))).endswith(said)
 
 
 @pytest.mark.parametrize(
@@ -178,9 +239,10 @@ def test_each_line_says_what_else_it_does(upload, status, changes, said):
 )
 def test_a_recovery_is_explained(upload, token, said, total):
     agreement = records.outgoing(Kind.SUBSCRIBE).agreement
-    page = words(upload(report((agreement, "CURRENT"), token=token)))
+    response = upload(report((agreement, "CURRENT"), token=token))
+    page = words(response)
 
-    assert page.endswith(said)
+    assert last_line(response).endswith(said)
     assert "1 subscription, for which CyberSource's response never came, is recovered with" in page
     assert total in page and ("without a token, so" in page) == bool(total)
 
@@ -222,8 +284,13 @@ def test_many_changes_have_pages(staff, upload, monkeypatch):
 @pytest.mark.parametrize(
     ("kind", "said"),
     [
+        (
+            "upgrade",
+            "Stop: this may be CyberSource's upgrade, and not 1,200 cancellations. The report calls 1,200 of",
+        ),
         ("same file", "This file was uploaded before: see the status report of"),
         ("nothing of ours", "This report has none of our subscriptions."),
+        ("unread rows", "1,200 rows can't be read; they are listed below."),
         ("unknown status", "We don't know the status “ASLEEP” (2 rows), the status “DOZING” (1 row). Please"),
         ("short", "This report has 3 rows; the last one, the status report of"),
         ("before last", "This report was made on 2026-12-02, before the last one, which was made on 2030-01-01."),
@@ -237,6 +304,7 @@ def test_many_changes_have_pages(staff, upload, monkeypatch):
         ("immediate ending", "1,200 subscriptions would end at once, because no report has shown the last charge"),
         ("without token", "1,200 subscriptions would be recovered without a token"),
         ("without terms", "1,200 subscriptions can't be recovered, because there is no checkout on record"),
+        ("many endings", "1,200 of 5,300 standing subscriptions would end: more than a tenth."),
         ("many changes", "1,200 of 5,300 standing subscriptions would change status: more than a tenth."),
         ("missing", "1,200 of 5,300 standing subscriptions are not in this report."),
         ("still charged", "1,200 cancellations are marked as done, but CyberSource still charges: PERMA-1"),
@@ -262,6 +330,10 @@ def test_each_warning_is_a_sentence(staff, kind, said):
 def test_every_kind_of_warning_has_a_sentence():
     (cases,) = [mark for mark in test_each_warning_is_a_sentence.pytestmark if mark.name == "parametrize"]
     assert [kind for kind, _ in cases.args[1]] == list(WarningKind)
+
+
+def test_every_serious_warning_has_words_for_its_tick():
+    assert set(status_reports.TICKS) == SERIOUS
 
 
 @pytest.mark.parametrize(("hopeless", "said"), [("old", "more than a day old"), ("not ours", "none of our")])
@@ -316,7 +388,7 @@ def test_an_auditor_can_only_look(client, upload):
     assert client.get(f"{LIST}upload/").status_code == 403
 
 
-@pytest.mark.parametrize("action", ["confirm", "undo"])
+@pytest.mark.parametrize("action", ["confirm", "discard", "undo"])
 def test_an_action_takes_post_and_permission(staff, upload, action):
     upload(report((standing(1)[0], "HOLD")))
     page = f"{LIST}{StatusReport.objects.get().pk}/"

@@ -30,6 +30,7 @@ from perma_payments.services.acknowledgement import acknowledge_purchase
 from perma_payments.services.status_reports.apply import apply_report
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.revert import revert_report
+from perma_payments.services.status_reports.warnings import required_checks
 
 from .. import records
 from ..accounts import log_in
@@ -99,7 +100,7 @@ def test_the_timeline_of_a_subscription_from_click_to_end(call_back, post, mailb
     user = User.objects.create_user("jane")
     staff_tasks.withdraw(StaffTask.objects.get().pk, by=user, note="They have called.", now=timezone.now())
     upload = plan_report(report((agreement, "HOLD")), by=user, now=timezone.now())
-    apply_report(upload.pk, revision=upload.revision, by=user, leave_out=False, now=timezone.now())
+    apply_report(upload.pk, revision=upload.revision, by=user, checks=required_checks(upload), now=timezone.now())
     revert_report(upload.pk, by=user, now=timezone.now())
     SubscriptionAgreement.objects.filter(pk=agreement.pk).update(status="Completed")
 

@@ -31,6 +31,7 @@ from perma_payments.services.checkouts.modifiable import NothingToModify
 from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
 from perma_payments.services.status_reports.plan import plan_report, recompute_plan
 from perma_payments.services.status_reports.revert import revert_report
+from perma_payments.services.status_reports.warnings import required_checks
 
 from .. import cyber_source, perma_cc, records
 from ..records import REGISTRAR
@@ -338,7 +339,7 @@ def planned(agreement: SubscriptionAgreement, status: str) -> StatusReport:
 
 def applying(report: StatusReport) -> Service:
     by = staff()
-    return lambda: apply_report(report.pk, revision=1, by=by, leave_out=False, now=timezone.now())
+    return lambda: apply_report(report.pk, revision=1, by=by, checks=required_checks(report), now=timezone.now())
 
 
 def reverting(report: StatusReport) -> Service:

@@ -9,8 +9,10 @@ from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, StatusReport, SubscriptionAgreement
 from perma_payments.services.status_reports.apply import apply_report
+from perma_payments.services.status_reports.discard import discard_report
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.revert import revert_report
+from perma_payments.services.status_reports.warnings import Checks, required_checks
 
 from ... import records
 from ...records import REGISTRAR
@@ -45,10 +47,15 @@ def plan(data: bytes, *, now: datetime = NOW) -> StatusReport:
     return plan_report(data, by=staff(), now=now)
 
 
-def apply(report: StatusReport, *, leave_out: bool = False, now: datetime = NOW) -> StatusReport:
-    """Confirm a report as it is planned now."""
-    revision = StatusReport.objects.get(pk=report.pk).revision
-    return apply_report(report.pk, revision=revision, by=staff(), leave_out=leave_out, now=now)
+def apply(report: StatusReport, *, checks: Checks | None = None, now: datetime = NOW) -> StatusReport:
+    """Confirm a report as it is planned now, with all checks that it requires unless others are given."""
+    report = StatusReport.objects.get(pk=report.pk)
+    checks = required_checks(report) if checks is None else checks
+    return apply_report(report.pk, revision=report.revision, by=staff(), checks=checks, now=now)
+
+
+def discard(report: StatusReport, *, now: datetime = NOW) -> StatusReport:
+    return discard_report(report.pk, by=staff(), now=now)
 
 
 def revert(report: StatusReport, *, now: datetime = NOW) -> StatusReport:

@@ -9,6 +9,7 @@ from perma_payments.models import StaffTask, StatusReport, StatusReportLine, Sub
 from perma_payments.models.history import HistorySource
 from perma_payments.services.perma_queries import standing_subscription
 from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
+from perma_payments.services.status_reports.warnings import Checks, required_checks
 
 from ... import records
 from ...business_center import report
@@ -64,15 +65,41 @@ def test_the_history_says_which_report_and_who_confirmed_it():
 # --- What is refused --------------------------------------------------------------------------------------
 
 
-def test_unread_rows_are_left_out_only_if_staff_say_so():
+@pytest.mark.parametrize("unchecked", ["unread rows", "missing", "many changes"])
+def test_a_report_is_refused_until_each_serious_warning_is_checked(unchecked):
     good, unread = standing(1), standing(2)
     planned = plan(report((good, "HOLD"), (unread, "SLEEPING")))
+    required = required_checks(planned)
+    assert required.kinds == {"unread rows", "missing", "many changes"}
 
-    with pytest.raises(CannotBeDone, match="leave them out"):
-        apply(planned)
+    with pytest.raises(CannotBeDone, match="check each point"):
+        apply(planned, checks=Checks(required.kinds - {unchecked}))
     assert state(good)["status"] == "Current"
-    apply(planned, leave_out=True)
+    apply(planned, checks=Checks(required.kinds))
     assert (state(good)["status"], state(unread)["status"]) == ("Hold", "Current")
+
+
+@pytest.mark.parametrize("typed", [None, 1, 3])
+def test_a_report_with_many_endings_is_refused_without_their_number(typed):
+    agreements = [standing(pk) for pk in (1, 2, 3)]
+    planned = plan(report(*zip(agreements, ["CANCELED", "COMPLETED", "CURRENT"], strict=True)))
+    required = required_checks(planned)
+    assert required.endings == 2
+
+    with pytest.raises(CannotBeDone, match="the number that you typed"):
+        apply(planned, checks=Checks(required.kinds, typed))
+    assert state(agreements[0])["status"] == "Current"
+    apply(planned, checks=required)
+    assert [state(each)["status"] for each in agreements] == ["Canceled", "Completed", "Current"]
+
+
+def test_a_report_that_shows_an_upgrade_as_cancellations_is_refused():
+    agreements = [standing(pk) for pk in range(1, 6)]
+    planned = plan(report(*[(each, "CANCELED") for each in agreements]))
+
+    with pytest.raises(CannotBeDone, match="CyberSource's upgrade of Recurring Billing"):
+        apply(planned)
+    assert {state(each)["status"] for each in agreements} == {"Current"}
 
 
 def test_a_report_with_nothing_of_ours_is_refused():
@@ -133,7 +160,7 @@ def test_a_recomputed_plan_is_applied_only_after_a_look_at_it():
 
     # The second click on the same page.
     with pytest.raises(CannotBeDone, match="recomputed after you opened it"):
-        apply_report(planned.pk, revision=planned.revision, by=staff(), leave_out=False, now=NOW)
+        apply_report(planned.pk, revision=planned.revision, by=staff(), checks=required_checks(planned), now=NOW)
     assert state(agreement)["status"] == "Canceled"
 
 

@@ -58,7 +58,7 @@ def test_a_report_with_nothing_of_ours():
 
 def test_a_status_that_is_not_known():
     planned = plan(report((standing(1), "CURRENT"), ("ORDER-1", "ASLEEP"), ("ORDER-2", "ASLEEP")))
-    assert kinds(planned) == ["unknown status"]
+    assert kinds(planned) == ["unread rows", "unknown status"]
     assert planned.unknown_statuses == {"ASLEEP": 2}
 
 
@@ -207,6 +207,43 @@ def test_more_than_a_tenth_would_change(count, is_warned):
         assert warning(planned, "many changes") == {"count": 1, "total": 9}
     else:
         assert "many changes" not in kinds(planned)
+
+
+@pytest.mark.parametrize(("count", "is_warned"), [(10, False), (9, True)])
+def test_more_than_a_tenth_would_end(count, is_warned):
+    first, *others = [standing(pk) for pk in range(1, count + 1)]
+    planned = plan(report((first, "COMPLETED"), *rows(others)))
+
+    assert kinds(planned) == (["many endings"] if is_warned else [])
+    if is_warned:
+        assert warning(planned, "many endings") == {"count": 1, "total": 9}
+
+
+def test_endings_and_other_changes_are_counted_apart():
+    ending, held = standing(1), standing(2)
+    planned = plan(report((ending, "CANCELED"), (held, "HOLD")))
+
+    assert warning(planned, "many endings") == {"count": 1, "total": 2}
+    assert warning(planned, "many changes") == {"count": 2, "total": 2}
+
+
+@pytest.mark.parametrize(
+    ("canceled", "held", "current", "is_recognized"),
+    [(5, 0, 0, True), (9, 0, 1, True), (9, 1, 0, True), (8, 0, 1, False), (4, 0, 0, False), (0, 9, 0, False)],
+)
+def test_almost_all_canceled_is_taken_for_the_upgrade(canceled, held, current, is_recognized):
+    statuses = ["CANCELED"] * canceled + ["HOLD"] * held + ["CURRENT"] * current
+    agreements = [standing(pk) for pk in range(len(statuses))[1:]] + [standing(99)]
+    planned = plan(report(*zip(agreements, statuses, strict=True)))
+
+    assert ("upgrade" in kinds(planned)) == is_recognized
+    if is_recognized:
+        assert warning(planned, "upgrade") == {"count": canceled, "total": len(statuses)}
+
+
+def test_cancellations_that_customers_requested_are_not_taken_for_the_upgrade():
+    agreements = [standing(pk, cancellation_requested_at=NOW) for pk in range(1, 6)]
+    assert "upgrade" not in kinds(plan(report(*rows(agreements, "CANCELED"))))
 
 
 def test_only_standing_subscriptions_count_for_the_tenth():
