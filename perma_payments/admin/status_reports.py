@@ -1,38 +1,40 @@
 """Status reports: upload one, check what it would change, confirm or discard it, undo it."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.core.files.uploadedfile import UploadedFile
-from django.core.paginator import Paginator
 from django.db import OperationalError
 from django.db.models import Count, Q, QuerySet
 from django.db.models.fields.json import KT
-from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
 from django.urls import URLPattern, path, reverse
 from django.utils import timezone
-from django.views.decorators.http import require_POST
+from django.utils.html import format_html_join
+from django.views.decorators.http import require_POST, require_safe
 
 from ..billing.coverage import ChargeNews
-from ..billing.statuses import ALIVE, ENDED, Status
+from ..billing.statuses import ALIVE, Status
 from ..cybersource.csv_table import UnreadableFile
-from ..models import ReportState, StatusReport, StatusReportLine
+from ..models import ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
 from ..postgres.problems import is_locked
 from ..services.status_reports.apply import CannotBeDone, apply_report
 from ..services.status_reports.discard import discard_report
 from ..services.status_reports.plan import plan_report
 from ..services.status_reports.revert import revert_report
-from ..services.status_reports.warnings import SERIOUS, Checks, is_from_the_upgrade, required_checks
+from ..services.status_reports.warnings import SERIOUS, Checks, is_from_the_upgrade, missing_from, required_checks
 from .base import ReadOnlyAdmin
 from .columns import moment
+from .report_changes import RECOVERED, Changes
 
-CHANGES_PER_PAGE = 200
 MAX_UNREAD_ROWS_SHOWN = 200
+MAX_MISSING_SHOWN = 200
 MAX_MEGABYTES = 20
 
 CHOOSE = "Choose the CSV file that you downloaded from the Business Center."
@@ -80,7 +82,6 @@ OTHER_CHANGES = (
     ),
     ("Without a token", "With the token from the report", Q(after={})),
 )
-RECOVERED = Q(after__has_key="current_rate")
 
 
 class UploadForm(forms.Form):
@@ -139,6 +140,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
             path(route, self.admin_site.admin_view(view), name=f"perma_payments_statusreport_{name}")
             for route, view, name in (
                 ("upload/", self.upload, "upload"),
+                ("<int:pk>/changes.csv", require_safe(self.changes_as_csv), "changes_csv"),
                 ("<int:pk>/confirm/", require_POST(self.confirm), "confirm"),
                 ("<int:pk>/discard/", require_POST(self.discard), "discard"),
                 ("<int:pk>/undo/", require_POST(self.undo), "undo"),
@@ -162,9 +164,10 @@ class StatusReportAdmin(ReadOnlyAdmin):
     def get_context(self, request: HttpRequest, row: StatusReport) -> dict[str, Any]:
         """What a report would do, or did."""
         row.refresh_from_db(fields=LONG_COLUMNS)
-        has_expired = row.has_expired(timezone.now())
-        changes = row.changes().select_related("agreement").order_by("agreement")
-        page = Paginator(changes, CHANGES_PER_PAGE).get_page(request.GET.get("page"))
+        now = timezone.now()
+        has_expired = row.has_expired(now)
+        is_compared = row.state == ReportState.PLANNED and row.matched_count > 0
+        missing = missing_from(row, now=now) if is_compared else SubscriptionAgreement.objects.none()
         earlier = StatusReport.objects.in_bulk([each["report"] for each in row.warnings if each["report"]])
         return {
             "title": f"The {row}",
@@ -180,7 +183,10 @@ class StatusReportAdmin(ReadOnlyAdmin):
             "ticks": [(each["kind"], _tick(each)) for each in row.warnings if each["kind"] in SERIOUS],
             "endings": required_checks(row).endings,
             "may_undo": _may_upload(request) and row.state == ReportState.APPLIED,
-            "warnings": [{**each, "report": earlier.get(each["report"])} for each in row.warnings],
+            "warnings": [
+                {**each, "report": earlier.get(each["report"]), "examples": _links(each["examples"])}
+                for each in row.warnings
+            ],
             "unread_rows": row.unread_rows[:MAX_UNREAD_ROWS_SHOWN],
             "unread_hidden": len(row.unread_rows) - MAX_UNREAD_ROWS_SHOWN,
             "charge_news": _counted(row.lines.all(), CHARGE_NEWS),
@@ -189,8 +195,9 @@ class StatusReportAdmin(ReadOnlyAdmin):
             "recovered_without_token": row.changes()
             .filter(RECOVERED, after__status__in=ALIVE, takes_token=False)
             .count(),
-            "page": page,
-            "lines": [(line, list(_remarks(line))) for line in page],
+            **Changes(row, request.GET).context(),
+            "missing": missing[:MAX_MISSING_SHOWN],
+            "missing_count": missing.count(),
         }
 
     def upload(self, request: HttpRequest) -> HttpResponse:
@@ -213,6 +220,13 @@ class StatusReportAdmin(ReadOnlyAdmin):
             "opts": self.opts,
         }
         return TemplateResponse(request, "perma_payments/admin/status_report_upload.html", context)
+
+    def changes_as_csv(self, request: HttpRequest, pk: int) -> HttpResponseBase:
+        """All pages of the list of changes on a report's page, as the query string filters and sorts it."""
+        if not self.has_view_permission(request):
+            raise PermissionDenied
+        report = get_object_or_404(StatusReport, pk=pk)
+        return Changes(report, request.GET).csv(now=timezone.now())
 
     def confirm(self, request: HttpRequest, pk: int) -> HttpResponse:
         checks = Checks(frozenset(request.POST.getlist("checked")), _number(request, "endings"))
@@ -283,6 +297,13 @@ def _to_page(pk: int) -> HttpResponse:
     return HttpResponseRedirect(reverse("admin:perma_payments_statusreport_change", args=[pk]))
 
 
+def _links(reference_numbers: list[str]) -> str:
+    """Links to the subscriptions that a warning names."""
+    found_at = reverse("admin:perma_payments_subscriptionagreement_changelist")
+    each = ((found_at, name, name) for name in reference_numbers)
+    return format_html_join(", ", '<a href="{}?q={}">{}</a>', each)
+
+
 def _subscriptions_were(count: int) -> str:
     return "1 subscription was" if count == 1 else f"{count:,} subscriptions were"
 
@@ -299,20 +320,3 @@ def _counted(
     """The table rows that have lines, each with their number."""
     counts = lines.aggregate(**{f"row_{at}": Count("pk", filter=which) for at, (_, _, which) in enumerate(rows)})
     return [(left, right, counts[f"row_{at}"]) for at, (left, right, _) in enumerate(rows) if counts[f"row_{at}"]]
-
-
-def _remarks(line: StatusReportLine) -> Iterator[str]:
-    """What a line does other than changing the status and the date."""
-    before, after = line.before or {}, line.after or {}
-    if line.status == Status.CURRENT and line.charge_news == ChargeNews.FAILED:
-        yield "a charge failed and is being retried"
-    if "current_rate" in after:
-        yield "recovered with the terms of its checkout"
-    if line.takes_token:
-        yield "takes its token from the report"
-    elif "current_rate" in after and line.status in ALIVE:
-        yield "without a token"
-    if "cancellation_requested_at" in after:
-        yield "the requested cancellation is done"
-    if "status" in after and before["status"] in ENDED and after["status"] not in ENDED:
-        yield "reactivated"

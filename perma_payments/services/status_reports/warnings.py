@@ -196,7 +196,7 @@ def _about_standing_subscriptions(report: StatusReport, now: datetime) -> Iterat
         yield ReportWarning(WarningKind.MANY_ENDINGS, ending, total)
     if changing > MANY * total and changing > ending:
         yield ReportWarning(WarningKind.MANY_CHANGES, changing, total)
-    missing = standing.exclude(Exists(report.lines.filter(agreement=OuterRef("pk")))).count()
+    missing = missing_from(report, now=now).count()
     if missing and report.matched_count:
         yield ReportWarning(WarningKind.MISSING, missing, total)
     yield from _if_any(WarningKind.STILL_CHARGED, still_charged(report))
@@ -211,6 +211,12 @@ def still_charged(report: StatusReport) -> QuerySet[StatusReportLine]:
     still_to_do_then = Q(done_at__isnull=True) | Q(done_at__gte=midnight(report.as_of + timedelta(days=1)))
     requested = Q(status__in=ALIVE, agreement__cancellation_requested_at__isnull=False)
     return report.lines.filter(requested).exclude(Exists(cancellations.filter(still_to_do_then)))
+
+
+def missing_from(report: StatusReport, *, now: datetime) -> QuerySet[SubscriptionAgreement]:
+    """The standing subscriptions that a report does not list, the foremost first."""
+    listed = report.lines.filter(agreement=OuterRef("pk"))
+    return SubscriptionAgreement.objects.standing(now).exclude(Exists(listed))
 
 
 def _if_any(kind: WarningKind, lines: QuerySet[StatusReportLine]) -> Iterator[ReportWarning]:

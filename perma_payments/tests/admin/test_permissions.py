@@ -39,8 +39,8 @@ pytestmark = pytest.mark.django_db
 
 TABLES = {CheckoutFreeze, OutgoingTransaction, Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement}
 
-# Of every table.
-FOR_VIEWING = ("changelist", "change", "history", "csv")
+# Of every table, and what a status report would change.
+FOR_VIEWING = ("changelist", "change", "history", "csv", "changes_csv")
 NEVER = ("add", "delete")
 
 # Enough to pass the forms of the actions that there are.

@@ -1,5 +1,7 @@
 """Staff upload a status report in the admin, check it, confirm it and undo it."""
 
+import csv
+import io
 from collections.abc import Callable
 from datetime import date, timedelta
 
@@ -11,7 +13,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from perma_payments.admin import status_reports
+from perma_payments.admin import report_changes, status_reports
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import StatusReport, SubscriptionAgreement
@@ -84,7 +86,7 @@ def test_upload_check_confirm_undo(staff, upload):
     assert "Hold a charge failed: nothing more is paid for 1" in said
     assert "Current Hold 1" in said
     assert "Current Current, paid for until a later date 19" in said
-    assert f"{agreement.reference_number} Current → Hold unchanged" in said
+    assert f"{agreement.reference_number} Registrar 1 Current → Hold unchanged" in said
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
@@ -270,15 +272,149 @@ def test_duplicates_and_unknown_reference_numbers_are_named(upload):
 
 
 def test_many_changes_have_pages(staff, upload, monkeypatch):
-    monkeypatch.setattr(status_reports, "CHANGES_PER_PAGE", 2)
+    monkeypatch.setattr(report_changes, "PER_PAGE", 2)
     agreements = standing(3)
-    page = upload(report(*[(agreement, "HOLD") for agreement in agreements]))
-    assert "Page 1 of 2: next" in words(page) and f"{agreements[2]} Current" not in words(page)
+    path = upload(report(*[(each, "HOLD") for each in agreements])).redirect_chain[-1][0] + "?sort=customer"
+    first = words(staff.get(path))
+    assert "Page 1 of 2: next" in first and f"{agreements[2]} Registrar 3 Current" not in first
 
-    path = page.redirect_chain[-1][0]
-    second = words(staff.get(f"{path}?page=2"))
-    assert "Page 2 of 2: previous" in second and f"{agreements[2]} Current" in second
-    assert "Page 1 of 2" in words(staff.get(f"{path}?page=x"))
+    second = words(staff.get(f"{path}&page=2"))
+    assert "Page 2 of 2: previous" in second and f"{agreements[2]} Registrar 3 Current" in second
+    assert "Page 1 of 2" in words(staff.get(f"{path}&page=x"))
+
+
+@pytest.fixture
+def page_of_a_mixture(upload):
+    """The page of a report that changes six subscriptions in different ways, and these in the page's order."""
+    changes = {
+        "HOLD": {},
+        "CANCELED": {},
+        "CURRENT": {},
+        "SUPERSEDED": {},
+        "Current": {"status": "Completed"},
+        "Hold": {"status": "Hold", "payment_token": ""},
+    }
+    agreements = dict(zip(changes, standing(6), strict=True))
+    for status, columns in changes.items():
+        SubscriptionAgreement.objects.filter(pk=agreements[status].pk).update(**(columns or {"status": "Current"}))
+    page = upload(report(*((agreement, status) for status, agreement in agreements.items())))
+    order = ["CANCELED", "SUPERSEDED", "Current", "HOLD", "CURRENT", "Hold"]
+    return page.redirect_chain[-1][0], [str(agreements[status]) for status in order]
+
+
+def references(page: HttpResponse) -> list[str]:
+    """The reference numbers in the list of changes."""
+    return [cell.get_text() for cell in BeautifulSoup(page.content, "html.parser").select("#changes td a")]
+
+
+def test_changes_are_in_groups_and_those_that_end_come_first(staff, page_of_a_mixture):
+    path, expected = page_of_a_mixture
+    page = staff.get(path, {"sort": "customer"})
+
+    assert references(page) == expected
+    titles = [th.get_text() for th in BeautifulSoup(page.content, "html.parser").select("#changes th[colspan]")]
+    assert titles == ["Ending", "Reactivated", "Other changes of status", "Only the date changes", "Other changes"]
+
+
+@pytest.mark.parametrize(
+    ("show", "at"),
+    [("ending", slice(0, 2)), ("reactivated", slice(2, 3)), ("date", slice(4, 5)), ("nonsense", slice(0, 6))],
+)
+def test_one_group_can_be_shown_alone(staff, page_of_a_mixture, show, at):
+    path, expected = page_of_a_mixture
+    page = staff.get(path, {"show": show, "sort": "customer"})
+
+    assert references(page) == expected[at]
+    assert "Ending (2)" in words(page) and "All (6)" in words(page)
+
+
+@pytest.mark.parametrize("column", ["reference", "customer", "status", "until"])
+def test_each_group_can_be_sorted_both_ways(staff, column):
+    agreements = standing(3)
+    for agreement, days in zip(agreements, (15, 5, 10), strict=True):
+        agreement.schedule_start = timezone.now().date() - timedelta(days=days)
+        agreement.save()
+    data = report(*[(agreement, "CURRENT") for agreement in agreements])
+    pk = plan_report(data, by=User.objects.get(), now=timezone.now()).pk
+    up, down = [references(staff.get(f"{LIST}{pk}/change/", {"sort": sort})) for sort in (column, f"-{column}")]
+
+    in_order = {
+        "reference": sorted(map(str, agreements)),
+        "customer": [str(agreement) for agreement in agreements],
+        "status": sorted(map(str, agreements)),
+        "until": [str(agreements[at]) for at in (0, 2, 1)],
+    }[column]
+    assert up == in_order
+    assert down == (in_order if column == "status" else in_order[::-1])
+
+
+def test_a_sorted_column_says_so_and_its_link_turns_it_around(staff, page_of_a_mixture):
+    path, _ = page_of_a_mixture
+    soup = BeautifulSoup(staff.get(path, {"sort": "customer", "show": "ending"}).content, "html.parser")
+    (header,) = soup.select("th[aria-sort]")
+
+    assert (header["aria-sort"], header.a.get_text()) == ("ascending", "Customer")
+    assert header.a["href"] == "?sort=-customer&show=ending#changes"
+
+
+def read_csv(page: HttpResponse) -> list[dict[str, str]]:
+    assert page.headers["Content-Type"] == "text/csv; charset=utf-8"
+    return list(csv.DictReader(page.getvalue().decode("utf-8-sig").splitlines()))
+
+
+def test_the_changes_can_be_downloaded_as_csv(staff, page_of_a_mixture):
+    path, expected = page_of_a_mixture
+    missing = records.standing_agreement(Customer(REGISTRAR.type, 99))
+    address = path.replace("change/", "changes.csv")
+
+    rows = read_csv(staff.get(address, {"sort": "customer"}))
+    assert [row["Reference number"] for row in rows] == [*expected, str(missing)]
+    assert rows[0] == {
+        "Change": "Ending",
+        "Reference number": expected[0],
+        "Customer": "Registrar 2",
+        "Status before": "Current",
+        "Status after": "Canceled",
+        "Paid for until, before": "",
+        "Paid for until, after": "",
+        "Also": "",
+    }
+    assert rows[-1]["Change"] == "Missing from the report"
+    alone = read_csv(staff.get(address, {"show": "ending", "sort": "-customer"}))
+    assert [row["Reference number"] for row in alone] == expected[1::-1]
+
+
+def test_the_csv_has_all_batches(staff, page_of_a_mixture, monkeypatch):
+    monkeypatch.setattr(report_changes, "CSV_ROWS_AT_A_TIME", 2)
+    path, expected = page_of_a_mixture
+    rows = read_csv(staff.get(path.replace("change/", "changes.csv"), {"sort": "customer"}))
+    assert [row["Reference number"] for row in rows] == expected
+
+
+@pytest.mark.parametrize("cell", ["=1+1", "+1", "-1", "@x", "\tx", "\rx", "\nx"])
+def test_no_cell_of_the_csv_begins_like_a_formula(staff, page_of_a_mixture, monkeypatch, cell):
+    monkeypatch.setattr(report_changes, "remarks", lambda line: [cell])
+    path, _ = page_of_a_mixture
+    text = staff.get(path.replace("change/", "changes.csv")).getvalue().decode("utf-8-sig")
+    assert {row[-1] for row in csv.reader(io.StringIO(text, newline=""))} == {"Also", f"'{cell}"}
+
+
+def test_the_csv_takes_the_permission_to_view_reports(staff, page_of_a_mixture):
+    path, _ = page_of_a_mixture
+    User.objects.get().user_permissions.clear()
+    assert staff.get(path.replace("change/", "changes.csv")).status_code == 403
+
+
+def test_what_is_missing_is_named(staff, upload, monkeypatch):
+    monkeypatch.setattr(status_reports, "MAX_MISSING_SHOWN", 1)
+    listed, canceled, missing, also_missing = standing(4)
+    SubscriptionAgreement.objects.filter(pk=canceled.pk).update(status="Canceled")
+    said = words(upload(report((listed, "HOLD"))))
+
+    assert "2 standing subscriptions are not in this report Confirming leaves them unchanged." in said
+    assert "The first 1 are listed here; the CSV file of all changes has the others, too." in said
+    assert f"{missing} Registrar 3 Current" in said and f"{also_missing} Registrar 4" not in said
+    assert "Confirming leaves" not in words(confirm(staff))
 
 
 @pytest.mark.parametrize(
@@ -325,6 +461,8 @@ def test_each_warning_is_a_sentence(staff, kind, said):
     page = BeautifulSoup(staff.get(f"{LIST}{planned.pk}/change/").content, "html.parser")
     (item,) = page.select(".warnings li")
     assert " ".join(item.get_text().split()).startswith(said)
+    if "PERMA-1" in item.get_text():
+        assert item.select_one("a")["href"] == "/admin/perma_payments/subscriptionagreement/?q=PERMA-1"
 
 
 def test_every_kind_of_warning_has_a_sentence():
