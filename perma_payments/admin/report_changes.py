@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, NamedTuple
 
 from django.core.paginator import Page, Paginator
@@ -39,6 +40,7 @@ GROUPS = (
     Group("reactivated", "Reactivated", Q(before__status__in=ENDED, after__status__in=ALIVE)),
     Group("recovered", "Recovered", RECOVERED),
     Group("status", "Other changes of status", Q(after__has_key="status")),
+    Group("terms", "Charged differently from our records", Q(our_terms__isnull=False)),
     Group("date", "Only the date changes", Q(after__has_key="covered_until")),
     Group("other", "Other changes", Q()),
 )
@@ -90,7 +92,7 @@ class Changes:
 
     def _all(self) -> "QuerySet[Any]":
         whens = [When(group.lines, then=Value(at)) for at, group in enumerate(GROUPS[:-1])]
-        lines: QuerySet[Any] = self._report.changes()
+        lines: QuerySet[Any] = self._report.lines.filter(Q(after__isnull=False) | Q(our_terms__isnull=False))
         grouped: QuerySet[Any] = lines.annotate(group=Case(*whens, default=Value(len(GROUPS) - 1)))
         return grouped
 
@@ -103,6 +105,7 @@ class Changes:
             "page": page,
             "lines": [{"title": title, "line": line, "remarks": said} for title, line, said in rows],
             "shown": self.shown,
+            "total": sum(counts.values()),
             "groups": [(group, counts[at]) for at, group in enumerate(GROUPS) if at in counts],
             "columns": [self._header(name, title) for name, (title, _) in COLUMNS.items()],
         }
@@ -191,3 +194,10 @@ def remarks(line: StatusReportLine) -> Iterator[str]:
         yield "the requested cancellation is done"
     if "status" in after and before["status"] in ENDED and after["status"] not in ENDED:
         yield "reactivated"
+    if line.our_terms is not None:
+        ours = _terms(Decimal(line.our_terms["amount"]), line.our_terms["frequency"])
+        yield f"CyberSource charges {_terms(line.amount, line.frequency)}, we have {ours}"
+
+
+def _terms(amount: Decimal | None, frequency: str) -> str:
+    return " ".join([f"${amount:,.2f}" if amount is not None else "", frequency]).strip()

@@ -33,11 +33,16 @@ class UnreadableFile(Exception):
 
 
 class Column(NamedTuple):
-    """A column: what messages call it, and the names that a header may give it, however they are written."""
+    """A column: what messages call it, and the names that a header may give it, however they are written.
+
+    A table without a required column is refused, and so is one that has a column twice. An extra column is only
+    worth reading if there is exactly one.
+    """
 
     title: str
     names: Collection[str]
     is_required: bool = False
+    is_extra: bool = False
 
 
 class TableRow(NamedTuple):
@@ -74,6 +79,8 @@ def read_table(data: bytes, columns: Mapping[str, Column]) -> Table:
         lacking = [column.title for key, column in columns.items() if column.is_required and not places[key]]
         if not lacking:
             for key, found in places.items():
+                if len(found) > 1 and columns[key].is_extra:
+                    found.clear()
                 if len(found) > 1:
                     raise UnreadableFile(
                         f"The header in line {line} has more than one {columns[key].title} column."

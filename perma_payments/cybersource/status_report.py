@@ -10,8 +10,8 @@
 CyberSource has changed this file without notice, and a status read wrongly changes what a paying customer may do.
 So a row that could be read in two ways is not read, but listed with its line for a person to look at.
 
-The file holds customers' names. Nothing of it is returned but reference numbers, statuses, subscription ids and
-dates, and no text made here quotes a cell, except a status that we don't know.
+The file holds customers' names. Nothing of it is returned but reference numbers, statuses, subscription ids,
+dates, amounts and frequencies, and no text made here quotes a cell, except a status that we don't know.
 """
 
 import re
@@ -19,8 +19,11 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 from ..billing.coverage import ChargeNews
+from ..billing.money import CURRENCY, format_amount, parse_echoed_amount
+from ..billing.schedules import Frequency
 from ..billing.statuses import Status
 from .csv_table import Column, TableRow, UnreadableFile, normalize, read_table
 
@@ -35,6 +38,10 @@ COLUMNS: Mapping[str, Column] = {
     "status": Column("Status", ("Status", "Subscription Status"), is_required=True),
     "subscription_id": Column("Subscription ID", ("Subscription ID",)),
     "next_charge_on": Column("Next Scheduled Date", ("Next Scheduled Date",)),
+    # What is charged is only compared with our terms. It is not known how the list calls and writes it.
+    "amount": Column("Amount", ("Amount", "Recurring Amount", "Recurring Payment Amount"), is_extra=True),
+    "currency": Column("Currency", ("Currency", "Currency Code"), is_extra=True),
+    "frequency": Column("Frequency", ("Frequency", "Recurring Frequency"), is_extra=True),
 }
 
 # What each name of a status, normalized, means to us, and what it says about charges (cybersource.md §8.1).
@@ -55,6 +62,13 @@ STATUSES: Mapping[str, tuple[Status, ChargeNews]] = {
     "cancelled": (Status.CANCELED, ChargeNews.ENDED),
     "completed": (Status.COMPLETED, ChargeNews.ENDED),
     "superseded": (Status.SUPERSEDED, ChargeNews.ENDED),
+}
+
+# The names of frequencies, normalized: CyberSource's own (cybersource.md §3.2, §8.4), and others for a year.
+FREQUENCIES: Mapping[str, Frequency] = {
+    **{normalize(frequency): frequency for frequency in Frequency},
+    "annual": Frequency.ANNUALLY,
+    "yearly": Frequency.ANNUALLY,
 }
 
 # Of several rows for one reference number, the one with the first of these statuses counts: one that is charged,
@@ -97,6 +111,9 @@ class ReportRow:
     # It is the token that charges: not for logs or error reports.
     subscription_id: str = field(default="", repr=False)
     next_charge_on: date | None = None
+    # What is charged, as far as the report says it.
+    amount: Decimal | None = None
+    frequency: Frequency | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +153,8 @@ class ParsedReport:
     spoiled_ids: int
     # Dates of next charges left out because they cannot be read.
     unreadable_dates: int
+    # Amounts and frequencies left out because they cannot be read.
+    unreadable_terms: int
     # The date above the header, if there is exactly one.
     made_on: date | None
 
@@ -152,7 +171,7 @@ def read_report(data: bytes) -> ParsedReport:
     unread: list[UnreadRow] = []
     # What may be the reference number of an unread row, and the line of one such row.
     in_doubt: dict[str, int] = {}
-    row_count = spoiled_ids = unreadable_dates = 0
+    row_count = spoiled_ids = unreadable_dates = unreadable_terms = 0
     for row in table.rows:
         row_count += 1
         read = _read_row(row)
@@ -170,6 +189,8 @@ def read_report(data: bytes) -> ParsedReport:
         spoiled_ids += row.cells["subscription_id"] != "" and not read.subscription_id
         is_dated = row.cells["next_charge_on"] != "" and read.charge_news is ChargeNews.PROVEN
         unreadable_dates += is_dated and read.next_charge_on is None
+        unreadable_terms += row.cells["amount"] != "" and read.amount is None
+        unreadable_terms += row.cells["frequency"] != "" and read.frequency is None
     rows, duplicates = [], []
     for reference_number, same in found.items():
         line = in_doubt.get(reference_number)
@@ -184,7 +205,14 @@ def read_report(data: bytes) -> ParsedReport:
             duplicates.append(Duplicate(reference_number, lines, statuses, rows[-1].status))
     unread.sort(key=lambda row: row.line)
     return ParsedReport(
-        rows, duplicates, unread, row_count, spoiled_ids, unreadable_dates, _date_in(table.preamble)
+        rows,
+        duplicates,
+        unread,
+        row_count,
+        spoiled_ids,
+        unreadable_dates,
+        unreadable_terms,
+        _date_in(table.preamble),
     )
 
 
@@ -211,11 +239,28 @@ def _read_row(row: TableRow) -> ReportRow | UnreadRow:
         charge_news,
         _subscription_id(row.cells["subscription_id"]),
         _next_charge_on(row.cells["next_charge_on"]) if charge_news is ChargeNews.PROVEN else None,
+        _amount(row.cells["amount"], row.cells["currency"]),
+        FREQUENCIES.get(normalize(row.cells["frequency"])),
     )
 
 
 def _subscription_id(cell: str) -> str:
     return cell if _SUBSCRIPTION_ID.fullmatch(cell) and not _ROUNDED.fullmatch(cell) else ""
+
+
+def _amount(cell: str, currency: str) -> Decimal | None:
+    """The amount of "1,200.00", "$90" and "90.00 USD", in our currency."""
+    if currency not in ("", CURRENCY):
+        return None
+    written = re.sub(rf"\s|\$|{CURRENCY}", "", cell)
+    if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", written, re.ASCII):
+        written = written.replace(",", "")
+    try:
+        amount = parse_echoed_amount(written)
+        format_amount(amount)
+    except ValueError:
+        return None
+    return amount
 
 
 def _next_charge_on(cell: str) -> date | None:
@@ -232,11 +277,15 @@ def _living(rows: Sequence[ReportRow]) -> ReportRow:
     equals = [row for row in rows if (row.status, row.charge_news) == (best.status, best.charge_news)]
     ids = {row.subscription_id for row in equals} - {""}
     dates = {row.next_charge_on for row in equals} - {None}
-    # If several rank equally, nothing tells which id to charge, or which date counts.
+    amounts = {row.amount for row in equals} - {None}
+    frequencies = {row.frequency for row in equals} - {None}
+    # If several rank equally, nothing tells which id to charge, or which date or amount counts.
     return replace(
         best,
         subscription_id=ids.pop() if len(ids) == 1 else "",
         next_charge_on=dates.pop() if len(dates) == 1 else None,
+        amount=amounts.pop() if len(amounts) == 1 else None,
+        frequency=frequencies.pop() if len(frequencies) == 1 else None,
     )
 
 

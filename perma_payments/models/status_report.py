@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from ..billing import tokens
 from ..billing.coverage import ChargeNews
+from ..billing.schedules import Frequency
 from ..billing.statuses import ALIVE, ENDED, REPORTED
 from .agreement import SubscriptionAgreement
-from .fields import choices, never_deleted, one_of
+from .fields import choices, money_field, never_deleted, one_of
 
 
 class ReportState(models.TextChoices):
@@ -70,6 +71,7 @@ class StatusReport(models.Model):
     unknown_statuses = models.JSONField(default=dict, help_text="Names of statuses we don't know: {name: rows}.")
     spoiled_ids = models.PositiveIntegerField("invalid subscription IDs", default=0)
     unreadable_dates = models.PositiveIntegerField("dates of next charges that could not be read", default=0)
+    unreadable_terms = models.PositiveIntegerField("amounts and frequencies that could not be read", default=0)
     duplicate_count = models.PositiveIntegerField("reference numbers in several rows", default=0)
     duplicates = models.JSONField(
         default=list, help_text="The first of ours: [reference number, lines, statuses, the status that counts]."
@@ -152,6 +154,8 @@ class StatusReportLine(models.Model):
     status = models.CharField(max_length=20, choices=choices(sorted(REPORTED)))
     charge_news = models.CharField("news about charges", max_length=15, choices=choices(ChargeNews))
     next_charge_on = models.DateField("next charge", null=True)
+    amount = money_field("amount charged", null=True)
+    frequency = models.CharField(max_length=20, choices=choices(Frequency), blank=True, default="")
     subscription_id = models.CharField(
         max_length=32,
         blank=True,
@@ -162,6 +166,9 @@ class StatusReportLine(models.Model):
     after = models.JSONField(null=True)
     takes_token = models.BooleanField(default=False)
     ignores_date = models.BooleanField(default=False, help_text="Its date of the next charge is implausible.")
+    our_terms = models.JSONField(
+        null=True, help_text="The amount and the frequency that we have, if CyberSource charges something else."
+    )
     is_incomplete = models.BooleanField(default=False, help_text="There is no checkout to take its terms from.")
 
     class Meta:
@@ -170,6 +177,9 @@ class StatusReportLine(models.Model):
             models.UniqueConstraint(fields=["report", "agreement"], name="report_line_once_per_agreement"),
             models.CheckConstraint(condition=one_of("status", REPORTED), name="report_line_status"),
             models.CheckConstraint(condition=one_of("charge_news", ChargeNews), name="report_line_charge_news"),
+            models.CheckConstraint(
+                condition=Q(frequency="") | one_of("frequency", Frequency), name="report_line_frequency"
+            ),
             models.CheckConstraint(
                 condition=Q(subscription_id__regex=tokens.PATTERN), name="report_line_subscription_id_form"
             ),
@@ -183,7 +193,7 @@ class StatusReportLine(models.Model):
             never_deleted(),
             pgtrigger.ReadOnly(
                 name="what_was_reported_stays",
-                fields=["report", "agreement", "status", "charge_news", "next_charge_on"],
+                fields=["report", "agreement", "status", "charge_news", "next_charge_on", "amount", "frequency"],
             ),
         ]
 

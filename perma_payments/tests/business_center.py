@@ -13,6 +13,6 @@ def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = TOKEN) -
         "Date: Dec 02 2026",
         "",
         "Subscription ID,Merchant Reference Code,Customer Name,Amount,Currency,Status",
-        *(f'{token},{subject},"Example, Erin",15.00,USD,{status}' for subject, status in rows),
+        *(f'{token},{subject},"Example, Erin",45.00,USD,{status}' for subject, status in rows),
     ]
     return "\n".join(lines).encode()

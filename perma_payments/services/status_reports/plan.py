@@ -59,6 +59,7 @@ class PlannedChange(NamedTuple):
     after: dict[str, str | None] | None = None
     takes_token: bool = False
     ignores_date: bool = False
+    our_terms: dict[str, str | None] | None = None
     is_incomplete: bool = False
 
 
@@ -74,6 +75,7 @@ def plan_report(data: bytes, *, by: User, now: datetime) -> StatusReport:
             unknown_statuses=parsed.unknown_statuses,
             spoiled_ids=parsed.spoiled_ids,
             unreadable_dates=parsed.unreadable_dates,
+            unreadable_terms=parsed.unreadable_terms,
             uploaded_by=by,
             uploaded_at=now,
         )
@@ -141,6 +143,8 @@ def _line(report: StatusReport, agreement: SubscriptionAgreement, row: ReportRow
         status=row.status,
         charge_news=row.charge_news,
         next_charge_on=row.next_charge_on,
+        amount=row.amount,
+        frequency=row.frequency or "",
         subscription_id=row.subscription_id if takes_token else "",
     )
 
@@ -193,15 +197,33 @@ def _planned_change(line: StatusReportLine, checkout: OutgoingTransaction | None
             else:
                 next_charge_on, ignores_date = None, True
         new.coverage = _coverage(line, new.schedule, next_charge_on, as_of)
+    our_terms = _terms_that_differ(line, new, as_of)
     changed = [column for column in CHANGED_BY_REPORTS if getattr(old, column) != getattr(new, column)]
     if not changed and not takes_token:
-        return PlannedChange(ignores_date=ignores_date)
+        return PlannedChange(ignores_date=ignores_date, our_terms=our_terms)
     return PlannedChange(
         before={column: _as_text(getattr(old, column)) for column in changed},
         after={column: _as_text(getattr(new, column)) for column in changed},
         takes_token=takes_token,
         ignores_date=ignores_date,
+        our_terms=our_terms,
     )
+
+
+def _terms_that_differ(
+    line: StatusReportLine, agreement: SubscriptionAgreement, as_of: date
+) -> dict[str, str | None] | None:
+    """Our terms, if CyberSource charges something else: perhaps its response to a change never came."""
+    if line.status not in ALIVE:
+        return None
+    terms = agreement.agreed_terms.as_of(coverage.midnight(as_of))
+    if terms.in_force.effective >= coverage.midnight(as_of):
+        return None  # They may be newer than the report.
+    # CyberSource knows of a downgrade before it is in force.
+    ours = [terms.in_force.rate, *([terms.scheduled.rate] if terms.scheduled else [])]
+    if line.amount in (None, *ours) and line.frequency in ("", agreement.current_frequency):
+        return None
+    return {"amount": _as_text(ours[-1]), "frequency": agreement.current_frequency}
 
 
 def _coverage(line: StatusReportLine, schedule: Schedule, next_charge_on: date | None, as_of: date) -> Coverage:

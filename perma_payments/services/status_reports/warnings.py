@@ -40,7 +40,9 @@ class WarningKind(StrEnum):
     OLD = "old"
     FROM_THE_FUTURE = "from the future"
     UNREADABLE_DATES = "unreadable dates"
+    UNREADABLE_TERMS = "unreadable terms"
     IMPLAUSIBLE_DATES = "implausible dates"
+    DIFFERENT_TERMS = "different terms"
     REACTIVATED = "reactivated"
     SECOND_SUBSCRIPTION = "second subscription"
     UNPROVEN_ENDING = "unproven ending"
@@ -141,6 +143,8 @@ def _about_the_file(report: StatusReport, now: datetime) -> Iterator[ReportWarni
             yield ReportWarning(WarningKind.FROM_THE_FUTURE)
     if report.unreadable_dates:
         yield ReportWarning(WarningKind.UNREADABLE_DATES, report.unreadable_dates)
+    if report.unreadable_terms:
+        yield ReportWarning(WarningKind.UNREADABLE_TERMS, report.unreadable_terms)
 
 
 def _about_the_upgrade(report: StatusReport) -> Iterator[ReportWarning]:
@@ -172,6 +176,7 @@ def _about_its_changes(report: StatusReport) -> Iterator[ReportWarning]:
         WarningKind.IMMEDIATE_ENDING, ending.filter(until__lt=midnight(report.as_of)).exclude(proof=Proof.STAFF)
     )
     yield from _if_any(WarningKind.IMPLAUSIBLE_DATES, lines.filter(ignores_date=True))
+    yield from _if_any(WarningKind.DIFFERENT_TERMS, lines.filter(our_terms__isnull=False))
     yield from _if_any(WarningKind.WITHOUT_TOKEN, without_token)
     yield from _if_any(WarningKind.WITHOUT_TERMS, lines.filter(is_incomplete=True))
 

@@ -302,6 +302,16 @@ def page_of_a_mixture(upload):
     return page.redirect_chain[-1][0], [str(agreements[status]) for status in order]
 
 
+def test_a_charge_that_differs_from_our_terms_is_named(upload):
+    agreement = records.standing_agreement(
+        current_link_limit_effective_timestamp=timezone.now() - timedelta(days=9)
+    )
+    page = upload(report((agreement, "CURRENT")).replace(b",45.00,", b",90.00,"))
+
+    assert last_line(page).endswith("CyberSource charges $90.00, we have $45.00 monthly")
+    assert f"CyberSource charges 1 subscription differently from our records: {agreement} ." in words(page)
+
+
 def references(page: HttpResponse) -> list[str]:
     """The reference numbers in the list of changes."""
     return [cell.get_text() for cell in BeautifulSoup(page.content, "html.parser").select("#changes td a")]
@@ -422,7 +432,7 @@ def test_what_is_missing_is_named(staff, upload, monkeypatch):
     [
         (
             "upgrade",
-            "Stop: this may be CyberSource's upgrade, and not 1,200 cancellations. The report calls 1,200 of",
+            "Stop: this may be CyberSource's upgrade, and not 1,200 cancellations. According to this report,",
         ),
         ("same file", "This file was uploaded before: see the status report of"),
         ("nothing of ours", "This report has none of our subscriptions."),
@@ -433,7 +443,9 @@ def test_what_is_missing_is_named(staff, upload, monkeypatch):
         ("old", "This report is old: it was made on 2026-12-02."),
         ("from the future", "This report says that it was made on 2026-12-02, which is in the future."),
         ("unreadable dates", "1,200 dates of next charges can't be read."),
+        ("unreadable terms", "1,200 amounts or frequencies can't be read, so they were not compared with our"),
         ("implausible dates", "1,200 dates of next charges can't be right: PERMA-1, PERMA-2. What"),
+        ("different terms", "CyberSource charges 1,200 subscriptions differently from our records: PERMA-1"),
         ("reactivated", "1,200 subscriptions would be reactivated: PERMA-1, PERMA-2. CyberSource"),
         ("second subscription", "1,200 subscriptions would be one of several that a customer pays for: PERMA-1"),
         ("unproven ending", "1,200 subscriptions would end around the day of a charge: PERMA-1, PERMA-2."),

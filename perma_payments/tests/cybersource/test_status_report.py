@@ -2,6 +2,7 @@
 
 from collections import Counter
 from datetime import date
+from decimal import Decimal
 
 import pytest
 from hypothesis import example, given, settings, strategies as st
@@ -63,14 +64,15 @@ def why_unread(text: str) -> str:
 def test_the_published_fixture_is_read():
     assert read_report(PUBLISHED.encode()) == ParsedReport(
         rows=[
-            ReportRow(6, "ORDER-1001", Status.CURRENT, ChargeNews.PROVEN, FIRST),
-            ReportRow(7, "ORDER-1002", Status.CANCELED, ChargeNews.ENDED, SECOND),
+            ReportRow(6, "ORDER-1001", Status.CURRENT, ChargeNews.PROVEN, FIRST, amount=Decimal("15.00")),
+            ReportRow(7, "ORDER-1002", Status.CANCELED, ChargeNews.ENDED, SECOND, amount=Decimal("20.00")),
         ],
         duplicates=[],
         unread=[],
         row_count=2,
         spoiled_ids=0,
         unreadable_dates=0,
+        unreadable_terms=0,
         made_on=date(2025, 3, 1),
     )
 
@@ -96,6 +98,91 @@ def test_columns_are_named_as_in_cybersources_reports(header):
     assert read(row(next_charge="2025-04-01"), header=header).rows == [
         ReportRow(LINE, "PERMA-1234-5678", Status.CURRENT, ChargeNews.PROVEN, FIRST, date(2025, 4, 1))
     ]
+
+
+# --- What is charged ----------------------------------------------------------------------------------------
+
+
+def charged(*cells: str, header: str = "Amount,Currency,Frequency") -> ParsedReport:
+    return read(f"PERMA-1234-5678,CURRENT,{','.join(cells)}", header=f"Merchant Reference Code,Status,{header}")
+
+
+@pytest.mark.parametrize(
+    ("cell", "amount"),
+    [
+        ("90.00", "90.00"),
+        ("90", "90.00"),
+        ("90.5", "90.50"),
+        ("90.0000", "90.00"),
+        ("$90.00", "90.00"),
+        ("$ 90.00 USD", "90.00"),
+        ("USD 90.00", "90.00"),
+        ('"1,200.00"', "1200.00"),
+        ('"1,234,567"', "1234567.00"),
+        ("0.00", "0.00"),
+    ],
+)
+def test_an_amount_is_read(cell, amount):
+    found = charged(cell, "USD", "monthly")
+    assert ([row.amount for row in found.rows], found.unreadable_terms) == ([Decimal(amount)], 0)
+
+
+@pytest.mark.parametrize(
+    "cell", ["free", "-90.00", "90.001", '"90,00"', '"1,20.00"', "9e1", "90.00 EUR", "٩", "12345678901", "$"]
+)
+def test_an_amount_that_cannot_be_read_is_counted_and_changes_nothing_else(cell):
+    found = charged(cell, "USD", "monthly")
+    assert ([row.amount for row in found.rows], found.unreadable_terms) == ([None], 1)
+    assert statuses(found) == {"PERMA-1234-5678": "Current"}
+
+
+def test_an_amount_of_another_currency_is_not_read():
+    found = charged("90.00", "EUR", "")
+    assert (found.rows[0].amount, found.unreadable_terms) == (None, 1)
+
+
+@pytest.mark.parametrize(
+    ("cell", "frequency"),
+    [
+        ("monthly", "monthly"),
+        ("MONTHLY", "monthly"),
+        ("Annually", "annually"),
+        ("Yearly", "annually"),
+        ("semi annually", "semi-annually"),
+        ("quad_weekly", "quad-weekly"),
+    ],
+)
+def test_a_frequency_is_read(cell, frequency):
+    found = charged("90.00", "USD", cell)
+    assert ([row.frequency for row in found.rows], found.unreadable_terms) == ([frequency], 0)
+
+
+def test_a_frequency_that_cannot_be_read_is_counted():
+    found = charged("90.00", "USD", "on-demand")
+    assert ([row.frequency for row in found.rows], found.unreadable_terms) == ([None], 1)
+
+
+@pytest.mark.parametrize("header", ["Recurring Amount,x,y", "RecurringAmount,x,y", "recurring_payment_amount,x,y"])
+def test_the_amount_is_found_by_each_of_its_names(header):
+    assert charged("90.00", "", "", header=header).rows[0].amount == Decimal("90.00")
+
+
+def test_of_two_amounts_neither_is_read():
+    found = charged("90.00", "45.00", "monthly", header="Amount,Recurring Amount,Frequency")
+    assert (found.rows[0].amount, found.rows[0].frequency, found.unreadable_terms) == (None, "monthly", 0)
+
+
+@pytest.mark.parametrize(("second", "amount"), [("90.00", "90.00"), ("", "90.00"), ("45.00", None)])
+def test_of_several_rows_that_count_the_amount_is_read_if_they_agree(second, amount):
+    found = read(
+        "PERMA-1234-5678,HOLD,90.00",
+        f"PERMA-1234-5678,HOLD,{second}",
+        header="Merchant Reference Code,Status,Amount",
+    )
+    assert found.rows[0].amount == (None if amount is None else Decimal(amount))
+
+
+# --- Columns that are refused -------------------------------------------------------------------------------
 
 
 def test_two_columns_that_could_be_the_status_are_refused():

@@ -5,8 +5,10 @@ from typing import Any
 
 import pytest
 
+from perma_payments.billing.transactions import Kind
 from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
 from perma_payments.services.status_reports import warnings
+from perma_payments.services.status_reports.apply import PlanIsStale
 
 from ... import records
 from ...business_center import report
@@ -193,6 +195,98 @@ def test_a_subscription_without_terms():
     agreement = records.agreement()
     planned = plan(report((agreement, "CURRENT")))
     assert warning(planned, "without terms") == {"count": 1, "examples": [str(agreement)]}
+
+
+# --- What is charged --------------------------------------------------------------------------------------
+
+EARLIER = NOW - timedelta(days=30)
+
+
+def charges(*rows: tuple[SubscriptionAgreement, str, str], status: str = "CURRENT") -> bytes:
+    lines = [f"{agreement},{status},{amount},{frequency}" for agreement, amount, frequency in rows]
+    return "\n".join(["Merchant Reference Code,Status,Amount,Frequency", *lines]).encode()
+
+
+def long_standing(pk: int = 7, **changed: Any) -> SubscriptionAgreement:
+    """A subscription for $45.00 monthly, unless changed, whose terms are older than the report."""
+    return standing(pk, **{"current_link_limit_effective_timestamp": EARLIER, **changed})
+
+
+@pytest.mark.parametrize(
+    ("amount", "frequency", "differs"),
+    [
+        ("45.00", "monthly", False),
+        ("45.00", "", False),
+        ("", "", False),
+        ("?", "?", False),
+        ("90.00", "monthly", True),
+        ("90.00", "", True),
+        ("45.00", "annually", True),
+        ("", "annually", True),
+    ],
+)
+def test_a_charge_that_differs_from_our_terms(amount, frequency, differs):
+    agreement = long_standing()
+    planned = plan(charges((agreement, amount, frequency)))
+
+    assert ("different terms" in kinds(planned)) == differs
+    if differs:
+        assert warning(planned, "different terms") == {"count": 1, "examples": [str(agreement)]}
+        line = planned.lines.get()
+        assert (line.our_terms, line.after) == ({"amount": "45.00", "frequency": "monthly"}, None)
+
+
+@pytest.mark.parametrize(
+    ("amount", "scheduled_from", "differs"),
+    [
+        ("45.00", NOW + timedelta(days=9), False),
+        ("20.00", NOW + timedelta(days=9), False),
+        ("90.00", NOW + timedelta(days=9), True),
+        ("20.00", NOW - timedelta(days=9), False),
+        ("45.00", NOW - timedelta(days=9), True),
+    ],
+)
+def test_a_scheduled_change_is_known_to_cybersource_before_it_is_in_force(amount, scheduled_from, differs):
+    scheduled = {"scheduled_rate": 20, "scheduled_link_limit": "10", "scheduled_from": scheduled_from}
+    planned = plan(charges((long_standing(**scheduled), amount, "")))
+
+    assert ("different terms" in kinds(planned)) == differs
+    if differs:
+        assert planned.lines.get().our_terms["amount"] == "20.00"
+
+
+def test_terms_that_may_be_newer_than_the_report_are_not_compared():
+    changed_since = long_standing(current_link_limit_effective_timestamp=NOW.replace(hour=0))
+    assert "different terms" not in kinds(plan(charges((changed_since, "90.00", "annually"))))
+
+
+@pytest.mark.parametrize(("status", "differs"), [("HOLD", True), ("RETRY", True), ("CANCELED", False)])
+def test_only_what_is_charged_is_compared(status, differs):
+    planned = plan(charges((long_standing(), "90.00", ""), status=status))
+    assert ("different terms" in kinds(planned)) == differs
+
+
+def test_a_recovery_is_compared_with_the_terms_of_its_checkout():
+    recovered = records.agreement()
+    since = {"recurring_start_date": NOW.date(), "link_limit_effective_timestamp": EARLIER}
+    records.outgoing(Kind.SUBSCRIBE, recovered, **since)
+    planned = plan(charges((recovered, "90.00", "monthly")))
+
+    assert planned.lines.get().our_terms == {"amount": "45.00", "frequency": "monthly"}
+
+
+def test_a_change_of_our_terms_makes_the_plan_stale():
+    planned = plan(charges((long_standing(), "90.00", "")))
+    SubscriptionAgreement.objects.update(current_rate="90.00")
+
+    with pytest.raises(PlanIsStale):
+        apply(planned)
+    planned.refresh_from_db()
+    assert kinds(planned) == []
+
+
+def test_charges_that_cannot_be_read():
+    assert warning(plan(charges((standing(), "?", "?"))), "unreadable terms") == {"count": 2}
 
 
 # --- Standing subscriptions -------------------------------------------------------------------------------
