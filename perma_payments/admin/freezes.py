@@ -35,7 +35,7 @@ class CheckoutFreezeAdmin(ReadOnlyAdmin):
         "ended_by",
         "end_reason",
     )
-    csv_columns = ("began_at", "began_by", "reason", "ended_at", "ended_by", "reason_to_end")
+    csv_columns = ("began_at", "began_by", "reason", "ended_at", "ended_by", "end_reason")
     list_select_related = ("began_by", "ended_by")
     ordering = ("-began_at",)
     change_list_template = "perma_payments/admin/freezes.html"

@@ -133,7 +133,7 @@ def test_freezes_are_listed_with_who_and_why(client, staff):
     records.freeze(began_at="2026-11-21T12:00Z", reason="Stolen cards.")
 
     listed = words(client.get(LIST))
-    assert "2026-11-21 12:00 UTC freezer Stolen cards." in listed
+    assert "2026-11-21 12:00 Stolen cards. - freezer" in listed
     shown = client.get(f"{LIST}{CheckoutFreeze.objects.get().pk}/change/")
     assert "Stolen cards." in words(shown)
     assert soup(shown).select("#content textarea, #content [type=submit]") == []

@@ -82,7 +82,7 @@ def confirmed(file: bytes) -> StatusReport:
     """The report that jane uploads and confirms."""
     user, now = User.objects.create_user("jane"), timezone.now()
     upload = plan_report(file, by=user, now=now)
-    return apply_report(upload.pk, revision=upload.revision, by=user, leave_out=False, now=now)
+    return apply_report(upload.pk, revision=upload.revision, by=user, checks=required_checks(upload), now=now)
 
 
 # --- From click to cancellation ------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Response, StaffTask, StatusReport, SubscriptionAgreement
 from perma_payments.services import staff_tasks
-from perma_payments.services.freeze import freeze_checkouts, resume_checkouts
+from perma_payments.services.freeze import begin_freeze, end_freeze
 from perma_payments.services.status_reports.apply import apply_report
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.revert import revert_report
@@ -54,8 +54,8 @@ def working_day(user: User, *, now: datetime) -> SubscriptionAgreement:
             acknowledged_at=acknowledged_at,
         )
         _response(records.outgoing(Kind.PURCHASE, bought), now=now, applied_at=now, outcome="took effect")
-    freeze_checkouts(by=user, reason="CyberSource's maintenance", now=now - timedelta(days=9))
-    resume_checkouts(by=user, reason="It is over.", now=now - timedelta(days=8))
+    frozen = begin_freeze(by=user, reason="CyberSource's maintenance", now=now - timedelta(days=9))
+    end_freeze(frozen.pk, by=user, reason="It is over.", now=now - timedelta(days=8))
     return _much_has_happened(user, agreements[0], now=now)
 
 
