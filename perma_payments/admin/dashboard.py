@@ -13,7 +13,7 @@ from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
 
-from ..billing.statuses import PurchaseStatus, Status
+from ..billing.statuses import Status
 from ..models import CheckoutFreeze
 from . import figures
 from .base import may_view
@@ -65,9 +65,6 @@ def _concerns(shown: dict[str, Any]) -> Iterator[Concern]:
     if (subscriptions := shown.get("subscriptions")) and subscriptions.pending_long:
         text = f"{_count(subscriptions.pending_long, 'subscription')} Pending for more than a day"
         yield Concern(text, _list_of("subscriptionagreement", f"status__exact={Status.PENDING}"))
-    if (purchases := shown.get("purchases")) and purchases["for_more_than_a_day"]:
-        text = f"{_count(purchases['for_more_than_a_day'], 'purchase')} paid but not credited for more than a day"
-        yield Concern(text, _list_of("purchase", f"status__exact={PurchaseStatus.PAID}&acknowledged=no"))
     if responses := shown.get("responses_not_applied"):
         yield Concern(f"{_count(responses, 'response')} not applied", _list_of("response", "applied=no"))
     if (report := shown.get("report")) and report.is_missing:

@@ -65,7 +65,6 @@ class StaffTaskAdmin(ReadOnlyAdmin):
         "claimed_by",
         moment("done_at", "ended"),
         customer,
-        moment("notified_at", "emailed"),
         "done_by",
         "resolution",
     )

@@ -15,6 +15,7 @@ from perma_payments.services.freeze import begin_freeze, end_freeze
 from perma_payments.services.status_reports.apply import apply_report
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.revert import revert_report
+from perma_payments.services.status_reports.warnings import required_checks
 
 from .. import records
 from ..business_center import report
@@ -67,7 +68,7 @@ def _much_has_happened(user: User, agreement: SubscriptionAgreement, *, now: dat
     staff_tasks.withdraw(task.pk, by=user, note="They called: they want to keep it.", now=now)
     for is_undone in (True, False):
         uploaded = _upload(user, agreement, now=now)
-        apply_report(uploaded.pk, revision=uploaded.revision, by=user, leave_out=False, now=now)
+        apply_report(uploaded.pk, revision=uploaded.revision, by=user, checks=required_checks(uploaded), now=now)
         if is_undone:
             revert_report(uploaded.pk, by=user, now=now)
     _upload(user, agreement, "CANCELED", now=now)

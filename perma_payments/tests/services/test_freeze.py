@@ -24,6 +24,7 @@ from perma_payments.models.history import HistorySource
 from perma_payments.services.freeze import AlreadyFrozen, NotFrozen, begin_freeze, checkouts_are_frozen, end_freeze
 from perma_payments.services.status_reports.apply import apply_report
 from perma_payments.services.status_reports.plan import plan_report
+from perma_payments.services.status_reports.warnings import required_checks
 
 from .. import perma_cc, records
 from ..business_center import report
@@ -201,7 +202,7 @@ def test_a_subscription_can_be_canceled(frozen, post):
 def test_a_status_report_is_applied(frozen, staff):
     agreement = records.standing_agreement()
     planned = plan_report(report((agreement, "HOLD")), by=staff, now=timezone.now())
-    apply_report(planned.pk, revision=1, by=staff, leave_out=False, now=timezone.now())
+    apply_report(planned.pk, revision=1, by=staff, checks=required_checks(planned), now=timezone.now())
 
     agreement.refresh_from_db()
     assert agreement.status == "Hold"
