@@ -23,7 +23,16 @@ import psycopg2
 from .world import databases, use_django
 
 FEW, MANY = 5_000, 20_000
-STEPS = ["read", "plan", "page of the plan", "apply", "page once applied", "revert", "apply with the ORM"]
+STEPS = [
+    "read",
+    "plan",
+    "page of the plan",
+    "CSV of the plan",
+    "apply",
+    "page once applied",
+    "revert",
+    "apply with the ORM",
+]
 
 # Monthly subscriptions of 100 days ago that were last known to be paid until 40 days ago. The past before
 # the upload has no history: triggers do not fire for a replica.
@@ -125,6 +134,11 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
         if response.status_code != 200:
             raise SystemExit(f"The page of a report was answered with {response.status_code}.")
 
+    def csv() -> None:
+        lines = client.get(f"/admin/perma_payments/statusreport/{planned.pk}/changes.csv").getvalue().count(b"\n")
+        if lines != rows + 1:
+            raise SystemExit(f"The CSV of a report has {lines} lines.")
+
     def check(**expected: int) -> None:
         counts = {status: Agreements.filter(status=status).count() for status in expected}
         if counts != expected:
@@ -136,6 +150,7 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
     if planned.change_count != rows:
         raise SystemExit(f"{planned.change_count} of {rows} rows would change something.")
     step(page)
+    step(csv)
     step(partial(apply_report, planned.pk, revision=1, by=someone, checks=required_checks(planned), now=now))
     check(Hold=rows // 2, Current=rows // 2)
     step(page)

@@ -169,6 +169,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
         is_compared = row.state == ReportState.PLANNED and row.matched_count > 0
         missing = missing_from(row, now=now) if is_compared else SubscriptionAgreement.objects.none()
         earlier = StatusReport.objects.in_bulk([each["report"] for each in row.warnings if each["report"]])
+        is_stopped = row.state == ReportState.PLANNED and is_from_the_upgrade(row)
         return {
             "title": f"The {row}",
             "subtitle": None,
@@ -178,7 +179,8 @@ class StatusReportAdmin(ReadOnlyAdmin):
             and row.state == ReportState.PLANNED
             and not has_expired
             and row.matched_count > 0
-            and not is_from_the_upgrade(row),
+            and not is_stopped,
+            "is_stopped": is_stopped,
             "may_discard": _may_upload(request) and row.state == ReportState.PLANNED,
             "ticks": [(each["kind"], _tick(each)) for each in row.warnings if each["kind"] in SERIOUS],
             "endings": required_checks(row).endings,

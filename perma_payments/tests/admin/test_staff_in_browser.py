@@ -86,7 +86,6 @@ def test_staff_export_upload_preview_confirm_and_undo(visitor, staff, tmp_path):
     upload(visit, file)
     expect(visit.page.get_by_role("row", name="Current Hold 1")).to_be_visible()
     expect(visit.page.get_by_text("more than a tenth")).to_be_visible()
-    visit.is_accessible()
     agreement.refresh_from_db()
     assert agreement.status == "Current"
 
@@ -113,6 +112,24 @@ def test_staff_export_upload_preview_confirm_and_undo(visitor, staff, tmp_path):
     assert visit.complaints == []
 
 
+def test_while_a_report_is_read_the_page_says_so(visitor, staff, tmp_path):
+    visit = visitor()
+    log_in(visit)
+    file = tmp_path / "report.csv"
+    file.write_text("Merchant Reference Code,Status\n")
+    visit.page.goto(f"{visit.payments}/admin/perma_payments/statusreport/upload/")
+    # As if the answer never came.
+    visit.page.evaluate("document.addEventListener('submit', (event) => event.preventDefault())")
+    visit.page.get_by_label("Report").set_input_files(file)
+    button = visit.page.get_by_role("button", name="Show what it would change")
+    button.click()
+
+    expect(visit.page.get_by_role("status")).to_contain_text("Reading the report.")
+    expect(button).to_be_disabled()
+    assert visit.complaints == []
+    visit.is_accessible()
+
+
 def test_a_row_with_an_unknown_status_is_left_out_by_a_tick(visitor, staff, tmp_path):
     visit = visitor()
     agreement = subscribe(visit)
@@ -124,6 +141,7 @@ def test_a_row_with_an_unknown_status_is_left_out_by_a_tick(visitor, staff, tmp_
     upload(visit, file)
     said = f"Line {len(lines) + 1}: PERMA-0000-0000: “SLEEPING” is not a status that we know."
     expect(visit.page.get_by_text(said)).to_be_visible()
+    visit.is_accessible()
     visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()
     # The browser asks for the tick, and sends nothing.
     agreement.refresh_from_db()
