@@ -102,6 +102,8 @@ SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 PGHISTORY_CONTEXT_FIELD = ContextJSONField()
 
 STATIC_URL = "/static/"
+# The help inside the admin shows the pictures of docs/staff.md.
+STATICFILES_DIRS = [("staff-help", BASE_DIR / "docs" / "pictures")]
 # Served from the source directories: so few files need no build step.
 WHITENOISE_USE_FINDERS = True
 

@@ -1,9 +1,11 @@
 """The help for staff: docs/staff.md as a page of the admin, with a list of its sections."""
 
 from itertools import pairwise
+from pathlib import PurePosixPath
 from typing import NamedTuple
 
 from django.conf import settings
+from django.templatetags.static import static
 from django.utils.safestring import SafeString, mark_safe
 from django.utils.text import slugify
 from markdown_it import MarkdownIt
@@ -31,5 +33,9 @@ def staff_help() -> Help:
             anchor = slugify(inside.content)
             token.attrSet("id", anchor)
             sections.append((anchor, inside.content))
+        for part in inside.children or ():
+            if part.type == "image":
+                picture = PurePosixPath(str(part.attrs["src"])).name
+                part.attrSet("src", static(f"staff-help/{picture}"))
     body = _markdown.renderer.render(tokens, _markdown.options, {})
     return Help(first.lstrip("# "), sections, mark_safe(body))

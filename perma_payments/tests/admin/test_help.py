@@ -37,6 +37,16 @@ def test_every_section_is_linked(client):
     assert links == [(f"#{section['id']}", section.get_text()) for section in soup.select(".guide h2")]
 
 
+def test_its_pictures_are_shown(client):
+    log_in(client)
+    pictures = BeautifulSoup(client.get("/admin/help/").content, "html.parser").select(".guide img")
+
+    assert len(pictures) == len(list((settings.BASE_DIR / "docs/pictures").iterdir())) > 0
+    for picture in pictures:
+        assert picture["alt"]
+        assert b"".join(client.get(picture["src"])).startswith(b"\x89PNG")
+
+
 def test_html_in_the_help_is_only_text(client, monkeypatch, tmp_path: Path):
     file = tmp_path / "help.md"
     file.write_text("# Help\n\n<script>alert(1)</script>\n\n[x](javascript:alert(1))\n")

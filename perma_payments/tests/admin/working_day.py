@@ -46,7 +46,7 @@ def working_day(user: User, *, now: datetime) -> SubscriptionAgreement:
     for pk, (kind, days) in enumerate(TASKS.items()):
         opened_at = now - timedelta(days=days, hours=2)
         StaffTask.objects.create(kind=kind, agreement=agreements[pk], opened_at=opened_at, notified_at=opened_at)
-    unmatched = _response(None, now=now)
+    unmatched = _response(None)
     StaffTask.objects.create(kind="unmatched", response=unmatched, opened_at=now - timedelta(days=4))
     for acknowledged_at in (None, now):
         bought = records.paid_purchase(
@@ -54,32 +54,39 @@ def working_day(user: User, *, now: datetime) -> SubscriptionAgreement:
             paid_at=now - timedelta(days=2),
             acknowledged_at=acknowledged_at,
         )
-        _response(records.outgoing(Kind.PURCHASE, bought), now=now, applied_at=now, outcome="took effect")
+        _response(records.outgoing(Kind.PURCHASE, bought), applied_at=now, outcome="took effect")
     frozen = begin_freeze(by=user, reason="CyberSource's maintenance", now=now - timedelta(days=9))
     end_freeze(frozen.pk, by=user, reason="It is over.", now=now - timedelta(days=8))
-    return _much_has_happened(user, agreements[0], now=now)
-
-
-def _much_has_happened(user: User, agreement: SubscriptionAgreement, *, now: datetime) -> SubscriptionAgreement:
-    for kind, decision in [(Kind.SUBSCRIBE, "ACCEPT"), (Kind.CHANGE, "DECLINE"), (Kind.UPDATE, "ACCEPT")]:
-        checkout = records.outgoing(kind, agreement)
-        _response(checkout, now=now, decision=decision, applied_at=now, outcome="took effect")
-    task = StaffTask.objects.create(kind="cancellation", agreement=agreement, opened_at=now - timedelta(days=20))
-    staff_tasks.withdraw(task.pk, by=user, note="They called: they want to keep it.", now=now)
+    _much_has_happened(user, agreements[0], now=now)
     for is_undone in (True, False):
-        uploaded = _upload(user, agreement, now=now)
+        uploaded = _upload(user, agreements, dict.fromkeys(agreements[:1], "HOLD"), now=now)
         apply_report(uploaded.pk, revision=uploaded.revision, by=user, checks=required_checks(uploaded), now=now)
         if is_undone:
             revert_report(uploaded.pk, by=user, now=now)
-    _upload(user, agreement, "CANCELED", now=now)
-    return agreement
+    _upload(
+        user, agreements, {agreements[0]: "CURRENT", agreements[1]: "HOLD", agreements[4]: "CANCELED"}, now=now
+    )
+    return agreements[0]
 
 
-def _upload(user: User, agreement: SubscriptionAgreement, status: str = "HOLD", *, now: datetime) -> StatusReport:
-    return plan_report(report((agreement, status), ("PERMA-0000-0000", "CURRENT")), by=user, now=now)
+def _much_has_happened(user: User, agreement: SubscriptionAgreement, *, now: datetime) -> None:
+    for kind, decision in [(Kind.SUBSCRIBE, "ACCEPT"), (Kind.CHANGE, "DECLINE"), (Kind.UPDATE, "ACCEPT")]:
+        checkout = records.outgoing(kind, agreement)
+        _response(checkout, decision=decision, applied_at=now, outcome="took effect")
+    task = StaffTask.objects.create(kind="cancellation", agreement=agreement, opened_at=now - timedelta(days=20))
+    staff_tasks.withdraw(task.pk, by=user, note="They called: they want to keep it.", now=now)
 
 
-def _response(outgoing: OutgoingTransaction | None, *, now: datetime, **changes: Any) -> Response:
+def _upload(
+    user: User, agreements: list[SubscriptionAgreement], news: dict[SubscriptionAgreement, str], *, now: datetime
+) -> StatusReport:
+    """Today's report: everything is as on record, except for the news."""
+    rows = [(agreement, news.get(agreement, agreement.status.upper())) for agreement in agreements]
+    file = report(*rows, ("PERMA-0000-0000", "CURRENT"))
+    return plan_report(file.replace(b"Dec 02 2026", f"{now:%b %d %Y}".encode()), by=user, now=now)
+
+
+def _response(outgoing: OutgoingTransaction | None, **changes: Any) -> Response:
     return Response.objects.create(
         **{
             "outgoing": outgoing,
@@ -94,7 +101,6 @@ def _response(outgoing: OutgoingTransaction | None, *, now: datetime, **changes:
             "currency": "USD",
             "sealed": b"x",
             "archive_key_id": "k",
-            "received_at": now,
             **changes,
         }
     )
