@@ -124,7 +124,7 @@ class StaffSite(AdminSite):
             if form.is_bound and form.has_error(NON_FIELD_ERRORS, "too_many_attempts"):
                 response.status_code = 429
                 response["Retry-After"] = "900"
-        elif kept and self.has_permission(request):
+        elif kept:
             response = self.send_again(request, kept)
         return response
 

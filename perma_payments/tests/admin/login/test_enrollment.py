@@ -114,6 +114,27 @@ def test_a_link_is_no_good_with_another_accounts_password(client, superuser, use
     assert "don't match" in words(give_password(client, invite(superuser, user), username="other"))
 
 
+def test_a_link_asks_for_the_password_even_if_someone_else_is_logged_in(superuser, user):
+    link = invite(superuser, user)
+    assert "Log in with your username and password first." in words(superuser.get(link))
+
+
+def test_the_session_gets_a_new_key_with_its_new_rights(client, superuser, user):
+    link = invite(superuser, user)
+    give_password(client, link)
+    before = client.session.session_key
+    client.post(link, {"code": code_of(user)})
+    assert client.session.session_key != before
+
+
+def test_recovery_codes_are_made_once(user):
+    second_factors.invite(user, now=timezone.now())
+    app = TOTPDevice.objects.get(user=user)
+    assert second_factors.confirm(app, code_of(user))
+    assert second_factors.confirm(app, f"{totp(app.bin_key, drift=1):06}") is None
+    assert StaticToken.objects.filter(device__user=user).count() == 10
+
+
 def test_the_password_alone_sets_up_nothing(client, superuser, user):
     invite(superuser, user)
     page = client.post("/admin/login/", {"username": "jane", "password": PASSWORD, "code": code_of(user)})

@@ -156,6 +156,23 @@ def test_a_link_is_mailed_once_the_mail_server_is_back(client, user, settings, m
     assert link_in(mailbox)
 
 
+def test_a_link_that_may_have_arrived_is_not_mailed_again(client, user, mailbox):
+    mailbox.breaks_at = "Set a new password"
+    ask(client)
+    assert not send_links(now=timezone.now())
+    assert not PasswordResetRequest.objects.exists()
+
+
+def test_an_address_that_is_refused_stops_no_other(client, user, mailbox):
+    User.objects.create_user("other", email="other@perma.example", password="another password", is_staff=True)
+    mailbox.refused[ADDRESS] = 550
+    ask(client)
+    ask(client, "other@perma.example")
+    assert send_links(now=timezone.now())
+    assert [mail["X-Rcpt"] for mail in mailbox.mails] == ["other@perma.example"]
+    assert not PasswordResetRequest.objects.exists()
+
+
 def test_a_link_that_could_not_be_mailed_for_an_hour_is_given_up(client, user, mailbox):
     ask(client)
     later = timezone.now() + timedelta(hours=1)
