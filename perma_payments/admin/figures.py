@@ -80,7 +80,8 @@ def work_list(*, now: datetime) -> WorkList:
         overdue=Count("id", filter=Q(opened_at__lte=now - timedelta(days=settings.OVERDUE_DAYS))),
         unsent=Count("id", filter=Q(notified_at__isnull=True)),
     )
-    tasks = open_tasks.select_related("agreement", "purchase", "response", "claimed_by").order_by("opened_at", "id")
+    related = open_tasks.select_related("agreement", "purchase", "response", "claimed_by")
+    tasks = related.order_by("opened_at", "id")
     return WorkList([(task, task.age_in_days(now)) for task in tasks[:TASKS_SHOWN]], **counts)
 
 

@@ -85,12 +85,13 @@ def context(subject: Subject, user: Any) -> dict[str, Any]:
 def timeline_of(subject: Subject) -> list[Event]:
     about = {"agreement" if isinstance(subject, SubscriptionAgreement) else "purchase": subject}
     requests = {request.pk: request for request in OutgoingTransaction.objects.filter(**about).order_by("id")}
-    responses = list(Response.objects.filter(outgoing__in=requests).defer("sealed").order_by("id"))
+    related = Response.objects.filter(outgoing__in=requests).select_related("recorded_by")
+    responses = list(related.defer("sealed").order_by("id"))
     changes = list(_history_of(type(subject)).filter(pgh_obj=subject))
     tasks = list(_history_of(StaffTask).filter(Q(**about) | Q(response__in=[each.pk for each in responses])))
     kinds: dict[int | None, str] = {pk: request.kind for pk, request in requests.items()}
     card_updates = {each.pk for each in responses if kinds[each.outgoing_id] == Kind.UPDATE}
-    names = _Names(changes, tasks)
+    names = _Names(changes, tasks, {each.pk for each in responses if each.recorded_by_id is not None})
     events = [
         *(_request(request, subject) for request in requests.values()),
         *(_response(response, kinds[response.outgoing_id]) for response in responses),
@@ -107,9 +108,13 @@ def _history_of(model: Any) -> Any:
 
 
 class _Names:
-    """The users and reports that the history refers to by id, read all at once."""
+    """The users and reports that the history refers to by id, read all at once.
 
-    def __init__(self, changes: Iterable[Any], tasks: Iterable[Any]) -> None:
+    ``recorded`` are the responses that staff have recorded.
+    """
+
+    def __init__(self, changes: Iterable[Any], tasks: Iterable[Any], recorded: Container[int]) -> None:
+        self.recorded = recorded
         contexts = [change.pgh_context for change in changes if change.pgh_context]
         users = {task.done_by_id for task in tasks} | {context.get("user") for context in contexts}
         reports = {context.get("report") for context in contexts}
@@ -175,6 +180,8 @@ def _response(response: Response, kind: str) -> Event:
     """A response in words. The texts in it are CyberSource's: signed, but not ours."""
     unknown = f"CyberSource sent a decision that we do not know, {response.decision}"
     text = _DECISIONS.get(response.decision, unknown)
+    if response.recorded_by is not None:
+        text = f"{response.recorded_by.get_username()} recorded a payment from the Business Center"
     if response.reason_code:
         text += f": {explain(response.reason_code)} (reason code {response.reason_code})"
     details = [f"Request: {kind}"]
@@ -239,8 +246,10 @@ def _source(change: Any, names: _Names) -> tuple[str, tuple[str, ...], Link | No
     reason = (f"Reason: {context['reason']}",) if context.get("reason") else ()
     match context.get("source"):
         case HistorySource.CYBERSOURCE_RESPONSE:
-            matched = f", matched by {user}" if context.get("user") else ""
             link = _link(EventKind.RESPONSE, context["response"])
+            if context["response"] in names.recorded:
+                return f"Changed by the payment that {user} recorded.", reason, link
+            matched = f", matched by {user}" if context.get("user") else ""
             return f"Changed by CyberSource's response{matched}.", reason, link
         case HistorySource.CUSTOMER_REQUEST:
             return "Changed at the customer's request.", (), None
@@ -253,6 +262,8 @@ def _source(change: Any, names: _Names) -> tuple[str, tuple[str, ...], Link | No
             return f"Changed back: {user} undid the {report}.", (), link
         case HistorySource.STAFF:
             return f"Changed by {user}.", reason, None
+        case HistorySource.SCHEDULER:
+            return "The checkout had no response for a day.", (), None
         case HistorySource.PERMA_ACKNOWLEDGEMENT:
             return "Perma.cc confirmed that it has credited the links.", (), None
         case None:
@@ -293,7 +304,7 @@ def _task_steps(before: Any, state: Any, names: _Names) -> Iterator[tuple[str, t
         by = f" by {names.user(state.done_by_id)}" if state.done_by_id else ""
         yield f"Task {how}{by}: {task}.", (f"Note: {state.note}",) if state.note else ()
     elif state.done_at is None and had_ended:
-        yield f"Task reopened: {task}.", ()
+        yield f"Task reopened: {task}.", (f"Reason: {state.note}",) if state.note else ()
 
 
 # --- Status reports -----------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from perma_payments.models import (
 from perma_payments.models.history import HistorySource
 from perma_payments.services import staff_tasks
 from perma_payments.services.acknowledgement import acknowledge_purchase
+from perma_payments.services.checkouts.abandon import abandon_checkouts
+from perma_payments.services.recovery import record_payment
 from perma_payments.services.status_reports.apply import apply_report
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.revert import revert_report
@@ -475,3 +477,46 @@ def test_perma_cc_is_not_told_of_an_unpaid_purchase(client):
     assert "Nothing, because this purchase is not known to be paid." in words(
         client.get(page_of(records.purchase()))
     )
+
+
+# --- Staff's and the scheduler's doings ---------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_a_payment_that_staff_have_recorded_says_by_whom_and_why():
+    outgoing = records.outgoing(Kind.PURCHASE)
+    record_payment(
+        outgoing.pk,
+        transaction_id="7408214003316000001234",
+        amount=outgoing.amount,
+        paid_on=outgoing.created_at.date(),
+        reference_number="",
+        by=User.objects.create_user("jane"),
+        reason="The Business Center shows it.",
+        now=timezone.now(),
+    )
+
+    said = told(outgoing.purchase)
+    assert any(text.startswith("jane recorded a payment from the Business Center: ") for text in said)
+    changed = event_of(outgoing.purchase, "Changed by the payment that jane recorded.")
+    assert changed.details[0] == "Reason: The Business Center shows it."
+
+
+@pytest.mark.django_db
+def test_an_abandoned_checkout_says_why():
+    outgoing = records.outgoing(Kind.PURCHASE, records.purchase(created_at=timezone.now() - timedelta(days=2)))
+    abandon_checkouts(now=timezone.now())
+
+    event = event_of(outgoing.purchase, "The checkout had no response for a day.")
+    assert event.details == ("status: Pending → Abandoned",)
+
+
+@pytest.mark.django_db
+def test_a_reopened_task_says_why():
+    agreement = records.standing_agreement()
+    task = StaffTask.objects.create(kind="duplicate charge", agreement=agreement)
+    jane = User.objects.create_user("jane")
+    staff_tasks.finish(task.pk, by=jane, note="Refunded.", now=timezone.now())
+    staff_tasks.reopen(task.pk, by=jane, note="The refund failed.", now=timezone.now())
+
+    assert event_of(agreement, "Task reopened:").details == ("Reason: The refund failed.",)
