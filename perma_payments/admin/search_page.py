@@ -20,6 +20,7 @@ from .search import Named, Query, read_query
 
 # Of each table.
 SHOWN = 50
+_SUBJECTS = ("agreement", "purchase")
 
 
 class Hit(NamedTuple):
@@ -72,7 +73,9 @@ def _found(named: Named, text: str, user: Any) -> list[Group]:
     seen = {row.customer for row in [*agreements, *purchases]}
     asked = named.query.customers
     customers = [customer for customer in asked if len(asked) == 1 or customer in seen]
-    subjects = [row for row in [*agreements, *purchases] if row.customer not in customers]
+    agreements = [row for row in agreements if row.customer not in customers]
+    purchases = [row for row in purchases if row.customer not in customers]
+    subjects = {*agreements, *purchases}
     checkouts = [row for row in checkouts if row.subject not in subjects]
     responses = [
         row
@@ -81,14 +84,11 @@ def _found(named: Named, text: str, user: Any) -> list[Group]:
     ]
     return [
         Group("Customers", [Hit(customer_url(customer), str(customer)) for customer in customers]),
-        _group(SubscriptionAgreement, [row for row in subjects if row in agreements], text, _subject_hit),
-        _group(Purchase, [row for row in subjects if row in purchases], text, _subject_hit),
+        _group(SubscriptionAgreement, agreements, text, _subject_hit),
+        _group(Purchase, purchases, text, _subject_hit),
         _group(OutgoingTransaction, checkouts, text, _record_hit),
         _group(Response, responses, text, _record_hit),
     ]
-
-
-_SUBJECTS = ("agreement", "purchase")
 
 
 def _visible(rows: Any, user: Any, *related: str) -> list[Any]:

@@ -6,7 +6,9 @@ import pytest
 from django.db import connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
+from perma_payments.admin import search_page
 from perma_payments.admin.search import Query, find, read_query
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
@@ -177,7 +179,7 @@ def test_a_reference_number_leads_to_its_place_on_the_customers_page(admin_clien
     checkout = records.outgoing(Kind.PURCHASE if make == records.purchase else Kind.UPDATE, row)
     StaffTask.objects.create(kind="unmatched", response=paid(checkout))
 
-    for text in ("1943 7227", "7227", "PERMA-1943"):
+    for text in ("1943 7227", "7227", "PERMA-1943", "1943-72", "43 7227"):
         assert leads_to(admin_client, text) == "/admin/customer/Registrar/8/#PERMA-1943-7227"
 
 
@@ -226,6 +228,7 @@ def test_several_hits_are_grouped_with_their_open_tasks(admin_client):
     records.purchase(INDIVIDUAL_12, reference_number="PERMA-1722-7000")
     records.agreement(Customer(CustomerType.INDIVIDUAL, 7227), reference_number="PERMA-0003-0000")
     StaffTask.objects.create(kind="cancellation", agreement=one)
+    StaffTask.objects.create(kind="token missing", agreement=one, done_at=timezone.now(), resolution="done")
 
     assert groups(admin_client, "7227") == {
         "Customers": ["Individual 7227"],
@@ -369,3 +372,25 @@ def test_a_search_takes_few_statements(admin_client, text, django_assert_max_num
 
     with django_assert_max_num_queries(16):
         admin_client.get("/admin/search/", {"q": text})
+
+
+@pytest.mark.django_db
+def test_many_hits_are_cut_short_with_a_link_to_all(admin_client, monkeypatch):
+    monkeypatch.setattr(search_page, "SHOWN", 2)
+    for number in range(3):
+        records.purchase(reference_number=f"PERMA-000{number}-7227")
+    page = admin_client.get("/admin/search/", {"q": "7227"})
+
+    (group,) = page.context["groups"]
+    assert len(group.hits) == 2
+    assert f'href="{group.list_url}"' in page.content.decode()
+    assert len(admin_client.get(group.list_url).context["cl"].result_list) == 3
+
+
+@pytest.mark.django_db
+def test_what_was_searched_for_is_not_logged(admin_client, caplog):
+    for text in ("Jane Doe", "jane@example.org", "PERMA-1943-7227"):
+        admin_client.get("/admin/search/", {"q": text})
+        admin_client.get("/admin/customer/Registrar/0/", {"q": text})
+
+    assert caplog.messages and not any(said in caplog.text for said in ("Jane", "jane", "1943"))
