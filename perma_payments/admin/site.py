@@ -12,7 +12,7 @@ from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import NoReverseMatch, URLPattern, URLResolver, path, resolve, reverse
+from django.urls import NoReverseMatch, Resolver404, URLPattern, URLResolver, path, resolve, reverse
 from django.utils.cache import add_never_cache_headers
 from django.views.decorators.http import require_safe
 
@@ -162,7 +162,10 @@ class StaffSite(AdminSite):
 
     def _row_of(self, request: HttpRequest, path: str) -> Model | None:
         """The row that an address is about, if there is one that the user may view."""
-        match = resolve(path)
+        try:
+            match = resolve(path)
+        except Resolver404:  # below a prefix that a proxy adds
+            return None
         table = (match.url_name or "").rpartition("_")[0]
         for model, model_admin in self._registry.items():
             if table == f"{model._meta.app_label}_{model._meta.model_name}" and match.kwargs:

@@ -7,6 +7,7 @@ from bs4 import BeautifulSoup
 from django.contrib.auth.models import Permission, User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
+from django.urls import clear_script_prefix, set_script_prefix
 from django.utils import timezone
 
 from perma_payments.models import StaffTask
@@ -105,6 +106,25 @@ def test_what_it_is_about_is_told_only_to_those_who_may_see_it(browser, user, ta
 def test_the_form_of_a_row_that_is_gone_is_still_offered(browser, user, task):
     task.pk = 999999
     assert "The customer <called> twice." in words(log_in(browser, send(browser, task)))
+
+
+@pytest.fixture
+def prefix(browser):
+    """The service is below a prefix that a proxy adds, as a web server tells it."""
+    browser.defaults["SCRIPT_NAME"] = "/payments"
+    set_script_prefix("/payments/")
+    yield
+    clear_script_prefix()
+
+
+def test_a_note_survives_below_a_prefix_too(browser, user, task, prefix):
+    browser.get(LOGIN)
+    fields = {"note": NOTE, "csrfmiddlewaretoken": browser.cookies["csrftoken"].value}
+    page = browser.post(f"{LIST}{task.pk}/finish/", fields)
+    fields = {**fields_of(page, f"/payments{LOGIN}"), "username": "jane", "password": PASSWORD}
+    page = browser.post(LOGIN, fields)
+    assert "The customer <called> twice." in words(page)
+    assert fields_of(page, f"/payments{LIST}{task.pk}/finish/")["note"] == NOTE
 
 
 def test_a_form_that_someone_else_kept_is_not_shown(browser, user, task):
