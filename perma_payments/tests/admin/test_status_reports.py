@@ -57,6 +57,11 @@ def standing(count: int) -> list[SubscriptionAgreement]:
     ]
 
 
+def made_today(*rows: tuple[SubscriptionAgreement, str]) -> bytes:
+    """A report that does not say when it was made, so it is of the day of its upload."""
+    return report(*rows).replace(b"Date: Dec 02 2026", b"")
+
+
 def confirm(staff: Client, revision: object = 1, **fields: object) -> HttpResponse:
     """Check what the only report requires, unless other fields are given, and press Confirm.
 
@@ -131,8 +136,7 @@ def test_unread_rows_are_named_and_left_out_by_a_tick(staff, upload, monkeypatch
 
 def test_each_serious_warning_has_a_tick_below_the_list(staff, upload):
     ending, *others = [records.standing_agreement(Customer(REGISTRAR.type, pk)) for pk in range(1, 5)]
-    data = report((ending, "CANCELED"), (others[0], "CANCELED"), (others[1], "HOLD"))
-    page = upload(data.replace(b"Date: Dec 02 2026", b""))
+    page = upload(made_today((ending, "CANCELED"), (others[0], "CANCELED"), (others[1], "HOLD")))
     soup = BeautifulSoup(page.content, "html.parser")
     (form,) = soup.select("form.confirm")
 
@@ -297,7 +301,7 @@ def page_of_a_mixture(upload):
     agreements = dict(zip(changes, standing(6), strict=True))
     for status, columns in changes.items():
         SubscriptionAgreement.objects.filter(pk=agreements[status].pk).update(**(columns or {"status": "Current"}))
-    page = upload(report(*((agreement, status) for status, agreement in agreements.items())))
+    page = upload(made_today(*((agreement, status) for status, agreement in agreements.items())))
     order = ["CANCELED", "SUPERSEDED", "Current", "HOLD", "CURRENT", "Hold"]
     return page.redirect_chain[-1][0], [str(agreements[status]) for status in order]
 
@@ -306,7 +310,7 @@ def test_a_charge_that_differs_from_our_terms_is_named(upload):
     agreement = records.standing_agreement(
         current_link_limit_effective_timestamp=timezone.now() - timedelta(days=9)
     )
-    page = upload(report((agreement, "CURRENT")).replace(b",45.00,", b",90.00,"))
+    page = upload(made_today((agreement, "CURRENT")).replace(b",45.00,", b",90.00,"))
 
     assert last_line(page).endswith("CyberSource charges $90.00, we have $45.00 monthly")
     assert f"CyberSource charges 1 subscription differently from our records: {agreement} ." in words(page)
@@ -344,7 +348,7 @@ def test_each_group_can_be_sorted_both_ways(staff, column):
     for agreement, days in zip(agreements, (15, 5, 10), strict=True):
         agreement.schedule_start = timezone.now().date() - timedelta(days=days)
         agreement.save()
-    data = report(*[(agreement, "CURRENT") for agreement in agreements])
+    data = made_today(*[(agreement, "CURRENT") for agreement in agreements])
     pk = plan_report(data, by=User.objects.get(), now=timezone.now()).pk
     up, down = [references(staff.get(f"{LIST}{pk}/change/", {"sort": sort})) for sort in (column, f"-{column}")]
 
