@@ -23,6 +23,21 @@ SECONDS_FOR_THEM = 15
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
+class _Line:
+    """A file for csv.writer, which returns each line."""
+
+    def write(self, line: str) -> str:
+        return line
+
+
+_write: Callable[[list[str]], str] = csv.writer(_Line()).writerow
+
+
+def csv_line(cells: Iterable[str]) -> str:
+    """A line of a CSV file, in which no cell is a formula."""
+    return _write([f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell for cell in cells])
+
+
 def csv_response(
     rows: "QuerySet[Any]", columns: Iterable[str], table: "ModelAdmin[Any]", *, now: datetime
 ) -> StreamingHttpResponse:
@@ -36,17 +51,9 @@ def csv_response(
 
 
 def _lines(rows: "QuerySet[Any]", columns: list[str], table: "ModelAdmin[Any]") -> Iterator[str]:
-    write: Callable[[list[str]], str] = csv.writer(_Line()).writerow
-    yield "\ufeff" + write([_label(column, table) for column in columns])
+    yield "\ufeff" + csv_line([_label(column, table) for column in columns])
     for row in _in_batches(rows.order_by("pk")):
-        yield write([_cell(column, row, table) for column in columns])
-
-
-class _Line:
-    """A file for csv.writer, which returns each line."""
-
-    def write(self, line: str) -> str:
-        return line
+        yield csv_line([_cell(column, row, table) for column in columns])
 
 
 def _in_batches(rows: "QuerySet[Any]") -> Iterator[Any]:
@@ -73,5 +80,4 @@ def _cell(column: str, row: Any, table: "ModelAdmin[Any]") -> str:
         return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
     if field is not None and field.flatchoices:
         value = dict(field.flatchoices).get(value, value)
-    text = "" if value is None else str(value)
-    return f"'{text}" if text.startswith(FORMULA_STARTS) else text
+    return "" if value is None else str(value)

@@ -1,7 +1,6 @@
 """The changes of a status report, for staff to look through: in groups, filtered, sorted, and as CSV."""
 
-import csv
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
 from typing import Any, NamedTuple
@@ -16,6 +15,7 @@ from ..billing.statuses import ALIVE, ENDED, Status
 from ..models import ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
 from ..postgres.time_limits import within
 from ..services.status_reports.warnings import missing_from
+from .csv_export import csv_line
 
 PER_PAGE = 200
 CSV_ROWS_AT_A_TIME = 2_000
@@ -63,9 +63,6 @@ CSV_COLUMNS = (
     "Paid for until, after",
     "Also",
 )
-
-# A spreadsheet program takes a cell that begins with one of these for a formula.
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Changes:
@@ -130,22 +127,14 @@ class Changes:
         )
 
     def _csv_lines(self, now: datetime) -> Iterator[str]:
-        write: Callable[[list[str]], str] = csv.writer(_Line()).writerow
-        yield "\ufeff" + write(list(CSV_COLUMNS))
+        yield "\ufeff" + csv_line(CSV_COLUMNS)
         for line in _in_batches(self.lines().select_related("agreement")):
-            yield write([_safe(cell) for cell in _cells(line)])
+            yield csv_line(_cells(line))
         if self.shown is None and self._report.state == ReportState.PLANNED:
             for agreement in _in_batches(missing_from(self._report, now=now)):
                 until = f"{agreement.covered_until:%Y-%m-%d}"
                 row = [MISSING, str(agreement), str(agreement.customer), agreement.status, "", until, "", ""]
-                yield write([_safe(cell) for cell in row])
-
-
-class _Line:
-    """A file for csv.writer, which returns each line."""
-
-    def write(self, line: str) -> str:
-        return line
+                yield csv_line(row)
 
 
 def _in_batches(rows: "QuerySet[Any]") -> Iterator[Any]:
@@ -173,10 +162,6 @@ def _cells(line: Any) -> list[str]:
         (after.get("covered_until") or "")[:10],
         "; ".join(remarks(line)),
     ]
-
-
-def _safe(cell: str) -> str:
-    return f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell
 
 
 def remarks(line: StatusReportLine) -> Iterator[str]:
