@@ -116,5 +116,5 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
         other = None
         if shown is not None and shown.reference_number != row.reference_number:
             other = SubscriptionAgreement.objects.filter(reference_number=shown.reference_number).first()
-        unpaid = without_payment().filter(agreement=row).order_by("-created_at")[:UNPAID_SHOWN]
+        unpaid = without_payment().filter(agreement=row)[:UNPAID_SHOWN]
         return {"shown": shown, "shown_instead": other, "unpaid": unpaid, **timeline.context(row, request.user)}

@@ -13,6 +13,7 @@ from django.contrib.admin import ModelAdmin
 from django.contrib.auth.models import User
 from django.core.exceptions import PermissionDenied
 from django.db import OperationalError
+from django.db.models import Model
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.shortcuts import get_object_or_404
 from django.template.response import TemplateResponse
@@ -60,6 +61,10 @@ class Correction:
     apply: Callable[..., object]
     is_possible: Callable[[Any], bool] = lambda row: True
     label: str = "Correct"
+    # What a person calls the row.
+    title_of: Callable[[Any], str] = str
+    # The row whose page shows what was corrected.
+    shown_by: Callable[[Any], Model] = lambda row: row
     # The customer for whom Perma.cc will see something else. May raise CannotCorrect.
     customer_of: Callable[[Any, dict[str, Any]], Customer] = lambda row, data: row.customer
 
@@ -101,9 +106,9 @@ def correct_view(
             if "confirm" in request.POST and request.POST.get("previewed") == preview["digest"]:
                 apply()
                 messages.success(request, "Corrected.")
-                return HttpResponseRedirect(
-                    reverse(f"admin:perma_payments_{model_admin.opts.model_name}_change", args=[pk])
-                )
+                shown_by = correction.shown_by(row)
+                name = f"perma_payments_{shown_by._meta.model_name}_change"
+                return HttpResponseRedirect(reverse(f"admin:{name}", args=[shown_by.pk]))
             if "confirm" in request.POST:
                 messages.warning(request, "Not corrected yet: the effects have changed. Please check them again.")
         except CannotCorrect as problem:
@@ -112,12 +117,13 @@ def correct_view(
             if not is_locked(error):
                 raise
             form.add_error(None, "Not corrected: someone else is changing it. Please try again in a minute.")
+    row_title = correction.title_of(row)
     context = {
         **model_admin.admin_site.each_context(request),
-        "title": f"{correction.label}: {row}",
+        "title": f"{correction.label}: {row_title}",
         "label": correction.label,
         "opts": model_admin.opts,
-        "row": row,
+        "row_title": row_title,
         "form": form,
         "preview": preview,
     }

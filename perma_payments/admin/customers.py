@@ -15,10 +15,12 @@ from ..models import Purchase, StaffTask, SubscriptionAgreement
 from ..perma import replies
 from ..perma.messages import MAX_ID
 from ..services import perma_queries
+from ..services.recovery import without_payment
 from .base import may_view
 from .links import business_center_url, perma_admin_list_url, perma_admin_url
 
 PURCHASES_SHOWN = 100
+UNPAID_SHOWN = 20
 
 SEARCHED = ("subscriptionagreement", "purchase", "outgoingtransaction", "response", "stafftask")
 
@@ -74,6 +76,8 @@ def _parts(customer: Customer, user: Any, *, now: datetime) -> dict[str, Any]:
         parts["more_purchases"] = len(purchases) > PURCHASES_SHOWN
     if may_view_agreements and may_view_purchases:
         parts["is_unknown"] = not agreements and not purchases
+        theirs = Q(agreement__in=agreements) | Q(purchase__in=purchases)
+        parts["unpaid"] = without_payment().filter(theirs)[:UNPAID_SHOWN]
         parts |= _seen_by_perma(customer, now=now)
     if may_view(user, "stafftask"):
         parts["tasks"] = [(task, task.age_in_days(now)) for task in _open_tasks(customer)]
@@ -89,9 +93,7 @@ def _seen_by_perma(customer: Customer, *, now: datetime) -> dict[str, Any]:
 
 
 def _open_tasks(customer: Customer) -> list[StaffTask]:
-    of_customer = [
-        Q(**{f"{about}__customer_type": customer.type, f"{about}__customer_pk": customer.pk})
-        for about in ("agreement", "purchase")
-    ]
-    tasks = StaffTask.objects.filter(of_customer[0] | of_customer[1], done_at=None)
+    agreement = Q(agreement__customer_type=customer.type, agreement__customer_pk=customer.pk)
+    purchase = Q(purchase__customer_type=customer.type, purchase__customer_pk=customer.pk)
+    tasks = StaffTask.objects.filter(agreement | purchase, done_at=None)
     return list(tasks.select_related("agreement", "purchase", "response").order_by("opened_at", "id"))

@@ -31,6 +31,7 @@ from ..services.status_reports.revert import revert_report
 from ..services.status_reports.warnings import SERIOUS, Checks, is_from_the_upgrade, missing_from, required_checks
 from .base import ReadOnlyAdmin
 from .columns import moment
+from .links import business_center_url
 from .report_changes import RECOVERED, Changes
 
 MAX_UNREAD_ROWS_SHOWN = 200
@@ -218,6 +219,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
         context = {
             **self.admin_site.each_context(request),
             "title": "Upload a status report",
+            "business_center_url": business_center_url(),
             "form": form,
             "opts": self.opts,
         }

@@ -110,5 +110,7 @@ class OutgoingTransactionAdmin(ReadOnlyAdmin):
             transaction.kind != Kind.UPDATE and not transaction.responses.granted().exists()
         ),
         label="Record as paid",
+        title_of=lambda transaction: transaction.label,
+        shown_by=lambda transaction: transaction.subject,
     )
     change_form_template = "perma_payments/admin/record.html"

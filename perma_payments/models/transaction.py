@@ -107,6 +107,12 @@ class OutgoingTransaction(models.Model):
         return str(self.transaction_uuid)
 
     @property
+    def label(self) -> str:
+        """What a person calls it: ``purchase PERMA-1943-7227, $15.00``."""
+        amount = "" if self.amount is None else f", ${self.amount:,.2f}"
+        return f"{self.kind} {self.subject.reference_number}{amount}"
+
+    @property
     def subject(self) -> SubscriptionAgreement | Purchase:
         """The agreement or the purchase that it is about."""
         subject = self.agreement or self.purchase

@@ -32,7 +32,8 @@ _DAY_OFF = timedelta(days=1)
 def without_payment() -> QuerySet[OutgoingTransaction]:
     """The checkouts that are not known to be paid, though they could be: no response has granted them."""
     granted = Response.objects.granted().filter(outgoing=OuterRef("pk"))
-    return OutgoingTransaction.objects.exclude(kind=Kind.UPDATE).exclude(Exists(granted))
+    unpaid = OutgoingTransaction.objects.exclude(kind=Kind.UPDATE).exclude(Exists(granted))
+    return unpaid.select_related("agreement", "purchase").order_by("-created_at")
 
 
 def candidates_for(response: Response) -> QuerySet[OutgoingTransaction]:

@@ -15,7 +15,7 @@ from perma_payments.models import OutgoingTransaction, Purchase, Response, Staff
 from perma_payments.services.callbacks.receive import receive_callback
 
 from .. import cyber_source, records
-from ..pages import soup, words
+from ..pages import heading, soup, words
 
 pytestmark = pytest.mark.django_db
 
@@ -278,14 +278,18 @@ def test_a_purchase_leads_to_recording_its_payment(log_in, lost):
     assert "Nothing, because this purchase is not known to be paid." in words(page)
     url = soup(page).find("a", string="Record as paid")["href"]
 
-    look = submit(staff, staff.get(url), pasted=pasted(lost), reason="The customer called.")
+    form = staff.get(url)
+    assert heading(form) == f"Record as paid: purchase {lost.reference_number}, $15.00"
+    look = submit(staff, form, pasted=pasted(lost), reason="The customer called.")
     said = words(look)
     assert "Request ID 7408214003316000001234 Amount 15.00" in said
     assert f"Links to be credited none 10 (purchase {lost.purchase.pk})" in said
     assert "Unmistakable" not in look.content.decode()
     lost.purchase.refresh_from_db()
     assert lost.purchase.status == "Pending"
-    assert "Corrected." in words(submit(staff, look, "confirm"))
+    done = submit(staff, look, "confirm")
+    assert "Corrected." in words(done)
+    assert heading(done) == f"Purchase of {lost.purchase.customer}"
     lost.purchase.refresh_from_db()
     assert lost.purchase.status == "Paid"
 

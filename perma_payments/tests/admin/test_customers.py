@@ -50,6 +50,15 @@ def test_each_record_links_to_its_own_page(admin_client):
     assert f"/admin/perma_payments/purchase/{bought.pk}/change/" in page
 
 
+def test_payments_that_are_not_known_lead_to_recording_them(admin_client):
+    lost, others = records.outgoing(Kind.PURCHASE), records.outgoing(Kind.PURCHASE, records.purchase(INDIVIDUAL))
+    page = admin_client.get(PAGE)
+
+    assert f"Purchase {lost.reference_number}, $15.00, begun on" in words(page)
+    assert f"/admin/perma_payments/outgoingtransaction/{lost.pk}/correct/" in page.content.decode()
+    assert others.reference_number not in words(page)
+
+
 def test_open_tasks_are_listed_oldest_first_and_ended_ones_are_not(admin_client):
     now = timezone.now()
     row, bought = records.standing_agreement(), records.purchase()
