@@ -84,9 +84,8 @@ def undo(staff: Client) -> HttpResponse:
 
 def test_upload_check_confirm_undo(staff, upload):
     agreement, *others = standing(20)
-    said = words(upload(report((agreement, "HOLD"), *[(other, "CURRENT") for other in others])))
-    assert "20 rows, 20 about our subscriptions; made on 2026-12-02" in said
-    assert "Nothing has been changed yet." in said
+    said = words(upload(made_today((agreement, "HOLD"), *[(other, "CURRENT") for other in others])))
+    assert "20 rows, 20 about our subscriptions. Nothing has been changed yet." in said
     assert "Current the last charge succeeded: paid for until the next one 19" in said
     assert "Hold a charge failed: nothing more is paid for 1" in said
     assert "Current Hold 1" in said
