@@ -16,7 +16,7 @@ from django.urls import Resolver404, resolve, reverse
 MAX_LENGTH = 100_000
 
 # What the buttons say, by the route that they post to.
-ACTIONS = {"finish": "Mark as done", "switch": "Freeze or resume checkouts"}
+ACTIONS = {"finish": "Mark as done", "correct": "Preview the correction"}
 # Fields that are not shown, because nobody has typed or chosen them.
 TECHNICAL = ("seen", "previewed", "revision", "confirm", "edit")
 
@@ -34,6 +34,8 @@ class Unsent(NamedTuple):
             word = (resolve(self.path).url_name or "").rpartition("_")[2]
         except Resolver404:
             word = "send"
+        if word == "switch":
+            return "Resume checkouts" if dict(self.fields).get("ends") else "Freeze checkouts"
         return ACTIONS.get(word, word.capitalize())
 
     @property
@@ -66,7 +68,7 @@ def read(text: str, request: HttpRequest) -> Unsent | None:
     """Read a text made by ``sign``; None if it was made for another browser, or not by us."""
     try:
         path, fields = _signer(request).unsign_object(text)
-    except BadSignature:
+    except (BadSignature, UnicodeEncodeError):
         return None
     return Unsent(path, [(name, value) for name, value in fields])
 

@@ -16,7 +16,7 @@ from django.utils import timezone
 from django.utils.text import capfirst
 from django.views.decorators.http import require_POST
 
-from ..models import StaffTask, TaskKind
+from ..models import Resolution, StaffTask, TaskKind
 from ..postgres.problems import is_locked
 from ..services import staff_tasks
 from .base import ReadOnlyAdmin
@@ -61,9 +61,9 @@ class StaffTaskAdmin(ReadOnlyAdmin):
     list_display = (
         "kind",
         subject,
+        moment("done_at", "ended"),
         moment("opened_at", "opened"),
         "claimed_by",
-        moment("done_at", "ended"),
         customer,
         "done_by",
         "resolution",
@@ -105,6 +105,7 @@ class StaffTaskAdmin(ReadOnlyAdmin):
 
     def get_context(self, request: HttpRequest, row: StaffTask) -> dict[str, Any]:
         """The instructions, the buttons for users who may act, and the task that comes next."""
+        is_cancellation = row.kind == TaskKind.CANCELLATION
         others = StaffTask.objects.filter(done_at=None, claimed_by=None).exclude(pk=row.pk)
         return {
             "title": row.get_kind_display(),
@@ -114,7 +115,13 @@ class StaffTaskAdmin(ReadOnlyAdmin):
             "sections": sections(task_mail(row).body),
             "note": NoteForm()["note"],
             "may_act": _may_act(request),
-            "is_cancellation": row.kind == TaskKind.CANCELLATION,
+            "is_cancellation": is_cancellation,
+            # What the customer has taken back says so itself.
+            "is_over": row.done_at is not None and row.resolution != Resolution.TAKEN_BACK,
+            "is_checked_by_report": row.resolution == Resolution.DONE
+            and row.kind in (TaskKind.CANCELLATION, TaskKind.STILL_CHARGED),
+            # A request that was withdrawn takes another request.
+            "may_reopen": not is_cancellation or (row.agreement and row.agreement.cancellation_requested_at),
             "is_mine": row.claimed_by == request.user,
             "next_task": others.order_by("opened_at", "id").first(),
         }

@@ -9,7 +9,7 @@ from django.db.models import Q
 
 from ..billing.customers import Customer
 from ..billing.statuses import Status, can_be_modified, status_for_perma
-from ..billing.terms import AgreedTerms, Terms
+from ..billing.terms import Terms
 from ..models import OutgoingTransaction, Purchase, Response, SubscriptionAgreement
 from .cancellation import open_cancellation
 
@@ -36,7 +36,8 @@ class PortalSubscription:
 
     @property
     def renewal(self) -> Terms:
-        return AgreedTerms(self.in_force, self.scheduled).as_of(self.paid_through).in_force
+        # CyberSource charges what it was told last.
+        return self.scheduled or self.in_force
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,14 +18,16 @@ from django.db.models import Exists, OuterRef, Q, QuerySet
 from ..billing.coverage import midnight
 from ..billing.money import CURRENCY, format_amount
 from ..billing.transactions import Kind
+from ..cybersource.decisions import Verdict
 from ..models import OutgoingTransaction, Response
-from .callbacks.apply import apply_response
+from .callbacks.apply import apply_response, verdict_on
 from .corrections import CannotCorrect, by_hand
 from .locks import lock_customer
 
 logger = logging.getLogger(__name__)
 
 # The Business Center shows its own time zone, which may be a day off ours.
+UNDECIDED = (Verdict.INDETERMINATE, Verdict.UNREADABLE_AMOUNT)
 _DAY_OFF = timedelta(days=1)
 
 
@@ -101,11 +103,13 @@ def _refuse_what_is_known(outgoing: OutgoingTransaction, transaction_id: str) ->
         raise CannotCorrect("This payment is on record already.")
     if outgoing.responses.filter(applied_at=None).exists():
         raise CannotCorrect("CyberSource's response to it is here, and is about to be applied. Please wait.")
-    known = Response.objects.filter(transaction_id=transaction_id).first()
-    if known is not None:
-        raise CannotCorrect(
-            f"CyberSource's transaction {transaction_id} is on record already, for {known.reference_number}."
-        )
+    for known in Response.objects.filter(transaction_id=transaction_id):
+        # CyberSource itself did not say whether it was paid.
+        is_open = known.outgoing == outgoing and verdict_on(known, outgoing) in UNDECIDED
+        if not is_open:
+            raise CannotCorrect(
+                f"CyberSource's transaction {transaction_id} is on record already, for {known.reference_number}."
+            )
 
 
 def _moment(outgoing: OutgoingTransaction, paid_on: date, now: datetime) -> datetime:

@@ -54,7 +54,7 @@ def read(text: str, *purposes: Purpose, now: datetime) -> Token:
     """Read a token for one of these purposes. Raises TokenRefused."""
     try:
         customer_type, customer_pk, purpose, ends, nonce = _signer().unsign_object(text)
-    except BadSignature:
+    except (BadSignature, UnicodeEncodeError):
         raise TokenRefused("not signed by us") from None
     if purpose not in purposes:
         raise TokenRefused(f"for another purpose: {purpose}")

@@ -19,7 +19,16 @@ from ...billing.statuses import UNPAID, PurchaseStatus, Status
 from ...billing.tokens import changes_with_card
 from ...billing.transactions import Kind
 from ...cybersource.decisions import Verdict, read_decision
-from ...models import Outcome, OutgoingTransaction, Purchase, Response, SubscriptionAgreement, TaskKind
+from ...models import (
+    Outcome,
+    OutgoingTransaction,
+    Purchase,
+    Resolution,
+    Response,
+    StaffTask,
+    SubscriptionAgreement,
+    TaskKind,
+)
 from ...models.history import HistorySource
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
@@ -70,8 +79,7 @@ def _apply(response: Response, subject: Subject | None) -> Result:
         return Outcome.UNMATCHED, [TaskKind.UNMATCHED]
     if not _is_what_we_signed(response, outgoing):
         return Outcome.NO_EFFECT, [TaskKind.NOT_WHAT_WAS_SIGNED]
-    in_full = _is_authorized_in_full(response, outgoing)
-    verdict = read_decision(response.decision, response.reason_code, in_full=in_full)
+    verdict = verdict_on(response, outgoing)
     tasks = [_TASKS[verdict]] if verdict in _TASKS else []
     if verdict in (Verdict.PAID, Verdict.HELD) and _is_second_charge(response, outgoing):
         return Outcome.NO_EFFECT, [*tasks, TaskKind.DUPLICATE_CHARGE]
@@ -213,6 +221,12 @@ def _is_what_we_signed(response: Response, outgoing: OutgoingTransaction) -> boo
     )
 
 
+def verdict_on(response: Response, outgoing: OutgoingTransaction) -> Verdict:
+    """What a response says about the payment for a checkout."""
+    in_full = _is_authorized_in_full(response, outgoing)
+    return read_decision(response.decision, response.reason_code, in_full=in_full)
+
+
 def _is_authorized_in_full(response: Response, outgoing: OutgoingTransaction) -> bool | None:
     """Whether what was asked for was authorized; None if an amount cannot be read."""
     if outgoing.amount is None:
@@ -258,6 +272,9 @@ def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list
     if not response.payment_token:
         return []
     agreement.payment_token, response.payment_token = response.payment_token, ""
+    missing = StaffTask.objects.filter(kind=TaskKind.TOKEN_MISSING, agreement=agreement)
+    note = "CyberSource's response brought the token."
+    staff_tasks.end_open(missing, Resolution.WITHDRAWN, by=None, note=note, now=response.received_at)
     return [TaskKind.TOKEN_CHANGES] if changes_with_card(agreement.payment_token) else []
 
 

@@ -146,7 +146,7 @@ def reopen(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
         task = lock_task(task_id)
         if task.done_at is None:
             raise CannotReopen("This task is open already.")
-        if StaffTask.objects.filter(kind=task.kind, done_at=None, **_about(task)).exists():
+        if has_open_twin(task):
             raise CannotReopen("Another task of this kind is open about the same thing.")
         if task.agreement and task.kind == TaskKind.CANCELLATION:
             if task.agreement.status not in ALIVE:
@@ -163,8 +163,10 @@ def reopen(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
     return task
 
 
-def _about(task: StaffTask) -> dict[str, int | None]:
-    return {"agreement": task.agreement_id, "purchase": task.purchase_id, "response": task.response_id}
+def has_open_twin(task: StaffTask) -> bool:
+    """Whether a task of the same kind is open about the same thing."""
+    about = {"agreement": task.agreement_id, "purchase": task.purchase_id, "response": task.response_id}
+    return StaffTask.objects.filter(kind=task.kind, done_at=None, **about).exclude(pk=task.pk).exists()
 
 
 @contextmanager
@@ -182,6 +184,7 @@ def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: date
         if task.agreement and task.kind == TaskKind.CANCELLATION and resolution == Resolution.WITHDRAWN:
             task.agreement.cancellation_requested_at = None
             task.agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
+            end_still_charged(task.agreement, by=by, note=note, now=now)
         _write_end(task, resolution, by=by, note=note, now=now)
     logger.info("staff task %s ended: %s", task_id, resolution.value)
     return task
@@ -196,6 +199,12 @@ def end_open(
         _write_end(task, resolution, by=by, note=note, now=now)
         ended.append(task.pk)
     return ended
+
+
+def end_still_charged(agreement: SubscriptionAgreement, *, by: User | None, note: str, now: datetime) -> None:
+    """End the task to cancel a subscription after all, now that the customer keeps it."""
+    tasks = StaffTask.objects.filter(kind=TaskKind.STILL_CHARGED, agreement=agreement)
+    end_open(tasks, Resolution.WITHDRAWN, by=by, note=note, now=now)
 
 
 def take_back(task: StaffTask, *, now: datetime) -> None:

@@ -2,7 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 
-from django.db.models import Max
+from django.db.models import QuerySet
 
 from ...billing.statuses import ALIVE
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
@@ -29,23 +29,30 @@ def expect_report(*, now: datetime) -> bool:
 
 
 def is_due_this_month(now: datetime) -> bool:
-    """Whether none was confirmed this month, and the 2nd, or the first working day after it, has come (UTC)."""
+    """Whether the 2nd, or the first working day after it, has come (UTC), and no report knows of this month."""
     today = now.astimezone(UTC).date()
-    last = _last_applied()
-    return today >= _day_due(today) and (last is None or last.astimezone(UTC).date() < today.replace(day=1))
+    return today >= _day_due(today) and all(report.as_of < today.replace(day=1) for report in _applied())
 
 
 def is_due_after_cancellation(now: datetime) -> bool:
-    """Whether a cancellation was marked as done a day ago, and no report has been confirmed since."""
-    done = StaffTask.objects.filter(
+    """Whether a cancellation was marked as done a day ago, and no report made since then has been confirmed."""
+    cancellations = StaffTask.objects.filter(
         kind=TaskKind.CANCELLATION,
         resolution=Resolution.DONE,
         done_at__lte=now - AFTER_CANCELLATION,
         agreement__status__in=ALIVE,
         agreement__cancellation_requested_at__isnull=False,
     )
-    last = _last_applied()
-    return (done if last is None else done.filter(done_at__gt=last)).exists()
+    applied = list(_applied())
+    return any(not any(_knows_of(task, report) for report in applied) for task in cancellations)
+
+
+def _knows_of(cancellation: StaffTask, report: StatusReport) -> bool:
+    """Whether a report that has been applied says whether a cancellation was made that is marked as done."""
+    assert cancellation.done_at is not None and report.applied_at is not None
+    return (
+        report.applied_at >= cancellation.done_at and report.as_of >= cancellation.done_at.astimezone(UTC).date()
+    )
 
 
 def _day_due(today: date) -> date:
@@ -55,7 +62,5 @@ def _day_due(today: date) -> date:
     return day
 
 
-def _last_applied() -> datetime | None:
-    applied = StatusReport.objects.filter(state=ReportState.APPLIED)
-    last: datetime | None = applied.aggregate(last=Max("applied_at"))["last"]
-    return last
+def _applied() -> QuerySet[StatusReport]:
+    return StatusReport.objects.filter(state=ReportState.APPLIED).only("made_on", "uploaded_at", "applied_at")

@@ -8,9 +8,17 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 
-from ...models import ReportState, Resolution, StaffTask, StatusReport, StatusReportLine, SubscriptionAgreement
+from ...models import (
+    ReportState,
+    Resolution,
+    StaffTask,
+    StatusReport,
+    StatusReportLine,
+    SubscriptionAgreement,
+    TaskKind,
+)
 from ...models.history import HistorySource
-from ..staff_tasks import end_open, open_for_revived
+from ..staff_tasks import end_open, has_open_twin, open_for_revived
 from .apply import CannotBeDone, lock_changed_agreements, lock_report, revived_agreements
 from .sql import write_changes
 
@@ -86,10 +94,13 @@ def _refuse_if_changed_since(report: StatusReport) -> None:
 def _take_tasks_back(report: StatusReport, by: User, now: datetime) -> None:
     """Reopen the tasks that applying the report ended, and withdraw those that it opened."""
     for task in StaffTask.objects.filter(pk__in=report.tasks_ended).order_by("id"):
+        if has_open_twin(task):
+            continue
         # Not as staff_tasks.reopen does: nobody has to be told of a task that they know.
         task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])
-    opened = StaffTask.objects.filter(pk__in=report.tasks_opened)
+    # Whoever is still charged is so without the report, too: that one stays open.
+    opened = StaffTask.objects.filter(pk__in=report.tasks_opened).exclude(kind=TaskKind.STILL_CHARGED)
     end_open(opened, Resolution.WITHDRAWN, by=by, note=f"The {report} was undone.", now=now)
     # A customer whose task was just withdrawn may still be charged twice, for other subscriptions.
     revived = revived_agreements(report, "before").values("pk")

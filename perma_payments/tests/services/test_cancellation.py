@@ -247,3 +247,18 @@ def test_the_mail_names_the_customers_other_subscriptions():
     cancel()
 
     assert f"The customer also has: {other.reference_number} (Current)" in task_mail(StaffTask.objects.get()).body
+
+
+@pytest.mark.parametrize("who", ["customer", "staff"])
+def test_whoever_keeps_the_subscription_is_not_canceled_as_still_charged(who):
+    agreement = records.standing_agreement()
+    cancel()
+    still_charged = StaffTask.objects.create(kind="still charged", agreement=agreement)
+    if who == "customer":
+        take_cancellation_back(REGISTRAR, nonce=secrets.token_bytes(24), now=NOW)
+    else:
+        task = StaffTask.objects.get(kind="cancellation")
+        staff_tasks.withdraw(task.pk, by=User.objects.create_user("anne"), note="They stay.", now=NOW)
+
+    still_charged.refresh_from_db()
+    assert still_charged.resolution == "withdrawn"

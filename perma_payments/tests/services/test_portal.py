@@ -80,10 +80,10 @@ def test_the_next_charge_is_that_of_the_scheduled_terms_if_they_hold_by_then():
     assert (subscription.in_force.rate, subscription.renewal.rate) == (Decimal("45.00"), Decimal("10.00"))
 
 
-def test_the_next_charge_is_that_of_the_terms_in_force_if_the_scheduled_ones_begin_later():
+def test_the_next_charge_is_that_of_the_scheduled_terms_even_if_they_begin_later():
     scheduled = {"scheduled_rate": Decimal("10.00"), "scheduled_link_limit": "10"}
 
-    assert seen(**scheduled, scheduled_from=midnight(DUE) + timedelta(hours=9)).renewal.rate == Decimal("45.00")
+    assert seen(**scheduled, scheduled_from=midnight(DUE) + timedelta(hours=9)).renewal.rate == Decimal("10.00")
 
 
 def test_another_customers_subscription_is_not_seen():

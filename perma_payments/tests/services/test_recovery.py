@@ -145,6 +145,7 @@ def test_a_late_response_brings_the_token():
 
     outgoing.agreement.refresh_from_db()
     assert outgoing.agreement.payment_token == records.TOKEN
+    assert open_tasks() == []
 
 
 def test_another_charge_of_the_same_checkout_opens_a_task(outgoing):
@@ -198,6 +199,28 @@ def test_a_transaction_of_something_else_is_refused(outgoing):
     respond(other)
 
     assert_refused(outgoing, f"on record already, for {other.reference_number}")
+
+
+@pytest.mark.parametrize(
+    ("decision", "changes"),
+    [("ERROR", {"reason_code": "150"}), ("ERROR", {"reason_code": "104"}), ("ACCEPT", {"auth_amount": "1,5.00"})],
+)
+def test_what_cybersource_left_open_can_be_recorded_with_its_transaction_id(outgoing, decision, changes):
+    respond(outgoing, decision, transaction_id="7408214003316000001234", **changes)
+    record(outgoing, transaction_id="7408214003316000001234")
+
+    outgoing.purchase.refresh_from_db()
+    assert outgoing.purchase.status == "Paid"
+
+
+@pytest.mark.parametrize(
+    ("decision", "changes"),
+    [("ACCEPT", {"auth_amount": "5.00"}), ("DECLINE", {"reason_code": "203"}), ("ACCEPT", {"req_amount": "5.00"})],
+)
+def test_what_cybersource_answered_cannot_be_recorded_otherwise(outgoing, decision, changes):
+    respond(outgoing, decision, transaction_id="7408214003316000001234", **changes)
+    with pytest.raises(CannotCorrect, match="on record already"):
+        record(outgoing, transaction_id="7408214003316000001234")
 
 
 def test_a_response_that_waits_to_be_applied_is_waited_for(outgoing):

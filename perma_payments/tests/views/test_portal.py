@@ -480,6 +480,12 @@ def test_an_action_with_a_bad_token_changes_nothing(client, agreement, caplog, a
     assert traces.rows() == before
 
 
+def test_a_token_with_half_a_character_is_refused():
+    # A multipart form in UTF-7 can have one.
+    with pytest.raises(tokens.TokenRefused):
+        tokens.read("\ud800:x", Purpose.CANCEL, now=timezone.now())
+
+
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.parametrize("kind", ["none", "old", "cut", "a sealed message"])
 def test_a_page_with_a_bad_token_shows_nothing(client, agreement, caplog, page, kind):

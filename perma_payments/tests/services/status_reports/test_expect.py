@@ -98,3 +98,23 @@ def test_no_report_is_due_if_the_cancellation_is_known_to_be_made_or_withdrawn(c
     SubscriptionAgreement.objects.update(**change)
 
     assert not asked(at(date(2026, 12, 20)))
+
+
+def made_on(day: date, agreement: SubscriptionAgreement) -> bytes:
+    return report((agreement, "CURRENT")).replace(b"Dec 02 2026", f"{day:%b %d %Y}".encode())
+
+
+def test_a_report_of_last_month_is_not_this_months_whenever_it_is_confirmed():
+    day = date(2026, 11, 30)
+    apply(plan(made_on(day, standing()), now=at(day)), now=at(day) + DAY)
+
+    assert asked(at(date(2026, 12, 2)))
+
+
+@pytest.mark.parametrize(("day", "is_asked"), [(date(2026, 12, 9), True), (date(2026, 12, 10), False)])
+def test_a_report_tells_only_of_cancellations_that_were_made_before_it(canceled, day, is_asked):
+    marked_as_done = at(date(2026, 12, 10))
+    planned = plan(made_on(day, canceled), now=marked_as_done - timedelta(minutes=1))
+    apply(planned, now=marked_as_done + timedelta(minutes=1))
+
+    assert asked(marked_as_done + DAY) == is_asked

@@ -167,3 +167,25 @@ def test_reviving_a_second_subscription_opens_a_task():
     task = StaffTask.objects.get()
     assert (task.kind, task.agreement) == ("second subscription", again)
     assert StatusReport.objects.get().tasks_opened == []
+
+
+def test_undoing_leaves_whoever_is_still_charged_to_staff():
+    agreement = standing(cancellation_requested_at=NOW - timedelta(days=9))
+    StaffTask.objects.create(
+        kind="cancellation", agreement=agreement, resolution="done", done_at=NOW - timedelta(days=5)
+    )
+    revert(apply(plan(report((agreement, "CURRENT")))))
+
+    assert StaffTask.objects.get(kind="still charged").done_at is None
+
+
+def test_a_report_can_be_undone_while_the_next_one_is_missing():
+    agreement = standing()
+    first = StaffTask.objects.create(kind="report missing")
+    applied = apply(plan(report((agreement, "HOLD"))))
+    StaffTask.objects.create(kind="report missing")
+    revert(applied)
+
+    first.refresh_from_db()
+    assert first.done_at is not None
+    assert state(agreement)["status"] == "Current"
