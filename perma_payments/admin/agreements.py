@@ -11,7 +11,6 @@ from django.utils import timezone
 
 from ..billing.coverage import midnight
 from ..billing.statuses import Status
-from ..billing.terms import Terms
 from ..billing.transactions import Kind
 from ..models import SubscriptionAgreement
 from ..models.fields import choices
@@ -56,11 +55,6 @@ def current_values(agreement: SubscriptionAgreement) -> dict[str, Any]:
     return {"status": agreement.status, "covered_until": covered_until}
 
 
-def in_force(agreement: SubscriptionAgreement) -> Terms | None:
-    """The terms that are in force now."""
-    return agreement.agreed_terms.as_of(timezone.now()).in_force if agreement.current_rate is not None else None
-
-
 @admin.register(SubscriptionAgreement)
 class SubscriptionAgreementAdmin(ReadOnlyAdmin):
     list_display = (
@@ -97,17 +91,17 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
 
     @admin.display(description="rate")
     def rate(self, row: SubscriptionAgreement) -> str | None:
-        terms = in_force(row)
+        terms = row.terms_in_force(timezone.now())
         return f"${terms.rate:,.2f} {row.current_frequency}" if terms else None
 
     @admin.display(description="rate")
     def rate_in_force(self, row: SubscriptionAgreement) -> Decimal | None:
-        terms = in_force(row)
+        terms = row.terms_in_force(timezone.now())
         return terms.rate if terms else None
 
     @admin.display(description="link limit")
     def link_limit(self, row: SubscriptionAgreement) -> str | None:
-        terms = in_force(row)
+        terms = row.terms_in_force(timezone.now())
         return terms.link_limit if terms else None
 
     def get_context(self, request: HttpRequest, row: SubscriptionAgreement) -> dict[str, Any]:

@@ -65,11 +65,7 @@ def _parts(customer: Customer, user: Any, *, now: datetime) -> dict[str, Any]:
     may_view_agreements, may_view_purchases = may_view(user, "subscriptionagreement"), may_view(user, "purchase")
     if may_view_agreements:
         agreements = list(SubscriptionAgreement.objects.of(customer).order_by("-created_at", "-id"))
-        # What was never paid for has no terms yet.
-        parts["subscriptions"] = [
-            (agreement, agreement.agreed_terms.as_of(now).in_force if agreement.current_rate is not None else None)
-            for agreement in agreements
-        ]
+        parts["subscriptions"] = [(agreement, agreement.terms_in_force(now)) for agreement in agreements]
     if may_view_purchases:
         purchases = list(Purchase.objects.of(customer).order_by("-created_at", "-id")[: PURCHASES_SHOWN + 1])
         parts["purchases"] = purchases[:PURCHASES_SHOWN]

@@ -1,4 +1,4 @@
-"""The search page: one box for everything that staff look for."""
+"""The search page: one box for references, customers and payments."""
 
 from collections.abc import Callable, Iterable
 from datetime import UTC
@@ -69,7 +69,7 @@ def _found(named: Named, text: str, user: Any) -> list[Group]:
     of_outgoing = ["outgoing", *(f"outgoing__{name}" for name in _SUBJECTS)]
     responses = _visible(Response.objects.filter(pk__in=named.responses).defer("sealed"), user, *of_outgoing)
 
-    # A number alone may be anyone's: those that we have seen. Whoever names the type gets that customer's page.
+    # A number alone may be anyone's: those that we have seen. With the type, it is that customer's page.
     seen = {row.customer for row in [*agreements, *purchases]}
     asked = named.query.customers
     customers = [customer for customer in asked if len(asked) == 1 or customer in seen]

@@ -1,7 +1,7 @@
 """What a subscription costs and allows: the terms in force, and those scheduled to follow them.
 
 Perma.cc's three kinds of ``/change/`` are told apart here (perma-2026.md §3). Scheduled terms come into force by
-themselves once their time has come: whoever asks for the terms says as of when.
+themselves once their time has come: each reader of the terms gives the moment.
 """
 
 import math

@@ -187,6 +187,10 @@ class SubscriptionAgreement(models.Model):
         self.current_rate, self.current_link_limit, self.current_link_limit_effective_timestamp = terms.in_force
         self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from = terms.scheduled or (None, None, None)
 
+    def terms_in_force(self, now: datetime) -> Terms | None:
+        """Its terms now; None if it has never been accepted."""
+        return None if self.current_rate is None else self.agreed_terms.as_of(now).in_force
+
     def paid_through(self, now: datetime) -> datetime:
         """The ``paid_through`` for Perma.cc. It has been accepted once, so it has one."""
         assert self.covered_until is not None  # held by agreement_standing_is_complete

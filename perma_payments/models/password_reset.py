@@ -5,7 +5,7 @@ from datetime import timedelta
 from django.conf import settings
 from django.db import models
 
-# After this, a link that could not be mailed is given up: whoever asked has asked again, or doesn't wait for it.
+# After this, a link that could not be mailed is given up: the person has asked again, or no longer needs it.
 PASSWORD_RESET_REQUEST_COUNTS_FOR = timedelta(hours=1)
 
 

@@ -15,7 +15,7 @@ from ..models.history import HistorySource
 from .checkouts.modifiable import modifiable_agreement
 from .checkouts.used_messages import use_up
 from .locks import lock_agreements_of
-from .staff_tasks import end_still_charged, log_opened, take_back
+from .staff_tasks import keep_subscription, log_opened, take_back
 
 
 class TooLateToKeep(Exception):
@@ -64,10 +64,8 @@ def take_cancellation_back(customer: Customer, *, nonce: bytes, now: datetime) -
         task = open_cancellation(agreement)
         if task is None:
             raise TooLateToKeep
-        agreement.cancellation_requested_at = None
-        agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
         take_back(task, now=now)
-        end_still_charged(agreement, by=None, note="The customer keeps the subscription.", now=now)
+        keep_subscription(agreement, by=None, note="The customer keeps the subscription.", now=now)
 
 
 def open_cancellation(agreement: SubscriptionAgreement) -> StaffTask | None:

@@ -5,12 +5,14 @@ from perma_payments.models import SubscriptionAgreement
 TOKEN = "7408214003316000008888"
 
 
-def report(*rows: tuple[SubscriptionAgreement | str, str], token: str = TOKEN) -> bytes:
-    """A status report of Dec 2, 2026: each row is a subscription and its status (cybersource.md §8.3)."""
+def report(
+    *rows: tuple[SubscriptionAgreement | str, str], token: str = TOKEN, made_on: str = "Dec 02 2026"
+) -> bytes:
+    """A status report: each row is a subscription and its status (cybersource.md §8.3)."""
     lines = [
         "Subscription Search Results",
         "Merchant ID: example",
-        "Date: Dec 02 2026",
+        f"Date: {made_on}",
         "",
         "Subscription ID,Merchant Reference Code,Customer Name,Amount,Currency,Status",
         *(f'{token},{subject},"Example, Erin",45.00,USD,{status}' for subject, status in rows),

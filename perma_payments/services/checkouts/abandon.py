@@ -32,7 +32,7 @@ def abandon_checkouts(*, now: datetime) -> int:
         for model, column, pending, abandoned in tables:
             checkouts = OutgoingTransaction.objects.filter(**{column: OuterRef("pk")})
             answered = Response.objects.filter(**{f"outgoing__{column}": OuterRef("pk")})
-            # One that matches no transaction may be about it, and a person may be looking at it.
+            # An unmatched response may be about it, and staff may be working on it.
             unmatched = Response.objects.filter(outgoing=None, reference_number=OuterRef("reference_number"))
             tasks = StaffTask.objects.filter(done_at=None, **{column: OuterRef("pk")})
             left = model.objects.filter(status=pending, created_at__lt=now - ABANDONED_AFTER).filter(

@@ -182,9 +182,7 @@ def _end(task_id: int, resolution: Resolution, *, by: User, note: str, now: date
         if task.done_at is not None:
             raise NotOpen(f"staff task {task_id}")
         if task.agreement and task.kind == TaskKind.CANCELLATION and resolution == Resolution.WITHDRAWN:
-            task.agreement.cancellation_requested_at = None
-            task.agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
-            end_still_charged(task.agreement, by=by, note=note, now=now)
+            keep_subscription(task.agreement, by=by, note=note, now=now)
         _write_end(task, resolution, by=by, note=note, now=now)
     logger.info("staff task %s ended: %s", task_id, resolution.value)
     return task
@@ -201,8 +199,10 @@ def end_open(
     return ended
 
 
-def end_still_charged(agreement: SubscriptionAgreement, *, by: User | None, note: str, now: datetime) -> None:
-    """End the task to cancel a subscription after all, now that the customer keeps it."""
+def keep_subscription(agreement: SubscriptionAgreement, *, by: User | None, note: str, now: datetime) -> None:
+    """Undo the request to cancel, and end the task to cancel after all: the customer keeps the subscription."""
+    agreement.cancellation_requested_at = None
+    agreement.save(update_fields=["cancellation_requested_at", "updated_at"])
     tasks = StaffTask.objects.filter(kind=TaskKind.STILL_CHARGED, agreement=agreement)
     end_open(tasks, Resolution.WITHDRAWN, by=by, note=note, now=now)
 

@@ -99,7 +99,7 @@ def _take_tasks_back(report: StatusReport, by: User, now: datetime) -> None:
         # Not as staff_tasks.reopen does: nobody has to be told of a task that they know.
         task.done_at, task.done_by, task.resolution, task.note = None, None, "", ""
         task.save(update_fields=["done_at", "done_by", "resolution", "note"])
-    # Whoever is still charged is so without the report, too: that one stays open.
+    # A customer who is still charged is so without the report, too: that task stays open.
     opened = StaffTask.objects.filter(pk__in=report.tasks_opened).exclude(kind=TaskKind.STILL_CHARGED)
     end_open(opened, Resolution.WITHDRAWN, by=by, note=f"The {report} was undone.", now=now)
     # A customer whose task was just withdrawn may still be charged twice, for other subscriptions.

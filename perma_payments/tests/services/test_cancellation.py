@@ -250,7 +250,7 @@ def test_the_mail_names_the_customers_other_subscriptions():
 
 
 @pytest.mark.parametrize("who", ["customer", "staff"])
-def test_whoever_keeps_the_subscription_is_not_canceled_as_still_charged(who):
+def test_a_subscription_that_is_kept_is_not_canceled_as_still_charged(who):
     agreement = records.standing_agreement()
     cancel()
     still_charged = StaffTask.objects.create(kind="still charged", agreement=agreement)

@@ -134,7 +134,7 @@ def test_an_ending_around_a_due_date_counts_the_charge_as_made(status, proof):
 
 
 def test_a_recovered_ending_around_a_due_date_is_unproven():
-    data = report((unpaid(), "CANCELED")).replace(b"Dec 02", b"Dec 13")
+    data = report((unpaid(), "CANCELED"), made_on="Dec 13 2026")
     (change,) = changes(plan(data, now=NEXT_CHARGE))
 
     covered = (change["after"]["covered_until"], change["after"]["coverage_proof"])

@@ -169,7 +169,7 @@ def test_reviving_a_second_subscription_opens_a_task():
     assert StatusReport.objects.get().tasks_opened == []
 
 
-def test_undoing_leaves_whoever_is_still_charged_to_staff():
+def test_undoing_leaves_the_task_about_a_customer_who_is_still_charged():
     agreement = standing(cancellation_requested_at=NOW - timedelta(days=9))
     StaffTask.objects.create(
         kind="cancellation", agreement=agreement, resolution="done", done_at=NOW - timedelta(days=5)

@@ -77,7 +77,7 @@ def test_a_report_with_fewer_rows_than_the_last(count, is_short):
 def test_a_report_made_before_the_last():
     agreement = standing()
     last = apply(plan(report((agreement, "CURRENT"))))
-    earlier = report((agreement, "CURRENT")).replace(b"Dec 02", b"Dec 01")
+    earlier = report((agreement, "CURRENT"), made_on="Dec 01 2026")
 
     assert warning(plan(earlier), "before last") == {"report": last.pk}
 
@@ -87,12 +87,12 @@ def test_a_report_made_before_the_last():
     [("2026-11-28", ["old"]), ("2026-11-29", []), ("2026-12-03", []), ("2026-12-04", ["from the future"])],
 )
 def test_a_report_from_another_time(made_on, expected):
-    data = report((standing(), "CURRENT")).replace(b"Dec 02 2026", made_on.encode())
+    data = report((standing(), "CURRENT"), made_on=made_on)
     assert [kind for kind in kinds(plan(data)) if kind in ("old", "from the future")] == expected
 
 
 def test_a_report_that_does_not_say_when_it_was_made():
-    planned = plan(report((standing(), "CURRENT")).replace(b"Dec 02 2026", b""))
+    planned = plan(report((standing(), "CURRENT"), made_on=""))
     assert (planned.made_on, kinds(planned)) == (None, [])
 
 
