@@ -1,6 +1,6 @@
 """Subscription agreements: what a customer pays regularly, and for what."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import pghistory
@@ -9,7 +9,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from ..billing import tokens
-from ..billing.coverage import Coverage, Proof, paid_through_for_perma
+from ..billing.coverage import Coverage, Proof, midnight, paid_through_for_perma
 from ..billing.customers import Customer, CustomerType
 from ..billing.schedules import Frequency, Schedule
 from ..billing.statuses import WITH_TERMS, Status, is_standing
@@ -195,6 +195,11 @@ class SubscriptionAgreement(models.Model):
         """The ``paid_through`` for Perma.cc. It has been accepted once, so it has one."""
         assert self.covered_until is not None  # held by agreement_standing_is_complete
         return paid_through_for_perma(self.status, self.schedule, self.covered_until, self.next_charge_on, now)
+
+    def was_due(self, *, since: datetime, now: datetime) -> bool:
+        """Whether one of its due dates, by its schedule or as a report gave it, has come between two moments."""
+        scheduled = midnight(self.schedule.first_due_after(since.astimezone(UTC).date()))
+        return any(since < due <= now for due in (scheduled, self.paid_through(since)))
 
     def is_standing(self, now: datetime) -> bool:
         """Whether Perma.cc may see the agreement, as in ``AgreementQuerySet.standing``."""

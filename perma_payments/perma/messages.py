@@ -173,8 +173,11 @@ class SubscribeMessage(PlanMessage):
 class ChangeMessage(PlanMessage):
     """``/change/``: the customer chose a different plan, or no longer wants a change that is scheduled.
 
-    ``amount`` is 0.00 unless it is an upgrade. billing.terms tells the three kinds apart.
+    ``amount`` is 0.00 unless it is an upgrade. billing.terms tells the three kinds apart. ``rendered_at`` is the
+    timestamp: when Perma.cc computed them for the customer's page.
     """
+
+    rendered_at: datetime
 
     fields: ClassVar[frozenset[str]] = _PLAN_FIELDS
     # Frequency and start mean nothing here: a subscription keeps its schedule (cybersource.md §3.2).
@@ -183,7 +186,7 @@ class ChangeMessage(PlanMessage):
     @classmethod
     def from_json(cls, data: Mapping[str, Any], *, today: date) -> Self:
         _check_customer_name(data)
-        return cls(**_plan_fields(data))
+        return cls(**_plan_fields(data), rendered_at=datetime.fromtimestamp(_timestamp(data), UTC))
 
 
 @dataclass(frozen=True, kw_only=True)

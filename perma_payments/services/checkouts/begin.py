@@ -20,12 +20,12 @@ from django.db import transaction
 
 from ...billing.customers import Customer
 from ...billing.schedules import Frequency
-from ...billing.terms import Terms
+from ...billing.terms import ChangeKind, Terms
 from ...billing.transactions import Kind
 from ...cybersource.checkout import Order, SignedForm, transaction_type
 from ...models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
 from ...models.history import HistorySource
-from ...perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
+from ...perma.messages import ChangeMessage, PurchaseMessage, Stale, SubscribeMessage, UpdateMessage
 from ..freeze import checkouts_are_frozen
 from ..locks import lock_customer
 from .modifiable import NothingToModify, modifiable_agreement
@@ -93,7 +93,8 @@ def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> Signed
 def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
     """Begin a change of plan, which keeps the schedule (cybersource.md §3.2). The terms change when accepted.
 
-    Raises CheckoutsFrozen, NothingToModify and MessageUsedUp.
+    Raises CheckoutsFrozen, NothingToModify and MessageUsedUp; Stale for an upgrade if a due date has come since its
+    page was rendered: the amount, perhaps 0.00, is the rest of a period that has ended.
     """
     customer = message.customer
     with _checkout(customer):
@@ -101,13 +102,16 @@ def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm
         agreement = _agreement_with_token(customer, now)
         if outgoing is None:
             wanted = Terms(message.recurring_amount, message.link_limit, message.link_limit_effective_timestamp)
+            change_kind = agreement.agreed_terms.as_of(now).kind_of(wanted)
+            if change_kind is ChangeKind.UPGRADE and agreement.was_due(since=message.rendered_at, now=now):
+                raise Stale(now - message.rendered_at)
             outgoing = _record(
                 Kind.CHANGE,
                 nonce,
                 now,
                 agreement=agreement,
                 amount=message.amount,
-                change_kind=agreement.agreed_terms.as_of(now).kind_of(wanted),
+                change_kind=change_kind,
                 recurring_amount=message.recurring_amount,
                 link_limit=message.link_limit,
                 link_limit_effective_timestamp=message.link_limit_effective_timestamp,

@@ -96,7 +96,7 @@ PLAN = {
             "subscribe",
             {**PLAN, "recurring_frequency": Frequency.MONTHLY, "recurring_start_date": date(2026, 12, 1)},
         ),
-        ("change", PLAN),
+        ("change", {**PLAN, "rendered_at": NOW}),
         ("update", {"customer": REGISTRAR}),
         ("billing", {"customer": Customer(CustomerType.INDIVIDUAL, 7)}),
         ("cancel-request", {"customer": REGISTRAR}),

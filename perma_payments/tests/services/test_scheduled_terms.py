@@ -11,7 +11,7 @@ import pytest
 from perma_payments.billing.coverage import midnight
 from perma_payments.billing.terms import Terms
 from perma_payments.models import OutgoingTransaction, SubscriptionAgreement
-from perma_payments.perma.messages import ChangeMessage
+from perma_payments.perma.messages import ChangeMessage, Stale
 from perma_payments.perma.replies import Subscription
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.checkouts.begin import change
@@ -42,8 +42,15 @@ def agreement() -> SubscriptionAgreement:
     )
 
 
-def ask(plan: tuple[str, str], effective: datetime, *, amount: str = "0.00", now: datetime = NOW) -> None:
-    """Ask for a change, which CyberSource accepts at once."""
+def ask(
+    plan: tuple[str, str],
+    effective: datetime,
+    *,
+    amount: str = "0.00",
+    rendered_at: datetime | None = None,
+    now: datetime = NOW,
+) -> None:
+    """Ask for a change, which CyberSource accepts at once, from a page that Perma.cc has just rendered."""
     link_limit, rate = plan
     message = ChangeMessage(
         customer=REGISTRAR,
@@ -51,6 +58,7 @@ def ask(plan: tuple[str, str], effective: datetime, *, amount: str = "0.00", now
         recurring_amount=Decimal(rate),
         link_limit=link_limit,
         link_limit_effective_timestamp=effective,
+        rendered_at=now if rendered_at is None else rendered_at,
     )
     form = change(message, nonce=secrets.token_bytes(24), now=now)
     signed_at = f"{now:%Y-%m-%dT%H:%M:%SZ}"
@@ -125,6 +133,29 @@ def test_a_downgrade_that_is_taken_back_leaves_the_terms_in_force(agreement):
     ]
 
 
+@pytest.mark.parametrize("next_charge_on", [None, date(2026, 8, 13)], ids=["schedule", "report"])
+@pytest.mark.parametrize("plan", [LARGE, MEDIUM], ids=["an upgrade", "a downgrade that was to be taken back"])
+def test_an_upgrade_from_a_page_of_the_last_period_is_refused(agreement, plan, next_charge_on):
+    """Its amount is the rest of a period that has ended, and the renewal was charged at the old rate."""
+    downgrade()
+    before, after = PAID_THROUGH - timedelta(minutes=5), PAID_THROUGH + timedelta(minutes=5)
+    # A report of today may have moved the next charge already.
+    SubscriptionAgreement.objects.update(next_charge_on=next_charge_on)
+
+    with pytest.raises(Stale):
+        ask(plan, before, rendered_at=before, now=after)
+    assert OutgoingTransaction.objects.count() == 1
+    ask(plan, after, rendered_at=PAID_THROUGH, now=after)
+    assert plan_told(after)[:2] == plan
+
+
+def test_a_downgrade_from_a_page_of_the_last_period_keeps_what_is_paid_for(agreement):
+    before, after = PAID_THROUGH - timedelta(minutes=5), PAID_THROUGH + timedelta(minutes=5)
+    ask(SMALL, PAID_THROUGH, rendered_at=before, now=after)
+
+    assert told(after).pending_change == Terms(Decimal("10.00"), "10", midnight(date(2026, 8, 13)))
+
+
 def test_an_upgrade_replaces_a_scheduled_downgrade(agreement):
     downgrade()
     ask(LARGE, NOW, amount="30.00")
@@ -186,6 +217,7 @@ def test_a_change_that_is_not_accepted_schedules_nothing(agreement, decision):
         recurring_amount=Decimal("10.00"),
         link_limit="10",
         link_limit_effective_timestamp=PAID_THROUGH,
+        rendered_at=NOW,
     )
     form = change(message, nonce=secrets.token_bytes(24), now=NOW)
     receive_callback(b"body", list(cyber_source.response(form.fields, decision).items()), now=NOW)

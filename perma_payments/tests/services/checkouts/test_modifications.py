@@ -39,6 +39,7 @@ def begin(kind: Kind, nonce: bytes | None = None, *, now: datetime = NOW, **chan
             "recurring_amount": Decimal("90.00"),
             "link_limit": "500",
             "link_limit_effective_timestamp": NOW,
+            "rendered_at": now,
             **changes,
         }
     )
