@@ -148,6 +148,8 @@ def reopen(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
             raise CannotReopen("This task is open already.")
         if has_open_twin(task):
             raise CannotReopen("Another task of this kind is open about the same thing.")
+        if task.response and task.kind == TaskKind.NOT_APPLIED and task.response.applied_at is not None:
+            raise CannotReopen("There is nothing left to do: the response has been applied.")
         if task.agreement and task.kind == TaskKind.CANCELLATION:
             if task.agreement.status not in ALIVE:
                 raise CannotReopen("There is nothing left to cancel: the subscription has ended.")

@@ -9,8 +9,9 @@ from django.utils import timezone
 from perma_payments.models import StaffTask, SubscriptionAgreement
 from perma_payments.models.history import HistorySource
 from perma_payments.services import staff_tasks
+from perma_payments.services.callbacks.receive import receive_callback
 
-from ... import records
+from ... import cyber_source, records
 
 pytestmark = pytest.mark.django_db
 
@@ -166,6 +167,16 @@ def test_what_makes_no_sense_is_not_reopened(staff, change, why):
         staff_tasks.reopen(this.pk, by=staff, note="x", now=NOW)
     this.refresh_from_db()
     assert this.done_at == NOW
+
+
+def test_the_task_of_a_response_that_was_applied_is_not_reopened(staff):
+    fields = cyber_source.response(records.form(records.outgoing("subscribe")))
+    response = receive_callback(b"body", list(fields.items()), now=NOW)
+    this = StaffTask.objects.create(kind="not applied", response=response, opened_at=NOW)
+    staff_tasks.finish(this.pk, by=staff, note="Done.", now=NOW)
+
+    with pytest.raises(staff_tasks.CannotReopen, match="the response has been applied"):
+        staff_tasks.reopen(this.pk, by=staff, note="x", now=NOW)
 
 
 def test_an_open_task_is_not_reopened(staff):
