@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+import psycopg2
 from dotenv import dotenv_values
 
 from devtools import ROOT, TaskError
@@ -159,6 +160,8 @@ def running_demo(client: str, host: str, app_port: int, sandbox_port: int, smtp_
         create_database(url)
         run_quietly("manage.py", "migrate", env=env, failure="The migrations failed.")
         make_staff_account(password, env)
+        if not given_url():
+            env["DATABASE_URL"] = url_with_limited_role(url, env)
         print("Starting Perma Payments and its sandbox ...", flush=True)
         with (
             leashed("Perma Payments", *GUNICORN, "--bind", f"{host}:{app_port}", env=env) as app,
@@ -193,6 +196,16 @@ def refuse_real_environments() -> None:
     environment = given(name)
     if environment not in (None, "development"):
         raise TaskError(f"The demo does not run where {name} says {environment}.")
+
+
+def url_with_limited_role(url: str, env: dict[str, str]) -> str:
+    """Return the URL with a role that can only do what the service does: the demo shows that this is enough."""
+    role = "perma_payments_service"
+    with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+        cursor.execute(f"CREATE ROLE {role} LOGIN")
+    connection.close()
+    run_quietly("manage.py", "grant_access", role, env=env, failure="The role could not be limited.")
+    return url.replace("//postgres@", f"//{role}@")
 
 
 def make_staff_account(password: str, env: dict[str, str]) -> None:

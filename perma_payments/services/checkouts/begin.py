@@ -93,8 +93,8 @@ def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> Signed
 def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
     """Begin a change of plan, which keeps the schedule (cybersource.md §3.2). The terms change when accepted.
 
-    Raises CheckoutsFrozen, NothingToModify and MessageUsedUp; Stale for an upgrade if a due date has come since its
-    page was rendered: the amount, perhaps 0.00, is the rest of a period that has ended.
+    Raises CheckoutsFrozen, NothingToModify and MessageUsedUp. Raises Stale for an upgrade if a due date has come
+    since its page was rendered: the amount, perhaps 0.00, is for the rest of a period that has ended.
     """
     customer = message.customer
     with _checkout(customer):

@@ -17,6 +17,7 @@ from perma_payments.models import (
     Response,
     StaffTask,
     SubscriptionAgreement,
+    UsedMessage,
 )
 
 from .. import records
@@ -224,10 +225,12 @@ def test_one_freeze_is_in_force_at_a_time():
 
 
 @pytest.mark.parametrize(
-    "model", [SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask, CheckoutFreeze]
+    "model",
+    [SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask, CheckoutFreeze, UsedMessage],
 )
 def test_no_record_can_be_deleted(model):
     records.freeze()
+    UsedMessage.objects.create(nonce=b"nonce")
     records.outgoing(Kind.PURCHASE)
     task(agreement=records.outgoing(Kind.SUBSCRIBE).agreement)
     response()

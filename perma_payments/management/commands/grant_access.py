@@ -1,0 +1,96 @@
+"""``manage.py grant_access``: limit the service's role in PostgreSQL to what the service does.
+
+Only the role that owns the tables, which runs ``migrate``, can then change or empty them, or rewrite the history.
+"""
+
+from argparse import ArgumentParser
+from collections.abc import Iterator
+from typing import Any
+
+from django.apps import apps
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Permission, User
+from django.contrib.contenttypes.models import ContentType
+from django.core.management.base import BaseCommand, CommandError
+from django.db import ProgrammingError, connection, transaction
+from django.db.migrations.recorder import MigrationRecorder
+from django.db.models import Model
+from pghistory.models import Event
+from psycopg2 import sql
+
+from ...models import LoginAttempt, PasswordResetRequest, ReferenceNumber, UnansweredAcknowledgement, UsedMessage
+
+# Only migrations write these.
+READ_ONLY = (ContentType, Permission, MigrationRecorder.Migration)
+# What these say is final.
+APPEND_ONLY = (Event, LogEntry, ReferenceNumber, UsedMessage)
+# Rows of these are deleted in time. So are those of other apps (sessions, second factors, who is in which group),
+# except users, whom the history names.
+TEMPORARY = (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement)
+
+
+class Command(BaseCommand):
+    help = (
+        "Give a role of PostgreSQL what the web server and the scheduler need on each table, and take everything "
+        "else from it. Run this as the role that owns the tables, after each migrate. It can be repeated."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("role", help="the role that the service logs in with, or a group that it belongs to")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        role = options["role"]
+        try:
+            with transaction.atomic():
+                grant_access(role)
+        except ProgrammingError:
+            raise CommandError(
+                "The role in DATABASE_URL may not grant this. Use the role that owns the tables, which is the one "
+                "that runs migrate."
+            ) from None
+        self.stdout.write(f"{role} can do what the service does, and nothing else.")
+
+
+def privileges() -> Iterator[tuple[str, str]]:
+    """Each table, with what the service does to its rows."""
+    models: list[type[Model]] = [*apps.get_models(include_auto_created=True), MigrationRecorder.Migration]
+    for model in models:
+        if model._meta.managed and not model._meta.proxy:
+            yield model._meta.db_table, _privileges_on(model)
+
+
+def _privileges_on(model: type[Model]) -> str:
+    if issubclass(model, READ_ONLY):
+        return "SELECT"
+    if issubclass(model, APPEND_ONLY):
+        return "SELECT, INSERT"
+    is_ours = model._meta.app_label == "perma_payments"
+    if issubclass(model, TEMPORARY) or not (is_ours or model is User):
+        return "SELECT, INSERT, UPDATE, DELETE"
+    return "SELECT, INSERT, UPDATE"
+
+
+def grant_access(role: str) -> None:
+    """Give a role exactly these privileges. Raises CommandError if it has more all the same."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_schema(), EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [role])
+        schema, exists = cursor.fetchone()
+        if not exists:
+            raise CommandError(f"There is no role {role}. docs/operations.md says how to create it.")
+        names = {"role": sql.Identifier(role), "schema": sql.Identifier(schema)}
+        for statement in (
+            "REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}",
+            "GRANT USAGE ON SCHEMA {schema} TO {role}",
+            "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
+        ):
+            cursor.execute(sql.SQL(statement).format(**names))
+        for table, granted in privileges():
+            on_table = sql.SQL("GRANT {} ON {} TO {}")
+            cursor.execute(on_table.format(sql.SQL(granted), sql.Identifier(table), names["role"]))
+        # Privileges that come from elsewhere: those of a superuser, or of the owner whose member the role is.
+        cursor.execute("SELECT has_table_privilege(%s, 'perma_payments_response', 'TRUNCATE')", [role])
+        if cursor.fetchone() == (True,):
+            raise CommandError(
+                f"{role} could still empty every table, because it is a superuser, or because it owns the tables "
+                "or belongs to the role that does. Use a role of its own for the service."
+            )

@@ -1,0 +1,106 @@
+"""The role that the service should have in PostgreSQL: the demo and its end-to-end tests run with it, too."""
+
+from collections.abc import Iterator
+from io import StringIO
+
+import pytest
+from django.apps import apps
+from django.core.management import CommandError, call_command
+from django.db import ProgrammingError, connection, transaction
+from pghistory.models import Event
+
+from perma_payments.models import LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement
+
+pytestmark = pytest.mark.django_db
+
+ROLE = "the_service"
+MODELS = [model for model in apps.get_models() if model._meta.managed and not model._meta.proxy]
+LEDGER = [
+    model
+    for model in apps.get_app_config("perma_payments").get_models()
+    if model not in (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement)
+]
+
+
+def sql(statement: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(statement)
+
+
+def grant() -> str:
+    out = StringIO()
+    call_command("grant_access", ROLE, stdout=out)
+    return out.getvalue()
+
+
+@pytest.fixture
+def role() -> Iterator[None]:
+    """A role that may do what the service does, until the test's transaction is rolled back."""
+    sql(f"CREATE ROLE {ROLE}")
+    assert grant() == "the_service can do what the service does, and nothing else.\n"
+    sql(f"SET LOCAL ROLE {ROLE}")
+    yield
+    sql("RESET ROLE")
+
+
+def assert_denied(statement: str) -> None:
+    with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"), transaction.atomic():
+        sql(statement)
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model._meta.db_table)
+def test_no_table_can_be_emptied_or_changed(role, model):
+    for statement in ("TRUNCATE {}", "ALTER TABLE {} DISABLE TRIGGER ALL", "DROP TABLE {}"):
+        assert_denied(statement.format(model._meta.db_table))
+
+
+@pytest.mark.parametrize("model", LEDGER, ids=lambda model: model._meta.db_table)
+def test_nothing_can_be_deleted_from_the_ledger(role, model):
+    assert_denied(f"DELETE FROM {model._meta.db_table}")
+
+
+@pytest.mark.parametrize(
+    "model", [model for model in MODELS if issubclass(model, Event)], ids=lambda model: model._meta.db_table
+)
+def test_the_history_can_only_grow(role, model):
+    assert_denied(f"UPDATE {model._meta.db_table} SET pgh_label = 'x'")
+
+
+def test_history_is_not_switched_off(role):
+    assert_denied("SET session_replication_role = replica")
+
+
+def test_privileges_that_a_role_had_before_are_taken():
+    sql(f"CREATE ROLE {ROLE}")
+    sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {ROLE}")
+    grant()
+    sql(f"SET LOCAL ROLE {ROLE}")
+
+    assert_denied("DELETE FROM perma_payments_response")
+    sql("RESET ROLE")
+
+
+@pytest.mark.parametrize("how", ["SUPERUSER", "IN ROLE {owner}"])
+def test_a_role_that_could_do_everything_all_the_same_is_refused(how):
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT current_user")
+        (owner,) = cursor.fetchone()
+    sql(f"CREATE ROLE {ROLE} {how.format(owner=owner)}")
+
+    with pytest.raises(CommandError, match="could still empty every table"):
+        grant()
+
+
+def test_a_role_that_does_not_exist_is_refused():
+    with pytest.raises(CommandError, match="There is no role the_service"):
+        grant()
+
+
+def test_only_the_owner_can_grant():
+    sql(f"CREATE ROLE {ROLE}")
+    sql("CREATE ROLE someone_else")
+    sql("SET LOCAL ROLE someone_else")
+
+    with pytest.raises(CommandError, match="Use the role that owns the tables"), transaction.atomic():
+        grant()
+    sql("RESET ROLE")
