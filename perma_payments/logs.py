@@ -47,7 +47,7 @@ class AlreadyLogged(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         first = record.args[0] if isinstance(record.args, tuple) and record.args else ""
-        return first not in ("Bad Request", "Service Unavailable")
+        return first not in ("Bad Request", "Forbidden", "Service Unavailable")
 
 
 class NoValuesFilter(SafeExceptionReporterFilter):

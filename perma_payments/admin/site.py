@@ -3,6 +3,7 @@
 It is ``admin.site`` (apps.StaffAdminConfig), so models are registered as in any Django project.
 """
 
+import logging
 from functools import partial, update_wrapper
 from typing import Any
 
@@ -25,6 +26,8 @@ from .login import password_reset
 from .login.enrollment import enroll
 from .login.form import LoginForm
 from .search_page import search_page
+
+logger = logging.getLogger(__name__)
 
 # Seconds for one of our own pages: with fifty thousand subscriptions, a step of a status report takes several.
 # Django's pages are wrapped once more, without this mark, so they have the limit of any request.
@@ -101,6 +104,8 @@ class StaffSite(AdminSite):
 
     def refused(self, request: HttpRequest, why: str, status: int) -> HttpResponse:
         """A page that says why there is nothing to see, and leads back."""
+        if status == 403:
+            logger.warning("%s: user %s has no access", request.path, request.user.pk)
         context = {**self.each_context(request), "title": REFUSALS[why], "why": why}
         response = TemplateResponse(request, "perma_payments/admin/refused.html", context, status=status)
         add_never_cache_headers(response)

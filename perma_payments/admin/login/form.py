@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 from django.conf import settings
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.contrib.auth.models import AbstractBaseUser
+from django.contrib.auth.models import AbstractBaseUser, User
 from django.contrib.auth.signals import user_logged_in
 from django.core.exceptions import ValidationError
 from django.dispatch import receiver
@@ -77,9 +77,15 @@ class LoginForm(AdminAuthenticationForm):
         if self.errors:
             return self.cleaned_data
         attempt = begin_attempt(self.request, self.cleaned_data["username"])
-        cleaned = super().clean()
-        if self.asks_for_code:
-            self._check_code(self.get_user())
+        try:
+            cleaned = super().clean()
+            if self.asks_for_code:
+                self._check_code(self.get_user())
+        except ValidationError:
+            # The name that was typed could be a password.
+            user = User.objects.filter(username=self.cleaned_data["username"]).first()
+            logger.warning("login failed: %s", f"user {user.pk}" if user else "no such user")
+            raise
         attempt.delete()
         return cleaned
 
@@ -119,6 +125,7 @@ def begin_attempt(request: HttpRequest | None, account: str) -> LoginAttempt:
     try:
         return login_attempts.begin(account=account, address=address, now=timezone.now())
     except login_attempts.TooManyAttempts:
+        logger.warning("login refused: too many attempts")
         raise ValidationError(
             "Too many attempts. Please wait 15 minutes, then try again.", code="too_many_attempts"
         ) from None
@@ -154,6 +161,12 @@ def _without_port(text: str) -> str:
     if text.startswith("["):
         return text[1:].partition("]")[0]
     return text.partition(":")[0] if text.count(":") == 1 else text
+
+
+@receiver(user_logged_in)
+def log_login(sender: Any, user: User, **kwargs: Any) -> None:
+    device = getattr(user, "otp_device", None)
+    logger.info("user %s logged in with a password%s", user.pk, f" and {device._meta.model_name}" if device else "")
 
 
 @receiver(user_logged_in)

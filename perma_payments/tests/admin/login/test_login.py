@@ -127,6 +127,54 @@ def test_a_password_has_twelve_characters_at_least():
     validate_password("xT7-kQ9.wZ2+")
 
 
+# --- The log ----------------------------------------------------------------------------------------
+
+
+def logged(caplog):
+    return [record.getMessage() for record in caplog.records if record.name.startswith("perma_payments.")]
+
+
+def test_each_login_is_in_the_log_without_what_was_typed(client, user, caplog):
+    caplog.set_level(logging.INFO)
+    log_in(client)
+    log_in(client, password="wrong")
+    log_in(client, "a password typed as a name")
+
+    assert logged(caplog) == [
+        f"user {user.pk} logged in with a password",
+        f"login failed: user {user.pk}",
+        "login failed: no such user",
+    ]
+
+
+def test_the_log_says_which_second_factor_was_used(client, user, factor, caplog):
+    caplog.set_level(logging.INFO)
+    log_in(client, code=current_code(user))
+    log_in(Client(), code=wrong_code(user))
+    log_in(Client(), code=factor.recovery_codes[0])
+
+    assert logged(caplog) == [
+        f"user {user.pk} logged in with a password and totpdevice",
+        f"login failed: user {user.pk}",
+        f"user {user.pk} logged in with a password and staticdevice",
+    ]
+
+
+def test_an_attempt_too_many_is_in_the_log(client, user, caplog):
+    fail(client, 6)
+
+    assert logged(caplog)[-1] == "login refused: too many attempts"
+
+
+def test_what_a_user_may_not_see_is_one_line_in_the_log(client, user, caplog):
+    log_in(client)
+    caplog.clear()
+    client.get("/admin/auth/user/")
+
+    lines = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert lines == [f"/admin/auth/user/: user {user.pk} has no access"]
+
+
 # --- With a code ------------------------------------------------------------------------------------
 
 
