@@ -166,7 +166,8 @@ def _without_port(text: str) -> str:
 @receiver(user_logged_in)
 def log_login(sender: Any, user: User, **kwargs: Any) -> None:
     device = getattr(user, "otp_device", None)
-    logger.info("user %s logged in with a password%s", user.pk, f" and {device._meta.model_name}" if device else "")
+    factor = f" and {device._meta.model_name}" if device else ""
+    logger.info("user %s logged in with a password%s", user.pk, factor)
 
 
 @receiver(user_logged_in)
