@@ -7,6 +7,7 @@ from argparse import ArgumentParser
 from collections.abc import Iterator
 from typing import Any
 
+import pgtrigger
 from django.apps import apps
 from django.contrib.admin.models import LogEntry
 from django.contrib.auth.models import Permission, User
@@ -51,6 +52,18 @@ class Command(BaseCommand):
         self.stdout.write(f"{role} can do what the service does, and nothing else.")
 
 
+# pgtrigger's own function asks only whether the session has switched a trigger off, which any role can do.
+ONLY_THE_OWNER_SWITCHES_TRIGGERS_OFF = """
+    CREATE OR REPLACE FUNCTION public._pgtrigger_should_ignore(trigger_name NAME) RETURNS BOOLEAN AS $$
+        BEGIN
+            RETURN trigger_name = ANY(NULLIF(current_setting('pgtrigger.ignore', true), '')::text[])
+                AND pg_has_role(current_user, proowner, 'MEMBER')
+                FROM pg_proc WHERE oid = 'public._pgtrigger_should_ignore(name)'::regprocedure;
+        END;
+    $$ LANGUAGE plpgsql
+"""
+
+
 def privileges() -> Iterator[tuple[str, str]]:
     """Each table, with what the service does to its rows."""
     models: list[type[Model]] = [*apps.get_models(include_auto_created=True), MigrationRecorder.Migration]
@@ -67,7 +80,17 @@ def _privileges_on(model: type[Model]) -> str:
     is_ours = model._meta.app_label == "perma_payments"
     if issubclass(model, TEMPORARY) or not (is_ours or model is User):
         return "SELECT, INSERT, UPDATE, DELETE"
-    return "SELECT, INSERT, UPDATE"
+    columns = ", ".join(f'"{column}"' for column in _that_change(model))
+    return f"SELECT, INSERT, UPDATE ({columns})" if columns else "SELECT, INSERT"
+
+
+def _that_change(model: type[Model]) -> list[str]:
+    """The columns that no trigger keeps as they are."""
+    triggers = [each for each in getattr(model._meta, "triggers", ()) if isinstance(each, pgtrigger.ReadOnly)]
+    if any(trigger.fields is None for trigger in triggers):
+        return []
+    final = {name for trigger in triggers for name in trigger.fields or ()}
+    return [field.column for field in model._meta.fields if field.name not in final and not field.primary_key]
 
 
 def grant_access(role: str) -> None:
@@ -87,6 +110,7 @@ def grant_access(role: str) -> None:
         for table, granted in privileges():
             on_table = sql.SQL("GRANT {} ON {} TO {}")
             cursor.execute(on_table.format(sql.SQL(granted), sql.Identifier(table), names["role"]))
+        cursor.execute(ONLY_THE_OWNER_SWITCHES_TRIGGERS_OFF)
         # Privileges that come from elsewhere: those of a superuser, or of the owner whose member the role is.
         cursor.execute("SELECT has_table_privilege(%s, 'perma_payments_response', 'TRUNCATE')", [role])
         if cursor.fetchone() == (True,):

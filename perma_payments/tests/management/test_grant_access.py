@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from io import StringIO
 
+import pgtrigger
 import pytest
 from django.apps import apps
 from django.core.management import CommandError, call_command
@@ -10,6 +11,8 @@ from django.db import ProgrammingError, connection, transaction
 from pghistory.models import Event
 
 from perma_payments.models import LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement
+
+from .. import records
 
 pytestmark = pytest.mark.django_db
 
@@ -66,8 +69,33 @@ def test_the_history_can_only_grow(role, model):
     assert_denied(f"UPDATE {model._meta.db_table} SET pgh_label = 'x'")
 
 
+@pytest.mark.parametrize(
+    "statement",
+    [
+        "UPDATE perma_payments_response SET sealed = 'x'",
+        "UPDATE perma_payments_response SET decision = 'ACCEPT', outcome = 'took effect'",
+        "UPDATE perma_payments_outgoingtransaction SET amount = 0",
+        "UPDATE perma_payments_statusreport SET digest = 'x'",
+    ],
+)
+def test_evidence_cannot_be_changed(role, statement):
+    assert_denied(statement)
+
+
 def test_history_is_not_switched_off(role):
     assert_denied("SET session_replication_role = replica")
+
+
+def test_only_the_owner_switches_triggers_off(role):
+    """pgtrigger lets any session do it, so a stolen login could change rows without a trace."""
+    agreement = records.agreement()
+    with pgtrigger.ignore():
+        sql("UPDATE perma_payments_subscriptionagreement SET status = 'Aborted'")
+        assert agreement.events.count() == 2
+
+        sql("RESET ROLE")
+        sql("UPDATE perma_payments_subscriptionagreement SET status = 'Pending'")
+        assert agreement.events.count() == 2
 
 
 def test_privileges_that_a_role_had_before_are_taken():
