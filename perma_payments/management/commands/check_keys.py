@@ -12,7 +12,7 @@ from nacl.public import PrivateKey
 from ... import development
 from ...env import Env
 from ...sealed_archive import CannotOpen, SealedArchive, open_sealed
-from ...setting_parsers import PUBLIC_KEY
+from ...setting_parsers import ARCHIVE_PUBLIC_KEY
 from ._archive_key import add_key_file, archive_key
 
 
@@ -30,7 +30,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         env = Env.of_process(settings.BASE_DIR / ".env")
-        key_id, public_key = env.require("ARCHIVE_PUBLIC_KEY", PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
+        key_id, public_key = env.require("ARCHIVE_PUBLIC_KEY", ARCHIVE_PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
         if env.problems:
             raise CommandError("\n".join(env.problems))
         is_given = "ARCHIVE_PUBLIC_KEY" in env.given
