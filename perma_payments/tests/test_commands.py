@@ -216,6 +216,8 @@ def test_open_response_shows_the_whole_post(response, key_file):
     key = key_file(ARCHIVE_SECRET + "\n")
 
     assert run("open_response", str(response.pk), "--key-file", key).splitlines() == [
+        f"Response {response.pk}: ACCEPT, received {response.received_at.isoformat()}, "
+        f"transaction {response.transaction_uuid}",
         "decision = ACCEPT",
         "empty = ",
         "req_bill_to_forename = Erin X",
