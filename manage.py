@@ -5,7 +5,7 @@ import os
 import sys
 
 # These must work before anything is set, or on the offline machine.
-WITHOUT_SETTINGS = ("check_keys", "generate_keys", "help", "version", "--help", "-h", "--version")
+WITHOUT_SETTINGS = ("check_keys", "generate_keys", "reseal", "help", "version", "--help", "-h", "--version")
 
 
 def uses_settings(arguments: list[str]) -> bool:

@@ -1,6 +1,7 @@
 """Sealed responses go to the offline machine and back in files, and only there are they opened."""
 
 import base64
+import hashlib
 import json
 import os
 import stat
@@ -13,13 +14,14 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from nacl.public import PrivateKey
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.management.commands import export_sealed
 from perma_payments.models import Response
-from perma_payments.sealed_archive import open_sealed
+from perma_payments.sealed_archive import SealedArchive, open_sealed
 from perma_payments.services.callbacks.receive import receive_callback
 
 from . import cyber_source, records
@@ -41,6 +43,12 @@ def receive(body: bytes = b"decision=ACCEPT&req_bill_to_forename=Erin", now: dat
 def old_key(tmp_path):
     """The name of a file with the secret half of development's key."""
     return written(tmp_path / "old-key", f"archive-secret:{ARCHIVE_SECRET}\n")
+
+
+@pytest.fixture
+def new_key(tmp_path):
+    """The name of a file with the secret half of NEW."""
+    return written(tmp_path / "new-key", base64_of(NEW_PAIR))
 
 
 @pytest.fixture
@@ -278,10 +286,11 @@ def test_of_many_damaged_lines_the_first_are_named(tmp_path, old_key):
 @pytest.mark.parametrize(
     "name, sentence", [("empty", "is empty."), ("nowhere", "cannot be read: FileNotFoundError.")]
 )
-@pytest.mark.parametrize("command", ["open_response", "check_keys"])
-def test_an_empty_file_or_none_is_named(tmp_path, old_key, command, name, sentence):
+@pytest.mark.parametrize("command", ["open_response", "check_keys", "reseal"])
+def test_an_empty_file_or_none_is_named(tmp_path, old_key, new_key, command, name, sentence):
     written(tmp_path / "empty", "")
-    arguments = ["--file", str(tmp_path / name), "--key-file", old_key]
+    more = ["--new-key-file", new_key, "--to", str(NEW), "--output", str(tmp_path / "out")]
+    arguments = ["--file", str(tmp_path / name), "--key-file", old_key, *(more if command == "reseal" else [])]
 
     assert told(command, *arguments) == [f"{tmp_path / name} {sentence}"]
 
@@ -412,3 +421,225 @@ def test_a_key_that_opens_the_newest_but_not_what_is_sealed_today_fails(db, expo
 
     assert shown.startswith("This key opens every response")
     assert "does not open what is sealed today" in sentences[0]
+
+
+# --- reseal and import_resealed ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def reseal(tmp_path, old_key, new_key):
+    """Reseals an export to NEW and returns the name of the file. Keyword arguments change its last line."""
+
+    def reseal(export: str, **changes) -> str:
+        file = tmp_path / f"resealed-{len(list(tmp_path.iterdir()))}.jsonl"
+        keys = ["--key-file", old_key, "--new-key-file", new_key]
+        run("reseal", "--file", export, "--to", str(NEW), "--output", str(file), *keys)
+        return with_last_line(file, **changes)
+
+    return reseal
+
+
+@pytest.fixture
+def configured(settings):
+    """Makes NEW the key of the service."""
+
+    def configured() -> None:
+        settings.SEALED_ARCHIVE = NEW
+
+    return configured
+
+
+def opened(response, pair):
+    response.refresh_from_db()
+    return open_sealed(bytes(response.sealed), bytes(pair))
+
+
+def test_responses_move_to_a_new_key_and_the_history_says_so(db, tmp_path, export, reseal, configured, old_key):
+    responses = [receive(b"first=1"), receive(b"second=2")]
+    resealed = reseal(export(*responses))
+    configured()
+    printed = run("import_resealed", "--file", resealed, "--keep", str(tmp_path / "old.jsonl"))
+
+    assert printed == "Moved to key 2026-11: 2. Already sealed to it: 0.\n"
+    assert [opened(response, NEW_PAIR) for response in responses] == [b"first=1", b"second=2"]
+    assert {response.archive_key_id for response in responses} == {"2026-11"}
+    for event in (response.events.get() for response in responses):
+        assert (event.archive_key_id, event.pgh_context) == (
+            "development",
+            {"source": "resealing", "key": "2026-11"},
+        )
+    kept = run("open_response", "--file", str(tmp_path / "old.jsonl"), "--key-file", old_key)
+    assert "first = 1" in kept and "second = 2" in kept
+
+
+def test_importing_again_changes_nothing(db, tmp_path, export, reseal, configured):
+    response = receive()
+    file = export(response)
+    resealed, again = reseal(file), reseal(file)
+    configured()
+    run("import_resealed", "--file", resealed, "--keep", str(tmp_path / "old.jsonl"))
+    before = Response.objects.values().get()
+    printed = run("import_resealed", "--file", again, "--keep", str(tmp_path / "again.jsonl"))
+
+    assert printed == "Moved to key 2026-11: 0. Already sealed to it: 1.\n"
+    assert Response.objects.values().get() == before
+    assert response.events.count() == 1
+    assert not (tmp_path / "again.jsonl").exists()
+
+
+def test_what_is_sealed_to_the_new_key_already_is_not_resealed(db, tmp_path, export, reseal, configured, old_key):
+    first = receive()
+    configured()
+    second = receive()
+    resealed = reseal(export(first, second))
+
+    assert [line["response"] for line in lines_of(Path(resealed))] == [first.pk]
+
+
+def test_resealing_needs_no_settings_and_no_database(db, tmp_path, export, old_key, new_key):
+    keys, out = ["--key-file", old_key, "--new-key-file", new_key], tmp_path / "resealed.jsonl"
+    ended = offline(tmp_path, "reseal", "--file", export(receive()), "--to", str(NEW), "--output", str(out), *keys)
+
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout == "Resealed to key 2026-11: 1. Already sealed to it: 0.\n"
+    assert "every response" in run("check_keys", "--file", str(out), "--key-file", new_key)
+
+
+def test_nothing_is_resealed_that_the_new_key_does_not_open(db, tmp_path, export, old_key):
+    out, keys = tmp_path / "resealed.jsonl", ["--key-file", old_key, "--new-key-file", old_key]
+
+    (sentence,) = told("reseal", "--file", export(receive()), "--to", str(NEW), "--output", str(out), *keys)
+    assert sentence.startswith(f"The new secret key does not open what is sealed to {NEW}")
+    assert not out.exists()
+
+
+def test_what_the_old_key_does_not_open_is_named_and_the_others_are_resealed(
+    db, tmp_path, export, old_key, new_key
+):
+    first, second = receive(), receive()
+    file, out = export(first, second, sealed=base64.b64encode(b"x" * 80).decode()), tmp_path / "resealed.jsonl"
+    keys = ["--key-file", old_key, "--new-key-file", new_key]
+
+    assert attempt("reseal", "--file", file, "--to", str(NEW), "--output", str(out), *keys) == (
+        "Resealed to key 2026-11: 1. Already sealed to it: 0.\n",
+        [f"This key does not open response {second.pk}, which is sealed to key development."],
+    )
+    assert [line["response"] for line in lines_of(out)] == [first.pk]
+
+
+@pytest.mark.parametrize("to", [f"a:{ARCHIVE_SECRET}", f"a:archive-secret:{ARCHIVE_SECRET}", "Zaphod"])
+def test_only_a_labeled_public_half_is_resealed_to(to):
+    assert told("reseal", "--file", "x", "--output", "x", "--to", to) == [
+        "Error: argument --to: expected id:archive-public:key, as in the line that manage.py generate_keys "
+        "--archive printed"
+    ]
+
+
+OTHER_PAIR_OF_THAT_ID = SealedArchive(key_id="2026-11", public_key=bytes(OLD_PAIR.public_key))
+
+
+@pytest.mark.parametrize(
+    "changes, sentence",
+    [
+        ({"response": 0}, "Response 0 does not exist."),
+        ({"response": 10**30}, f"Response {10**30} does not exist."),
+        ({"old_digest": "0" * 64}, "Response {} does not hold what was resealed. Export it again."),
+        ({"old_key_id": "2025-11"}, "Response {} does not hold what was resealed. Export it again."),
+        (
+            {"sealed": base64.b64encode(b"x" * 80).decode()},
+            "Response {} was resealed with another length, so that cannot be the same. Reseal it again.",
+        ),
+        *[
+            (
+                {"archive_public_key": public_key},
+                "Response {} was not resealed to the key that ARCHIVE_PUBLIC_KEY holds (id 2026-11).",
+            )
+            for public_key in ("", str(OTHER_PAIR_OF_THAT_ID), "2027-11:archive-public:x")
+        ],
+    ],
+)
+def test_what_does_not_fit_is_named_and_stays_and_the_others_move(
+    db, tmp_path, export, reseal, configured, changes, sentence
+):
+    first, second = receive(), receive()
+    resealed = reseal(export(first, second), **changes)
+    configured()
+
+    assert attempt("import_resealed", "--file", resealed, "--keep", str(tmp_path / "old.jsonl")) == (
+        "Moved to key 2026-11: 1. Already sealed to it: 0.\n",
+        [sentence.format(second.pk)],
+    )
+    assert opened(first, NEW_PAIR) == opened(second, OLD_PAIR)
+    assert (first.events.count(), second.events.count()) == (1, 0)
+    assert [line["response"] for line in lines_of(tmp_path / "old.jsonl")] == [first.pk]
+
+
+def test_an_export_that_was_not_resealed_is_not_imported(db, tmp_path, export, configured):
+    response = receive()
+    file = export(response)
+    configured()
+
+    assert told("import_resealed", "--file", file, "--keep", str(tmp_path / "old.jsonl")) == [
+        f"Response {response.pk} was not resealed to the key that ARCHIVE_PUBLIC_KEY holds (id 2026-11)."
+    ]
+
+
+def test_nothing_moves_if_the_old_cannot_be_kept(db, tmp_path, export, reseal, configured):
+    response = receive()
+    resealed = reseal(export(response))
+    configured()
+    there = written(tmp_path / "there", "mine")
+
+    assert told("import_resealed", "--file", resealed, "--keep", there) == [
+        f"{there} exists, and is not overwritten. Name another file."
+    ]
+    assert opened(response, OLD_PAIR)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="needs /dev/full")
+def test_nothing_moves_if_the_disk_is_full(db, tmp_path, export, reseal, configured, monkeypatch):
+    """A disk that is full: it takes the file, and nothing that is written to it."""
+    response = receive()
+    resealed = reseal(export(response))
+    configured()
+    opening = os.open
+
+    def on_a_full_disk(path, flags, mode=0o777):
+        os.close(opening(path, flags, mode))
+        return opening("/dev/full", os.O_WRONLY)
+
+    monkeypatch.setattr("os.open", on_a_full_disk)
+    kept = tmp_path / "old.jsonl"
+    assert told("import_resealed", "--file", resealed, "--keep", str(kept)) == [
+        f"{kept} cannot be written: OSError."
+    ]
+    assert not kept.exists()
+    assert opened(response, OLD_PAIR)
+
+
+def test_a_failure_half_way_leaves_everything_as_it_was(db, tmp_path, export, reseal, configured, monkeypatch):
+    responses = [receive(), receive()]
+    resealed = reseal(export(*responses))
+    configured()
+    monkeypatch.setattr("perma_payments.services.resealing.hashlib.sha256", fails_after(hashlib.sha256, 1))
+
+    with pytest.raises(ZeroDivisionError):
+        run("import_resealed", "--file", resealed, "--keep", str(tmp_path / "old.jsonl"))
+    assert [opened(response, OLD_PAIR) is not None for response in responses] == [True, True]
+    assert not (tmp_path / "old.jsonl").exists()
+
+
+def fails_after(function, times):
+    calls = iter([function] * times)
+    return lambda *arguments: next(calls, lambda *_: 1 / 0)(*arguments)
+
+
+def test_only_the_one_statement_can_change_what_is_sealed(db, tmp_path, export, reseal, configured):
+    response = receive()
+    resealed = reseal(export(response))
+    configured()
+    run("import_resealed", "--file", resealed, "--keep", str(tmp_path / "old.jsonl"))
+
+    # On the same connection, and in a test also in the same transaction.
+    with pytest.raises(DatabaseError, match="Cannot update"), transaction.atomic():
+        Response.objects.update(sealed=b"x")
