@@ -4,13 +4,15 @@
 import os
 import sys
 
-# These must work before anything is set.
-WITHOUT_SETTINGS = ("check_keys", "generate_keys", "help", "version", "--help", "-h", "--version")
+# These must work before anything is set, or on the offline machine.
+WITHOUT_SETTINGS = ("check_keys", "generate_keys", "reseal", "help", "version", "--help", "-h", "--version")
 
 
 def uses_settings(arguments: list[str]) -> bool:
-    """Return whether a command needs valid settings: help does not, nor do making and checking keys."""
+    """Return whether a command needs valid settings: help does not, nor does what is done offline."""
     if not arguments or arguments[0] in WITHOUT_SETTINGS:
+        return False
+    if arguments[0] == "open_response" and any(each.split("=")[0] == "--file" for each in arguments):
         return False
     return arguments[-1] not in ("--help", "-h") or "--" in arguments
 
@@ -30,6 +32,9 @@ if __name__ == "__main__":
         print(development.NOTICE, file=sys.stderr)
     try:
         execute_from_command_line(sys.argv)
+    except BrokenPipeError:
+        # What reads the output, such as head, has seen enough.
+        sys.exit(1)
     except (DatabaseError, InterfaceError) as error:
         from perma_payments.settings import env
 

@@ -78,7 +78,7 @@ class Env:
     that cannot be read gets its default, so the others can still be read.
     """
 
-    # manage.py sets it for commands that must work before anything is set: help, making keys, checking keys.
+    # manage.py sets it for commands that must work before anything is set: help, and what is done offline.
     tolerant: ClassVar[bool] = False
 
     def __init__(

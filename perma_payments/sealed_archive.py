@@ -5,14 +5,15 @@ on the server, can open what was sealed.
 """
 
 import base64
-import binascii
+import re
 from dataclasses import dataclass
 
 from nacl.exceptions import CryptoError
 from nacl.public import PrivateKey, PublicKey, SealedBox
 
-# Marks a secret half, which would otherwise look just like a public one: both are 32 bytes.
+# Tell the halves apart, which would otherwise look just the same: both are 32 bytes.
 SECRET_LABEL = "archive-secret:"
+PUBLIC_LABEL = "archive-public:"
 
 
 class CannotOpen(Exception):
@@ -25,6 +26,10 @@ class SealedArchive:
 
     key_id: str
     public_key: bytes
+
+    def __str__(self) -> str:
+        """As in ARCHIVE_PUBLIC_KEY."""
+        return f"{self.key_id}:{PUBLIC_LABEL}{base64.b64encode(self.public_key).decode()}"
 
     def seal(self, contents: bytes) -> bytes:
         """Seal bytes so that only the offline secret key opens them."""
@@ -40,10 +45,14 @@ def open_sealed(sealed: bytes, secret_key: bytes) -> bytes:
 
 
 def secret_half(text: str) -> bytes:
-    """The secret key (32 bytes) that a text holds in base64, labeled or not. Raises ValueError."""
+    """The secret key (32 bytes) that a text holds in base64, or all that generate_keys printed. Raises ValueError.
+
+    The label can be left out if there is nothing but the key.
+    """
+    labeled = re.findall(rf"{SECRET_LABEL}(\S*)", text)
     try:
-        key = base64.b64decode(text.strip().removeprefix(SECRET_LABEL), validate=True)
-    except binascii.Error:
+        key = base64.b64decode(labeled[0] if len(labeled) == 1 else text.strip(), validate=True)
+    except ValueError:
         key = b""
     if len(key) != 32:
         raise ValueError("not 32 bytes in base64")

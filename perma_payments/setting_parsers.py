@@ -13,7 +13,7 @@ from nacl.public import Box, PrivateKey, PublicKey
 from .cybersource.signature import SigningKeys
 from .env import BadValue, Parser, matching
 from .postgres.url import database
-from .sealed_archive import SECRET_LABEL
+from .sealed_archive import PUBLIC_LABEL, SECRET_LABEL
 
 T = TypeVar("T")
 
@@ -106,6 +106,14 @@ def _public_key(text: str) -> tuple[str, bytes]:
     return key_id, key
 
 
+def _archive_public_key(text: str) -> tuple[str, bytes]:
+    key_id, _, key = text.partition(":")
+    public_key = _public_key(f"{key_id}:{key.removeprefix(PUBLIC_LABEL)}")
+    if not key.startswith(PUBLIC_LABEL):
+        raise BadValue(f"has no label {PUBLIC_LABEL} before its key, so that could be a secret key")
+    return public_key
+
+
 def _public_keys(text: str) -> dict[str, bytes]:
     keys = _listed(_public_key)(text)
     if len(dict(keys)) != len(keys):
@@ -136,8 +144,10 @@ EMAIL = Parser(_email, "an email address", "info@perma.cc")
 EMAILS = Parser(_listed(_email), "one or more email addresses, separated by commas", "info@perma.cc")
 # NaCl keys are 32 bytes in base64, public ones with their ids.
 SECRET_HALF = Parser(_key, "a key of 32 bytes in base64, as manage.py generate_keys makes it", KEY_EXAMPLE)
-PUBLIC_KEY = Parser(
-    _public_key, "id:key, the key of 32 bytes in base64, the public half of its pair", f"2026-11:{KEY_EXAMPLE}"
+ARCHIVE_PUBLIC_KEY = Parser(
+    _archive_public_key,
+    f"id:{PUBLIC_LABEL}key, as in the line that manage.py generate_keys --archive printed",
+    f"2026-11-25:{PUBLIC_LABEL}{KEY_EXAMPLE}",
 )
 PUBLIC_KEYS = Parser(
     _public_keys,

@@ -175,7 +175,7 @@ CHECKOUTS_FROZEN = env.read("CHECKOUTS_FROZEN", parsers.FLAG, False)
 
 # --- Records ----------------------------------------------------------------------------------------
 
-ARCHIVE_PUBLIC_KEY = env.require("ARCHIVE_PUBLIC_KEY", parsers.PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
+ARCHIVE_PUBLIC_KEY = env.require("ARCHIVE_PUBLIC_KEY", parsers.ARCHIVE_PUBLIC_KEY, development.ARCHIVE_PUBLIC_KEY)
 SEALED_ARCHIVE = SealedArchive(*ARCHIVE_PUBLIC_KEY)
 GRACE_PERIOD_DAYS = env.read("GRACE_PERIOD_DAYS", parsers.whole_number(0, 366, "days", 31), 31)
 

@@ -2,7 +2,7 @@
 
 Uniqueness, exactly-one-of and completeness are constraints in the database. Rows are never deleted, and
 every change to an agreement, a purchase, a staff task or a freeze is in an append-only history, even if it is
-made in SQL.
+made in SQL, and so is every change of what a response has sealed.
 """
 
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement

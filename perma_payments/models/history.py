@@ -6,8 +6,8 @@ from enum import StrEnum
 class HistorySource(StrEnum):
     """What a change in the history came from: the value of ``source`` in an event's ``pgh_context``.
 
-    A context also holds ids (``response``, ``report`` or ``user``) and the ``reason`` that staff gave. A change
-    without a context was made outside the service, in SQL.
+    A context also holds ids (``response``, ``report``, ``user``, or the archive's new ``key``) and the ``reason``
+    that staff gave. A change without a context was made outside the service, in SQL.
     """
 
     CUSTOMER_REQUEST = "customer request"
@@ -18,3 +18,4 @@ class HistorySource(StrEnum):
     STAFF = "staff"
     MAIL = "mail"
     SCHEDULER = "scheduler"
+    RESEALING = "resealing"

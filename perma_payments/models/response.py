@@ -1,5 +1,6 @@
 """CyberSource's responses: the evidence, and what was made of it."""
 
+import pghistory
 import pgtrigger
 from django.conf import settings
 from django.db import models
@@ -25,6 +26,18 @@ class ResponseQuerySet(models.QuerySet["Response"]):
         return self.filter(decision__in=Response.GRANTING, outcome=Outcome.TOOK_EFFECT)
 
 
+# What is sealed changes only when it is resealed to another key (services/resealing.py).
+_SEALED = ["sealed", "archive_key_id"]
+
+
+@pghistory.track(
+    pghistory.UpdateEvent("resealed", row=pghistory.Old, condition=pghistory.AnyChange(*_SEALED)),
+    append_only=True,
+    model_name="ResponseEvent",
+    obj_field=pghistory.ObjForeignKey(related_name="events"),
+    # The key that it was sealed to before. What was sealed to that key is kept in a file, so that the key can go.
+    fields=["archive_key_id"],
+)
 class Response(models.Model):
     """One distinct callback: verified, kept first, applied afterward. Or what staff recorded in its place.
 
@@ -131,12 +144,11 @@ class Response(models.Model):
                     "token_is_unusable",
                     "is_ambiguous",
                     "signed_at",
-                    "sealed",
-                    "archive_key_id",
                     "recorded_by",
                     "received_at",
                 ],
             ),
+            pgtrigger.ReadOnly(name="sealed_stays", fields=_SEALED),
         ]
 
     def __str__(self) -> str:

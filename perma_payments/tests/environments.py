@@ -35,7 +35,7 @@ def production(**changes):
         "CS_MODE": "live",
         "CS_PROFILE_ID": "A1B2C3D4-0000-4000-8000-ABCDEF012345",
         "CS_KEYS": f"00112233445566778899aabbccddeeff:{SECRET}:{date.today()}",
-        "ARCHIVE_PUBLIC_KEY": f"2026-11:{base64_of(ARCHIVES_PAIR.public_key)}",
+        "ARCHIVE_PUBLIC_KEY": f"2026-11:archive-public:{base64_of(ARCHIVES_PAIR.public_key)}",
         "EMAIL_HOST": "smtp.example.org",
         "MAIL_FROM": "payments@perma.example",
         "MAIL_REPLY_TO": "info@perma.example",

@@ -45,11 +45,11 @@ def test_generate_keys_prints_a_pair_that_fits_and_never_the_same():
     assert run("generate_keys") != run("generate_keys")
 
 
-def test_generate_keys_labels_the_secret_half_of_the_archive():
+def test_generate_keys_labels_both_halves_of_the_archive():
     secret, public = run("generate_keys", "--archive").splitlines()
 
     pair = PrivateKey(base64.b64decode(secret.partition("archive-secret:")[2]))
-    assert public == f"ARCHIVE_PUBLIC_KEY={timezone.now():%Y-%m-%d}:{base64_of(pair.public_key)}"
+    assert public == f"ARCHIVE_PUBLIC_KEY={timezone.now():%Y-%m-%d}:archive-public:{base64_of(pair.public_key)}"
 
 
 @pytest.fixture
@@ -65,7 +65,13 @@ def key_file(tmp_path):
 
 @pytest.mark.parametrize(
     "text",
-    [f"{ARCHIVE_SECRET}\n", ARCHIVE_SECRET, f"archive-secret:{ARCHIVE_SECRET}\n", f"\ufeff{ARCHIVE_SECRET}\r\n"],
+    [
+        f"{ARCHIVE_SECRET}\n",
+        ARCHIVE_SECRET,
+        f"archive-secret:{ARCHIVE_SECRET}\n",
+        f"\ufeff{ARCHIVE_SECRET}\r\n",
+        f"secret key, to be kept offline:  archive-secret:{ARCHIVE_SECRET}\nARCHIVE_PUBLIC_KEY=a:archive-public:x",
+    ],
 )
 def test_check_keys_proves_that_a_key_opens_what_is_sealed_today(key_file, text):
     assert run("check_keys", "--key-file", key_file(text)) == (
@@ -89,13 +95,24 @@ def test_check_keys_says_which_key_it_was_given_instead(key_file):
 
 
 def test_check_keys_notices_a_secret_half_set_as_the_public_one(key_file, monkeypatch):
-    monkeypatch.setenv("ARCHIVE_PUBLIC_KEY", f"2026-11:{ARCHIVE_SECRET}")
+    monkeypatch.setenv("ARCHIVE_PUBLIC_KEY", f"2026-11:archive-public:{ARCHIVE_SECRET}")
     with pytest.raises(CommandError, match="the secret half, ARCHIVE_PUBLIC_KEY holds the wrong half") as told:
         run("check_keys", "--key-file", key_file(ARCHIVE_SECRET))
     assert ARCHIVE_SECRET not in str(told.value)
 
 
-@pytest.mark.parametrize("text", ["", "Zaphod", ARCHIVE_SECRET[:-4], f"{ARCHIVE_SECRET} {ARCHIVE_SECRET}", "ключ"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "Zaphod",
+        ARCHIVE_SECRET[:-4],
+        f"{ARCHIVE_SECRET} {ARCHIVE_SECRET}",
+        "ключ",
+        f"archive-secret:{ARCHIVE_SECRET}\narchive-secret:{ARCHIVE_SECRET}",
+        f"archive-public:{ARCHIVE_SECRET}",
+    ],
+)
 def test_check_keys_refuses_what_is_not_a_key(key_file, text):
     with pytest.raises(CommandError, match=r"^That is not a secret key: expected 32 bytes in base64"):
         run("check_keys", "--key-file", key_file(text))
@@ -116,7 +133,7 @@ def test_check_keys_needs_nothing_to_be_set_but_the_key(key_file, environment):
         key_file(base64_of(pair)),
         PERMA_PAYMENTS_ENV=environment,
         DATABASE_URL="nonsense",
-        ARCHIVE_PUBLIC_KEY=f"2026-11:{base64_of(pair.public_key)}",
+        ARCHIVE_PUBLIC_KEY=f"2026-11:archive-public:{base64_of(pair.public_key)}",
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert ended.stdout == (
@@ -126,7 +143,12 @@ def test_check_keys_needs_nothing_to_be_set_but_the_key(key_file, environment):
 
 @pytest.mark.parametrize(
     "value, reason",
-    [("", "is not set"), ("2026-11:short", "cannot be read"), ("a:archive-secret:x", "contains a secret key")],
+    [
+        ("", "is not set"),
+        ("2026-11:short", "cannot be read"),
+        ("a:archive-secret:x", "contains a secret key"),
+        (f"a:{ARCHIVE_SECRET}", "has no label archive-public:"),
+    ],
 )
 def test_check_keys_says_what_is_wrong_with_the_public_half(key_file, value, reason):
     ended = start(
@@ -194,6 +216,8 @@ def test_open_response_shows_the_whole_post(response, key_file):
     key = key_file(ARCHIVE_SECRET + "\n")
 
     assert run("open_response", str(response.pk), "--key-file", key).splitlines() == [
+        f"Response {response.pk}: ACCEPT, received {response.received_at.isoformat()}, "
+        f"transaction {response.transaction_uuid}",
         "decision = ACCEPT",
         "empty = ",
         "req_bill_to_forename = Erin X",

@@ -33,10 +33,10 @@ PARSERS = {
     "signing_keys": parsers.SIGNING_KEYS,
     "database": parsers.DATABASE,
     "secret_half": parsers.SECRET_HALF,
-    "public_key": parsers.PUBLIC_KEY,
+    "archive_public_key": parsers.ARCHIVE_PUBLIC_KEY,
     "public_keys": parsers.PUBLIC_KEYS,
 }
-KEYS = ("secret_half", "public_key", "public_keys")
+KEYS = ("secret_half", "archive_public_key", "public_keys")
 
 every_parser = pytest.mark.parametrize("parser", PARSERS)
 
@@ -96,7 +96,7 @@ def complaint(parser, text):
         ("paths", "update_payment_token=/pay", {"sale": "/pay", "update_payment_token": "/pay"}),
         ("paths", " sale = /a ; update_payment_token = /b ", {"sale": "/a", "update_payment_token": "/b"}),
         ("secret_half", KEY_TEXT, KEY),
-        ("public_key", f"2026-11:{KEY_TEXT}", ("2026-11", KEY)),
+        ("archive_public_key", f"2026-11:archive-public:{KEY_TEXT}", ("2026-11", KEY)),
         ("public_keys", f"a:{KEY_TEXT}", {"a": KEY}),
         ("public_keys", f"a:{KEY_TEXT}, b:{OTHER_KEY_TEXT}", {"a": KEY, "b": OTHER_KEY}),
     ],
@@ -150,7 +150,10 @@ REFUSED = {
     f"|a:1,a:2|a:1,|a b:1|é:1|{'a' * 33}:1",
     "secret_half": f"short|{'é' * 44}|{KEY_TEXT[:-1]}|{KEY_TEXT}A|-_{KEY_TEXT[2:]}|!{KEY_TEXT}|{KEY.hex()}"
     f"|{base64.b64encode(KEY[:31]).decode()}|{base64.b64encode(KEY + b'0').decode()}",
-    "public_key": f"{KEY_TEXT}|:{KEY_TEXT}|a:|a|a:short|a b:{KEY_TEXT}|é:{KEY_TEXT}|{'a' * 51}:{KEY_TEXT}",
+    "archive_public_key": f"{KEY_TEXT}|:archive-public:{KEY_TEXT}|a:archive-public:|a:|a"
+    f"|a:archive-public:short|a b:archive-public:{KEY_TEXT}|é:archive-public:{KEY_TEXT}"
+    f"|{'a' * 51}:archive-public:{KEY_TEXT}|a:archive-public:archive-public:{KEY_TEXT}"
+    f"|a:Archive-Public:{KEY_TEXT}",
     "public_keys": f"{KEY_TEXT}|a:{KEY_TEXT},a:{OTHER_KEY_TEXT}|a:{KEY_TEXT},|a:{KEY_TEXT},b",
 }
 
@@ -225,11 +228,19 @@ def test_any_other_address_of_a_database_is_refused(url, reason):
     ],
 )
 def test_a_key_that_nothing_can_be_sealed_with_is_refused(key):
-    sentence = complaint("public_key", f"a:{base64.b64encode(bytes.fromhex(key)).decode()}")
+    sentence = complaint("archive_public_key", f"a:archive-public:{base64.b64encode(bytes.fromhex(key)).decode()}")
     assert sentence.startswith("The setting NAME contains a key that nothing can be sealed with: ")
 
 
-@pytest.mark.parametrize("parser", ["public_key", "public_keys"])
+def test_a_key_of_the_archive_without_its_label_is_refused_as_it_could_be_the_secret_half():
+    assert complaint("archive_public_key", f"a:{KEY_TEXT}") == (
+        "The setting NAME has no label archive-public: before its key, so that could be a secret key: expected "
+        "id:archive-public:key, as in the line that manage.py generate_keys --archive printed, for example "
+        "NAME=2026-11-25:archive-public:hV0kQ2…(44 characters)…8yY="
+    )
+
+
+@pytest.mark.parametrize("parser", ["archive_public_key", "public_keys"])
 def test_a_labeled_secret_half_is_recognized_and_refused(parser):
     sentence = complaint(parser, f"a:archive-secret:{KEY_TEXT}")
     assert sentence.startswith("The setting NAME contains a secret key, which must not be on this machine: ")

@@ -28,6 +28,7 @@ from .environments import (
     start,
 )
 
+DEVELOPMENTS_ARCHIVE_SECRET = "txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="
 DEVELOPMENTS_ARCHIVE_KEY = "Ukzx+GaBsGtsRPoumeguxgcO9o1LH7csoU1s/uZCvyI="
 DEVELOPMENTS_SECRET_KEY = "development-only:this-text-is-public-and-production-refuses-to-start-with-it"
 TODAY = date.today()
@@ -88,7 +89,15 @@ def test_staging_is_as_careful_as_production(real):
                 with_ring("PERMA_PUBLIC_KEYS", f"a:{base64_of(perma_cc.PERMA_PAYMENTS_PUBLIC)}"),
             )
         ],
-        ("ARCHIVE_PUBLIC_KEY is one of development's", "ARCHIVE_PUBLIC_KEY", f"a:{DEVELOPMENTS_ARCHIVE_KEY}"),
+        *[
+            ("ARCHIVE_PUBLIC_KEY is one of development's", "ARCHIVE_PUBLIC_KEY", f"a:archive-public:{key}")
+            for key in (
+                DEVELOPMENTS_ARCHIVE_KEY,
+                DEVELOPMENTS_ARCHIVE_SECRET,
+                base64_of(perma_cc.PERMA_PUBLIC),
+                base64_of(perma_cc.PERMA_PAYMENTS_SECRET),
+            )
+        ],
         ("CS_MODE is sandbox in production.", "CS_MODE", "sandbox"),
         ("CS_MODE is test in production. Set CS_MODE=live, or another PERMA_PAYMENTS_ENV", "CS_MODE", "test"),
         ("CS_PROFILE_ID is the sandbox's", "CS_PROFILE_ID", cyber_source.PROFILE_ID),
@@ -276,12 +285,12 @@ PERMAS_FOR_THE_ARCHIVE = "ARCHIVE_PUBLIC_KEY is a key of Perma.cc's pair"
         (IN_THE_RING, "PERMA_PUBLIC_KEYS", f"a:{base64_of(OUR_PAIR.public_key)}"),
         (IN_THE_RING, "PERMA_PUBLIC_KEYS", with_ring("PERMA_PUBLIC_KEYS", f"a:{base64_of(OUR_PAIR.public_key)}")),
         (IN_THE_RING, "PERMA_PAYMENTS_SECRET_KEY", base64_of(PERMAS_PAIR.public_key)),
-        (OURS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:{base64_of(OUR_PAIR)}"),
-        (OURS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:{base64_of(OUR_PAIR.public_key)}"),
+        (OURS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:archive-public:{base64_of(OUR_PAIR)}"),
+        (OURS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:archive-public:{base64_of(OUR_PAIR.public_key)}"),
         (OURS_FOR_THE_ARCHIVE, "PERMA_PAYMENTS_SECRET_KEY", base64_of(ARCHIVES_PAIR)),
         (OURS_FOR_THE_ARCHIVE, "PERMA_PAYMENTS_SECRET_KEY", base64_of(ARCHIVES_PAIR.public_key)),
-        (PERMAS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:{base64_of(PERMAS_PAIR)}"),
-        (PERMAS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:{base64_of(PERMAS_PAIR.public_key)}"),
+        (PERMAS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:archive-public:{base64_of(PERMAS_PAIR)}"),
+        (PERMAS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:archive-public:{base64_of(PERMAS_PAIR.public_key)}"),
     ],
 )
 def test_a_key_in_the_place_of_another_is_refused(sentence, name, value):
@@ -299,7 +308,7 @@ def test_the_halves_of_a_pair_in_each_others_places_are_refused():
 
 def test_development_refuses_misplaced_keys_too():
     environment = {name: value for name, value in production().items() if "KEY" in name and "CS" not in name}
-    (sentence,) = told(**{**environment, "ARCHIVE_PUBLIC_KEY": f"a:{base64_of(OUR_PAIR)}"})
+    (sentence,) = told(**{**environment, "ARCHIVE_PUBLIC_KEY": f"a:archive-public:{base64_of(OUR_PAIR)}"})
     assert sentence.startswith(OURS_FOR_THE_ARCHIVE)
 
 

@@ -9,14 +9,19 @@ from django.core.management.base import CommandError
 from ...sealed_archive import secret_half
 
 
-def add_key_file(parser: ArgumentParser) -> None:
-    parser.add_argument("--key-file", type=Path, help="a file that holds the archive's secret key")
+def add_key_file(
+    parser: ArgumentParser, option: str = "--key-file", key: str = "the archive's secret key"
+) -> None:
+    parser.add_argument(option, type=Path, help=f"a file that holds {key}; otherwise, you are asked for it")
 
 
 def archive_key(path: Path | None, key_id: str) -> bytes:
     """The secret key (32 bytes), from the file or a hidden prompt. Raises CommandError if it is no key."""
     if path is None:
-        text = getpass.getpass(f"Secret key of the archive ({key_id}): ")
+        try:
+            text = getpass.getpass(f"Secret key of the archive ({key_id}): ")
+        except EOFError:
+            raise CommandError("There is nobody to ask for the secret key. Name a file that holds it.") from None
     else:
         try:
             text = path.read_text(encoding="utf-8-sig")

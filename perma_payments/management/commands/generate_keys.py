@@ -9,7 +9,7 @@ from django.core.management.base import BaseCommand
 from django.utils import timezone
 from nacl.public import PrivateKey
 
-from ...sealed_archive import SECRET_LABEL
+from ...sealed_archive import SECRET_LABEL, SealedArchive
 
 
 class Command(BaseCommand):
@@ -27,7 +27,8 @@ class Command(BaseCommand):
         secret, public = (base64.b64encode(bytes(key)).decode() for key in (pair, pair.public_key))
         if options["archive"]:
             self.stdout.write(f"secret key, to be kept offline:  {SECRET_LABEL}{secret}")
-            self.stdout.write(f"ARCHIVE_PUBLIC_KEY={timezone.now():%Y-%m-%d}:{public}")
+            archive = SealedArchive(key_id=f"{timezone.now():%Y-%m-%d}", public_key=bytes(pair.public_key))
+            self.stdout.write(f"ARCHIVE_PUBLIC_KEY={archive}")
         else:
             self.stdout.write(f"secret key:  {secret}\npublic key:  {public}")
             self.stdout.write(f"SECRET_KEY:  {secrets.token_urlsafe(50)}")

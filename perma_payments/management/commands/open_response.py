@@ -1,6 +1,9 @@
-"""``manage.py open_response``: open a sealed response with the offline key."""
+"""``manage.py open_response``: open sealed responses with the offline key."""
 
 from argparse import ArgumentParser
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -9,29 +12,71 @@ from django.core.management.base import BaseCommand, CommandError
 from ...models import Response
 from ...sealed_archive import CannotOpen, open_sealed
 from ._archive_key import add_key_file, archive_key
+from ._sealed_file import SealedResponse, add_file, cannot_open, end, read
 
 
 class Command(BaseCommand):
     help = (
-        "Show what CyberSource sent. You are asked for the archive's secret key (base64), unless you name a file "
-        "that holds it. The output is personal data: do not keep it."
+        "Show what CyberSource sent. With --file, it is read from a file that export_sealed wrote, and neither "
+        "the database nor any setting is needed: do that on the offline machine. The output is personal data: do "
+        "not keep it. Backslashes, and what cannot be printed, are shown as escapes, such as \\x1b."
     )
+    requires_system_checks: list[str] = []
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("response", type=int, help="the response's id, as in the admin and the log")
+        parser.add_argument("ids", nargs="*", type=int, help="ids of responses, as in the admin and the log")
+        add_file(parser, "a file from export_sealed; without ids, all that is in it is shown", required=False)
         add_key_file(parser)
 
     def handle(self, *args: Any, **options: Any) -> None:
-        response = Response.objects.filter(pk=options["response"]).first()
+        problems: list[str] = []
+        ids = set(options["ids"])
+        if options["file"] is not None:
+            responses = _in_file(options["file"], ids, problems)
+        elif ids:
+            responses = _in_database(ids, problems)
+        else:
+            raise CommandError("Say which response, by its id, or name a file from export_sealed (--file).")
+        key_of = cache(lambda key_id: archive_key(options["key_file"], key_id))
+        for response in responses:
+            try:
+                body = open_sealed(response.sealed, key_of(response.archive_key_id))
+            except CannotOpen:
+                problems.append(cannot_open(response))
+                continue
+            self.stdout.write(
+                f"Response {response.response}: {response.decision}, received {response.received_at}, "
+                f"transaction {response.transaction_uuid}"
+            )
+            for pair in sorted(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)):
+                self.stdout.write(" = ".join(_printable(each, self.stdout.encoding) for each in pair))
+        end(problems)
+
+
+def _in_file(path: Path, ids: set[int], problems: list[str]) -> Iterator[SealedResponse]:
+    missing = set(ids)
+    for response in read(path, problems):
+        if not ids or response.response in ids:
+            missing.discard(response.response)
+            yield response
+    problems += [f"Response {each} is not in {path}." for each in sorted(missing)]
+
+
+def _in_database(ids: set[int], problems: list[str]) -> Iterator[SealedResponse]:
+    for each in sorted(ids):
+        response = Response.objects.filter(pk=each).first()
         if response is None:
-            raise CommandError(f"There is no response {options['response']}.")
-        if response.recorded_by is not None:
-            raise CommandError(f"Response {response.pk} was recorded by staff, so there is nothing to open.")
-        try:
-            body = open_sealed(bytes(response.sealed), archive_key(options["key_file"], response.archive_key_id))
-        except CannotOpen:
-            raise CommandError(
-                f"This key does not open response {response.pk}, which is sealed to key {response.archive_key_id}."
-            ) from None
-        for name, value in sorted(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)):
-            self.stdout.write(f"{name} = {value}")
+            problems.append(f"There is no response {each}.")
+        elif response.recorded_by_id is not None:
+            problems.append(f"Response {each} was recorded by staff, so there is nothing to open.")
+        else:
+            yield SealedResponse.of(response)
+
+
+def _printable(text: str, encoding: str | None) -> str:
+    """Return a text that cannot control a terminal, and that its encoding has all characters of."""
+    escaped = (
+        each if each.isprintable() and each != "\\" else each.encode("unicode_escape").decode() for each in text
+    )
+    encoding = encoding or "utf-8"
+    return "".join(escaped).encode(encoding, "backslashreplace").decode(encoding)

@@ -4,6 +4,7 @@ import secrets
 from decimal import Decimal
 from typing import Any
 
+import pgtrigger
 import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, IntegrityError, connection, transaction
@@ -247,7 +248,14 @@ def test_what_was_signed_is_final():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"decision": "DECLINE"}, {"sealed": b"other"}, {"amount": "1.00"}, {"received_at": timezone.now()}]
+    "changes",
+    [
+        {"decision": "DECLINE"},
+        {"sealed": b"other"},
+        {"archive_key_id": "other"},
+        {"amount": "1.00"},
+        {"received_at": timezone.now()},
+    ],
 )
 def test_evidence_is_final(changes):
     response()
@@ -256,10 +264,31 @@ def test_evidence_is_final(changes):
         Response.objects.update(**changes)
 
 
+def test_nothing_but_what_is_sealed_can_change_while_it_is_resealed():
+    response()
+
+    with pgtrigger.ignore("perma_payments.Response:sealed_stays"):
+        with pytest.raises(DatabaseError, match="Cannot update"), transaction.atomic():
+            Response.objects.update(decision="DECLINE")
+
+
+@pytest.mark.parametrize("changes", [{"sealed": b"other"}, {"archive_key_id": "other"}])
+def test_resealing_is_in_the_history_which_is_final(changes):
+    about = response()
+    with pgtrigger.ignore("perma_payments.Response:sealed_stays"):
+        Response.objects.update(**changes)
+
+    assert about.events.get().archive_key_id == "development"
+    for change in (about.events.all().delete, lambda: about.events.update(archive_key_id="other")):
+        with pytest.raises(DatabaseError, match="Cannot"), transaction.atomic():
+            change()
+
+
 def test_how_evidence_was_applied_is_not_part_of_it():
     about = response()
 
     assert Response.objects.update(applied_at=timezone.now(), outcome="no effect", payment_token="") == 1
+    assert not about.events.exists()
     assert bytes(Response.objects.get().fingerprint) == about.fingerprint
 
 

@@ -28,6 +28,7 @@ from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from perma_payments.services.checkouts import begin
 from perma_payments.services.checkouts.modifiable import NothingToModify
+from perma_payments.services.resealing import replace_sealed
 from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
 from perma_payments.services.status_reports.plan import plan_report, recompute_plan
 from perma_payments.services.status_reports.revert import revert_report
@@ -249,6 +250,22 @@ def test_a_response_waits_for_what_it_is_about(kind, settle, decision):
     with transaction.atomic():
         locks.lock_rows(type(outgoing.subject).objects.filter(pk=outgoing.subject.pk))
         assert waits(lambda: apply_response(response.pk, now=timezone.now()))
+
+
+def test_resealing_waits_for_the_response():
+    response = kept_response(records.outgoing(Kind.SUBSCRIBE))
+    # It is sealed to this key already, so nothing is written.
+    key = response.archive_key_id
+
+    @transaction.atomic
+    def resealing() -> bool:
+        return replace_sealed(
+            response.pk, old_key_id="old", old_digest="", new_key_id=key, sealed=b"", keep=lambda _: None
+        )
+
+    with transaction.atomic():
+        locks.lock_rows(Response.objects.filter(pk=response.pk))
+        assert waits(resealing)
 
 
 def test_a_correction_waits_for_the_agreement():
