@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 from nacl.public import PrivateKey
 
@@ -643,3 +643,22 @@ def test_only_the_one_statement_can_change_what_is_sealed(db, tmp_path, export, 
     # On the same connection, and in a test also in the same transaction.
     with pytest.raises(DatabaseError, match="Cannot update"), transaction.atomic():
         Response.objects.update(sealed=b"x")
+
+
+def test_only_the_owner_of_the_tables_can_move_them(db, tmp_path, export, reseal, configured):
+    response = receive()
+    resealed = reseal(export(response))
+    configured()
+    with connection.cursor() as cursor:
+        cursor.execute("CREATE ROLE the_service")
+        run("grant_access", "the_service")
+        cursor.execute("SET LOCAL ROLE the_service")
+
+    assert attempt("import_resealed", "--file", resealed, "--keep", str(tmp_path / "old.jsonl")) == (
+        "",
+        [
+            "The role in DATABASE_URL may not change what is sealed. Use the role that owns the tables, which is the "
+            "one that runs migrate."
+        ],
+    )
+    assert opened(response, OLD_PAIR)

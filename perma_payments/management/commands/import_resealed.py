@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from django.conf import settings
-from django.core.management.base import BaseCommand
-from django.db import transaction
+from django.core.management.base import BaseCommand, CommandError
+from django.db import ProgrammingError, transaction
 
 from ...services.resealing import CannotReplace, replace_sealed
 from ._sealed_file import SealedResponse, add_file, end, new_file, read
@@ -23,6 +23,15 @@ class Command(BaseCommand):
         parser.add_argument("--keep", type=Path, required=True, help="a new file for what is replaced")
 
     def handle(self, *args: Any, **options: Any) -> None:
+        try:
+            self._import(**options)
+        except ProgrammingError:
+            raise CommandError(
+                "The role in DATABASE_URL may not change what is sealed. Use the role that owns the tables, which is "
+                "the one that runs migrate."
+            ) from None
+
+    def _import(self, **options: Any) -> None:
         archive = settings.SEALED_ARCHIVE
         problems: list[str] = []
         moved = already = 0
