@@ -22,6 +22,7 @@ from ...cybersource.callback import Callback, verify
 from ...models import OutgoingTransaction, Response
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
+from ..locks import lock_callback
 from .apply import apply_or_record_failure
 
 logger = logging.getLogger(__name__)
@@ -66,10 +67,12 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
 
 def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
     """Return the row for this callback: a new one, committed, or the one from when it was received before."""
+    fingerprint = _fingerprint(callback)
     with transaction.atomic(durable=True):
+        lock_callback(fingerprint)
         token = callback.payment_token
         response, created = Response.objects.get_or_create(
-            fingerprint=_fingerprint(callback),
+            fingerprint=fingerprint,
             defaults={
                 "outgoing": _outgoing(callback.transaction_uuid),
                 **{name: _plain(getattr(callback, name), _length(name)) for name in PLAIN},
