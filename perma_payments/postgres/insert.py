@@ -1,7 +1,6 @@
 """INSERT … ON CONFLICT DO NOTHING: insert a row that somebody else may be inserting at the same moment.
 
-The second INSERT of a ``get_or_create`` fails, which PostgreSQL takes for an error: its log gets the statement with
-all that is in the row.
+The second INSERT of a ``get_or_create`` fails, and PostgreSQL logs a statement that fails, with all that is in it.
 """
 
 from django.db import connection

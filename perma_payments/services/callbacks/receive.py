@@ -19,6 +19,7 @@ from django.db import transaction
 
 from ...billing.tokens import is_token
 from ...cybersource.callback import Callback, verify
+from ...cybersource.known_texts import WITHHELD
 from ...models import OutgoingTransaction, Response
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
@@ -26,8 +27,6 @@ from ..locks import lock_callback
 from .apply import apply_or_record_failure
 
 logger = logging.getLogger(__name__)
-
-WITHHELD = "(withheld)"
 
 # The columns that hold ids, codes and amounts as they came.
 PLAIN = (
@@ -76,8 +75,7 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
             defaults={
                 "outgoing": _outgoing(callback.transaction_uuid),
                 **{name: _plain(getattr(callback, name), _length(name)) for name in PLAIN},
-                # PostgreSQL's text cannot hold NUL.
-                "message": callback.message.replace("\x00", "\N{REPLACEMENT CHARACTER}"),
+                "message": callback.message,
                 "payment_token": token if is_token(token) else "",
                 "token_is_unusable": bool(token) and not is_token(token),
                 "is_ambiguous": callback.is_ambiguous,
