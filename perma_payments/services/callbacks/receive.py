@@ -66,7 +66,7 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
 
 def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
     """Return the row for this callback: a new one, committed, or the one from when it was received before."""
-    fingerprint = _fingerprint(callback)
+    fingerprint = fingerprint_of(callback)
     with transaction.atomic(durable=True):
         lock_callback(fingerprint)
         token = callback.payment_token
@@ -90,7 +90,7 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
     return response
 
 
-def _fingerprint(callback: Callback) -> bytes:
+def fingerprint_of(callback: Callback) -> bytes:
     """The SHA-256 of what identifies a callback (cybersource.md §5.3). The signature does not: each copy differs.
 
     Some ERRORs have no transaction id; their reason code tells a failure from a charge that may exist. An
