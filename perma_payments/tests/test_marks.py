@@ -21,8 +21,10 @@ from django.contrib.sessions.models import Session
 from django.db import DataError, connection, transaction
 from django.test import Client
 from django.urls import reverse
+from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from devtools.processes import eventually as wait_until
+from perma_payments.admin.login import second_factors
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, StaffTask, StatusReport, SubscriptionAgreement
 
@@ -220,8 +222,7 @@ class Staff:
 def test_no_mark_of_a_person_or_a_secret_is_left_anywhere(service: Service, mailbox, settings, client):
     postgres = postgres_log.reading_from_now()
     strangers, secret_ones, notes, typed = Marks(), Marks(), Marks(), Marks()
-    User.objects.create_superuser("root", "root@staff.example", "x")
-    client.force_login(User.objects.get())
+    client.force_login(an_account(secret_ones))
     staff = Staff(service, client)
 
     with scheduler(settings) as clock:
@@ -244,7 +245,7 @@ def test_no_mark_of_a_person_or_a_secret_is_left_anywhere(service: Service, mail
         **{url: strangers.found_in([text]) for url, text in pages.items()},
     }
     print(
-        f"\n{len(strangers.made)} marks of people, {len(secret_ones.made)} tokens; {len(pages)} pages, "
+        f"\n{len(strangers.made)} marks of people, {len(secret_ones.made)} secrets; {len(pages)} pages, "
         f"{len(mailbox.mails)} mails, {sum(map(len, logs.values())):,} characters of logs;",
         f"found {sum(map(len, columns.values())) + sum(map(len, places.values()))}",
     )
@@ -252,7 +253,12 @@ def test_no_mark_of_a_person_or_a_secret_is_left_anywhere(service: Service, mail
     assert {place: hits for place, hits in places.items() if hits} == {}
 
     # What was meant to be kept is found, so anything else would have been.
-    assert set(tables_with(secret_ones)) == {"perma_payments_subscriptionagreement.payment_token"}
+    assert {column: set(hits) for column, hits in tables_with(secret_ones).items()} == {
+        "perma_payments_subscriptionagreement.payment_token": {"token"},
+        "auth_user.password": {"hash"},
+        "otp_totp_totpdevice.key": {"key of the app"},
+        "otp_static_statictoken.token": {"recovery code"},
+    }
     assert secret_ones.found_in([*logs.values(), *texts_of(mailbox), *pages.values()]) == {}
     assert {"perma_payments_stafftask.note", "perma_payments_stafftaskevent.note"} <= set(tables_with(notes))
     assert sum(bool(notes.found_in([text])) for text in pages.values()) >= 2
@@ -262,6 +268,16 @@ def test_no_mark_of_a_person_or_a_secret_is_left_anywhere(service: Service, mail
     assert f"for transaction {agreement.transactions.get()}" in logs["web"]
     assert "staff task 2 mailed" in logs["scheduler"]
     assert agreement.reference_number in "".join(texts_of(mailbox))
+
+
+def an_account(secret_ones: Marks) -> User:
+    """A superuser with a second factor."""
+    user = User.objects.create_superuser("root", "root@staff.example", "x")
+    codes = second_factors.add(user).recovery_codes
+    secret_ones("hash", user.password.rpartition("$")[2])
+    secret_ones("key of the app", TOTPDevice.objects.get().key)
+    secret_ones("recovery code", codes[0].replace("-", "").replace(" ", ""))
+    return user
 
 
 def from_perma(service: Service, marks: Marks) -> None:

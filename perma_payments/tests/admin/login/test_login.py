@@ -11,7 +11,7 @@ from unittest import mock
 import pytest
 from bs4 import BeautifulSoup
 from django.contrib import admin
-from django.contrib.auth.models import User
+from django.contrib.auth.models import Permission, User
 from django.contrib.auth.password_validation import validate_password
 from django.contrib.sessions.models import Session
 from django.core.exceptions import ValidationError
@@ -260,6 +260,20 @@ def test_the_command_refuses_users_who_cannot_log_in(user):
     User.objects.update(is_staff=False)
     with pytest.raises(CommandError, match="cannot log in"):
         add_second_factor("someone")
+
+
+@pytest.mark.parametrize("permissions", [["view_user"], ["view_user", "change_user"]])
+def test_the_admin_shows_no_secret_of_an_account(client, user, permissions):
+    factor = second_factors.add(user)
+    secrets = {user.password, user.password.split("$")[-1], TOTPDevice.objects.get().key, factor.secret}
+    secrets |= set(factor.recovery_codes)
+    other = User.objects.create_user("other", is_staff=True)
+    other.user_permissions.set(Permission.objects.filter(codename__in=permissions))
+    client.force_login(other)
+    for page in ("change", "history", "delete"):
+        shown = client.get(f"/admin/auth/user/{user.pk}/{page}/").content.decode()
+        assert [secret for secret in secrets if secret in shown] == []
+    assert user.get_username() in client.get(f"/admin/auth/user/{user.pk}/change/").content.decode()
 
 
 # --- Too many attempts ------------------------------------------------------------------------------
