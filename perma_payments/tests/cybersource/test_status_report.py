@@ -410,6 +410,7 @@ def test_subscription_ids_of_every_form_are_taken(form):
         "x" * 33,
         "٣" * 16,
         "1" * 15,
+        "Featherstonehaugh",  # a name
     ],
 )
 def test_a_spoiled_subscription_id_is_left_out_and_counted(spoiled):
