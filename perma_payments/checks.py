@@ -1,12 +1,13 @@
-"""System checks: warnings when the service starts. What keeps it from starting is in setting_rules.py."""
+"""System checks: warnings at the start and at a migration. What keeps it from starting is in setting_rules.py."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from django.conf import settings
-from django.core.checks import CheckMessage, Warning, register
+from django.core.checks import CheckMessage, Tags, Warning, register
 from django.utils import timezone
 
+from .postgres import log_settings
 from .setting_rules import is_local
 
 TAG = "perma_payments"
@@ -16,6 +17,22 @@ TAG = "perma_payments"
 def check_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     """Warn about keys that end soon, and about settings that are allowed but rarely intended."""
     return list(_warnings())
+
+
+@register(Tags.database)
+def check_log_of_postgresql(
+    app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any
+) -> list[CheckMessage]:
+    """Warn if PostgreSQL's log may show payment tokens. ``migrate`` and ``check --database default`` run it."""
+    if settings.IN_DEVELOPMENT or not databases or not (names := log_settings.indiscreet()):
+        return []
+    return [
+        Warning(
+            "PostgreSQL's log may show payment tokens, in statements that fail or are slow.",
+            hint=f"Change {', '.join(names)} for our role, as docs/operations.md says under Logs.",
+            id="perma_payments.W010",
+        )
+    ]
 
 
 def _warnings() -> Iterator[CheckMessage]:

@@ -224,8 +224,6 @@ ADMIN_ENABLED = env.read("ADMIN_ENABLED", parsers.FLAG, IN_DEVELOPMENT)
 ADMIN_URL = env.read("ADMIN_URL", parsers.URL_PATH, "admin/")
 REQUIRE_SECOND_FACTOR = env.read("REQUIRE_SECOND_FACTOR", parsers.FLAG, not IN_DEVELOPMENT)
 OTP_TOTP_ISSUER = "Perma Payments"
-# manage.py add_second_factor shows a secret once; the admin never does.
-OTP_ADMIN_HIDE_SENSITIVE_DATA = True
 
 # --- What browsers may load, and where forms may go -------------------------------------------------
 

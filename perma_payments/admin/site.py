@@ -8,7 +8,8 @@ from functools import partial, update_wrapper
 from typing import Any
 
 from django.conf import settings
-from django.contrib.admin import AdminSite
+from django.contrib.admin import AdminSite, ModelAdmin
+from django.contrib.admin.exceptions import DisallowedModelAdminToField
 from django.core.exceptions import NON_FIELD_ERRORS, PermissionDenied
 from django.db.models import Model
 from django.http import Http404, HttpRequest, HttpResponse, HttpResponseRedirect
@@ -22,6 +23,7 @@ from ..postgres.time_limits import time_limit
 from .customers import customer_page, may_search
 from .dashboard import overview
 from .help import staff_help
+from .listed_filters import ListedFilters
 from .login import password_reset
 from .login.enrollment import enroll
 from .login.form import LoginForm
@@ -43,6 +45,13 @@ class StaffSite(AdminSite):
     index_template = "perma_payments/admin/index.html"
     login_template = "perma_payments/admin/login.html"
     login_form = LoginForm
+
+    def register(self, model_or_iterable: Any, admin_class: Any = None, **options: Any) -> None:
+        """Django's, for lists that filter by nothing but what they offer."""
+        admin_class = admin_class or ModelAdmin
+        super().register(
+            model_or_iterable, type(admin_class.__name__, (ListedFilters, admin_class), {}), **options
+        )
 
     def has_permission(self, request: HttpRequest) -> bool:
         """Whether the user is staff and, where one is required, has used a second factor."""
@@ -68,7 +77,8 @@ class StaffSite(AdminSite):
                 response: HttpResponse = guarded(request, *args, **kwargs)
             except PermissionDenied:
                 return self.refused(request, "forbidden", 403)
-            except Http404:
+            # A column to find rows by (?_to_field=) could be a secret.
+            except (Http404, DisallowedModelAdminToField):
                 return self.refused(request, "not_found", 404)
             if response.status_code != 405:
                 return response

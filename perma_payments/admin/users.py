@@ -1,15 +1,17 @@
-"""Staff accounts: Django's pages, with one for the second factor."""
+"""Staff accounts: Django's pages, with one for the second factor in place of django-otp's own."""
 
 from functools import partial
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin  # importing it registers Django's own
+from django.contrib.auth.admin import UserAdmin  # importing an admin module registers its classes
 from django.contrib.auth.models import User
 from django.urls import URLPattern, path
+from django_otp.plugins.otp_static.admin import StaticDevice
+from django_otp.plugins.otp_totp.admin import TOTPDevice
 
 from .login.enrollment import invite
 
-admin.site.unregister(User)
+admin.site.unregister([User, StaticDevice, TOTPDevice])
 
 
 @admin.register(User)

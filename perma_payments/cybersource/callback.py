@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from types import MappingProxyType
 
+from .known_texts import known_message
 from .signature import SigningKeys, data_to_sign, is_signed
 
 CANCEL = "CANCEL"
@@ -32,35 +33,7 @@ REQUIRED = frozenset(
 # CANCEL and some ERRORs lack these. Where they are sent, they must be signed, except in a CANCEL.
 SIGNED_WHERE_SENT = frozenset({"reason_code", "transaction_id"})
 
-# How CyberSource's fields about people, cards and tokens begin (cybersource.md §4.8).
-_PERSONAL = (
-    "req_bill_to_",
-    "req_ship_to_",
-    "req_card_",
-    "req_customer_ip_address",
-    "req_date_of_birth",
-    "req_driver_license_",
-    "req_company_tax_id",
-    "req_device_fingerprint_id",
-    "req_item_",
-    "req_recipient_",
-    "req_consumer_id",
-    "req_merchant_",
-    "req_echeck_",
-    "req_payment_token",
-    "paypal_",
-    "score_",
-    "auth_code",
-    "payment_token",
-    "request_token",
-)
-
-# CyberSource's own limit (cybersource.md §4.2). Longer messages are cut before they are searched for names.
-MESSAGE_LENGTH = 255
-
 _FIELD_NAME = re.compile(r"[A-Za-z0-9_#-]+", re.ASCII)
-# What might still be a card number, a token or an email address that no other field repeats.
-_TELLTALE = re.compile(r"\S*@\S*|[0-9](?:[ -]?[0-9]){7,}")
 
 
 class CallbackRefused(Exception):
@@ -125,8 +98,8 @@ class Callback:
 
     @property
     def message(self) -> str:
-        """CyberSource's words, for people to read, without what they may quote of the customer."""
-        return _redact(self.fields.get("message", "")[:MESSAGE_LENGTH], self.fields)
+        """CyberSource's words, for people to read; withheld if they may quote the customer."""
+        return known_message(self.fields.get("message", ""))
 
 
 def verify(pairs: Iterable[tuple[str, str]], *, keys: SigningKeys, profile_id: str) -> Callback:
@@ -188,13 +161,3 @@ def _is_ambiguous(posted: Mapping[str, str], names: Collection[str]) -> bool:
     """
     beginnings = Counter(re.findall(r"(?:^|,)([A-Za-z0-9_#-]+)=", data_to_sign(posted)))
     return any(beginnings[name] > 1 for name in names)
-
-
-def _redact(message: str, fields: Mapping[str, str]) -> str:
-    personal = [value.strip() for name, value in fields.items() if name.startswith(_PERSONAL)]
-    # A message may quote part of a value, so its words are redacted as well, except short ones.
-    words = {word for value in personal for word in re.findall(r"\w{3,}", value)}
-    # The longest first: redacting a name within a longer one would leave the rest of that.
-    for text in sorted({*personal, *words} - {""}, key=len, reverse=True):
-        message = re.sub(rf"(?<!\w){re.escape(text)}(?!\w)", "…", message, flags=re.IGNORECASE)
-    return _TELLTALE.sub("…", message)

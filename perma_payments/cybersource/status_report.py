@@ -11,7 +11,7 @@ CyberSource has changed this file without notice, and a status read wrongly chan
 So a row that could be read in two ways is not read, but listed with its line for a person to look at.
 
 The file holds customers' names. Nothing of it is returned but reference numbers, statuses, subscription ids,
-dates, amounts and frequencies, and no text made here quotes a cell, except a status that we don't know.
+dates, amounts and frequencies, and no text made here quotes a cell: in a row that has shifted, any may be a name.
 """
 
 import re
@@ -26,6 +26,7 @@ from ..billing.money import CURRENCY, format_amount, parse_echoed_amount
 from ..billing.schedules import Frequency
 from ..billing.statuses import Status
 from .csv_table import Column, TableRow, UnreadableFile, normalize, read_table
+from .known_texts import WITHHELD
 
 # The names of columns in this list and in CyberSource's other reports (cybersource.md §8.3, §8.4). Case, spaces,
 # "_" and "-" make no difference.
@@ -71,6 +72,11 @@ FREQUENCIES: Mapping[str, Frequency] = {
     "yearly": Frequency.ANNUALLY,
 }
 
+# CyberSource's other names of statuses, normalized (cybersource.md §8.1): what they mean for us is not known.
+OTHER_STATUSES = {normalize(name): name for name in ("Created", "Failed", "Pending", "Retry mode")}
+
+NOT_SHOWN = "We don't know the status in this row. It isn't shown, because it may be a name: look in the file."
+
 # Of several rows for one reference number, the one with the first of these statuses counts: one that is charged,
 # one that may be charged again, one that may still be paid for; what was replaced comes last.
 LIVING_FIRST = (Status.CURRENT, Status.HOLD, Status.CANCELED, Status.COMPLETED, Status.SUPERSEDED)
@@ -81,13 +87,10 @@ MAX_UNREAD_ROWS = 10_000
 # CyberSource's own limit (cybersource.md §3.1).
 MAX_REFERENCE_NUMBER_LENGTH = 50
 
-# Subscription ids have several forms, none of them shorter (cybersource.md §4.6).
-_SUBSCRIPTION_ID = re.compile(r"[0-9A-Za-z]{16,32}", re.ASCII)
+# Subscription ids have several forms, none of them shorter, and none without digits (cybersource.md §4.6).
+_SUBSCRIPTION_ID = re.compile(r"(?=.*[0-9])[0-9A-Za-z]{16,32}", re.ASCII)
 # Spreadsheet programs keep 15 digits of a number, and make the others 0.
 _ROUNDED = re.compile(r"[0-9]{15}0{4,}", re.ASCII)
-
-# An unknown status that is shown to staff: words. Anything else may have been shifted from another column.
-_LIKE_A_STATUS = re.compile(r"[A-Za-z][A-Za-z _-]{0,29}", re.ASCII)
 
 # The dates in CyberSource's reports: 2025-03-01 and Mar 01 2025 (cybersource.md §8.3, §8.4).
 _DATES = (
@@ -118,7 +121,10 @@ class ReportRow:
 
 @dataclass(frozen=True, slots=True)
 class UnreadRow:
-    """A row that is not read, and why, in a sentence; its reference number and unknown status, where known."""
+    """A row that is not read, and why, in a sentence; its reference number, where known.
+
+    ``unknown_status`` is one of OTHER_STATUSES, or WITHHELD for a cell that may hold anything.
+    """
 
     line: int
     why: str
@@ -160,7 +166,7 @@ class ParsedReport:
 
     @property
     def unknown_statuses(self) -> dict[str, int]:
-        """The statuses that we don't know, and how many unread rows have each."""
+        """The statuses that we can't read, and how many unread rows have each. WITHHELD stands for several."""
         return dict(Counter(row.unknown_status for row in self.unread if row.unknown_status))
 
 
@@ -226,11 +232,14 @@ def _read_row(row: TableRow) -> ReportRow | UnreadRow:
         return UnreadRow(row.line, "The reference number in this row is not valid.")
     written = row.cells["status"]
     meaning = STATUSES.get(normalize(written))
-    if meaning is None and _LIKE_A_STATUS.fullmatch(written):
-        return UnreadRow(row.line, f"“{written}” is not a status that we know.", reference_number, written)
+    if meaning is None and not written:
+        return UnreadRow(row.line, "This row has no status.", reference_number)
     if meaning is None:
-        why = "The status in this row is not valid." if written else "This row has no status."
-        return UnreadRow(row.line, why, reference_number)
+        name = OTHER_STATUSES.get(normalize(written), WITHHELD)
+        why = f"We don't know what the status “{name}” means."
+        if name == WITHHELD:
+            why = NOT_SHOWN
+        return UnreadRow(row.line, why, reference_number, name)
     status, charge_news = meaning
     return ReportRow(
         row.line,

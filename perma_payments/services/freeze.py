@@ -16,6 +16,7 @@ from django.db import transaction
 
 from ..models import CheckoutFreeze
 from ..models.history import HistorySource
+from ..postgres.insert import insert_unless_there
 
 logger = logging.getLogger(__name__)
 
@@ -36,12 +37,10 @@ def checkouts_are_frozen() -> bool:
 def begin_freeze(*, by: User, reason: str, now: datetime) -> CheckoutFreeze:
     """Freeze checkouts. Raises AlreadyFrozen."""
     with _by_staff(by, reason):
-        # If someone else has just begun one, the constraint in the database leads to theirs.
-        freeze, is_new = CheckoutFreeze.objects.get_or_create(
-            ended_at__isnull=True, defaults={"began_at": now, "began_by": by, "reason": reason}
-        )
-    if not is_new:
-        raise AlreadyFrozen
+        freeze = CheckoutFreeze(began_at=now, began_by=by, reason=reason)
+        # The database lets only one be in force.
+        if not insert_unless_there(freeze):
+            raise AlreadyFrozen
     logger.warning("checkouts are frozen: freeze %s, by user %s", freeze.pk, by.pk)
     return freeze
 

@@ -1,5 +1,7 @@
 """Locks, always taken in this order: customers; a response; agreements or a purchase, by id; staff tasks.
 
+A callback is locked alone, while it is kept.
+
 Every function returns the rows that it locked, read again under their locks: what was read before may have changed
 since. All locks last until the running transaction ends; postgres/time_limits.py limits the wait for them.
 
@@ -96,6 +98,16 @@ def lock_task(task_id: int) -> StaffTask:
 def lock_rows(rows: QuerySet[M]) -> list[M]:
     """Lock the rows of a query in the order of their ids."""
     return list(rows.order_by("pk").select_for_update(no_key=True, of=("self",)))
+
+
+def lock_callback(fingerprint: bytes) -> None:
+    """Lock a callback, which may be delivered several times at once, until it is kept.
+
+    The others wait here. If they waited to insert the same row, PostgreSQL's log would show it, with its token,
+    whenever one failed or waited for too long.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_number(f"callback {fingerprint.hex()}")])
 
 
 def try_to_lock(name: str) -> bool:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from django.db.models import F, Q
 
 from ..models import JobRun
+from ..postgres.insert import insert_unless_there
 from .backoff import LEASE, check_connection, wait_after
 
 logger = logging.getLogger(__name__)
@@ -24,8 +25,11 @@ def do_once_a_day(job: str, do: Callable[[], object], *, now: datetime) -> bool:
 
     Raises what the job raises, and then NotYet until it is due again.
     """
-    run, _ = JobRun.objects.get_or_create(job=job, day=now.astimezone(UTC).date())
-    this = JobRun.objects.filter(pk=run.pk)
+    day = now.astimezone(UTC).date()
+    this = JobRun.objects.filter(job=job, day=day)
+    if not this.exists():
+        insert_unless_there(JobRun(job=job, day=day))
+    run = this.get()
     is_due = Q(done_at=None) & (Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
     if not this.filter(is_due).update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
         run.refresh_from_db()

@@ -1,14 +1,23 @@
 """The checks warn of keys that will expire, and of settings that are allowed but rarely meant."""
 
+import secrets
 from datetime import UTC, date, datetime
 
 import pytest
+from django.conf import settings
+from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
 
 from perma_payments import checks
 from perma_payments.cybersource.signature import SigningKey
+from perma_payments.models import Response
+from perma_payments.postgres.log_settings import DISCREET
 
+from . import postgres_log
 from .environments import COMMAND, SECRET, WSGI, production, settings_of, staging, start
+
+# As docs/operations.md sets them.
+DISCREET_FOR_OUR_ROLE = {name: values[0] for name, values in DISCREET.items()}
 
 
 @pytest.fixture
@@ -55,6 +64,62 @@ def test_a_warning_is_printed_at_the_start_and_stops_nothing(arguments):
     ended = start(*arguments, **production(EMAIL_USE_TLS="false"))
     assert ended.returncode == 0
     assert ended.stderr.count("EMAIL_USE_TLS and EMAIL_USE_SSL are off: mail and EMAIL_HOST_PASSWORD cross") == 1
+
+
+# --- PostgreSQL's log -------------------------------------------------------------------------------
+
+
+def set_for_now(**values):
+    with connection.cursor() as cursor:
+        for name, value in values.items():
+            cursor.execute(f"SET LOCAL {name} = %s", [value])
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize(
+    "name, value",
+    [
+        ("log_min_error_statement", "error"),
+        ("log_min_error_statement", "fatal"),
+        ("log_error_verbosity", "default"),
+        ("log_statement", "all"),
+        ("log_statement", "mod"),
+        ("log_min_duration_statement", "0"),
+    ],
+)
+def test_a_log_of_postgresql_that_may_show_tokens_is_warned_of(monkeypatch, name, value):
+    monkeypatch.setattr(checks, "settings", settings_of(**production()))
+    set_for_now(**DISCREET_FOR_OUR_ROLE)
+    assert checks.check_log_of_postgresql(None, databases=["default"]) == []
+
+    set_for_now(**{name: value})
+    (warning,) = checks.check_log_of_postgresql(None, databases=["default"])
+    assert (warning.id, warning.is_serious()) == ("perma_payments.W010", False)
+    assert f"Change {name} for our role" in warning.hint
+    # Nothing asks for the database where none was named, and in development it does not matter.
+    assert checks.check_log_of_postgresql(None) == []
+    monkeypatch.setattr(checks, "settings", settings_of())
+    assert checks.check_log_of_postgresql(None, databases=["default"]) == []
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize("is_set", [False, True])
+def test_with_these_settings_postgresqls_log_shows_no_row(is_set):
+    log = postgres_log.reading_from_now()
+    token = f"{secrets.token_hex(12)}!"
+    row = {"fingerprint": b"x", "sealed": b"x", "archive_key_id": "k"}
+    with pytest.raises(IntegrityError), transaction.atomic():
+        if is_set:
+            set_for_now(**DISCREET_FOR_OUR_ROLE)
+        Response.objects.create(payment_token=token, **row)
+    assert "response_payment_token_form" in log()
+    assert (token in log()) == (not is_set)
+
+
+def test_the_documented_settings_are_these():
+    documented = (settings.BASE_DIR / "docs" / "operations.md").read_text()
+    for name, value in DISCREET_FOR_OUR_ROLE.items():
+        assert f"ALTER ROLE perma_payments SET {name} = '{value}';" in documented
 
 
 # --- Keys that end ----------------------------------------------------------------------------------

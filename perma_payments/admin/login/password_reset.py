@@ -24,6 +24,7 @@ from django.utils.http import urlsafe_base64_encode
 
 from ...emails import Mail, MailServer, NotDelivered, Recipient, ServerFailed, Unanswered
 from ...models import PASSWORD_RESET_REQUEST_COUNTS_FOR, PasswordResetRequest
+from ...postgres.insert import insert_unless_there
 from .form import begin_attempt
 
 logger = logging.getLogger(__name__)
@@ -34,7 +35,7 @@ class RequestForm(PasswordResetForm):
         """Record that the accounts with this address, if any, are to get a link."""
         for user in self.get_users(self.cleaned_data["email"]):
             if user.is_staff:
-                PasswordResetRequest.objects.get_or_create(user=user, defaults={"requested_at": timezone.now()})
+                insert_unless_there(PasswordResetRequest(user=user, requested_at=timezone.now()))
 
 
 class RequestView(views.PasswordResetView):
@@ -96,9 +97,7 @@ def send_links(*, now: datetime) -> bool:
                 if not isinstance(failure, ServerFailed):
                     continue
                 if not isinstance(failure, Unanswered):
-                    PasswordResetRequest.objects.get_or_create(
-                        user=user, defaults={"requested_at": request.requested_at}
-                    )
+                    insert_unless_there(PasswordResetRequest(user=user, requested_at=request.requested_at))
                 return False
             logger.info("user %s was mailed a link for a new password", user.pk)
     return True

@@ -19,14 +19,14 @@ from django.db import transaction
 
 from ...billing.tokens import is_token
 from ...cybersource.callback import Callback, verify
+from ...cybersource.known_texts import WITHHELD
 from ...models import OutgoingTransaction, Response
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
+from ..locks import lock_callback
 from .apply import apply_or_record_failure
 
 logger = logging.getLogger(__name__)
-
-WITHHELD = "(withheld)"
 
 # The columns that hold ids, codes and amounts as they came.
 PLAIN = (
@@ -66,15 +66,16 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
 
 def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
     """Return the row for this callback: a new one, committed, or the one from when it was received before."""
+    fingerprint = fingerprint_of(callback)
     with transaction.atomic(durable=True):
+        lock_callback(fingerprint)
         token = callback.payment_token
         response, created = Response.objects.get_or_create(
-            fingerprint=_fingerprint(callback),
+            fingerprint=fingerprint,
             defaults={
                 "outgoing": _outgoing(callback.transaction_uuid),
                 **{name: _plain(getattr(callback, name), _length(name)) for name in PLAIN},
-                # PostgreSQL's text cannot hold NUL.
-                "message": callback.message.replace("\x00", "\N{REPLACEMENT CHARACTER}"),
+                "message": callback.message,
                 "payment_token": token if is_token(token) else "",
                 "token_is_unusable": bool(token) and not is_token(token),
                 "is_ambiguous": callback.is_ambiguous,
@@ -89,7 +90,7 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
     return response
 
 
-def _fingerprint(callback: Callback) -> bytes:
+def fingerprint_of(callback: Callback) -> bytes:
     """The SHA-256 of what identifies a callback (cybersource.md §5.3). The signature does not: each copy differs.
 
     Some ERRORs have no transaction id; their reason code tells a failure from a charge that may exist. An

@@ -15,6 +15,7 @@ from django.db.models import Exists, OuterRef, QuerySet
 from ...billing.statuses import ALIVE
 from ...models import FOREMOST_FIRST, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
+from ...postgres.insert import insert_unless_there
 from ..locks import lock_rows, lock_task
 
 logger = logging.getLogger(__name__)
@@ -40,10 +41,8 @@ def open_for_response(kind: TaskKind, response: Response, *, now: datetime) -> N
     """Open a task about a response and what it belongs to. A response opens each kind of task only once."""
     outgoing = response.outgoing
     about = {"agreement": outgoing.agreement, "purchase": outgoing.purchase} if outgoing else {}
-    task, created = StaffTask.objects.get_or_create(
-        kind=kind, response=response, defaults={**about, "opened_at": now}
-    )
-    if created:
+    task = StaffTask(kind=kind, response=response, opened_at=now, **about)
+    if insert_unless_there(task):
         log_opened(task)
 
 

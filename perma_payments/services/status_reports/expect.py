@@ -6,6 +6,7 @@ from django.db.models import QuerySet
 
 from ...billing.statuses import ALIVE
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
+from ...postgres.insert import insert_unless_there
 from ..staff_tasks import log_opened
 
 # By then, CyberSource has charged what was due on the 1st.
@@ -20,12 +21,13 @@ def expect_report(*, now: datetime) -> bool:
         return False
     if not (is_due_this_month(now) or is_due_after_cancellation(now)):
         return False
-    task, created = StaffTask.objects.get_or_create(
-        kind=TaskKind.REPORT_MISSING, done_at=None, defaults={"opened_at": now}
-    )
-    if created:
-        log_opened(task)
-    return created
+    if StaffTask.objects.filter(kind=TaskKind.REPORT_MISSING, done_at=None).exists():
+        return False
+    task = StaffTask(kind=TaskKind.REPORT_MISSING, opened_at=now)
+    if not insert_unless_there(task):
+        return False
+    log_opened(task)
+    return True
 
 
 def is_due_this_month(now: datetime) -> bool:

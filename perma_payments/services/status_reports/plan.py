@@ -48,9 +48,6 @@ CHUNK = 5_000
 # How many reference numbers are kept of those with several rows, and how many of those that are not ours.
 MAX_NAMED = 200
 
-# Anything else in the column of reference numbers may be about a person, so it is not kept.
-_LIKE_A_REFERENCE = re.compile(r"(?=.*[0-9])[0-9A-Za-z_.-]{1,50}", re.ASCII)
-
 
 class PlannedChange(NamedTuple):
     """What a line does to its agreement: the columns of StatusReportLine that planning fills in."""
@@ -261,8 +258,12 @@ def _in_chunks(items: Iterable[T]) -> Iterator[list[T]]:
 
 def _why_unread(row: UnreadRow) -> str:
     """A sentence, with the reference number if it looks like one of ours."""
-    is_ours = re.fullmatch(REFERENCE_NUMBER_PATTERN, row.reference_number, re.ASCII)
-    return f"{row.reference_number}: {row.why}" if is_ours else row.why
+    return f"{row.reference_number}: {row.why}" if _is_like_ours(row.reference_number) else row.why
+
+
+def _is_like_ours(text: str) -> bool:
+    """Whether a text has the form of our reference numbers. Any other may be a name, so it is not kept."""
+    return re.fullmatch(REFERENCE_NUMBER_PATTERN, text, re.ASCII) is not None
 
 
 def _record_other_rows(report: StatusReport, parsed: ParsedReport, ours: set[str]) -> None:
@@ -275,7 +276,7 @@ def _record_other_rows(report: StatusReport, parsed: ParsedReport, ours: set[str
     ][:MAX_NAMED]
     unknown = [row.reference_number for row in parsed.rows if row.reference_number not in ours]
     report.unknown_count = len(unknown)
-    report.unknown_references = [text for text in unknown if _LIKE_A_REFERENCE.fullmatch(text)][:MAX_NAMED]
+    report.unknown_references = [text for text in unknown if _is_like_ours(text)][:MAX_NAMED]
 
 
 def _count(report: StatusReport, now: datetime) -> None:

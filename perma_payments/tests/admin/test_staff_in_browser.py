@@ -17,6 +17,7 @@ from playwright.sync_api import expect
 
 from perma_payments.admin.base import ReadOnlyAdmin
 from perma_payments.admin.login import groups, second_factors
+from perma_payments.cybersource.status_report import NOT_SHOWN
 from perma_payments.models import StaffTask, StatusReport, SubscriptionAgreement
 
 from .. import records
@@ -139,7 +140,7 @@ def test_a_row_with_an_unknown_status_is_left_out_by_a_tick(visitor, staff, tmp_
     log_in(visit)
 
     upload(visit, file)
-    said = f"Line {len(lines) + 1}: PERMA-0000-0000: “SLEEPING” is not a status that we know."
+    said = f"Line {len(lines) + 1}: PERMA-0000-0000: {NOT_SHOWN}"
     expect(visit.page.get_by_text(said)).to_be_visible()
     visit.is_accessible()
     visit.page.get_by_role("button", name="Confirm: change 1 subscription").click()

@@ -2,8 +2,12 @@
 
 import pytest
 from django.db import OperationalError
+from django.utils import timezone
+from django.utils.safestring import mark_safe
 
-from perma_payments.models import StaffTask, TaskKind
+from perma_payments.admin.staff_tasks import Section, sections
+from perma_payments.billing.transactions import Kind
+from perma_payments.models import Response, StaffTask, TaskKind
 from perma_payments.services import staff_tasks
 
 from .. import records
@@ -177,3 +181,53 @@ def test_after_the_last_task_there_is_nothing_to_do(client, task):
     assert "There is nothing else to do." in words(
         client.post(f"{LIST}{task.pk}/finish/", {"note": "Done."}, follow=True)
     )
+
+
+MARKUP = "<b>bold</b>"
+
+
+@pytest.mark.parametrize("kind", [kind for kind in TaskKind if kind != TaskKind.REPORT_MISSING])
+def test_no_text_on_the_page_of_a_task_is_markup(client, settings, monkeypatch, kind):
+    # Whatever fills in the mail, and whatever Django takes its text for.
+    monkeypatch.setattr("perma_payments.admin.mails.explain", lambda code: MARKUP)
+    monkeypatch.setattr("perma_payments.admin.mails.business_center_url", lambda: f"https://{MARKUP}/?a=1&b=2")
+
+    def called_safe(texts: list[str]) -> list[str]:
+        return [mark_safe(text) for text in (*texts, MARKUP)]
+
+    monkeypatch.setattr(
+        "perma_payments.admin.staff_tasks.sections",
+        lambda body: [
+            Section(MARKUP, called_safe(each.before), called_safe(each.steps), called_safe(each.after))
+            for each in sections(body)
+        ],
+    )
+    user = log_in(client, "view_stafftask", "change_stafftask", username=MARKUP)
+    outgoing = records.outgoing(Kind.PURCHASE if kind == TaskKind.ACKNOWLEDGEMENT_IN_DOUBT else Kind.SUBSCRIBE)
+    response = Response.objects.create(
+        fingerprint=MARKUP.encode(),
+        outgoing=outgoing,
+        decision=MARKUP,
+        reason_code="<b>",
+        transaction_id=MARKUP,
+        transaction_uuid=MARKUP,
+        transaction_type=MARKUP,
+        reference_number=MARKUP,
+        amount=MARKUP,
+        currency="<b>",
+        auth_amount=MARKUP,
+        message=MARKUP,
+        sealed=b"x",
+        archive_key_id="k",
+    )
+    about = {"agreement": outgoing.agreement, "purchase": outgoing.purchase, "response": response}
+    task = StaffTask.objects.create(kind=kind, claimed_by=user, claimed_at=timezone.now(), **about)
+    url = f"{LIST}{task.pk}/change/"
+
+    page = client.get(url)
+    assert page.status_code == 200
+    assert MARKUP in words(page)
+    assert b"<b>" not in page.content
+    done = client.post(f"{LIST}{task.pk}/finish/", {"note": MARKUP}, follow=True)
+    assert f": {MARKUP}" in words(done)
+    assert b"<b>" not in done.content

@@ -16,6 +16,7 @@ from django.utils import timezone
 from perma_payments.admin import report_changes, status_reports
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.transactions import Kind
+from perma_payments.cybersource.status_report import NOT_SHOWN
 from perma_payments.models import StatusReport, SubscriptionAgreement
 from perma_payments.services.status_reports.plan import plan_report
 from perma_payments.services.status_reports.warnings import SERIOUS, WarningKind, required_checks
@@ -127,7 +128,7 @@ def test_unread_rows_are_named_and_left_out_by_a_tick(staff, upload, monkeypatch
     first, unread, other = standing(3)
     said = words(upload(report((first, "HOLD"), (unread, "SLEEPING"), (other, "HOLD"), ("ORDER-1", ""))))
     assert "2 rows could not be read" in said
-    assert f"Line 7: {unread}: “SLEEPING” is not a status that we know. and 1 more" in said
+    assert f"Line 7: {unread}: {NOT_SHOWN} and 1 more" in said
 
     assert "check each point" in words(confirm(staff, checked=["many changes"]))
     assert "2 subscriptions were changed." in words(confirm(staff))
@@ -267,11 +268,11 @@ def test_changes_other_than_of_the_status_are_counted(upload, status, changes, s
 
 def test_duplicates_and_unknown_reference_numbers_are_named(upload):
     (agreement,) = standing(1)
-    rows = [(agreement, "SUPERSEDED"), (agreement, "HOLD"), ("ORDER-1", "HOLD"), ("Erin", "HOLD")]
+    rows = [(agreement, "SUPERSEDED"), (agreement, "HOLD"), ("PERMA-0000-0000", "HOLD"), ("Erin", "HOLD")]
     said = words(upload(report(*rows)))
 
     assert f"1 reference number with several rows {agreement} (lines 6, 7): Superseded, Hold; Hold counts" in said
-    assert "2 reference numbers that we don't know" in said and "ORDER-1 and more." in said
+    assert "2 reference numbers that we don't know" in said and "PERMA-0000-0000 and more." in said
 
 
 def test_many_changes_have_pages(staff, upload, monkeypatch):
@@ -440,7 +441,11 @@ def test_what_is_missing_is_named(staff, upload, monkeypatch):
         ("same file", "This file was uploaded before: see the status report of"),
         ("nothing of ours", "This report has none of our subscriptions."),
         ("unread rows", "1,200 rows can't be read; they are listed below."),
-        ("unknown status", "We don't know the status “ASLEEP” (2 rows), the status “DOZING” (1 row). Please"),
+        (
+            "unknown status",
+            "We don't know the status “Pending” (2 rows), statuses that are not shown, because they may be names "
+            "(1 row). Look at these rows",
+        ),
         ("short", "This report has 3 rows; the last one, the status report of"),
         ("before last", "This report was made on 2026-12-02, before the last one, which was made on 2030-01-01."),
         ("old", "This report is old: it was made on 2026-12-02."),
@@ -468,7 +473,7 @@ def test_each_warning_is_a_sentence(staff, kind, said):
     planned = StatusReport.objects.create(
         row_count=3,
         made_on=date(2026, 12, 2),
-        unknown_statuses={"ASLEEP": 2, "DOZING": 1},
+        unknown_statuses={"Pending": 2, "(withheld)": 1},
         spoiled_ids=2,
         warnings=[warning],
         **by,

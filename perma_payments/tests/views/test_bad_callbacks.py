@@ -445,12 +445,11 @@ def test_a_decision_hidden_in_an_address_has_no_effect(kept, stock):
         "Declined for Erin Exámple, Jr. of 1 Main Street, Springfield, MA SW1A 0ZZ, US.",
         "ERIN@CUSTOMER.EXAMPLE has no account; write to other@customer.example",
         "The card xxxxxxxxxxxx1111 of erin exámple, jr. ended 12-2031, type 001",
+        "E-r-i-n",
     ],
 )
-def test_a_message_is_stored_without_personal_data(kept, stock, message):
-    response = kept(callback(stock, "DECLINE", message=message))
-
-    assert cyber_source.personal_data_in([response.message, response.message.title()]) == []
+def test_a_message_that_may_quote_the_customer_is_withheld(kept, stock, message):
+    assert kept(callback(stock, "DECLINE", message=message)).message == "(withheld)"
 
 
 def test_the_same_response_delivered_again_changes_nothing(client, kept, stock):

@@ -10,7 +10,7 @@ from perma_payments.services.status_reports import plan as plan_module
 from perma_payments.services.status_reports.plan import purge_ids_of_old_plans, recompute_plan
 
 from ... import records
-from ...business_center import report
+from ...business_center import TOKEN, report
 from .steps import NEXT_CHARGE, NOW, apply, changes, plan, standing, state, unpaid
 
 pytestmark = pytest.mark.django_db
@@ -19,11 +19,11 @@ pytestmark = pytest.mark.django_db
 def test_a_plan_says_what_would_change_and_changes_nothing():
     changing, same = standing(1), standing(2, status="Hold")
     before = [state(changing), state(same)]
-    planned = plan(report((changing, "HOLD"), (same, "Hold"), ("ORDER-1", "CURRENT")))
+    planned = plan(report((changing, "HOLD"), (same, "Hold"), ("PERMA-0000-0000", "CURRENT")))
 
     assert [state(changing), state(same)] == before
     assert (planned.state, planned.row_count, planned.matched_count) == ("planned", 3, 2)
-    assert (planned.unknown_count, planned.unknown_references) == (1, ["ORDER-1"])
+    assert (planned.unknown_count, planned.unknown_references) == (1, ["PERMA-0000-0000"])
     change = {"before": {"status": "Current"}, "after": {"status": "Hold"}, "takes_token": False}
     assert changes(planned) == [{"agreement": changing.pk, **change}]
     assert planned.change_count == 1
@@ -44,11 +44,15 @@ def test_no_name_in_the_file_is_kept():
     assert "Erin" not in str(kept)
 
 
-@pytest.mark.parametrize("text", ["Erin Example", "erin@example.com", "Example", "12 Example Street"])
-def test_what_is_unlike_a_reference_number_is_counted_not_kept(text):
-    planned = plan(report((standing(), "CURRENT"), ("ORDER-1", "CURRENT"), (text, "CURRENT"), (text, "HOLD")))
+@pytest.mark.parametrize(
+    "text",
+    ["Erin Example", "erin@example.com", "Example", "12 Example Street", "Example1980", "617-555-1234", TOKEN],
+)
+def test_what_is_unlike_our_reference_numbers_is_counted_not_kept(text):
+    other = ("PERMA-0000-0000", "CURRENT")
+    planned = plan(report((standing(), "CURRENT"), other, (text, "CURRENT"), (text, "HOLD"), token="1"))
 
-    assert (planned.unknown_count, planned.unknown_references) == (2, ["ORDER-1"])
+    assert (planned.unknown_count, planned.unknown_references) == (2, ["PERMA-0000-0000"])
     assert (planned.duplicate_count, planned.duplicates) == (1, [])
     assert text not in str(StatusReport.objects.values().get())
 
@@ -62,21 +66,20 @@ def test_our_duplicates_are_named_with_the_status_that_counts():
 
 
 @pytest.mark.parametrize(
-    ("reference", "said"),
-    [("PERMA-0000-0000", "PERMA-0000-0000: “ASLEEP” is not"), ("Erin Example", "“ASLEEP” is not")],
+    ("reference", "said"), [("PERMA-0000-0000", "PERMA-0000-0000: "), ("Erin Example", ""), ("ORDER-1", "")]
 )
 def test_an_unread_row_names_only_a_reference_number_like_ours(reference, said):
-    ((line, why),) = plan(report((reference, "ASLEEP"))).unread_rows
-    assert (line, why) == (6, f"{said} a status that we know.")
+    ((line, why),) = plan(report((reference, "PENDING"))).unread_rows
+    assert (line, why) == (6, f"{said}We don't know what the status “Pending” means.")
 
 
 def test_the_number_of_reference_numbers_is_limited(monkeypatch):
     monkeypatch.setattr(plan_module, "MAX_NAMED", 1)
     ours = [standing(1), standing(2)]
-    rows = [(each, "CURRENT") for each in [*ours, *ours, "ORDER-1", "ORDER-2"]]
+    rows = [(each, "CURRENT") for each in [*ours, *ours, "PERMA-0000-0001", "PERMA-0000-0002"]]
     planned = plan(report(*rows))
 
-    assert (planned.unknown_count, planned.unknown_references) == (2, ["ORDER-1"])
+    assert (planned.unknown_count, planned.unknown_references) == (2, ["PERMA-0000-0001"])
     assert (planned.duplicate_count, len(planned.duplicates)) == (2, 1)
 
 
