@@ -10,7 +10,9 @@ from django.db.models.sql import InsertQuery
 
 
 def insert_unless_there(row: Model) -> bool:
-    """Insert a row with an automatic id, unless a constraint says that it is there already; return whether it was.
+    """Insert a row with an automatic id, unless a constraint says that it is there already.
+
+    Return whether it was inserted.
 
     It waits for a transaction that is inserting the same row.
     """

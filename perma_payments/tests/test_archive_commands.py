@@ -657,7 +657,7 @@ def test_only_the_owner_of_the_tables_can_move_them(db, tmp_path, export, reseal
     assert attempt("import_resealed", "--file", resealed, "--keep", str(tmp_path / "old.jsonl")) == (
         "",
         [
-            "The role in DATABASE_URL may not change what is sealed. Use the role that owns the tables, which is the "
+            "The role in DATABASE_URL may not change what is sealed. Use the role that owns the tables: the "
             "one that runs migrate."
         ],
     )

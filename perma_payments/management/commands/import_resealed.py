@@ -27,8 +27,8 @@ class Command(BaseCommand):
             self._import(**options)
         except ProgrammingError:
             raise CommandError(
-                "The role in DATABASE_URL may not change what is sealed. Use the role that owns the tables, which is "
-                "the one that runs migrate."
+                "The role in DATABASE_URL may not change what is sealed. Use the role that owns the tables: the "
+                "one that runs migrate."
             ) from None
 
     def _import(self, **options: Any) -> None:
