@@ -280,7 +280,8 @@ def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list
 
 def _record_failure(response: Response, error: Exception, now: datetime) -> None:
     try:
-        with within(RECORDING_FAILURE), transaction.atomic():
+        source = pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=response.pk)
+        with within(RECORDING_FAILURE), transaction.atomic(), source:
             # Another process may have applied it in the meantime. Until this is committed, none can.
             unapplied = Response.objects.filter(pk=response.pk, applied_at__isnull=True)
             if unapplied.update(failed_at=now, failure=type(error).__qualname__[: Response.FAILURE_LENGTH]):

@@ -2,10 +2,12 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import pghistory
 from django.db.models import QuerySet
 
 from ...billing.statuses import ALIVE
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
+from ...models.history import HistorySource
 from ..staff_tasks import log_opened
 
 # By then, CyberSource has charged what was due on the 1st.
@@ -20,9 +22,10 @@ def expect_report(*, now: datetime) -> bool:
         return False
     if not (is_due_this_month(now) or is_due_after_cancellation(now)):
         return False
-    task, created = StaffTask.objects.get_or_create(
-        kind=TaskKind.REPORT_MISSING, done_at=None, defaults={"opened_at": now}
-    )
+    with pghistory.context(source=HistorySource.SCHEDULER):
+        task, created = StaffTask.objects.get_or_create(
+            kind=TaskKind.REPORT_MISSING, done_at=None, defaults={"opened_at": now}
+        )
     if created:
         log_opened(task)
     return created
