@@ -252,7 +252,7 @@ def _is_second_charge(response: Response, outgoing: OutgoingTransaction) -> bool
 
 
 def _came_after_a_later_one(response: Response, outgoing: OutgoingTransaction, *kinds: Kind) -> bool:
-    """Whether another checkout of these kinds took effect with a response that CyberSource signed later.
+    """Whether a checkout of these kinds, or another attempt at this one, took effect with a response signed later.
 
     What CyberSource did last is in force there, so it must be in force here, whatever the order of arrival.
     """
@@ -262,7 +262,7 @@ def _came_after_a_later_one(response: Response, outgoing: OutgoingTransaction, *
         outcome=Outcome.TOOK_EFFECT,
         signed_at__gt=response.signed_at,
     )
-    return later.exclude(outgoing=outgoing).exists()
+    return later.exclude(outgoing=outgoing, transaction_id=response.transaction_id).exists()
 
 
 def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list[TaskKind]:
