@@ -89,7 +89,7 @@ def confirm_answered(unanswered_id: int) -> None:
 def open_tasks_for_doubts(*, now: datetime) -> int:
     """Open a task for each acknowledgement that was recorded but may not have been answered; return how many."""
     old = UnansweredAcknowledgement.objects.filter(acknowledged_at__lte=now - IN_DOUBT_AFTER)
-    with transaction.atomic():
+    with transaction.atomic(), pghistory.context(source=HistorySource.SCHEDULER):
         doubts = list(old.order_by("id").select_for_update(skip_locked=True))
         for doubt in doubts:
             task = StaffTask.objects.create(

@@ -602,6 +602,7 @@ def test_an_acknowledgement_in_doubt_gives_one_task():
     assert acknowledgement.open_tasks_for_doubts(now=NOW) == 0
     task = StaffTask.objects.get()
     assert (task.kind, task.purchase, task.done_at) == (TaskKind.ACKNOWLEDGEMENT_IN_DOUBT, doubtful, None)
+    assert task.events.get().pgh_context == {"source": "scheduler"}
     # Once looked at, it may be offered, acknowledged and in doubt again.
     Purchase.objects.filter(pk=doubtful.pk).update(acknowledged_at=None)
     acknowledgement.acknowledge_purchase(doubtful.pk, is_awaited=lambda: True, now=NOW - timedelta(minutes=1))

@@ -118,13 +118,17 @@ def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: 
     if _came_after_a_later_one(response, outgoing, Kind.CHANGE):
         return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
     tasks = []
-    if not outgoing.responses.granted().exists():
+    earlier = outgoing.responses.granted()
+    if not earlier.filter(transaction_id=response.transaction_id).exists():
         moment, wanted = response.received_at, outgoing.changed_terms
         agreed = agreement.agreed_terms.as_of(moment)
         if outgoing.is_sale and agreed.has(wanted):
             # From two tabs: the customer has paid twice for the same change.
             tasks.append(TaskKind.DUPLICATE_CHARGE)
-        agreement.agreed_terms = agreed.changed_to(wanted, paid_through=agreement.paid_through(moment), now=moment)
+        # A change that charges nothing can be sent again from its page, perhaps after another change.
+        if not (agreed.has(wanted) and earlier.exists()):
+            paid_through = agreement.paid_through(moment)
+            agreement.agreed_terms = agreed.changed_to(wanted, paid_through=paid_through, now=moment)
     # The card that was given last counts, whatever else its checkout was for.
     if not _came_after_a_later_one(response, outgoing, Kind.UPDATE):
         tasks += _take_token_of(response, agreement)
@@ -252,7 +256,7 @@ def _is_second_charge(response: Response, outgoing: OutgoingTransaction) -> bool
 
 
 def _came_after_a_later_one(response: Response, outgoing: OutgoingTransaction, *kinds: Kind) -> bool:
-    """Whether another checkout of these kinds took effect with a response that CyberSource signed later.
+    """Whether a checkout of these kinds, or another attempt at this one, took effect with a response signed later.
 
     What CyberSource did last is in force there, so it must be in force here, whatever the order of arrival.
     """
@@ -262,7 +266,7 @@ def _came_after_a_later_one(response: Response, outgoing: OutgoingTransaction, *
         outcome=Outcome.TOOK_EFFECT,
         signed_at__gt=response.signed_at,
     )
-    return later.exclude(outgoing=outgoing).exists()
+    return later.exclude(outgoing=outgoing, transaction_id=response.transaction_id).exists()
 
 
 def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list[TaskKind]:
@@ -280,7 +284,8 @@ def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list
 
 def _record_failure(response: Response, error: Exception, now: datetime) -> None:
     try:
-        with within(RECORDING_FAILURE), transaction.atomic():
+        source = pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=response.pk)
+        with within(RECORDING_FAILURE), transaction.atomic(), source:
             # Another process may have applied it in the meantime. Until this is committed, none can.
             unapplied = Response.objects.filter(pk=response.pk, applied_at__isnull=True)
             if unapplied.update(failed_at=now, failure=type(error).__qualname__[: Response.FAILURE_LENGTH]):

@@ -2,10 +2,12 @@
 
 from datetime import UTC, date, datetime, timedelta
 
+import pghistory
 from django.db.models import QuerySet
 
 from ...billing.statuses import ALIVE
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
+from ...models.history import HistorySource
 from ...postgres.insert import insert_unless_there
 from ..staff_tasks import log_opened
 
@@ -24,8 +26,9 @@ def expect_report(*, now: datetime) -> bool:
     if StaffTask.objects.filter(kind=TaskKind.REPORT_MISSING, done_at=None).exists():
         return False
     task = StaffTask(kind=TaskKind.REPORT_MISSING, opened_at=now)
-    if not insert_unless_there(task):
-        return False
+    with pghistory.context(source=HistorySource.SCHEDULER):
+        if not insert_unless_there(task):
+            return False
     log_opened(task)
     return True
 

@@ -236,6 +236,30 @@ def test_a_change_that_is_accepted_twice_counts_once(agreement):
     assert pending is not None and pending.effective == outgoing.link_limit_effective_timestamp
 
 
+def respond_again(outgoing: OutgoingTransaction, *, now: datetime) -> None:
+    """CyberSource accepts a change once more, from the page that it had shown for it."""
+    fields = cyber_source.response(records.form(outgoing), signed_date_time=f"{now:%Y-%m-%dT%H:%M:%SZ}")
+    receive_callback(b"body", list(fields.items()), now=now)
+
+
+def test_a_free_change_that_is_sent_again_after_another_one_is_in_force_again(agreement):
+    """It is what CyberSource will charge."""
+    downgrade()
+    ask(LARGE, NOW + timedelta(minutes=1), amount="30.00", now=NOW + timedelta(minutes=1))
+    later = NOW + timedelta(minutes=2)
+    respond_again(OutgoingTransaction.objects.earliest("id"), now=later)
+
+    assert plan_told(later) == ("10", "10.00", PAID_THROUGH, Terms(Decimal("10.00"), "10", PAID_THROUGH))
+
+
+def test_a_free_change_that_is_sent_again_without_another_one_changes_nothing(agreement):
+    downgrade(PAID_THROUGH - timedelta(days=3))
+    later = PAID_THROUGH + timedelta(days=1)
+    respond_again(OutgoingTransaction.objects.get(), now=later)
+
+    assert plan_told(later) == ("10", "10.00", PAID_THROUGH, None)
+
+
 def test_the_history_has_the_scheduled_terms(agreement):
     downgrade()
 

@@ -448,6 +448,16 @@ def test_of_two_accepts_of_a_card_update_the_last_token_counts():
     assert (fresh(outgoing.agreement).payment_token, tasks()) == ("2222", [])
 
 
+def test_of_two_cards_given_in_one_checkout_the_newer_counts():
+    """With the browser's Back button, a customer can give two; the first response may come last."""
+    outgoing = records.outgoing(Kind.UPDATE)
+    respond(outgoing, signed_date_time=LATER, payment_token="2222")
+    respond(outgoing, signed_date_time=EARLIER, payment_token="1111")
+
+    assert outgoing.agreement is not None
+    assert (fresh(outgoing.agreement).payment_token, tasks()) == ("2222", ["out of order"])
+
+
 def test_a_part_paid_first_and_all_later_is_paid():
     outgoing = records.outgoing(Kind.PURCHASE)
     respond(outgoing, reason_code="110")

@@ -124,6 +124,7 @@ def test_a_response_that_cannot_be_applied_opens_a_task(monkeypatch, caplog):
     assert (response.applied_at, response.failed_at, response.failure) == (None, NOW, "DatabaseError")
     (task,) = StaffTask.objects.all()
     assert (task.kind, task.response, task.agreement) == ("not applied", response, outgoing.agreement)
+    assert task.events.get().pgh_context == {"source": "CyberSource response", "response": response.pk}
     assert f"response {response.pk} could not be applied: DatabaseError" in caplog.text
     assert "Erin" not in caplog.text
 

@@ -53,6 +53,13 @@ def test_staff_are_asked_once():
     assert StaffTask.objects.filter(kind="report missing").count() == 1
 
 
+def test_the_history_says_that_the_scheduler_asked():
+    records.standing_agreement()
+    expect_report(now=at(date(2026, 12, 2)))
+
+    assert StaffTask.objects.get().events.get().pgh_context == {"source": "scheduler"}
+
+
 def test_without_subscriptions_no_report_is_due():
     records.agreement()
 
