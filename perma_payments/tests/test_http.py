@@ -4,9 +4,7 @@ import base64
 import io
 import re
 import socket
-import subprocess
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from time import monotonic, sleep
 from urllib.parse import urlencode, urlsplit
 
@@ -22,11 +20,10 @@ from perma_payments.models import LoginAttempt, Response, StatusReport, Subscrip
 
 from . import cyber_source, perma_cc, records
 from .conftest import FORM
-from .programs import need
+from .nginx import PATIENCE, nginx  # noqa: F401 (a fixture)
 from .test_faults import FORM as CHECKOUT, HOST, Service, serve, service, url_of_test_database  # noqa: F401
 
 ARCHIVE_SECRET_KEY = base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q=")
-PATIENCE = 10
 
 
 def chunks(body: bytes, size: int = 700) -> list[bytes]:
@@ -244,43 +241,6 @@ def test_a_file_in_chunks_is_uploaded(service):
 
 
 # --- nginx ------------------------------------------------------------------------------------------
-
-Proxy = Callable[..., str]
-
-
-@pytest.fixture
-def nginx(tmp_path: Path) -> Iterator[Proxy]:
-    """Put an nginx with default settings in front of a service, and return its address."""
-    program = need("nginx")
-    running = []
-
-    def nginx(url: str, *directives: str) -> str:
-        port = free_port(HOST)
-        directory = tmp_path / str(port)
-        directory.mkdir()
-        uses = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-        places = "".join(f"{use}_temp_path {directory}/{use};" for use in uses)
-        (directory / "nginx.conf").write_text(
-            f"daemon off; master_process off; pid {directory}/pid; error_log {directory}/error.log;"
-            "events {} http { access_log off;"
-            + places
-            + f"server {{ listen {HOST}:{port}; location / {{ proxy_pass {url}; {' '.join(directives)} }} }} }}"
-        )
-        arguments = ["-p", directory, "-e", directory / "error.log", "-c", directory / "nginx.conf"]
-        running.append(subprocess.Popen([program, *map(str, arguments)]))
-        end = monotonic() + PATIENCE
-        while True:
-            try:
-                socket.create_connection((HOST, port)).close()
-                return f"http://{HOST}:{port}"
-            except OSError:
-                assert monotonic() < end
-                sleep(0.02)
-
-    yield nginx
-    for process in running:
-        process.terminate()
-        process.wait(PATIENCE)
 
 
 @pytest.mark.parametrize("directives", [[], ["proxy_request_buffering off;", "proxy_http_version 1.1;"]])

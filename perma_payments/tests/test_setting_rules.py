@@ -126,7 +126,9 @@ def test_what_is_published_or_weak_is_refused(sentence, name, value):
     assert [key for key in keys if key in told_] == []
 
 
-@pytest.mark.parametrize("changes", [{"EMAIL_HOST": "localhost"}, {"EMAIL_HOST": "::1"}, {"EMAIL_USE_SSL": "true"}])
+@pytest.mark.parametrize(
+    "changes", [{"EMAIL_HOST": "localhost"}, {"EMAIL_HOST": "::1"}, {"EMAIL_USE_SSL": "true"}]
+)
 def test_mail_that_crosses_no_network_unencrypted_is_accepted_without_starttls(changes):
     assert told(**production(EMAIL_USE_TLS="false", **changes)) == []
 

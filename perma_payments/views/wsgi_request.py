@@ -3,8 +3,12 @@
 A body with ``Transfer-Encoding: chunked`` has no ``CONTENT_LENGTH``, and Django's own WSGI request then reads
 none at all. A server that sets ``wsgi.input_terminated``, as Gunicorn does, ends the input where the body ends,
 so there it can be read to its end, within the limits that hold for every body.
+
+Gunicorn also takes a prefix of all paths from a header named SCRIPT_NAME. No header decides that here.
 """
 
+import os
+from collections.abc import Iterable
 from io import IOBase
 from typing import Any, BinaryIO
 
@@ -73,6 +77,11 @@ class Application(WSGIHandler):
 
     request_class = Request
 
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+        """See WSGIHandler."""
+        _split_path(environ)
+        return super().__call__(environ, start_response)
+
     def get_response(self, request: Any) -> HttpResponseBase:
         """See BaseHandler. An answer to HEAD keeps the Content-Length that the one to GET would have."""
         response = super().get_response(request)
@@ -91,3 +100,15 @@ def _is_chunked(environ: dict[str, Any]) -> bool:
         and not environ.get("CONTENT_LENGTH")
         and str(environ.get("HTTP_TRANSFER_ENCODING", "")).strip().lower() == "chunked"
     )
+
+
+def _split_path(environ: dict[str, Any]) -> None:
+    """Split the path into prefix and rest, by the prefix that the operator gave this process as SCRIPT_NAME.
+
+    By that of a header, /x/admin/ would be the admin, past a proxy that bans /admin/.
+    """
+    prefix = os.environ.get("SCRIPT_NAME", "")
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    environ["SCRIPT_NAME"] = prefix
+    # A path that is not below our prefix leads nowhere: none of ours begins with two slashes.
+    environ["PATH_INFO"] = path.removeprefix(prefix) if path.startswith(prefix) else f"/{path}"
