@@ -56,6 +56,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "perma_payments.views.middleware.ProtectiveHeadersMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "perma_payments.views.middleware.PlainAnswersMiddleware",
@@ -120,8 +121,12 @@ if BEHIND_HTTPS_PROXY:
 TRUSTED_PROXIES = env.read(
     "TRUSTED_PROXIES", parsers.whole_number(int(BEHIND_HTTPS_PROXY), 10, "proxies", 1), int(BEHIND_HTTPS_PROXY)
 )
-SESSION_COOKIE_SECURE = not IN_DEVELOPMENT
-CSRF_COOKIE_SECURE = not IN_DEVELOPMENT
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not IN_DEVELOPMENT
+# No script of ours reads it: the forms hold the token.
+CSRF_COOKIE_HTTPONLY = True
+if not IN_DEVELOPMENT:
+    # Browsers accept these names only from this very host and over HTTPS, so no neighboring host can plant them.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 SECURE_HSTS_SECONDS = 0 if IN_DEVELOPMENT else int(timedelta(days=365).total_seconds())
 SESSION_COOKIE_AGE = int(timedelta(days=1).total_seconds())
 PASSWORD_RESET_TIMEOUT = int(timedelta(hours=2).total_seconds())

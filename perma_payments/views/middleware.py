@@ -1,4 +1,4 @@
-"""Time limits on what requests ask of the database, and the answer when it is unavailable."""
+"""What holds for all routes: headers that protect browsers, and time limits on what is asked of the database."""
 
 import logging
 from typing import Any
@@ -18,6 +18,31 @@ logger = logging.getLogger(__name__)
 TIME_LIMIT = 5.0
 # Seconds for each answer from the database, even if a request may take longer in total.
 LONGEST_WAIT = 15.0
+
+
+# Features of browsers that our pages could use, or be made to use. They use none.
+FEATURES = (
+    *("accelerometer", "autoplay", "bluetooth", "browsing-topics", "camera", "clipboard-read", "clipboard-write"),
+    *("display-capture", "encrypted-media", "fullscreen", "gamepad", "geolocation", "gyroscope", "hid"),
+    *("identity-credentials-get", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi"),
+    *("otp-credentials", "payment", "picture-in-picture", "publickey-credentials-create"),
+    *("publickey-credentials-get", "screen-wake-lock", "serial", "storage-access", "usb", "web-share"),
+    *("window-management", "xr-spatial-tracking"),
+)
+PERMISSIONS_POLICY = ", ".join(f"{feature}=()" for feature in FEATURES)
+
+
+class ProtectiveHeadersMiddleware(MiddlewareMixin):
+    """Adds the headers that Django and django-csp do not.
+
+    Nothing is cached unless it says so itself, as static files do.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        response["Permissions-Policy"] = PERMISSIONS_POLICY
+        response["Cross-Origin-Resource-Policy"] = "same-origin"
+        response.setdefault("Cache-Control", "no-store")
+        return response
 
 
 class PlainAnswersMiddleware(MiddlewareMixin):
