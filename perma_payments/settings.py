@@ -111,6 +111,9 @@ WHITENOISE_USE_FINDERS = True
 # CyberSource's responses are about 5 kB long, Perma.cc's messages 1 kB.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
+# Only status reports are uploaded, one at a time. No file is ever written to the disk.
+DATA_UPLOAD_MAX_NUMBER_FILES = 1
+FILE_UPLOAD_HANDLERS = ["perma_payments.admin.uploads.ReportUpload"]
 
 # --- Security ---------------------------------------------------------------------------------------
 

@@ -18,7 +18,7 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpResponseBase, QueryDict
 from django.utils.datastructures import MultiValueDict
 
-# Bytes of a multipart body that does not say how long it is: more than any status report may have.
+# Bytes of a multipart body: more than any status report may have.
 MAX_MULTIPART = 64 * 1024 * 1024
 
 
@@ -39,7 +39,13 @@ class Request(WSGIRequest):
             self.content_type, self.content_params = "", {}
 
     def parse_file_upload(self, META: Any, post_data: Any) -> "tuple[QueryDict, MultiValueDict[str, Any]]":
-        """See HttpRequest. Django's parser reads nothing where there is no length."""
+        """See HttpRequest. Django's parser reads nothing where there is no length, and has no limit of its own.
+
+        Raises RequestDataTooBig for more than 64 MB, before it reads any if the length is announced.
+        """
+        length = str(META.get("CONTENT_LENGTH") or "")
+        if length.isdecimal() and (len(length) > 18 or int(length) > MAX_MULTIPART):
+            raise RequestDataTooBig("A multipart body is too long.")
         if _is_chunked(META):
             # Only says that the file may be too large for memory; the parser reads to the end.
             META = {**META, "CONTENT_LENGTH": settings.FILE_UPLOAD_MAX_MEMORY_SIZE + 1}
@@ -68,7 +74,7 @@ class ChunkedBody(IOBase):
             raise OSError(type(error).__name__) from None
         self._length += len(data)
         if self._length > MAX_MULTIPART:
-            raise RequestDataTooBig("A body of unknown length is too long.")
+            raise RequestDataTooBig("A multipart body is too long.")
         return data
 
 
