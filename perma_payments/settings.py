@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from csp.constants import NONE, SELF
 from pghistory import ContextJSONField
 
-from . import development, setting_parsers as parsers
+from . import cache, development, setting_parsers as parsers
 from .cybersource.checkout import DEFAULT_PATHS, Profile
 from .env import Env, choice
 from .perma.box import PermaKeys
@@ -94,8 +94,10 @@ SECURE_SSL_REDIRECT = False
 
 DATABASES = {"default": env.require("DATABASE_URL", parsers.DATABASE, database(development.DATABASE_URL))}
 
-# Refused callbacks are counted per process, just to keep their warnings from flooding the log.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# What views/limits.py counts: in a Redis that all processes share, or in the memory of each.
+CACHES = {"default": env.read("CACHE_URL", parsers.CACHE, cache.OWN_MEMORY)}
+RATELIMIT_FAIL_OPEN = True
+# They warn of a memory that is not shared, and of Django's own support for Redis.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
 # Each row of the history holds who made the change and why, instead of referring to a row that many of them share:
@@ -261,12 +263,15 @@ LOGGING = {
             "style": "{",
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["few_refusals"]}},
     "root": {
         "handlers": ["console"],
         "level": env.read("LOG_LEVEL", choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"),
     },
-    "filters": {"already_logged": {"()": "perma_payments.logs.AlreadyLogged"}},
+    "filters": {
+        "already_logged": {"()": "perma_payments.logs.AlreadyLogged"},
+        "few_refusals": {"()": "perma_payments.logs.FewRefusals"},
+    },
     # Django's own handlers would mail error reports, which hold what was posted.
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},

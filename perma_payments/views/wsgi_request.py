@@ -8,7 +8,6 @@ Gunicorn also takes a prefix of all paths from a header named SCRIPT_NAME. No he
 """
 
 import os
-from collections.abc import Iterable
 from io import IOBase
 from typing import Any, BinaryIO
 
@@ -83,7 +82,7 @@ class Application(WSGIHandler):
 
     request_class = Request
 
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Iterable[bytes]:
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> HttpResponseBase:
         """See WSGIHandler."""
         _split_path(environ)
         return super().__call__(environ, start_response)

@@ -1,7 +1,7 @@
 """Limit failed logins: they are counted per account and per address, and too many are refused.
 
-PostgreSQL counts them, because all worker processes must share the count: django-ratelimit's counts are sound only
-on memcached or Redis, and this service has neither. An attempt is recorded before the password is checked, and
+PostgreSQL counts them, because all worker processes must share the count, also without the shared cache that other
+limits can use (views/limits.py), and while that is away. An attempt is recorded before the password is checked, and
 deleted if it succeeds. So simultaneous attempts see each other, and guessing faster gains nothing.
 """
 
