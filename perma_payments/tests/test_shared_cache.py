@@ -119,7 +119,9 @@ def test_a_cache_that_is_away_is_asked_once_in_a_while(bad_message, redis, caplo
     assert told(caplog)[2:] == ["limits are on again: the cache answers (CACHE_URL)"]
 
 
-def test_many_requests_at_once_report_a_cache_that_is_away_once(caplog):
+def test_of_many_requests_at_once_one_reports_a_cache_that_is_away(caplog, monkeypatch):
+    now = 1000.0
+    monkeypatch.setattr(limits, "monotonic", lambda: now)
     state = limits._Cache()
     for _ in range(8):
         assert state.may_be_asked()
@@ -127,6 +129,9 @@ def test_many_requests_at_once_report_a_cache_that_is_away_once(caplog):
         state.has_failed(OSError())
     assert len(told(caplog)) == 1
     assert not state.may_be_asked()
+    # At the end of the pause, one of them asks, and the others do not wait for its answer.
+    now += limits.PAUSE
+    assert [state.may_be_asked() for _ in range(3)] == [True, False, False]
 
 
 def test_a_wrong_password_is_said_and_not_shown(bad_message, redis, settings, caplog):
