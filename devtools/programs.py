@@ -1,4 +1,4 @@
-"""The programs on the machine that some tests drive: a browser, a connection pooler, a proxy.
+"""The programs on the machine that some tests drive: a browser, a connection pooler, a proxy, a cache.
 
 path = find("Chromium")     # None if it is not there
 """
@@ -29,6 +29,7 @@ PROGRAMS = {
     ),
     "PgBouncer": Program(("pgbouncer",), "pgbouncer"),
     "nginx": Program(("nginx",), "nginx"),
+    "Redis": Program(("redis-server",), "redis-server"),
 }
 
 # Debian keeps what administrators start where the PATH of other accounts does not lead, Homebrew in its own place.

@@ -8,7 +8,6 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 from django.utils import timezone
 
 from .postgres import log_settings
-from .setting_rules import is_local
 
 TAG = "perma_payments"
 
@@ -59,10 +58,4 @@ def _warnings() -> Iterator[CheckMessage]:
             "BEHIND_HTTPS_PROXY is off: behind a proxy, staff could not log in to the admin.",
             hint="Set BEHIND_HTTPS_PROXY=true if a proxy in front sets X-Forwarded-Proto itself.",
             id="perma_payments.W004",
-        )
-    if not (settings.EMAIL_USE_TLS or settings.EMAIL_USE_SSL or is_local(settings.EMAIL_HOST)):
-        yield Warning(
-            "EMAIL_USE_TLS and EMAIL_USE_SSL are off: mail and EMAIL_HOST_PASSWORD cross the network unencrypted.",
-            hint="Remove EMAIL_USE_TLS=false, or set EMAIL_USE_SSL=true for a mail server on port 465.",
-            id="perma_payments.W005",
         )

@@ -2,13 +2,54 @@
 
 import copy
 import logging
+import threading
 import traceback
+from collections import Counter
 from collections.abc import ItemsView
 from types import TracebackType
 from typing import Any
 
 from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
+
+# Anyone can have requests refused as fast as they like. Of each kind of refusal, the log shows so many a minute,
+# and every hundredth after that.
+LOGGED_PER_MINUTE = 10
+
+
+def refusal(kind: str) -> dict[str, str]:
+    """The ``extra`` of a line that anyone can cause. There must be few kinds: a route is one, a path is not."""
+    return {"refused": kind}
+
+
+class FewRefusals(logging.Filter):
+    """Keeps refusals from flooding the log: our own, and Django's, which have the status of the answer.
+
+    Each process counts for itself, in its memory, so this needs nothing that could be away.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self._minute = 0
+        self._counts: Counter[tuple[str, str | int]] = Counter()
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind: str | int | None = getattr(record, "refused", None)
+        if kind is None and 400 <= getattr(record, "status_code", 0) < 500:
+            kind = record.status_code  # type: ignore[attr-defined]
+        if kind is None:
+            return True
+        with self._lock:
+            minute = int(record.created // 60)
+            if minute != self._minute:
+                self._minute = minute
+                self._counts.clear()
+            self._counts[record.name, kind] += 1
+            count = self._counts[record.name, kind]
+        if count >= LOGGED_PER_MINUTE:
+            record.count_in_minute = count
+        return count <= LOGGED_PER_MINUTE or count % 100 == 0
 
 
 class NoValuesFormatter(logging.Formatter):
@@ -21,6 +62,8 @@ class NoValuesFormatter(logging.Formatter):
         # Another formatter may have left the text of the exception in the record.
         record = copy.copy(record)
         record.exc_text = None
+        if count := getattr(record, "count_in_minute", 0):
+            record.msg, record.args = f"{record.getMessage()} ({count} like this in this minute)", None
         if 400 <= getattr(record, "status_code", 0) < 500:
             # Django's line about a refusal. Where in Django it was refused does not matter.
             record.exc_info = None

@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 
+from .cache import cache
 from .cybersource.signature import SigningKeys
 from .env import BadValue, Parser, matching
 from .postgres.url import database
@@ -135,6 +136,11 @@ DATABASE = Parser(
     "the address of a PostgreSQL database, with any of #, ?, /, @ and % in its password written as %23, %3F, %2F, "
     "%40 and %25",
     "postgres://perma_payments:password@localhost:5432/perma_payments",
+)
+CACHE = Parser(
+    cache,
+    "the address of a Redis, with any of #, ?, /, @ and % in its password written as %23, %3F, %2F, %40 and %25",
+    "redis://localhost:6379/0",
 )
 # Scheme, host and perhaps port; a slash at the end is dropped.
 BASE_URL = Parser(

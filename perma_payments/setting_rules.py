@@ -128,6 +128,14 @@ def _weak(settings: Any) -> Iterator[str]:
             "MAIL_FROM and MAIL_REPLY_TO are the same, but Perma.cc's help desk misfiles mail from its own "
             "address. Set MAIL_FROM to an address that is not the help desk's."
         )
+    encrypted = settings.EMAIL_USE_TLS or settings.EMAIL_USE_SSL
+    # Port 465 has a sentence of its own below.
+    if not (encrypted or is_local(settings.EMAIL_HOST) or settings.EMAIL_PORT == 465):
+        yield (
+            "EMAIL_USE_TLS and EMAIL_USE_SSL are off, so mail and EMAIL_HOST_PASSWORD would cross the network "
+            "unencrypted. Remove EMAIL_USE_TLS=false, or set EMAIL_USE_SSL=true for a mail server on port 465. "
+            "Only a mail server on this machine (EMAIL_HOST=localhost) needs neither."
+        )
     if settings.ADMIN_ENABLED and not settings.REQUIRE_SECOND_FACTOR:
         yield (
             f"The admin is on in {place}, and a password is enough to log in. "

@@ -12,7 +12,7 @@ from types import SimpleNamespace
 from csp.constants import NONE, SELF
 from pghistory import ContextJSONField
 
-from . import development, setting_parsers as parsers
+from . import cache, development, setting_parsers as parsers
 from .cybersource.checkout import DEFAULT_PATHS, Profile
 from .env import Env, choice
 from .perma.box import PermaKeys
@@ -56,6 +56,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
+    "perma_payments.views.middleware.ProtectiveHeadersMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "perma_payments.views.middleware.PlainAnswersMiddleware",
@@ -93,8 +94,10 @@ SECURE_SSL_REDIRECT = False
 
 DATABASES = {"default": env.require("DATABASE_URL", parsers.DATABASE, database(development.DATABASE_URL))}
 
-# Refused callbacks are counted per process, just to keep their warnings from flooding the log.
-CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+# What views/limits.py counts: in a Redis that all processes share, or in the memory of each.
+CACHES = {"default": env.read("CACHE_URL", parsers.CACHE, cache.OWN_MEMORY)}
+RATELIMIT_FAIL_OPEN = True
+# They warn of a memory that is not shared, and of Django's own support for Redis.
 SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
 
 # Each row of the history holds who made the change and why, instead of referring to a row that many of them share:
@@ -110,6 +113,9 @@ WHITENOISE_USE_FINDERS = True
 # CyberSource's responses are about 5 kB long, Perma.cc's messages 1 kB.
 DATA_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 500
+# Only status reports are uploaded, one at a time. No file is ever written to the disk.
+DATA_UPLOAD_MAX_NUMBER_FILES = 1
+FILE_UPLOAD_HANDLERS = ["perma_payments.admin.uploads.ReportUpload"]
 
 # --- Security ---------------------------------------------------------------------------------------
 
@@ -120,8 +126,12 @@ if BEHIND_HTTPS_PROXY:
 TRUSTED_PROXIES = env.read(
     "TRUSTED_PROXIES", parsers.whole_number(int(BEHIND_HTTPS_PROXY), 10, "proxies", 1), int(BEHIND_HTTPS_PROXY)
 )
-SESSION_COOKIE_SECURE = not IN_DEVELOPMENT
-CSRF_COOKIE_SECURE = not IN_DEVELOPMENT
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = not IN_DEVELOPMENT
+# No script of ours reads it: the forms hold the token.
+CSRF_COOKIE_HTTPONLY = True
+if not IN_DEVELOPMENT:
+    # Browsers accept these names only from this very host and over HTTPS, so no neighboring host can plant them.
+    SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
 SECURE_HSTS_SECONDS = 0 if IN_DEVELOPMENT else int(timedelta(days=365).total_seconds())
 SESSION_COOKIE_AGE = int(timedelta(days=1).total_seconds())
 PASSWORD_RESET_TIMEOUT = int(timedelta(hours=2).total_seconds())
@@ -251,12 +261,15 @@ LOGGING = {
             "style": "{",
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["few_refusals"]}},
     "root": {
         "handlers": ["console"],
         "level": env.read("LOG_LEVEL", choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"),
     },
-    "filters": {"already_logged": {"()": "perma_payments.logs.AlreadyLogged"}},
+    "filters": {
+        "already_logged": {"()": "perma_payments.logs.AlreadyLogged"},
+        "few_refusals": {"()": "perma_payments.logs.FewRefusals"},
+    },
     # Django's own handlers would mail error reports, which hold what was posted.
     "loggers": {
         "django": {"handlers": [], "level": "INFO", "propagate": True},

@@ -95,7 +95,7 @@ class UploadForm(forms.Form):
     )
 
     def clean_report(self) -> UploadedFile:
-        """Refuse a file that is too large before it is read."""
+        """Refuse a file that is too large, of which uploads.py has kept nothing."""
         file: UploadedFile = self.cleaned_data["report"]
         if file.size is None or file.size > MAX_MEGABYTES * 1024 * 1024:
             raise forms.ValidationError(
@@ -153,7 +153,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
 
     def changelist_view(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """The list, with a link to the upload page for those who may upload."""
-        return super().changelist_view(request, {**(extra_context or {}), "may_upload": _may_upload(request)})
+        return super().changelist_view(request, {**(extra_context or {}), "may_upload": may_upload(request)})
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -176,16 +176,16 @@ class StatusReportAdmin(ReadOnlyAdmin):
             "subtitle": None,
             "report": row,
             "has_expired": has_expired,
-            "may_confirm": _may_upload(request)
+            "may_confirm": may_upload(request)
             and row.state == ReportState.PLANNED
             and not has_expired
             and row.matched_count > 0
             and not is_stopped,
             "is_stopped": is_stopped,
-            "may_discard": _may_upload(request) and row.state == ReportState.PLANNED,
+            "may_discard": may_upload(request) and row.state == ReportState.PLANNED,
             "ticks": [(each["kind"], _tick(each)) for each in row.warnings if each["kind"] in SERIOUS],
             "endings": required_checks(row).endings,
-            "may_undo": _may_upload(request) and row.state == ReportState.APPLIED,
+            "may_undo": may_upload(request) and row.state == ReportState.APPLIED,
             "warnings": [
                 {**each, "report": earlier.get(each["report"]), "examples": _links(each["examples"])}
                 for each in row.warnings
@@ -205,7 +205,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
 
     def upload(self, request: HttpRequest) -> HttpResponse:
         """Upload a file. If it can be read, its preview comes next; if not, the form says why."""
-        if not _may_upload(request):
+        if not may_upload(request):
             raise PermissionDenied
         form = UploadForm(request.POST, request.FILES) if request.method == "POST" else UploadForm()
         if form.is_valid():
@@ -262,7 +262,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
         return self._act(request, pk, revert)
 
     def _act(self, request: HttpRequest, pk: int, service: Callable[[], str]) -> HttpResponse:
-        if not _may_upload(request):
+        if not may_upload(request):
             raise PermissionDenied
         try:
             messages.success(request, service())
@@ -280,7 +280,8 @@ class StatusReportAdmin(ReadOnlyAdmin):
         return _to_page(pk)
 
 
-def _may_upload(request: HttpRequest) -> bool:
+def may_upload(request: HttpRequest) -> bool:
+    """Whether a user of the admin has the permissions to upload a report."""
     permissions = ("perma_payments.view_statusreport", "perma_payments.upload_statusreport")
     return all(request.user.has_perm(permission) for permission in permissions)
 

@@ -62,22 +62,22 @@ class Service:
         os.kill(int(re.findall(r"Booting worker with pid: (\d+)", self.log())[-1]), signal.SIGKILL)
 
 
-Serve = Callable[[str], Service]
+Serve = Callable[..., Service]
 
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    """Start the service on the database of a URL."""
+    """Start the service on the database of a URL; ``prefix`` is what its paths begin with."""
     with ExitStack() as running:
 
-        def serve(database_url: str) -> Service:
+        def serve(database_url: str, prefix: str = "") -> Service:
             port = free_port(HOST)
             process = running.enter_context(
                 leashed(
                     "Perma Payments", *GUNICORN, "--bind", f"{HOST}:{port}", env={"DATABASE_URL": database_url}
                 )
             )
-            wait_until_it_answers(process, f"{HOST}:{port}", "/subscribe/")
+            wait_until_it_answers(process, f"{HOST}:{port}", f"{prefix}/subscribe/")
             return Service(process, f"http://{HOST}:{port}")
 
         yield serve

@@ -32,6 +32,7 @@ PARSERS = {
     "paths": parsers.paths({"sale": "/pay", "update_payment_token": "/token/update"}),
     "signing_keys": parsers.SIGNING_KEYS,
     "database": parsers.DATABASE,
+    "cache": parsers.CACHE,
     "secret_half": parsers.SECRET_HALF,
     "archive_public_key": parsers.ARCHIVE_PUBLIC_KEY,
     "public_keys": parsers.PUBLIC_KEYS,
@@ -214,6 +215,44 @@ def test_the_parts_of_a_database_address_are_unescaped():
 )
 def test_any_other_address_of_a_database_is_refused(url, reason):
     assert complaint("database", url).startswith(f"The setting NAME {reason}: expected the address of a Postgre")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "redis://localhost",
+        "redis://cache:6379/0",
+        "redis://:p,a;ss@10.0.0.5:6380/15",
+        "rediss://user:p%23%2Fss@cache.example.org/1",
+        "redis://[::1]:6379",
+    ],
+)
+def test_the_address_of_a_cache_is_read_whole(url):
+    assert read("cache", url)["LOCATION"] == [url]
+
+
+@pytest.mark.parametrize(
+    "url, reason",
+    [
+        ("redis://:p#ss@h/0", "contains an unescaped #"),
+        ("redis://:p/ss@h/0", "cannot be read"),
+        ("redis://:p?ss@h/0", "cannot be read"),
+        ("redis://:p@ss@h/0", "cannot be read"),
+        ("redis://:50%off@h/0", "cannot be read"),
+        # It could lift the time limits.
+        ("redis://h/0?socket_timeout=60", "cannot be read"),
+        ("redis://h/db", "cannot be read"),
+        ("redis://h:0/0", "cannot be read"),
+        ("redis://h:port/0", "cannot be read"),
+        ("redis://", "cannot be read"),
+        ("redis:///0", "cannot be read"),
+        ("unix:///tmp/redis", "cannot be read"),
+        ("memcached://h:11211", "cannot be read"),
+        ("h:6379", "cannot be read"),
+    ],
+)
+def test_any_other_address_of_a_cache_is_refused(url, reason):
+    assert complaint("cache", url).startswith(f"The setting NAME {reason}: expected the address of a Redis")
 
 
 # Points of small order (https://cr.yp.to/ecdh.html#validate): anyone could open what is sealed to them.

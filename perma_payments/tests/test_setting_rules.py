@@ -123,6 +123,7 @@ def test_staging_is_as_careful_as_production(real):
         ("ALLOWED_HOSTS allows any host.", "ALLOWED_HOSTS", "*"),
         ("ALLOWED_HOSTS allows any host.", "ALLOWED_HOSTS", "payments.example.org,*"),
         ("MAIL_FROM and MAIL_REPLY_TO are the same", "MAIL_FROM", "Info@perma.example"),
+        ("EMAIL_USE_TLS and EMAIL_USE_SSL are off, so mail", "EMAIL_USE_TLS", "false"),
         ("The admin is on in production", "REQUIRE_SECOND_FACTOR", "false"),
     ],
 )
@@ -132,6 +133,21 @@ def test_what_is_published_or_weak_is_refused(sentence, name, value):
     assert told_.startswith(sentence)
     keys = [part for part in re.split("[:,]", value) if "KEY" in name and len(part) > len("2026-11-25")]
     assert [key for key in keys if key in told_] == []
+
+
+@pytest.mark.parametrize(
+    "changes", [{"EMAIL_HOST": "localhost"}, {"EMAIL_HOST": "::1"}, {"EMAIL_USE_SSL": "true"}]
+)
+def test_mail_that_crosses_no_network_unencrypted_is_accepted_without_starttls(changes):
+    assert told(**production(EMAIL_USE_TLS="false", **changes)) == []
+
+
+@both_ways
+def test_with_unencrypted_mail_production_does_not_start(arguments):
+    ended = start(*arguments, **production(EMAIL_USE_TLS="false"))
+    assert ended.returncode != 0
+    assert ended.stderr.startswith("EMAIL_USE_TLS and EMAIL_USE_SSL are off")
+    assert ended.stderr.count("\n") == 1
 
 
 def test_staging_refuses_what_production_refuses():
@@ -346,7 +362,7 @@ def test_development_refuses_impossible_mail_too():
         ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "465", "EMAIL_USE_TLS": "false"}, (465, False, True)),
         ({"EMAIL_USE_SSL": "true", "EMAIL_PORT": "2465"}, (2465, False, True)),
         ({"EMAIL_PORT": "2525"}, (2525, True, False)),
-        ({"EMAIL_PORT": "25", "EMAIL_USE_TLS": "false"}, (25, False, False)),
+        ({"EMAIL_HOST": "localhost", "EMAIL_PORT": "25", "EMAIL_USE_TLS": "false"}, (25, False, False)),
     ],
 )
 def test_any_other_mail_server_is_accepted(given, read):

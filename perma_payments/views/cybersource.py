@@ -11,10 +11,10 @@ from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
-from django_ratelimit.core import get_usage
 
 from ..billing.transactions import Kind
 from ..cybersource.callback import CallbackRefused
+from ..logs import refusal as logged_as
 from ..perma.returns import address
 from ..postgres.problems import describe
 from ..postgres.time_limits import time_limit
@@ -22,15 +22,12 @@ from ..services.callbacks.ending import ending_of
 from ..services.callbacks.receive import receive_callback
 from . import pages
 from .incoming import BadForm, method_not_allowed_for_machines, posted_fields
+from .limits import count_page_view, count_refusal
 
 logger = logging.getLogger(__name__)
 
 # In seconds: more than all parts of a callback may take (services/callbacks), and less than CyberSource waits.
 LIMIT = 8
-
-# Anyone can POST garbage to these routes, as fast as they like: the log shows the first refusals of each minute,
-# and every hundredth after that, with their number.
-LOGGED_PER_MINUTE = 10
 
 
 @csrf_exempt
@@ -44,12 +41,12 @@ def cybersource_callback(request: HttpRequest) -> HttpResponse:
     if request.method != "POST":
         return method_not_allowed_for_machines(["POST"])
     if request.headers.get("Sec-Fetch-Mode") == "navigate":
-        return _lead_back(request)
+        return _lead_back(request, is_limited=False)
     try:
         pairs = posted_fields(request)
         receive_callback(request.body, pairs, now=timezone.now())
     except (BadForm, CallbackRefused) as refusal:
-        _log_some(request, "callback", refusal)
+        _log("callback", refusal)
         return HttpResponse("refused\n", status=400, content_type="text/plain")
     return HttpResponse("received\n", content_type="text/plain")
 
@@ -59,14 +56,18 @@ def cybersource_callback(request: HttpRequest) -> HttpResponse:
 def customer_return(request: HttpRequest) -> HttpResponse:
     """Answer by sending the customer back to Perma.cc, with what is known to be true of the checkout."""
     if request.method == "POST":
-        return _lead_back(request)
+        return _lead_back(request, is_limited=True)
     if request.method in ("GET", "HEAD"):
+        count_page_view(request)
         return pages.see_other(settings.PERMA_RETURN_PAGE)
     return pages.method_not_allowed(request, ["GET", "HEAD", "POST"])
 
 
-def _lead_back(request: HttpRequest) -> HttpResponse:
-    """Receive the response that a browser has posted, if it is one, and send the customer back to Perma.cc."""
+def _lead_back(request: HttpRequest, *, is_limited: bool) -> HttpResponse:
+    """Receive the response that a browser has posted, if it is one, and send the customer back to Perma.cc.
+
+    Where anything else counts against the address that it comes from, many of them raise TooManyRequests.
+    """
     page: str = settings.PERMA_RETURN_PAGE
     try:
         pairs = posted_fields(request)
@@ -75,21 +76,13 @@ def _lead_back(request: HttpRequest) -> HttpResponse:
         if ending is not None and response.outgoing is not None:
             page = address(page, Kind(response.outgoing.kind), ending)
     except (BadForm, CallbackRefused) as refusal:
-        _log_some(request, "return", refusal)
+        _log("return", refusal)
+        if is_limited:
+            count_refusal(request)
     except Exception as error:  # whatever it is, the customer must get back
         logger.error("%s: a customer was sent back without a message: %s", request.path, describe(error))
     return pages.see_other(page)
 
 
-def _log_some(request: HttpRequest, what: str, refusal: Exception) -> None:
-    """Log that ``what`` was refused, unless that was logged often enough in this minute."""
-    usage = get_usage(
-        request,
-        group=f"refused {what}",
-        key=lambda group, request: "all",
-        rate=f"{LOGGED_PER_MINUTE}/m",
-        increment=True,
-    )
-    count = usage["count"] if usage else 1
-    if count <= LOGGED_PER_MINUTE or count % 100 == 0:
-        logger.warning("%s refused (%s in this minute): %s", what, count, refusal)
+def _log(what: str, refusal: Exception) -> None:
+    logger.warning("%s refused: %s", what, refusal, extra=logged_as(what))

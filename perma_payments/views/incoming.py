@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from ..logs import refusal as logged_as
 from ..perma import messages
 from ..perma.box import Opened, Refusal
 from ..perma.messages import Message, Stale, WrongValue
@@ -21,6 +22,7 @@ from ..services.checkouts.begin import CheckoutsFrozen
 from ..services.checkouts.modifiable import NothingToModify
 from ..services.checkouts.used_messages import MessageUsedUp
 from . import pages
+from .limits import count_page_view, count_refusal, stop_flood
 
 logger = logging.getLogger(__name__)
 
@@ -84,27 +86,29 @@ def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:
         @wraps(view)
         def route(request: HttpRequest) -> HttpResponse:
             if get and request.method == "GET":
+                count_page_view(request)
                 return get(request)
             if request.method != "POST":
                 return pages.method_not_allowed(request, ["GET", "POST"] if get else ["POST"])
+            stop_flood(request)
             try:
                 return view(request)
             except NothingToModify:
                 return pages.nothing_to_modify(request)
             except CheckoutsFrozen:
                 return pages.frozen(request)
-            except Stale as refusal:
+            except (BadForm, Refusal, MessageUsedUp) as refusal:
                 _log(request, refusal)
-                return pages.expired(request)
-            except MessageUsedUp as refusal:
-                _log(request, refusal)
-                return pages.expired(request, not_charged=refusal.not_charged)
-            except WrongValue as refusal:
-                _log(request, refusal)
-                return pages.out_of_date(request)
-            except (BadForm, Refusal) as refusal:
-                _log(request, refusal)
-                return pages.refused(request)
+                count_refusal(request)
+                match refusal:
+                    case Stale():
+                        return pages.expired(request)
+                    case MessageUsedUp():
+                        return pages.expired(request, not_charged=refusal.not_charged)
+                    case WrongValue():
+                        return pages.out_of_date(request)
+                    case _:
+                        return pages.refused(request)
 
         return route
 
@@ -170,4 +174,5 @@ def method_not_allowed_for_machines(allowed: list[str]) -> HttpResponse:
 
 
 def _log(request: HttpRequest, refusal: Exception) -> None:
-    logger.warning("%s: refused: %s: %s", request.path, type(refusal).__name__, refusal)
+    path = request.path
+    logger.warning("%s: refused: %s: %s", path, type(refusal).__name__, refusal, extra=logged_as(path))

@@ -1,4 +1,4 @@
-"""Time limits on what requests ask of the database, and the answer when it is unavailable."""
+"""What holds for all routes: headers that protect browsers, and time limits on what is asked of the database."""
 
 import logging
 from typing import Any
@@ -11,6 +11,7 @@ from django.utils.deprecation import MiddlewareMixin
 from ..postgres.problems import why_unavailable
 from ..postgres.time_limits import allow, waiting_at_most, within
 from . import pages
+from .limits import TooManyRequests
 
 logger = logging.getLogger(__name__)
 
@@ -20,8 +21,36 @@ TIME_LIMIT = 5.0
 LONGEST_WAIT = 15.0
 
 
+# Features of browsers that our pages could use, or be made to use. They use none.
+FEATURES = (
+    *("accelerometer", "autoplay", "browsing-topics", "camera", "clipboard-read", "clipboard-write"),
+    *("display-capture", "encrypted-media", "fullscreen", "gamepad", "geolocation", "gyroscope", "hid"),
+    *("identity-credentials-get", "idle-detection", "local-fonts", "magnetometer", "microphone", "midi"),
+    *("otp-credentials", "payment", "picture-in-picture", "publickey-credentials-create"),
+    *("publickey-credentials-get", "screen-wake-lock", "serial", "storage-access", "usb"),
+    *("window-management", "xr-spatial-tracking"),
+)
+PERMISSIONS_POLICY = ", ".join(f"{feature}=()" for feature in FEATURES)
+
+
+class ProtectiveHeadersMiddleware(MiddlewareMixin):
+    """Adds the headers that Django and django-csp do not.
+
+    Nothing is cached unless it says so itself, as static files do.
+    """
+
+    def process_response(self, request: HttpRequest, response: HttpResponse) -> HttpResponse:
+        response["Permissions-Policy"] = PERMISSIONS_POLICY
+        response["Cross-Origin-Resource-Policy"] = "same-origin"
+        response.setdefault("Cache-Control", "no-store")
+        return response
+
+
 class PlainAnswersMiddleware(MiddlewareMixin):
-    """Answers 503, with a page that asks to try again, if the database is unavailable, too slow or locked."""
+    """Answers 503, with a page that asks to try again, if the database is unavailable, too slow or locked.
+
+    And 429 to an address that sends too much (limits.py).
+    """
 
     def __call__(self, request: HttpRequest) -> Any:
         with within(TIME_LIMIT), waiting_at_most(LONGEST_WAIT):
@@ -33,6 +62,8 @@ class PlainAnswersMiddleware(MiddlewareMixin):
             allow(view.time_limit)
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        if isinstance(exception, TooManyRequests):
+            return pages.too_many(request, seconds=exception.seconds)
         return _unavailable(request, exception)
 
 

@@ -12,6 +12,7 @@ from django.views.decorators.csrf import csrf_exempt
 
 from ..cybersource.checkout import SignedForm
 from ..unsent import unsent_of
+from .limits import count_page_view
 from .tokens import LIFETIME
 
 
@@ -20,6 +21,7 @@ def index(request: HttpRequest) -> HttpResponse:
     """``/``: what this site is. It needs no database."""
     if request.method not in ("GET", "HEAD"):
         return method_not_allowed(request, ["GET", "HEAD"])
+    count_page_view(request)
     return _page(request, "index.html")
 
 
@@ -152,6 +154,13 @@ def unavailable(request: HttpRequest) -> HttpResponse:
     canceling = request.path in (reverse("cancel_request"), reverse("portal_cancel"), reverse("portal_keep"))
     response = _page(request, "trouble.html", status=503, canceling=canceling)
     response["Retry-After"] = "30"
+    return response
+
+
+def too_many(request: HttpRequest, *, seconds: int) -> HttpResponse:
+    """Too many requests came from the address of this one."""
+    response = _page(request, "too_many.html", status=429)
+    response["Retry-After"] = str(seconds)
     return response
 
 

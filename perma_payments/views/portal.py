@@ -19,6 +19,7 @@ from django.utils import timezone
 
 from ..billing.customers import Customer
 from ..billing.transactions import Kind
+from ..logs import refusal as logged_as
 from ..perma.messages import UpdateMessage
 from ..perma.returns import Ending, address
 from ..services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
@@ -27,6 +28,7 @@ from ..services.checkouts.modifiable import NothingToModify
 from ..services.checkouts.used_messages import MessageUsedUp
 from ..services.portal import PortalSubscription, payment_of, payments_of, pending_subscription, subscription_of
 from . import pages, tokens
+from .limits import count_page_view, count_refusal, stop_flood
 from .tokens import Purpose, Token, TokenRefused
 
 logger = logging.getLogger(__name__)
@@ -49,11 +51,16 @@ def _portal_view(method: str, *purposes: Purpose) -> Callable[[TokenView], View]
         def route(request: HttpRequest) -> HttpResponse:
             if request.method not in allowed:
                 return pages.method_not_allowed(request, allowed)
+            if method == "GET":
+                count_page_view(request)
+            else:
+                stop_flood(request)
             text = (request.POST if method == "POST" else request.GET).get("token", "")
             try:
                 token = tokens.read(text, *purposes, now=timezone.now())
             except TokenRefused as refusal:
-                logger.warning("%s: refused: %s", request.path, refusal)
+                _log(request, refusal)
+                count_refusal(request)
                 return pages.portal_expired(request)
             try:
                 return view(request, token)
@@ -62,12 +69,17 @@ def _portal_view(method: str, *purposes: Purpose) -> Callable[[TokenView], View]
             except begin.CheckoutsFrozen:
                 return pages.frozen(request)
             except MessageUsedUp as refusal:
-                logger.warning("%s: refused: %s", request.path, refusal)
+                _log(request, refusal)
+                count_refusal(request)
                 return pages.portal_used_up(request, portal_url=_portal_url(token.sign(Purpose.MANAGE)))
 
         return route
 
     return decorate
+
+
+def _log(request: HttpRequest, refusal: Exception) -> None:
+    logger.warning("%s: refused: %s", request.path, refusal, extra=logged_as(request.path))
 
 
 # --- Pages ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from functools import partial
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
+from ..logs import refusal as logged_as
 from ..perma import replies
 from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage, SubscriptionMessage
 from ..postgres.time_limits import time_limit
@@ -52,7 +53,12 @@ def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
             message.purchase_pk, is_awaited=is_awaited, now=timezone.now()
         )
     except acknowledgement.NotAcknowledgeable as refusal:
-        logger.warning("%s: refused: unknown, unpaid, or acknowledged before: %s", request.path, refusal)
+        logger.warning(
+            "%s: refused: unknown, unpaid, or acknowledged before: %s",
+            request.path,
+            refusal,
+            extra=logged_as(request.path),
+        )
         return JsonResponse({"status": "refused"}, status=400)
     except acknowledgement.GaveUp as refusal:
         logger.warning("%s: not recorded, as the client no longer waits: %s", request.path, refusal)

@@ -3,8 +3,11 @@
 A body with ``Transfer-Encoding: chunked`` has no ``CONTENT_LENGTH``, and Django's own WSGI request then reads
 none at all. A server that sets ``wsgi.input_terminated``, as Gunicorn does, ends the input where the body ends,
 so there it can be read to its end, within the limits that hold for every body.
+
+Gunicorn also takes a prefix of all paths from a header named SCRIPT_NAME. No header decides that here.
 """
 
+import os
 from io import IOBase
 from typing import Any, BinaryIO
 
@@ -14,7 +17,7 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpResponseBase, QueryDict
 from django.utils.datastructures import MultiValueDict
 
-# Bytes of a multipart body that does not say how long it is: more than any status report may have.
+# Bytes of a multipart body: more than any status report may have.
 MAX_MULTIPART = 64 * 1024 * 1024
 
 
@@ -35,7 +38,13 @@ class Request(WSGIRequest):
             self.content_type, self.content_params = "", {}
 
     def parse_file_upload(self, META: Any, post_data: Any) -> "tuple[QueryDict, MultiValueDict[str, Any]]":
-        """See HttpRequest. Django's parser reads nothing where there is no length."""
+        """See HttpRequest. Django's parser reads nothing where there is no length, and has no limit of its own.
+
+        Raises RequestDataTooBig for more than 64 MB, before it reads any if the length is announced.
+        """
+        length = str(META.get("CONTENT_LENGTH") or "")
+        if length.isdecimal() and (len(length) > 18 or int(length) > MAX_MULTIPART):
+            raise RequestDataTooBig("A multipart body is too long.")
         if _is_chunked(META):
             # Only says that the file may be too large for memory; the parser reads to the end.
             META = {**META, "CONTENT_LENGTH": settings.FILE_UPLOAD_MAX_MEMORY_SIZE + 1}
@@ -64,7 +73,7 @@ class ChunkedBody(IOBase):
             raise OSError(type(error).__name__) from None
         self._length += len(data)
         if self._length > MAX_MULTIPART:
-            raise RequestDataTooBig("A body of unknown length is too long.")
+            raise RequestDataTooBig("A multipart body is too long.")
         return data
 
 
@@ -72,6 +81,11 @@ class Application(WSGIHandler):
     """Django's, with our request class, and without a body in answers to HEAD."""
 
     request_class = Request
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> HttpResponseBase:
+        """See WSGIHandler."""
+        _split_path(environ)
+        return super().__call__(environ, start_response)
 
     def get_response(self, request: Any) -> HttpResponseBase:
         """See BaseHandler. An answer to HEAD keeps the Content-Length that the one to GET would have."""
@@ -91,3 +105,15 @@ def _is_chunked(environ: dict[str, Any]) -> bool:
         and not environ.get("CONTENT_LENGTH")
         and str(environ.get("HTTP_TRANSFER_ENCODING", "")).strip().lower() == "chunked"
     )
+
+
+def _split_path(environ: dict[str, Any]) -> None:
+    """Split the path into prefix and rest, by the prefix that the operator gave this process as SCRIPT_NAME.
+
+    By that of a header, /x/admin/ would be the admin, past a proxy that bans /admin/.
+    """
+    prefix = os.environ.get("SCRIPT_NAME", "")
+    path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+    environ["SCRIPT_NAME"] = prefix
+    # A path that is not below our prefix leads nowhere: none of ours begins with two slashes.
+    environ["PATH_INFO"] = path.removeprefix(prefix) if path.startswith(prefix) else f"/{path}"

@@ -1,8 +1,8 @@
 """Limit failed logins: they are counted per account and per address, and too many are refused.
 
-PostgreSQL counts them, because all worker processes must share the count: django-ratelimit's counts are sound only
-on memcached or Redis, and this service has neither. An attempt is recorded before the password is checked, and
-deleted if it succeeds. So simultaneous attempts see each other, and guessing faster gains nothing.
+PostgreSQL counts them, because all worker processes must share the count, even without the shared cache that other
+limits can use (views/limits.py). An attempt is recorded before the password is checked, and deleted if it
+succeeds. So simultaneous attempts see each other, and guessing faster gains nothing.
 """
 
 from datetime import datetime

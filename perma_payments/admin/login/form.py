@@ -1,6 +1,5 @@
 """The admin's login form: a password, a code where one is required, and a limit on attempts."""
 
-import ipaddress
 import logging
 from datetime import timedelta
 from typing import Any
@@ -15,13 +14,12 @@ from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
 
+from ...addresses import address_of
+from ...logs import refusal
 from ...models import LoginAttempt
 from . import attempts as login_attempts, second_factors
 
 logger = logging.getLogger(__name__)
-
-# Internet providers give each IPv6 customer a network of at least this size to choose addresses from.
-IPV6_NETWORK = 64
 
 WRONG = "That username and password don't match a staff account. Passwords are case-sensitive."
 # It does not say which of them is wrong: a guesser would learn that the password is right.
@@ -121,6 +119,7 @@ def begin_attempt(request: HttpRequest | None, account: str) -> LoginAttempt:
             "a login came from an unknown address: X-Forwarded-For lacks what the proxies should have added "
             "(TRUSTED_PROXIES is %s)",
             settings.TRUSTED_PROXIES,
+            extra=refusal("login"),
         )
     try:
         return login_attempts.begin(account=account, address=address, now=timezone.now())
@@ -129,38 +128,6 @@ def begin_attempt(request: HttpRequest | None, account: str) -> LoginAttempt:
         raise ValidationError(
             "Too many attempts. Please wait 15 minutes, then try again.", code="too_many_attempts"
         ) from None
-
-
-def address_of(request: HttpRequest | None) -> str | None:
-    """Where a request comes from: an IPv4 address, an IPv6 network, or None if that is not known.
-
-    Each trusted proxy adds the address that called it to the end of X-Forwarded-For, so the client's is as many
-    entries from the right as there are proxies. The client can send anything before it.
-    """
-    if request is None:
-        return None
-    proxies = settings.TRUSTED_PROXIES
-    if proxies:
-        entries = request.META.get("HTTP_X_FORWARDED_FOR", "").split(",")
-        text = entries[-proxies] if len(entries) >= proxies else ""
-    else:
-        text = request.META.get("REMOTE_ADDR", "")
-    try:
-        address = ipaddress.ip_address(_without_port(text.strip()))
-    except ValueError:
-        return None
-    if isinstance(address, ipaddress.IPv4Address):
-        return str(address)
-    if address.ipv4_mapped:
-        return str(address.ipv4_mapped)
-    return str(ipaddress.ip_network((int(address), IPV6_NETWORK), strict=False))
-
-
-def _without_port(text: str) -> str:
-    """An address without the port that some proxies add, as in 192.0.2.1:5678 and [2001:db8::1]:5678."""
-    if text.startswith("["):
-        return text[1:].partition("]")[0]
-    return text.partition(":")[0] if text.count(":") == 1 else text
 
 
 @receiver(user_logged_in)

@@ -57,13 +57,19 @@ def test_files_are_read_no_further_than_theirs(monkeypatch):
     monkeypatch.setattr(wsgi_request, "MAX_MULTIPART", 200_000)
     head = b'--b\r\nContent-Disposition: form-data; name="report"; filename="x.csv"\r\n\r\n'
 
-    def files(size: int) -> dict[str, object]:
-        request = request_of(head + b"x" * size + b"\r\n--b--\r\n", CONTENT_TYPE="multipart/form-data; boundary=b")
-        return request.FILES.dict()
+    def files(size: int, **changes: object) -> dict[str, object]:
+        body = head + b"x" * size + b"\r\n--b--\r\n"
+        return request_of(body, CONTENT_TYPE="multipart/form-data; boundary=b", **changes).FILES.dict()
 
     assert files(190_000)["report"].size == 190_000
     with pytest.raises(RequestDataTooBig):
         files(210_000)
+    assert files(1000, CONTENT_LENGTH="200000", HTTP_TRANSFER_ENCODING=...)["report"].size == 1000
+    for length in ("200001", "9" * 5000):
+        stream = BytesIO(head)
+        with pytest.raises(RequestDataTooBig):
+            files(1000, **{"CONTENT_LENGTH": length, "HTTP_TRANSFER_ENCODING": ..., "wsgi.input": stream})
+        assert stream.tell() == 0
 
 
 @pytest.mark.parametrize("error", [OSError, ValueError, type("ChunkError", (Exception,), {})])

@@ -23,8 +23,8 @@ from django_otp.oath import totp
 from django_otp.plugins.otp_static.models import StaticToken
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
+from perma_payments.addresses import address_of
 from perma_payments.admin.login import attempts as login_attempts, second_factors
-from perma_payments.admin.login.form import address_of
 from perma_payments.admin.site import StaffSite
 from perma_payments.management import jobs
 from perma_payments.models import LoginAttempt
