@@ -69,8 +69,8 @@ def open_message(request: HttpRequest, message_class: type[M]) -> tuple[M, Opene
 
 
 def sealed(reply: bytes, opened: Opened) -> HttpResponse:
-    """The reply to a message from Perma.cc's servers, sealed with the key that the message came with."""
-    return JsonResponse({"encrypted_data": settings.PERMA_KEYS.seal(reply, key_id=opened.key_id)})
+    """The reply to a message from Perma.cc's servers, sealed with the keys that the message came with."""
+    return JsonResponse({"encrypted_data": settings.PERMA_KEYS.seal(reply, keys=opened.keys)})
 
 
 def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:
