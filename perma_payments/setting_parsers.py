@@ -155,7 +155,7 @@ EMAILS = Parser(_listed(_email), "one or more email addresses, separated by comm
 # NaCl keys are 32 bytes in base64, with their ids.
 SECRET_KEYS = Parser(
     _ring(_secret_key),
-    "one or more of id:key, separated by commas, each key of 32 bytes in base64, as manage.py generate_keys prints it",
+    "one or more of id:key, separated by commas, each key of 32 bytes in base64, as from manage.py generate_keys",
     f"2026-11:{KEY_EXAMPLE}",
 )
 PUBLIC_KEY = Parser(

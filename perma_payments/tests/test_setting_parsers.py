@@ -151,8 +151,8 @@ REFUSED = {
     "|sale=/pay,update_payment_token=/pay",
     "signing_keys": "a|a:|:secret|a:secret:21-11-2026|a:secret:2026-02-30|a:secret:soon|a:secret:2026-11-21:more"
     f"|a:1,a:2|a:1,|a b:1|é:1|{'a' * 33}:1",
-    "secret_keys": f"{KEY_TEXT}|:{KEY_TEXT}|a:short|a:{'é' * 44}|a:{KEY_TEXT[:-1]}|a:{KEY_TEXT}A|a:-_{KEY_TEXT[2:]}"
-    f"|a:!{KEY_TEXT}|a:{KEY.hex()}|a:{base64.b64encode(KEY[:31]).decode()}"
+    "secret_keys": f"{KEY_TEXT}|:{KEY_TEXT}|a:short|a:{'é' * 44}|a:{KEY_TEXT[:-1]}|a:{KEY_TEXT}A"
+    f"|a:-_{KEY_TEXT[2:]}|a:!{KEY_TEXT}|a:{KEY.hex()}|a:{base64.b64encode(KEY[:31]).decode()}"
     f"|a:{base64.b64encode(KEY + b'0').decode()}|a:{KEY_TEXT},a:{OTHER_KEY_TEXT}|a:{KEY_TEXT},|a:{KEY_TEXT},b",
     "secret_key_fallbacks": ",|Zaphod,|,Zaphod|Zaphod,,Ford|Zaphod Ford",
     "public_key": f"{KEY_TEXT}|:{KEY_TEXT}|a:|a|a:short|a b:{KEY_TEXT}|é:{KEY_TEXT}|{'a' * 51}:{KEY_TEXT}",

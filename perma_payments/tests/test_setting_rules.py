@@ -211,8 +211,8 @@ def test_the_setting_that_held_one_secret_key_says_what_has_replaced_it():
 
     assert missing.startswith("The setting PERMA_PAYMENTS_SECRET_KEYS is not set")
     assert replaced == (
-        "PERMA_PAYMENTS_SECRET_KEY has become PERMA_PAYMENTS_SECRET_KEYS. Write the same key there as id:key, with "
-        "the day when it was made, or today's date, as its id, and remove PERMA_PAYMENTS_SECRET_KEY."
+        "PERMA_PAYMENTS_SECRET_KEY has become PERMA_PAYMENTS_SECRET_KEYS. Write the same key there as id:key, "
+        "with the day when it was made, or today's date, as its id, and remove PERMA_PAYMENTS_SECRET_KEY."
     )
     (replaced,) = told(**production(PERMA_PAYMENTS_SECRET_KEY_FILE="/run/secrets/key"))
     assert replaced.startswith("PERMA_PAYMENTS_SECRET_KEY_FILE has become PERMA_PAYMENTS_SECRET_KEYS_FILE.")
