@@ -6,7 +6,7 @@ from django.db import models
 
 
 class Ring(StrEnum):
-    """The rings of keys that messages come with, by the names of their settings."""
+    """The rings of keys that sign and open messages, by the names of their settings."""
 
     OURS = "PERMA_PAYMENTS_SECRET_KEYS"
     PERMAS = "PERMA_PUBLIC_KEYS"

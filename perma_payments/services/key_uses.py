@@ -38,7 +38,7 @@ _noted = _Noted()
 
 
 def note(ring: Ring, key_id: str, *, now: datetime) -> None:
-    """Note that an authentic message came with a key. It is written when the current request is finished."""
+    """Note that a key has signed or opened a message. It is written when the current request is finished."""
     due = _due.get((ring, key_id))
     if due is None or due <= now:
         _due[ring, key_id] = now + WRITE_EVERY

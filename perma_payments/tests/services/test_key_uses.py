@@ -1,5 +1,6 @@
 """When a key was last used is recorded after the answer, rarely, and never at the cost of a request."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from urllib.parse import urlencode
 
@@ -7,6 +8,7 @@ import pytest
 from django.db import connection
 
 from perma_payments.billing.transactions import Kind
+from perma_payments.cybersource.signature import SigningKey, SigningKeys
 from perma_payments.models import KeyUse, Ring
 from perma_payments.services import key_uses
 
@@ -18,7 +20,8 @@ pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 11, 28, 12, tzinfo=UTC)
 SECOND, MINUTE, HOUR = timedelta(seconds=1), timedelta(minutes=1), timedelta(hours=1)
 
-DEVELOPMENT = "development"
+# The keys of a message from Perma.cc in development.
+PERMAS_MESSAGE = {(Ring.OURS, "development"), (Ring.PERMAS, "development")}
 
 
 def use(now, key_id="2026-11", ring=Ring.OURS):
@@ -37,18 +40,25 @@ def last_use():
 
 def test_a_message_from_perma_uses_one_key_of_each_ring(post):
     assert post("subscription").status_code == 200
-    assert used() == {(Ring.OURS, DEVELOPMENT), (Ring.PERMAS, DEVELOPMENT)}
+    assert used() == PERMAS_MESSAGE
 
 
-def test_a_callback_uses_the_key_that_signed_it(call_back):
-    assert call_back(records.form(records.outgoing(Kind.SUBSCRIBE))).status_code == 200
-    assert used() == {(Ring.CYBERSOURCE, cyber_source.ACCESS_KEY)}
+def test_a_form_uses_the_key_that_signs_it_and_a_callback_that_of_its_own(post, call_back, settings):
+    new = SigningKey("0011", "the new secret")
+    settings.CS_KEYS = SigningKeys(new, *settings.CS_KEYS)
+    settings.CS_PROFILE = replace(settings.CS_PROFILE, keys=settings.CS_KEYS)
+    assert post("purchase").status_code == 200
+    assert used() - PERMAS_MESSAGE == {(Ring.CYBERSOURCE, "0011")}
+    form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    assert call_back(form, req_access_key=cyber_source.ACCESS_KEY).status_code == 200
+    assert used() - PERMAS_MESSAGE == {(Ring.CYBERSOURCE, "0011"), (Ring.CYBERSOURCE, cyber_source.ACCESS_KEY)}
 
 
 def test_a_message_that_is_refused_uses_no_key(client, post, call_back):
     assert post("subscription", timestamp=1.0).status_code == 400
     assert client.post("/subscription/", urlencode({"encrypted_data": "x"}), content_type=FORM).status_code == 400
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
+    key_uses.forget()  # signing the form
     assert call_back(form, secret="not CyberSource's").status_code == 400
     assert used() == set()
 
