@@ -48,6 +48,8 @@ def test_any_key_of_ours_opens_with_any_of_permas_and_both_are_named(keys):
 @every_pair
 def test_a_reply_is_sealed_with_the_keys_of_its_request(keys):
     opened = KEYS.open(perma_cc.seal(b"request", box=BOXES[keys]))
+    for other in BOXES.keys() - {keys}:
+        KEYS.open(perma_cc.seal(b"another thread's request", box=BOXES[other]))
 
     reply = base64.b64decode(KEYS.seal(b"reply", keys=opened.keys))
 
