@@ -114,9 +114,3 @@ def test_what_could_not_be_written_is_tried_again_after_a_minute(caplog):
     assert used() == set()
     use(NOW + MINUTE)
     assert last_use() == NOW + MINUTE
-
-
-def test_a_message_needs_no_more_statements_once_its_keys_were_written(post, django_assert_num_queries):
-    post("subscription")
-    with django_assert_num_queries(2):  # the subscription, and the purchases
-        post("subscription")
