@@ -2,11 +2,12 @@
 
 from django.apps import AppConfig
 from django.contrib.admin import apps as admin
+from django.core.signals import request_finished
 from django.db.models.signals import post_migrate
 
 
 class PermaPaymentsConfig(AppConfig):
-    """Registers the system checks and, after each migration, sets up the ready-made groups."""
+    """Registers the system checks, has the use of keys written, and sets up the ready-made groups."""
 
     name = "perma_payments"
     verbose_name = "Perma Payments"
@@ -14,6 +15,10 @@ class PermaPaymentsConfig(AppConfig):
 
     def ready(self) -> None:
         from . import checks  # noqa: F401 (importing it registers the checks)
+        from .services import key_uses
+
+        # After the response has been sent, so nobody waits for it.
+        request_finished.connect(key_uses.write, dispatch_uid="perma_payments.key_uses")
 
         # The package registers our tables, and so makes admin.site. This app is before Django's admin in
         # INSTALLED_APPS: if Django made the site, the import of its class would register them with another one.

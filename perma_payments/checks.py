@@ -41,8 +41,9 @@ def _warnings() -> Iterator[CheckMessage]:
             ends = "ended" if key.ends_on <= today else "ends"
             yield Warning(
                 f"CyberSource's key {key.access_key} {ends} on {key.ends_on}.",
-                hint="Create a new key in the Business Center, put it first in CS_KEYS, and keep this one behind "
-                "it until no response to a form signed with it can arrive anymore.",
+                hint="Create a new key in the Business Center, and add it behind this one in CS_KEYS, on every "
+                "machine. Then move it to the front, and remove this one a day later. See "
+                'docs/operations.md, "Keys".',
                 id="perma_payments.W001",
             )
     if settings.IN_DEVELOPMENT:

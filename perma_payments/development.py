@@ -21,7 +21,7 @@ ALLOWED_HOSTS = ["localhost", "127.0.0.1", "[::1]", "perma-payments", "host.dock
 # A PostgreSQL at its usual place. The Fabric tasks and the tests start a server of their own instead.
 DATABASE_URL = "postgres:///perma_payments"
 
-PERMA_PAYMENTS_SECRET_KEY = base64.b64decode("aZl8CDslsIkIF9IAO6KKk5LyGzSXKZ+Vhs2ck+lXKKA=")
+PERMA_PAYMENTS_SECRET_KEYS = {"development": base64.b64decode("aZl8CDslsIkIF9IAO6KKk5LyGzSXKZ+Vhs2ck+lXKKA=")}
 PERMA_PUBLIC_KEYS = {"development": base64.b64decode("+Y3Kni4Pm+5kWFJgsBL28TyKcgciQdPofRsTwUKaVSE=")}
 
 CS_PROFILE_ID = "5A4DB0C5-0000-4000-8000-000000000001"
@@ -34,7 +34,7 @@ SANDBOX_URL = "http://localhost:8001"
 # With one of these halves, anyone could pretend to be the other side, no matter what it was made for.
 SECRET_HALVES = frozenset(
     {
-        PERMA_PAYMENTS_SECRET_KEY,
+        *PERMA_PAYMENTS_SECRET_KEYS.values(),
         base64.b64decode("hneZHHft4QieiNmyVPfyYFJs3toRgixbiTqSQKJ1r2E="),  # Perma.cc's
         base64.b64decode("txmKQuPWYukMWn/wdZaMah47r4A86ojNThvBSmc2I2Q="),  # the archive's
     }

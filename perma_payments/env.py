@@ -89,6 +89,7 @@ class Env:
         self._lines = lines or {}
         self.problems = list(problems)
         self._wrong: set[str] = set()
+        self._replaced: set[str] = set()
         # The settings that were read, and those of them that were set.
         self.names: set[str] = set()
         self.given: set[str] = set()
@@ -108,6 +109,13 @@ class Env:
     def require(self, name: str, parser: Parser[T], in_development: T) -> T:
         """Return a setting that has a default in development only."""
         return self._value(name, parser, in_development, required=not self.in_development)
+
+    def has_become(self, old: str, new: str, how: str) -> None:
+        """Refuse a setting that another has replaced; ``how`` says how to write that one, without a period."""
+        for name in (old, f"{old}_FILE"):
+            self._replaced.add(name)
+            if self._variables.get(name):
+                self.problems.append(f"{name} has become {name.replace(old, new)}. {how}, and remove {name}.")
 
     def end_if_wrong(self, conflicts: Iterable[str] = ()) -> None:
         """Raise BadSetting with one sentence a line for everything that is wrong. Call it after the last setting.
@@ -155,7 +163,9 @@ class Env:
         ours = {_plain(name): name for setting in self.names for name in (setting, f"{setting}_FILE")}
         for name in self._variables:
             line = self._lines.get(name)
-            if name in ours.values() or not (meant := _meant(name, ours, in_file=line is not None)):
+            if name in (*ours.values(), *self._replaced) or not (
+                meant := _meant(name, ours, in_file=line is not None)
+            ):
                 continue
             if NAME.fullmatch(name):
                 yield f"{f'Line {line} of .env' if line else 'The environment'} sets {name}. Did you mean {meant}?"

@@ -94,11 +94,21 @@ def _key(text: str) -> bytes:
     return key
 
 
+_key_id = matching(r"[0-9A-Za-z_.-]{1,50}")
+
+
+def _secret_key(text: str) -> tuple[str, bytes]:
+    if SECRET_LABEL in text:
+        raise BadValue("contains the archive's secret key, which must not be on this machine")
+    key_id, _, encoded = text.partition(":")
+    return _key_id(key_id), _key(encoded)
+
+
 def _public_key(text: str) -> tuple[str, bytes]:
     if SECRET_LABEL in text:
         raise BadValue("contains a secret key, which must not be on this machine")
     key_id, _, encoded = text.partition(":")
-    matching(r"[0-9A-Za-z_.-]{1,50}")(key_id)
+    _key_id(key_id)
     key = _key(encoded)
     try:
         Box(PrivateKey.generate(), PublicKey(key))
@@ -115,16 +125,24 @@ def _archive_public_key(text: str) -> tuple[str, bytes]:
     return public_key
 
 
-def _public_keys(text: str) -> dict[str, bytes]:
-    keys = _listed(_public_key)(text)
-    if len(dict(keys)) != len(keys):
-        raise ValueError
-    return dict(keys)
+def _ring(parse: Callable[[str], tuple[str, bytes]]) -> Callable[[str], dict[str, bytes]]:
+    def parse_all(text: str) -> dict[str, bytes]:
+        keys = _listed(parse)(text)
+        if len(dict(keys)) != len(keys):
+            raise ValueError
+        return dict(keys)
+
+    return parse_all
 
 
 FLAG = Parser(_flag, "true or false", "true")
 SECRET_KEY = Parser(
     str, "at least 50 random characters, as manage.py generate_keys makes them", "x7Q…(50 or more)…k2"
+)
+SECRET_KEY_FALLBACKS = Parser(
+    _listed(matching(r"\S+")),
+    "one or more keys like SECRET_KEY, separated by commas, with neither commas nor blanks in them",
+    "x7Q…(50-or-more)…k2",
 )
 HOSTS = Parser(
     _listed(matching(r"\*|\.?[0-9A-Za-z_.-]+|\[[0-9A-Fa-f:]+\]")),
@@ -148,15 +166,19 @@ BASE_URL = Parser(
 )
 EMAIL = Parser(_email, "an email address", "info@perma.cc")
 EMAILS = Parser(_listed(_email), "one or more email addresses, separated by commas", "info@perma.cc")
-# NaCl keys are 32 bytes in base64, public ones with their ids.
-SECRET_HALF = Parser(_key, "a key of 32 bytes in base64, as manage.py generate_keys makes it", KEY_EXAMPLE)
+# NaCl keys are 32 bytes in base64, with their ids.
+SECRET_KEYS = Parser(
+    _ring(_secret_key),
+    "one or more of id:key, separated by commas, each key of 32 bytes in base64, as from manage.py generate_keys",
+    f"2026-11:{KEY_EXAMPLE}",
+)
 ARCHIVE_PUBLIC_KEY = Parser(
     _archive_public_key,
     f"id:{PUBLIC_LABEL}key, as in the line that manage.py generate_keys --archive printed",
     f"2026-11-25:{PUBLIC_LABEL}{KEY_EXAMPLE}",
 )
 PUBLIC_KEYS = Parser(
-    _public_keys,
+    _ring(_public_key),
     "one or more of id:key, separated by commas, each key of 32 bytes in base64",
     f"2026-11:{KEY_EXAMPLE}",
 )

@@ -60,10 +60,10 @@ def is_local(host: str) -> bool:
 
 def _published(settings: Any) -> Iterator[str]:
     published = development.SECRET_HALVES | development.PUBLIC_HALVES
-    if settings.PERMA_PAYMENTS_SECRET_KEY in published:
+    if not published.isdisjoint(settings.PERMA_PAYMENTS_SECRET_KEYS.values()):
         yield (
-            "PERMA_PAYMENTS_SECRET_KEY is one of development's, which are public. Make a pair with manage.py "
-            "generate_keys, set its secret half here, and give Perma.cc the public half."
+            "PERMA_PAYMENTS_SECRET_KEYS holds one of development's keys, which are public. Make a pair with "
+            "manage.py generate_keys, set its secret half here, and give Perma.cc the public half."
         )
     if not published.isdisjoint(settings.PERMA_PUBLIC_KEYS.values()):
         yield (
@@ -91,15 +91,15 @@ def _weak(settings: Any) -> Iterator[str]:
     place, mode = settings.PERMA_PAYMENTS_ENV, CS_MODES[settings.PERMA_PAYMENTS_ENV]
     if settings.DEBUG:
         yield f"DEBUG is on in {place}. Remove DEBUG, or set DEBUG=false."
-    secret = settings.SECRET_KEY
-    if (
-        len(secret) < 50
-        or len(set(secret)) < 10
-        or secret.startswith((development.SECRET_KEY, "django-insecure-"))
-    ):
+    if _is_weak(settings.SECRET_KEY):
         yield (
             "SECRET_KEY is weak, or development's. "
             "Set SECRET_KEY to the 50 random characters that manage.py generate_keys prints."
+        )
+    if any(_is_weak(key) for key in settings.SECRET_KEY_FALLBACKS):
+        yield (
+            "A key in SECRET_KEY_FALLBACKS is weak, development's, or part of one with a comma in it. Remove it: "
+            "what it has signed is lost, so staff have to log in again."
         )
     if settings.CS_MODE != mode:
         yield (
@@ -143,19 +143,27 @@ def _weak(settings: Any) -> Iterator[str]:
         )
 
 
+def _is_weak(secret: str) -> bool:
+    return (
+        len(secret) < 50
+        or len(set(secret)) < 10
+        or secret.startswith((development.SECRET_KEY, "django-insecure-"))
+    )
+
+
 def _misplaced_keys(settings: Any) -> Iterator[str]:
     # Each key is compared as what it should be, and as the other half that it could be by mistake.
-    ours = _halves(settings.PERMA_PAYMENTS_SECRET_KEY)
+    ours = {half for key in settings.PERMA_PAYMENTS_SECRET_KEYS.values() for half in _halves(key)}
     ring = set(settings.PERMA_PUBLIC_KEYS.values())
     archive = _halves(settings.ARCHIVE_PUBLIC_KEY[1])
     if any(ours & _halves(key) for key in ring):
         yield (
-            "PERMA_PUBLIC_KEYS holds a key of our own pair, that of PERMA_PAYMENTS_SECRET_KEY. "
+            "PERMA_PUBLIC_KEYS holds a key of a pair of our own, one of PERMA_PAYMENTS_SECRET_KEYS. "
             "Set the public half of Perma.cc's pair, which Perma.cc's operators have."
         )
     if ours & archive:
         yield (
-            "ARCHIVE_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY, so this server could open the "
+            "ARCHIVE_PUBLIC_KEY is a key of a pair in PERMA_PAYMENTS_SECRET_KEYS, so this server could open the "
             "archive. Make another pair with manage.py generate_keys --archive away from this server, and set its "
             "public half."
         )

@@ -34,6 +34,8 @@ IN_DEVELOPMENT = env.in_development
 # Off in development, too, so developers see what customers would see.
 DEBUG = env.read("DEBUG", parsers.FLAG, False)
 SECRET_KEY = env.require("SECRET_KEY", parsers.SECRET_KEY, development.SECRET_KEY)
+# They sign nothing, but what they have signed is accepted.
+SECRET_KEY_FALLBACKS: list[str] = env.read("SECRET_KEY_FALLBACKS", parsers.SECRET_KEY_FALLBACKS, [])
 ALLOWED_HOSTS = env.require("ALLOWED_HOSTS", parsers.HOSTS, development.ALLOWED_HOSTS)
 
 ROOT_URLCONF = "perma_payments.urls"
@@ -151,11 +153,16 @@ PERMA_SUBSCRIPTION_PAGE = PERMA_URL + "/settings/subscription/"
 # Where customers return after a checkout. The page above leads here, too, but drops the query.
 PERMA_RETURN_PAGE = PERMA_URL + "/settings/usage-plan/"
 CONTACT_EMAIL = env.require("CONTACT_EMAIL", parsers.EMAIL, "help@perma.example")
-PERMA_PAYMENTS_SECRET_KEY = env.require(
-    "PERMA_PAYMENTS_SECRET_KEY", parsers.SECRET_HALF, development.PERMA_PAYMENTS_SECRET_KEY
+PERMA_PAYMENTS_SECRET_KEYS = env.require(
+    "PERMA_PAYMENTS_SECRET_KEYS", parsers.SECRET_KEYS, development.PERMA_PAYMENTS_SECRET_KEYS
+)
+env.has_become(
+    "PERMA_PAYMENTS_SECRET_KEY",
+    "PERMA_PAYMENTS_SECRET_KEYS",
+    "Write the same key there as id:key, with the day when it was made, or today's date, as its id",
 )
 PERMA_PUBLIC_KEYS = env.require("PERMA_PUBLIC_KEYS", parsers.PUBLIC_KEYS, development.PERMA_PUBLIC_KEYS)
-PERMA_KEYS = PermaKeys(PERMA_PAYMENTS_SECRET_KEY, PERMA_PUBLIC_KEYS)
+PERMA_KEYS = PermaKeys(PERMA_PAYMENTS_SECRET_KEYS, PERMA_PUBLIC_KEYS)
 _max_age = env.read(
     "BROWSER_MESSAGE_MAX_AGE_SECONDS", parsers.whole_number(60, 7 * 24 * 60 * 60, "seconds", 86400), 24 * 60 * 60
 )

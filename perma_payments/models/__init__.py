@@ -8,6 +8,7 @@ made in SQL, and so is every change of what a response has sealed.
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement
 from .freeze import CheckoutFreeze
 from .job_run import JobRun
+from .key_use import KeyUse, Ring
 from .login_attempt import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 from .password_reset import PASSWORD_RESET_REQUEST_COUNTS_FOR, PasswordResetRequest
 from .purchase import Purchase
@@ -26,6 +27,7 @@ __all__ = [
     "PLAN_LASTS",
     "CheckoutFreeze",
     "JobRun",
+    "KeyUse",
     "LoginAttempt",
     "Outcome",
     "OutgoingTransaction",
@@ -35,6 +37,7 @@ __all__ = [
     "ReportState",
     "Resolution",
     "Response",
+    "Ring",
     "StaffTask",
     "StatusReport",
     "StatusReportLine",

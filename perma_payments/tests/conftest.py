@@ -9,12 +9,20 @@ from django.http import HttpResponse
 from django.test import Client
 from django.test.client import ClientHandler
 
+from perma_payments.services import key_uses
+
 from . import cyber_source, perma_cc
 from .in_browser import browser, sandbox, visitor  # noqa: F401 (fixtures)
 from .mail_server import Mailbox, mail_server
 
 FORM = "application/x-www-form-urlencoded"
 Post = Callable[..., HttpResponse]
+
+
+@pytest.fixture(autouse=True)
+def _no_key_was_used() -> None:
+    """Whether a use is written, which takes a statement, depends on no other test."""
+    key_uses.forget()
 
 
 @pytest.fixture(scope="session")

@@ -30,7 +30,7 @@ def production(**changes):
         "DATABASE_URL": "postgres://perma_payments:password@localhost/perma_payments",
         "PERMA_URL": "https://perma.example",
         "CONTACT_EMAIL": "info@perma.example",
-        "PERMA_PAYMENTS_SECRET_KEY": base64_of(OUR_PAIR),
+        "PERMA_PAYMENTS_SECRET_KEYS": f"2026-11-21:{base64_of(OUR_PAIR)}",
         "PERMA_PUBLIC_KEYS": f"2026-11:{base64_of(PERMAS_PAIR.public_key)}",
         "CS_MODE": "live",
         "CS_PROFILE_ID": "A1B2C3D4-0000-4000-8000-ABCDEF012345",

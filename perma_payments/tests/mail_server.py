@@ -13,13 +13,13 @@ from email.message import EmailMessage
 from typing import Any
 
 from aiosmtpd.controller import Controller
-from aiosmtpd.smtp import SMTP
+from aiosmtpd.smtp import SMTP, AuthResult
 
 logging.getLogger("mail.log").setLevel(logging.WARNING)
 
 
 class Mailbox:
-    """Keeps the mail that it accepts.
+    """Keeps the mail that it accepts. If there are ``logins`` (passwords by user), it accepts none without one.
 
     With ``refuses``, it answers each mail with 451 (try later); ``refused`` maps the recipients that it refuses to
     the codes for that. It takes ``seconds_to_answer`` to accept a mail, closes the connection at one that contains
@@ -29,6 +29,7 @@ class Mailbox:
     def __init__(self) -> None:
         self.mails: list[EmailMessage] = []
         self.conversations = 0
+        self.logins: dict[str, str] = {}
         self.refuses = False
         self.refused: dict[str, int] = {}
         self.seconds_to_answer = 0.0
@@ -41,6 +42,18 @@ class Mailbox:
         self.conversations += 1
         session.host_name = hostname
         return responses
+
+    def authenticate(self, server: Any, session: Any, envelope: Any, mechanism: str, login: Any) -> AuthResult:
+        password = self.logins.get(login.login.decode())
+        return AuthResult(success=password == login.password.decode(), handled=False)
+
+    async def handle_MAIL(
+        self, server: Any, session: Any, envelope: Any, address: str, mail_options: list[str]
+    ) -> str:
+        if self.logins and not session.authenticated:
+            return "530 log in first"
+        envelope.mail_from = address
+        return "250 ok"
 
     async def handle_RCPT(
         self, server: Any, session: Any, envelope: Any, address: str, rcpt_options: list[str]
@@ -94,6 +107,8 @@ class _Controller(Controller):
             hostname="mail.example",
             tls_context=self.starttls,
             require_starttls=self.starttls is not None,
+            authenticator=self.handler.authenticate,
+            auth_require_tls=False,
         )
 
     def _stop(self) -> None:

@@ -37,11 +37,14 @@ def response(db: None) -> Response:
 
 
 def test_generate_keys_prints_a_pair_that_fits_and_never_the_same():
-    lines = dict(line.split(":  ") for line in run("generate_keys").splitlines())
+    ours, public, secret_key = run("generate_keys").splitlines()
 
-    pair = PrivateKey(base64.b64decode(lines["secret key"]))
-    assert base64.b64decode(lines["public key"]) == bytes(pair.public_key)
-    assert len(lines["SECRET_KEY"]) >= 50
+    today, _, secret = ours.removeprefix("PERMA_PAYMENTS_SECRET_KEYS=").partition(":")
+    assert today == f"{timezone.now():%Y-%m-%d}"
+    assert (
+        public == f"its public half, for Perma.cc:  {base64_of(PrivateKey(base64.b64decode(secret)).public_key)}"
+    )
+    assert len(secret_key.removeprefix("SECRET_KEY=")) >= 50
     assert run("generate_keys") != run("generate_keys")
 
 

@@ -154,7 +154,7 @@ def test_the_contents_of_a_file_are_never_quoted(file):
 def env_with(name, *, line=None):
     """An Env with a variable of that name, from which three of our settings are read."""
     env = Env({name: "Zaphod"}, lines={name: line} if line else None)
-    for ours in ("PERMA_PAYMENTS_SECRET_KEY", "EMAIL_HOST", "CS_KEYS"):
+    for ours in ("PERMA_PAYMENTS_SECRET_KEYS", "EMAIL_HOST", "CS_KEYS"):
         env.read(ours, Parser(str, "a text", "x"), "")
     return env
 
@@ -167,8 +167,8 @@ def env_with(name, *, line=None):
         ("PERMA_PAYMENTS_ENVIRONMENT", "PERMA_PAYMENTS_ENV"),
         ("PERMA_PAYMENTS", "PERMA_PAYMENTS_ENV"),
         ("PERMAPAYMENTS_ENV", "PERMA_PAYMENTS_ENV"),
-        ("PERMA_PAYMENTS_SECRETKEY", "PERMA_PAYMENTS_SECRET_KEY"),
-        ("PERMA_PAYMENT_SECRET_KEY_FILE", "PERMA_PAYMENTS_SECRET_KEY_FILE"),
+        ("PERMA_PAYMENTS_SECRETKEYS", "PERMA_PAYMENTS_SECRET_KEYS"),
+        ("PERMA_PAYMENT_SECRET_KEYS_FILE", "PERMA_PAYMENTS_SECRET_KEYS_FILE"),
     ],
 )
 def test_a_misspelled_setting_stops_the_start(name, meant):
@@ -290,7 +290,7 @@ def test_dotenv_is_optional(tmp_path):
         "=Zaphod",
         "PERMA_PAYMENTS_ENV='Zaphod",
         'PERMA_PAYMENTS_ENV="Zaphod',
-        "PERMA_PAYMENTS_SECRET_KEY:Zaphod=",
+        "PERMA_PAYMENTS_SECRET_KEYS:Zaphod=",
         "é=Zaphod",
         "PERMA_PAYMENTS_ENV\u200b=Zaphod",
         "'A'B=Zaphod",

@@ -33,11 +33,12 @@ PARSERS = {
     "signing_keys": parsers.SIGNING_KEYS,
     "database": parsers.DATABASE,
     "cache": parsers.CACHE,
-    "secret_half": parsers.SECRET_HALF,
+    "secret_keys": parsers.SECRET_KEYS,
+    "secret_key_fallbacks": parsers.SECRET_KEY_FALLBACKS,
     "archive_public_key": parsers.ARCHIVE_PUBLIC_KEY,
     "public_keys": parsers.PUBLIC_KEYS,
 }
-KEYS = ("secret_half", "archive_public_key", "public_keys")
+KEYS = ("secret_keys", "archive_public_key", "public_keys")
 
 every_parser = pytest.mark.parametrize("parser", PARSERS)
 
@@ -96,7 +97,9 @@ def complaint(parser, text):
         ("url_path", "a/b-c_1/", "a/b-c_1/"),
         ("paths", "update_payment_token=/pay", {"sale": "/pay", "update_payment_token": "/pay"}),
         ("paths", " sale = /a ; update_payment_token = /b ", {"sale": "/a", "update_payment_token": "/b"}),
-        ("secret_half", KEY_TEXT, KEY),
+        ("secret_keys", f"2026-11-28:{KEY_TEXT}", {"2026-11-28": KEY}),
+        ("secret_keys", f"a:{KEY_TEXT}, b:{OTHER_KEY_TEXT}", {"a": KEY, "b": OTHER_KEY}),
+        ("secret_key_fallbacks", "Zaphod:1, Ford:2", ["Zaphod:1", "Ford:2"]),
         ("archive_public_key", f"2026-11:archive-public:{KEY_TEXT}", ("2026-11", KEY)),
         ("public_keys", f"a:{KEY_TEXT}", {"a": KEY}),
         ("public_keys", f"a:{KEY_TEXT}, b:{OTHER_KEY_TEXT}", {"a": KEY, "b": OTHER_KEY}),
@@ -149,8 +152,10 @@ REFUSED = {
     "|sale=/pay,update_payment_token=/pay",
     "signing_keys": "a|a:|:secret|a:secret:21-11-2026|a:secret:2026-02-30|a:secret:soon|a:secret:2026-11-21:more"
     f"|a:1,a:2|a:1,|a b:1|é:1|{'a' * 33}:1",
-    "secret_half": f"short|{'é' * 44}|{KEY_TEXT[:-1]}|{KEY_TEXT}A|-_{KEY_TEXT[2:]}|!{KEY_TEXT}|{KEY.hex()}"
-    f"|{base64.b64encode(KEY[:31]).decode()}|{base64.b64encode(KEY + b'0').decode()}",
+    "secret_keys": f"{KEY_TEXT}|:{KEY_TEXT}|a:short|a:{'é' * 44}|a:{KEY_TEXT[:-1]}|a:{KEY_TEXT}A"
+    f"|a:-_{KEY_TEXT[2:]}|a:!{KEY_TEXT}|a:{KEY.hex()}|a:{base64.b64encode(KEY[:31]).decode()}"
+    f"|a:{base64.b64encode(KEY + b'0').decode()}|a:{KEY_TEXT},a:{OTHER_KEY_TEXT}|a:{KEY_TEXT},|a:{KEY_TEXT},b",
+    "secret_key_fallbacks": ",|Zaphod,|,Zaphod|Zaphod,,Ford|Zaphod Ford",
     "archive_public_key": f"{KEY_TEXT}|:archive-public:{KEY_TEXT}|a:archive-public:|a:|a"
     f"|a:archive-public:short|a b:archive-public:{KEY_TEXT}|é:archive-public:{KEY_TEXT}"
     f"|{'a' * 51}:archive-public:{KEY_TEXT}|a:archive-public:archive-public:{KEY_TEXT}"
@@ -283,6 +288,14 @@ def test_a_key_of_the_archive_without_its_label_is_refused_as_it_could_be_the_se
 def test_a_labeled_secret_half_is_recognized_and_refused(parser):
     sentence = complaint(parser, f"a:archive-secret:{KEY_TEXT}")
     assert sentence.startswith("The setting NAME contains a secret key, which must not be on this machine: ")
+
+
+@pytest.mark.parametrize("text", [f"archive-secret:{KEY_TEXT}", f"a:archive-secret:{KEY_TEXT}"])
+def test_the_labeled_secret_half_of_the_archive_is_not_taken_for_a_key_of_ours(text):
+    sentence = complaint("secret_keys", text)
+    assert sentence.startswith(
+        "The setting NAME contains the archive's secret key, which must not be on this machine"
+    )
 
 
 @every_parser

@@ -78,8 +78,21 @@ def test_staging_is_as_careful_as_production(real):
         ("SECRET_KEY is weak", "SECRET_KEY", "123456789" * 10),
         ("SECRET_KEY is weak", "SECRET_KEY", "django-insecure-" + string.ascii_letters),
         *[
-            ("PERMA_PAYMENTS_SECRET_KEY is one of development's", "PERMA_PAYMENTS_SECRET_KEY", base64_of(key))
-            for key in (perma_cc.PERMA_PAYMENTS_SECRET, perma_cc.PERMA_SECRET, perma_cc.PERMA_PAYMENTS_PUBLIC)
+            ("A key in SECRET_KEY_FALLBACKS is weak", "SECRET_KEY_FALLBACKS", value)
+            for value in (
+                DEVELOPMENTS_SECRET_KEY,
+                string.ascii_letters[:49],
+                f"{string.ascii_letters},{'123456789' * 10}",
+                f"{string.ascii_letters[:25]},{string.ascii_letters[25:]}",
+            )
+        ],
+        *[
+            ("PERMA_PAYMENTS_SECRET_KEYS holds one of development's", "PERMA_PAYMENTS_SECRET_KEYS", value)
+            for value in (
+                f"a:{base64_of(perma_cc.PERMA_PAYMENTS_SECRET)}",
+                f"a:{base64_of(perma_cc.PERMA_SECRET)}",
+                with_ring("PERMA_PAYMENTS_SECRET_KEYS", f"a:{base64_of(perma_cc.PERMA_PAYMENTS_PUBLIC)}"),
+            )
         ],
         *[
             ("PERMA_PUBLIC_KEYS holds one of development's", "PERMA_PUBLIC_KEYS", value)
@@ -190,12 +203,13 @@ def test_with_nothing_set_production_does_not_start(arguments, code):
 
 @both_ways
 def test_with_a_key_of_development_production_does_not_start(arguments):
-    ended = start(*arguments, **production(PERMA_PAYMENTS_SECRET_KEY=base64_of(perma_cc.PERMA_PAYMENTS_SECRET)))
+    published = base64_of(perma_cc.PERMA_PAYMENTS_SECRET)
+    ended = start(*arguments, **production(PERMA_PAYMENTS_SECRET_KEYS=f"a:{published}"))
     assert ended.returncode != 0
-    assert ended.stderr.startswith("PERMA_PAYMENTS_SECRET_KEY is one of development's")
+    assert ended.stderr.startswith("PERMA_PAYMENTS_SECRET_KEYS holds one of development's")
     assert "manage.py generate_keys" in ended.stderr
     assert "Traceback" not in ended.stderr
-    assert base64_of(perma_cc.PERMA_PAYMENTS_SECRET) not in ended.stdout + ended.stderr
+    assert published not in ended.stdout + ended.stderr
 
 
 def test_production_accepts_the_example_of_dotenv():
@@ -214,6 +228,19 @@ def test_production_accepts_the_examples_in_sentences():
     keys = {name: value for name, value in production().items() if "KEY" in name}
 
     assert told(**{"PERMA_PAYMENTS_ENV": "production", **examples, **keys}) == []
+
+
+def test_the_setting_that_held_one_secret_key_says_what_has_replaced_it():
+    key = base64_of(OUR_PAIR)
+    missing, replaced = told(**production(PERMA_PAYMENTS_SECRET_KEYS=..., PERMA_PAYMENTS_SECRET_KEY=key))
+
+    assert missing.startswith("The setting PERMA_PAYMENTS_SECRET_KEYS is not set")
+    assert replaced == (
+        "PERMA_PAYMENTS_SECRET_KEY has become PERMA_PAYMENTS_SECRET_KEYS. Write the same key there as id:key, "
+        "with the day when it was made, or today's date, as its id, and remove PERMA_PAYMENTS_SECRET_KEY."
+    )
+    (replaced,) = told(**production(PERMA_PAYMENTS_SECRET_KEY_FILE="/run/secrets/key"))
+    assert replaced.startswith("PERMA_PAYMENTS_SECRET_KEY_FILE has become PERMA_PAYMENTS_SECRET_KEYS_FILE.")
 
 
 # --- Development ------------------------------------------------------------------------------------
@@ -289,8 +316,8 @@ def test_development_says_what_it_is_once(arguments):
 
 # --- Keys in the wrong place ------------------------------------------------------------------------
 
-IN_THE_RING = "PERMA_PUBLIC_KEYS holds a key of our own pair"
-OURS_FOR_THE_ARCHIVE = "ARCHIVE_PUBLIC_KEY is a key of the pair of PERMA_PAYMENTS_SECRET_KEY"
+IN_THE_RING = "PERMA_PUBLIC_KEYS holds a key of a pair of our own"
+OURS_FOR_THE_ARCHIVE = "ARCHIVE_PUBLIC_KEY is a key of a pair in PERMA_PAYMENTS_SECRET_KEYS"
 PERMAS_FOR_THE_ARCHIVE = "ARCHIVE_PUBLIC_KEY is a key of Perma.cc's pair"
 
 
@@ -300,11 +327,20 @@ PERMAS_FOR_THE_ARCHIVE = "ARCHIVE_PUBLIC_KEY is a key of Perma.cc's pair"
         (IN_THE_RING, "PERMA_PUBLIC_KEYS", f"a:{base64_of(OUR_PAIR)}"),
         (IN_THE_RING, "PERMA_PUBLIC_KEYS", f"a:{base64_of(OUR_PAIR.public_key)}"),
         (IN_THE_RING, "PERMA_PUBLIC_KEYS", with_ring("PERMA_PUBLIC_KEYS", f"a:{base64_of(OUR_PAIR.public_key)}")),
-        (IN_THE_RING, "PERMA_PAYMENTS_SECRET_KEY", base64_of(PERMAS_PAIR.public_key)),
+        (IN_THE_RING, "PERMA_PAYMENTS_SECRET_KEYS", f"a:{base64_of(PERMAS_PAIR.public_key)}"),
+        (
+            IN_THE_RING,
+            "PERMA_PAYMENTS_SECRET_KEYS",
+            with_ring("PERMA_PAYMENTS_SECRET_KEYS", f"a:{base64_of(PERMAS_PAIR)}"),
+        ),
         (OURS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:archive-public:{base64_of(OUR_PAIR)}"),
         (OURS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:archive-public:{base64_of(OUR_PAIR.public_key)}"),
-        (OURS_FOR_THE_ARCHIVE, "PERMA_PAYMENTS_SECRET_KEY", base64_of(ARCHIVES_PAIR)),
-        (OURS_FOR_THE_ARCHIVE, "PERMA_PAYMENTS_SECRET_KEY", base64_of(ARCHIVES_PAIR.public_key)),
+        (OURS_FOR_THE_ARCHIVE, "PERMA_PAYMENTS_SECRET_KEYS", f"a:{base64_of(ARCHIVES_PAIR)}"),
+        (
+            OURS_FOR_THE_ARCHIVE,
+            "PERMA_PAYMENTS_SECRET_KEYS",
+            with_ring("PERMA_PAYMENTS_SECRET_KEYS", f"a:{base64_of(ARCHIVES_PAIR.public_key)}"),
+        ),
         (PERMAS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:archive-public:{base64_of(PERMAS_PAIR)}"),
         (PERMAS_FOR_THE_ARCHIVE, "ARCHIVE_PUBLIC_KEY", f"a:archive-public:{base64_of(PERMAS_PAIR.public_key)}"),
     ],
@@ -318,7 +354,7 @@ def test_a_key_in_the_place_of_another_is_refused(sentence, name, value):
 
 def test_the_halves_of_a_pair_in_each_others_places_are_refused():
     public, secret = base64_of(OUR_PAIR.public_key), base64_of(OUR_PAIR)
-    (sentence,) = told(**production(PERMA_PAYMENTS_SECRET_KEY=public, PERMA_PUBLIC_KEYS=f"a:{secret}"))
+    (sentence,) = told(**production(PERMA_PAYMENTS_SECRET_KEYS=f"a:{public}", PERMA_PUBLIC_KEYS=f"a:{secret}"))
     assert sentence.startswith(IN_THE_RING)
 
 

@@ -15,9 +15,11 @@ from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
 from ..logs import refusal as logged_as
+from ..models import Ring
 from ..perma import messages
 from ..perma.box import Opened, Refusal
 from ..perma.messages import Message, Stale, WrongValue
+from ..services import key_uses
 from ..services.checkouts.begin import CheckoutsFrozen
 from ..services.checkouts.modifiable import NothingToModify
 from ..services.checkouts.used_messages import MessageUsedUp
@@ -66,13 +68,16 @@ def open_message(request: HttpRequest, message_class: type[M]) -> tuple[M, Opene
     if len(values) != 1:
         raise BadForm(f"encrypted_data came {len(values)} times")
     opened = settings.PERMA_KEYS.open(values[0])
-    freshness = settings.PERMA_FRESHNESS
-    return messages.read(message_class, opened.plaintext, now=timezone.now(), freshness=freshness), opened
+    now = timezone.now()
+    message = messages.read(message_class, opened.plaintext, now=now, freshness=settings.PERMA_FRESHNESS)
+    key_uses.note(Ring.OURS, opened.keys.ours, now=now)
+    key_uses.note(Ring.PERMAS, opened.keys.permas, now=now)
+    return message, opened
 
 
 def sealed(reply: bytes, opened: Opened) -> HttpResponse:
-    """The reply to a message from Perma.cc's servers, sealed with the key that the message came with."""
-    return JsonResponse({"encrypted_data": settings.PERMA_KEYS.seal(reply, key_id=opened.key_id)})
+    """The reply to a message from Perma.cc's servers, sealed with the keys that the message came with."""
+    return JsonResponse({"encrypted_data": settings.PERMA_KEYS.seal(reply, keys=opened.keys)})
 
 
 def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:

@@ -7,8 +7,7 @@ succeeds. So simultaneous attempts see each other, and guessing faster gains not
 
 from datetime import datetime
 
-from django.utils.crypto import salted_hmac
-
+from ...keyed_digests import keyed_digest, keyed_digests
 from ...models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 
 # From one address with one account: someone who mistypes, or guesses.
@@ -20,6 +19,9 @@ MAX_ATTEMPTS_PER_ADDRESS = 20
 MAX_ATTEMPTS_PER_ACCOUNT = 20
 
 
+ACCOUNT, ADDRESS = f"{__name__}.account", f"{__name__}.address"
+
+
 class TooManyAttempts(Exception):
     """Logins to this account, or from this address, are refused for a while, even with the right password."""
 
@@ -27,25 +29,24 @@ class TooManyAttempts(Exception):
 def begin(*, account: str, address: str | None, now: datetime) -> LoginAttempt:
     """Count an attempt, which the caller deletes if it succeeds. Raises TooManyAttempts without counting it."""
     attempt = LoginAttempt.objects.create(
-        account=_digest("account", account.casefold()),
-        address=_digest("address", address) if address else "",
+        account=keyed_digest(ACCOUNT, account.casefold()),
+        address=keyed_digest(ADDRESS, address) if address else "",
         attempted_at=now,
     )
-    if _too_many(attempt):
+    accounts = keyed_digests(ACCOUNT, account.casefold())
+    addresses = keyed_digests(ADDRESS, address) if address else []
+    if _too_many(accounts, addresses, now):
         attempt.delete()
         raise TooManyAttempts
     return attempt
 
 
-def _too_many(attempt: LoginAttempt) -> bool:
-    recent = LoginAttempt.objects.filter(attempted_at__gt=attempt.attempted_at - LOGIN_ATTEMPT_COUNTS_FOR)
+def _too_many(accounts: list[str], addresses: list[str], now: datetime) -> bool:
+    """Whether there were too many, counted by all digests that the account and the address may be stored as."""
+    recent = LoginAttempt.objects.filter(attempted_at__gt=now - LOGIN_ATTEMPT_COUNTS_FOR)
     # Attempts without an address count as if they all came from one.
-    if recent.filter(account=attempt.account, address=attempt.address).count() > MAX_ATTEMPTS:
+    if recent.filter(account__in=accounts, address__in=addresses or [""]).count() > MAX_ATTEMPTS:
         return True
-    if recent.filter(account=attempt.account).count() > MAX_ATTEMPTS_PER_ACCOUNT:
+    if recent.filter(account__in=accounts).count() > MAX_ATTEMPTS_PER_ACCOUNT:
         return True
-    return bool(attempt.address) and recent.filter(address=attempt.address).count() > MAX_ATTEMPTS_PER_ADDRESS
-
-
-def _digest(kind: str, text: str) -> str:
-    return salted_hmac(f"{__name__}.{kind}", text, algorithm="sha256").hexdigest()
+    return recent.filter(address__in=addresses).count() > MAX_ATTEMPTS_PER_ADDRESS

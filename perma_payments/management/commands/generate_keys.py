@@ -14,8 +14,9 @@ from ...sealed_archive import SECRET_LABEL, SealedArchive
 
 class Command(BaseCommand):
     help = (
-        "Print a new key pair for PERMA_PAYMENTS_SECRET_KEY and a new SECRET_KEY. With --archive, print one for "
-        "the archive of sealed responses instead. Do that away from the server: its secret half must stay offline."
+        "Print a new key pair for PERMA_PAYMENTS_SECRET_KEYS, with today's date as its id, and a new SECRET_KEY. "
+        "With --archive, print a pair for the archive of sealed responses instead. Do that away from the server: "
+        "its secret half must stay offline."
     )
     requires_system_checks: list[str] = []
 
@@ -25,10 +26,12 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         pair = PrivateKey.generate()
         secret, public = (base64.b64encode(bytes(key)).decode() for key in (pair, pair.public_key))
+        today = f"{timezone.now():%Y-%m-%d}"
         if options["archive"]:
             self.stdout.write(f"secret key, to be kept offline:  {SECRET_LABEL}{secret}")
-            archive = SealedArchive(key_id=f"{timezone.now():%Y-%m-%d}", public_key=bytes(pair.public_key))
+            archive = SealedArchive(key_id=today, public_key=bytes(pair.public_key))
             self.stdout.write(f"ARCHIVE_PUBLIC_KEY={archive}")
         else:
-            self.stdout.write(f"secret key:  {secret}\npublic key:  {public}")
-            self.stdout.write(f"SECRET_KEY:  {secrets.token_urlsafe(50)}")
+            self.stdout.write(f"PERMA_PAYMENTS_SECRET_KEYS={today}:{secret}")
+            self.stdout.write(f"its public half, for Perma.cc:  {public}")
+            self.stdout.write(f"SECRET_KEY={secrets.token_urlsafe(50)}")

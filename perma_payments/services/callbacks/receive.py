@@ -20,9 +20,10 @@ from django.db import transaction
 from ...billing.tokens import is_token
 from ...cybersource.callback import Callback, verify
 from ...cybersource.known_texts import WITHHELD
-from ...models import OutgoingTransaction, Response
+from ...models import OutgoingTransaction, Response, Ring
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
+from .. import key_uses
 from ..locks import lock_callback
 from .apply import apply_or_record_failure
 
@@ -52,6 +53,7 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
     Raises CallbackRefused for a POST that is not a signed response to us.
     """
     callback = verify(pairs, keys=settings.CS_KEYS, profile_id=settings.CS_PROFILE_ID)
+    key_uses.note(Ring.CYBERSOURCE, callback.fields["req_access_key"], now=now)
     try:
         with within(KEEPING):
             response = _keep(callback, body, now)

@@ -23,9 +23,10 @@ from ...billing.schedules import Frequency
 from ...billing.terms import ChangeKind, Terms
 from ...billing.transactions import Kind
 from ...cybersource.checkout import Order, SignedForm, transaction_type
-from ...models import OutgoingTransaction, Purchase, ReferenceNumber, SubscriptionAgreement
+from ...models import OutgoingTransaction, Purchase, ReferenceNumber, Ring, SubscriptionAgreement
 from ...models.history import HistorySource
 from ...perma.messages import ChangeMessage, PurchaseMessage, Stale, SubscribeMessage, UpdateMessage
+from .. import key_uses
 from ..freeze import checkouts_are_frozen
 from ..locks import lock_customer
 from .modifiable import NothingToModify, modifiable_agreement
@@ -175,4 +176,5 @@ def signed_form(outgoing: OutgoingTransaction, *, now: datetime) -> SignedForm:
         recurring_start_date=outgoing.recurring_start_date,
         payment_token=outgoing.agreement.payment_token if outgoing.agreement else None,
     )
+    key_uses.note(Ring.CYBERSOURCE, settings.CS_KEYS.current.access_key, now=now)
     return settings.CS_PROFILE.form(order, now=now)

@@ -6,7 +6,7 @@ scheduler and the commands that stand in for it send mail, so no request waits f
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,7 +16,6 @@ import pghistory
 from django.db import Error, transaction
 from django.db.models import Q, QuerySet
 from django.db.models.functions import Coalesce
-from django.utils.crypto import salted_hmac
 
 from ...emails import (
     Mail,
@@ -29,6 +28,7 @@ from ...emails import (
     recipients,
     refusal_notice,
 )
+from ...keyed_digests import keyed_digest, keyed_digests
 from ...models import Resolution, StaffTask
 from ...models.history import HistorySource
 from ..backoff import LEASE, check_connection, doubled, wait_after
@@ -143,7 +143,7 @@ def _send(task: StaffTask, compose: Compose, server: MailServer) -> list[Refused
     """Hand a task's mail to the mail server; return the recipients that were refused. Raises NotDelivered."""
     to = recipients("STAFF_EMAILS")
     if task.mail_left_to is not None:  # the others have it already
-        to = [recipient for recipient in to if _digest(recipient) in task.mail_left_to]  # perhaps none
+        to = [recipient for recipient in to if _is_left(recipient, task.mail_left_to)]  # perhaps none
     try:
         mail = compose(task)
     except Error:
@@ -161,4 +161,8 @@ def _send(task: StaffTask, compose: Compose, server: MailServer) -> list[Refused
 
 
 def _digest(recipient: Recipient) -> str:
-    return salted_hmac(__name__, recipient.address, algorithm="sha256").hexdigest()
+    return keyed_digest(__name__, recipient.address)
+
+
+def _is_left(recipient: Recipient, digests: Collection[str]) -> bool:
+    return not set(digests).isdisjoint(keyed_digests(__name__, recipient.address))

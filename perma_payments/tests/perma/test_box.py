@@ -1,4 +1,4 @@
-"""A message is opened with whichever key of the ring fits, or refused."""
+"""A message is opened with whichever keys of the two rings fit, or refused."""
 
 import base64
 
@@ -7,16 +7,26 @@ from hypothesis import given, settings, strategies as st
 from nacl.exceptions import CryptoError
 from nacl.public import Box, PrivateKey, PublicKey
 
-from perma_payments.perma.box import PermaKeys, Unreadable
+from perma_payments.perma.box import KeyPair, PermaKeys, Unreadable
 
 from .. import perma_cc
 
-NEW_SECRET = PrivateKey.generate()
-NEW_BOX = Box(NEW_SECRET, PublicKey(perma_cc.PERMA_PAYMENTS_PUBLIC))
+# Perma.cc's pair and ours, after both have changed.
+PERMAS, OURS = PrivateKey.generate(), PrivateKey.generate()
 
 KEYS = PermaKeys(
-    perma_cc.PERMA_PAYMENTS_SECRET, {"old": perma_cc.PERMA_PUBLIC, "new": bytes(NEW_SECRET.public_key)}
+    {"old": perma_cc.PERMA_PAYMENTS_SECRET, "new": bytes(OURS)},
+    {"old": perma_cc.PERMA_PUBLIC, "new": bytes(PERMAS.public_key)},
 )
+OLD = KeyPair("old", "old")
+# What Perma.cc seals with, by the keys that are to be told from it: (ours, Perma.cc's).
+BOXES = {
+    OLD: perma_cc.BOX,
+    ("old", "new"): Box(PERMAS, PublicKey(perma_cc.PERMA_PAYMENTS_PUBLIC)),
+    ("new", "old"): Box(PrivateKey(perma_cc.PERMA_SECRET), OURS.public_key),
+    ("new", "new"): Box(PERMAS, OURS.public_key),
+}
+every_pair = pytest.mark.parametrize("keys", BOXES)
 NONCE = bytes(range(24))
 # A message of 12,248 bytes fills the 16,384 characters that a message may have.
 LONGEST = 12_248
@@ -30,29 +40,46 @@ def test_the_nonce_of_a_message_is_its_first_24_bytes():
     assert KEYS.open(perma_cc.seal(b"contents", nonce=NONCE)).nonce == NONCE
 
 
-@pytest.mark.parametrize("key_id, box", [("old", perma_cc.BOX), ("new", NEW_BOX)])
-def test_any_key_of_the_ring_opens_and_is_named(key_id, box):
-    assert KEYS.open(perma_cc.seal(b"contents", box=box)).key_id == key_id
+@every_pair
+def test_any_key_of_ours_opens_with_any_of_permas_and_both_are_named(keys):
+    assert KEYS.open(perma_cc.seal(b"contents", box=BOXES[keys])).keys == keys
 
 
-@pytest.mark.parametrize("box, other", [(perma_cc.BOX, NEW_BOX), (NEW_BOX, perma_cc.BOX)])
-def test_a_reply_is_sealed_with_the_key_of_its_request(box, other):
-    opened = KEYS.open(perma_cc.seal(b"request", box=box))
+@every_pair
+def test_a_reply_is_sealed_with_the_keys_of_its_request(keys):
+    opened = KEYS.open(perma_cc.seal(b"request", box=BOXES[keys]))
+    for other in BOXES.keys() - {keys}:
+        KEYS.open(perma_cc.seal(b"another thread's request", box=BOXES[other]))
 
-    reply = base64.b64decode(KEYS.seal(b"reply", key_id=opened.key_id))
+    reply = base64.b64decode(KEYS.seal(b"reply", keys=opened.keys))
 
-    assert box.decrypt(reply) == b"reply"
-    with pytest.raises(CryptoError):
-        other.decrypt(reply)
+    assert BOXES[keys].decrypt(reply) == b"reply"
+    for other in BOXES.keys() - {keys}:
+        with pytest.raises(CryptoError):
+            BOXES[other].decrypt(reply)
+
+
+@every_pair
+def test_the_keys_of_the_latest_message_are_tried_first(keys, monkeypatch):
+    message = perma_cc.seal(b"contents", box=BOXES[keys])
+    KEYS.open(message)
+    tried = []
+    decrypt = Box.decrypt
+    monkeypatch.setattr(Box, "decrypt", lambda box, sealed: tried.append(box) or decrypt(box, sealed))
+
+    assert KEYS.open(message).keys == keys
+    assert len(tried) == 1
 
 
 def test_each_reply_has_a_nonce_of_its_own():
-    assert KEYS.seal(b"reply", key_id="old")[:32] != KEYS.seal(b"reply", key_id="old")[:32]
+    assert KEYS.seal(b"reply", keys=OLD)[:32] != KEYS.seal(b"reply", keys=OLD)[:32]
 
 
 def test_a_ring_without_keys_is_refused():
+    with pytest.raises(ValueError, match=r"^the ring of our secret keys is empty$"):
+        PermaKeys({}, {"old": perma_cc.PERMA_PUBLIC})
     with pytest.raises(ValueError, match=r"^the ring of Perma.cc's public keys is empty$"):
-        PermaKeys(perma_cc.PERMA_PAYMENTS_SECRET, {})
+        PermaKeys({"old": perma_cc.PERMA_PAYMENTS_SECRET}, {})
 
 
 def test_a_message_sealed_with_a_key_outside_the_ring_is_refused():
@@ -141,4 +168,4 @@ def test_whatever_the_client_seals_is_opened_unchanged(contents):
 @settings(deadline=None)
 @given(st.binary(max_size=LONGEST))
 def test_whatever_is_sealed_for_the_client_it_opens_unchanged(contents):
-    assert perma_cc.BOX.decrypt(base64.b64decode(KEYS.seal(contents, key_id="old"))) == contents
+    assert perma_cc.BOX.decrypt(base64.b64decode(KEYS.seal(contents, keys=OLD))) == contents

@@ -11,7 +11,7 @@ from hypothesis import given, settings, strategies as st
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.schedules import Frequency
 from perma_payments.perma import messages, replies
-from perma_payments.perma.box import PermaKeys, Refusal
+from perma_payments.perma.box import KeyPair, PermaKeys, Refusal
 from perma_payments.perma.messages import Freshness, FromTheFuture, Stale, WrongShape, WrongValue
 
 from .. import perma_cc
@@ -564,9 +564,9 @@ REPLIES = {
 
 @in_turn("route, reply", list(ROUTES), list(REPLIES))
 def test_our_own_reply_is_refused(route, reply):
-    keys = PermaKeys(perma_cc.PERMA_PAYMENTS_SECRET, {"development": perma_cc.PERMA_PUBLIC})
+    keys = PermaKeys({"development": perma_cc.PERMA_PAYMENTS_SECRET}, {"development": perma_cc.PERMA_PUBLIC})
     # The box opens, because it is symmetric: the shape is what refuses it.
-    opened = keys.open(keys.seal(REPLIES[reply], key_id="development"))
+    opened = keys.open(keys.seal(REPLIES[reply], keys=KeyPair("development", "development")))
     with pytest.raises(WrongShape, match="fields missing"):
         read_bytes(route, opened.plaintext)
 

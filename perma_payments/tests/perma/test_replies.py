@@ -9,7 +9,7 @@ from hypothesis import assume, example, given, settings, strategies as st
 
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.terms import Terms
-from perma_payments.perma.box import PermaKeys
+from perma_payments.perma.box import KeyPair, PermaKeys
 from perma_payments.perma.replies import (
     HistoricPurchase,
     Subscription,
@@ -128,10 +128,12 @@ def test_the_customer_is_echoed_unchanged(reply, customer):
 
 
 def test_a_sealed_reply_is_read_by_the_client():
-    keys = PermaKeys(perma_cc.PERMA_PAYMENTS_SECRET, {"development": perma_cc.PERMA_PUBLIC})
+    keys = PermaKeys({"development": perma_cc.PERMA_PAYMENTS_SECRET}, {"development": perma_cc.PERMA_PUBLIC})
     plaintext = subscription_status(REGISTRAR, subscription=None, purchases=[], now=NOW)
 
-    told = perma_cc.open_reply({"encrypted_data": keys.seal(plaintext, key_id="development")})
+    told = perma_cc.open_reply(
+        {"encrypted_data": keys.seal(plaintext, keys=KeyPair("development", "development"))}
+    )
 
     assert told["customer_pk"] == 7
 

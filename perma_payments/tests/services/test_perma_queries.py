@@ -142,6 +142,7 @@ def test_the_reply_about_a_stranger_holds_null_and_an_empty_list(post):
 def test_a_status_query_is_two_statements(post, django_assert_num_queries):
     records.standing_agreement()
     records.paid_purchase()
+    post("subscription")  # after which the use of its keys is written
 
     with django_assert_num_queries(2):
         post("subscription")

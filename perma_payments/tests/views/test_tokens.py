@@ -70,17 +70,3 @@ def test_a_token_that_was_cut_is_refused(text):
     for length in range(len(text)):
         with pytest.raises(TokenRefused):
             tokens.read(text[:length], *Purpose, now=NOW)
-
-
-def test_a_token_signed_with_another_key_is_refused(text, settings):
-    settings.SECRET_KEY = "another secret key that is long enough for Django"
-
-    with pytest.raises(TokenRefused, match=r"^not signed by us$"):
-        tokens.read(text, Purpose.MANAGE, now=NOW)
-
-
-def test_a_token_signed_with_the_key_before_is_accepted(text, settings):
-    settings.SECRET_KEY_FALLBACKS = [settings.SECRET_KEY]
-    settings.SECRET_KEY = "another secret key that is long enough for Django"
-
-    assert tokens.read(text, Purpose.MANAGE, now=NOW).customer == REGISTRAR

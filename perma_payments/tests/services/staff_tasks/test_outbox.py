@@ -335,6 +335,36 @@ def test_a_recipient_removed_from_the_settings_is_dropped(mailbox, settings):
     assert [mail["X-Rcpt"] for mail in mailbox.mails if "Task" in mail["Subject"]] == [ANNE]
 
 
+# --- The password of the mail server changes --------------------------------------------------------
+
+
+def test_with_a_second_login_the_password_is_changed_without_a_pause(mailbox, settings):
+    mailbox.logins = {"first": "old", "second": "new"}
+    for name, password in mailbox.logins.items():
+        settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = name, password
+        task()
+        assert send() == Sent(1)
+    del mailbox.logins["first"]
+    task()
+    assert send() == Sent(1)
+
+
+def test_with_a_wrong_password_mails_wait_and_follow_when_it_is_right(mailbox, settings, caplog):
+    mailbox.logins = {"first": "new"}
+    settings.EMAIL_HOST_USER, settings.EMAIL_HOST_PASSWORD = "first", "old"
+    first, second = task(), task()
+    assert send() == Sent(0, server_failed=True)
+    assert f"staff task {first.pk} could not be mailed: SMTPAuthenticationError 535" in caplog.text
+    assert mailbox.mails == []
+    for each in (first, second):
+        each.refresh_from_db()
+        assert (each.notified_at, each.mail_attempts) == (None, 0)
+
+    settings.EMAIL_HOST_PASSWORD = "new"
+    assert send() == Sent(2)
+    assert len(mailbox.mails) == 2
+
+
 def test_a_task_refused_for_all_does_not_count_as_mailed(mailbox):
     mailbox.refused |= {ANNE: 550, BEN: 550}
     this = task()
