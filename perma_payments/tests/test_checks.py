@@ -113,7 +113,7 @@ def test_with_these_settings_postgresqls_log_shows_no_row(is_set):
 def test_the_documented_settings_are_these():
     documented = (settings.BASE_DIR / "docs" / "operations.md").read_text()
     for name, value in DISCREET_FOR_OUR_ROLE.items():
-        assert f"ALTER ROLE perma_payments SET {name} = '{value}';" in documented
+        assert f"ALTER ROLE perma_payments_a SET {name} = '{value}';" in documented
 
 
 # --- Keys that end ----------------------------------------------------------------------------------
