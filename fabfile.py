@@ -7,6 +7,7 @@ and not init-db.
 
 import functools
 import os
+import random
 import shlex
 import sys
 from collections.abc import Callable
@@ -16,6 +17,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task as invoke_task
 
+from chaos.run import chaos as run_chaos
 from devtools import TaskError, demo as demonstration, postgres, processes, programs
 
 # Percent of lines and branches: a point below what all tests cover.
@@ -102,6 +104,24 @@ def test(context: Context, args: str = "") -> None:
     for program in not_found:
         print(f"Its tests did not run: {programs.missing(program)}")
     sys.exit(tested)
+
+
+@task
+def chaos(context: Context, minutes: str = "10", seed: str = "") -> None:
+    """Disturb a running service while customers pay, then say what was lost or doubled.
+
+    --minutes is how long the disturbance takes, 10 by default. --seed repeats the plans of an earlier run. The
+    exit code is 0 if nothing was lost or doubled.
+    """
+    try:
+        number, length = int(seed or random.randrange(1_000_000)), float(minutes)
+    except ValueError:
+        number, length = 0, 0.0
+    if not 0 < length <= 60:
+        raise TaskError(
+            "--minutes must be a number from 0.1 to 60, and --seed a whole number, as in --minutes 2.5."
+        )
+    until_interrupted(lambda: sys.exit(0 if run_chaos(minutes=length, seed=number) else 1))
 
 
 @task

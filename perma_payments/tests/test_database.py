@@ -13,6 +13,7 @@ from contextlib import contextmanager, nullcontext, suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 from urllib.parse import urlencode
 
 import psycopg2
@@ -21,7 +22,7 @@ import requests
 from django.conf import settings as ours
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, close_old_connections, connection, transaction
 
 from devtools.pgbouncer import pgbouncer
 from devtools.postgres import create_database, server
@@ -39,6 +40,7 @@ from perma_payments.models.history import HistorySource
 from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
 from perma_payments.services import acknowledgement
+from perma_payments.services.backoff import check_connection
 from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.locks import lock_customer
 
@@ -421,10 +423,23 @@ def test_statements_that_are_quick_alone_are_ended_together(in_transaction):
     assert not Purchase.objects.exists()
 
 
-@pytest.mark.django_db(transaction=True)
-def test_a_broken_connection_is_replaced_in_the_same_request():
-    with pytest.raises(OperationalError), within(0), connection.cursor() as cursor:
-        cursor.execute("SELECT pg_sleep(60)")
+@pytest.fixture
+def broken_connection(transactional_db: None) -> None:
+    """A connection that PostgreSQL has ended, as the last statement has noticed."""
+    with pytest.raises(OperationalError), connection.cursor() as cursor:
+        cursor.execute("SELECT pg_terminate_backend(pg_backend_pid())")
+    assert connection.connection.closed
+
+
+def test_a_broken_connection_is_replaced_in_the_same_request(broken_connection):
+    assert not Purchase.objects.exists()
+
+
+@pytest.mark.parametrize("tidy_up", [close_old_connections, check_connection])
+def test_tidying_up_a_broken_connection_needs_no_database(broken_connection, monkeypatch, tidy_up):
+    with monkeypatch.context() as gone:
+        gone.setattr(connection, "get_new_connection", Mock(side_effect=OperationalError("it is starting up")))
+        tidy_up()
     assert not Purchase.objects.exists()
 
 

@@ -382,7 +382,7 @@ def test_every_key_is_changed_without_refusing_one_good_message(world: World):
             CS_KEYS=f"{cybersources_new},{FIRST_OF_CYBERSOURCES}",
             SECRET_KEY=SECOND_SECRET_KEY,
             SECRET_KEY_FALLBACKS=FIRST_SECRET_KEY,
-            ARCHIVE_PUBLIC_KEY=f"new:{base64_of(archives.public_key)}",
+            ARCHIVE_PUBLIC_KEY=f"new:archive-public:{base64_of(archives.public_key)}",
         )
 
         # The old ones are dropped.

@@ -1,7 +1,7 @@
 """The mail that was received, in memory, and what happens to new mail."""
 
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -23,12 +23,14 @@ class Mode(Enum):
     SLOW = "slow"
     SILENT = "silent"
     HANGS_AT_QUIT = "hangs at quit"
+    DRIPS = "drips"
+    FORGETS = "forgets"
     HANGS = "hangs"
 
     @property
     def keeps(self) -> bool:
         """Whether mail is kept and shown; the sender may not be told so."""
-        return self not in (Mode.REFUSES, Mode.HANGS)
+        return self not in (Mode.REFUSES, Mode.FORGETS, Mode.HANGS)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +43,7 @@ class Mail:
     id: int
     received_at: datetime
     recipients: tuple[str, ...]
+    message_id: str
     sender: str
     reply_to: str
     to: str
@@ -53,6 +56,7 @@ class Mail:
             "id": self.id,
             "at": self.received_at.strftime("%Y-%m-%dT%H:%M:%S.%fZ"),
             "recipients": list(self.recipients),
+            "message_id": self.message_id,
             "from": self.sender,
             "reply_to": self.reply_to,
             "to": self.to,
@@ -65,11 +69,13 @@ class Mailbox:
     """The newest mails. Safe to use from several threads.
 
     `address` is where mail is received, as host:port, or None. It is set once, before anybody looks.
+    `conversations` counts those that were begun in each mode.
     """
 
     def __init__(self, limit: int = MAX_MAILS) -> None:
         self.address: str | None = None
         self.mode = Mode.TAKES
+        self.conversations: Counter[Mode] = Counter()
         self._lock = threading.Lock()
         self._mails: deque[Mail] = deque(maxlen=limit)
         self._last_id = 0
@@ -83,6 +89,7 @@ class Mailbox:
                 id=self._last_id,
                 received_at=datetime.now(UTC),
                 recipients=tuple(_clean(recipient) for recipient in recipients),
+                message_id=_header(message, "Message-ID"),
                 sender=_header(message, "From"),
                 reply_to=_header(message, "Reply-To"),
                 to=_header(message, "To"),

@@ -14,6 +14,7 @@ from .mailbox import Mailbox, Mode
 MAX_MAIL_BYTES = 1_000_000
 TIMEOUT_SECONDS = 60
 SLOW_SECONDS = 12
+SECONDS_PER_BYTE = 0.5
 
 
 class _Handler:
@@ -38,6 +39,10 @@ class _Handler:
     async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:
         if self._mailbox.mode is Mode.REFUSES:
             return "451 4.3.0 No mail is accepted now, as configured; try again later"
+        if self._mailbox.mode is Mode.FORGETS:
+            assert isinstance(server.transport, asyncio.WriteTransport)
+            server.transport.abort()
+            return "421 4.3.0 Nobody hears this"
         content = envelope.content or b""
         self._mailbox.put(
             content if isinstance(content, bytes) else content.encode("utf-8", "replace"), envelope.rcpt_tos
@@ -47,6 +52,18 @@ class _Handler:
         if self._mailbox.mode is Mode.SILENT:
             await asyncio.sleep(2 * TIMEOUT_SECONDS)
         return "250 2.0.0 Accepted"
+
+
+class _Dripping(SMTP):
+    """Answers one byte at a time."""
+
+    async def push(self, status: str | bytes) -> None:
+        """Send an answer, slowly."""
+        line = status.encode("utf-8") if isinstance(status, str) else status
+        for byte in line + b"\r\n":
+            self._writer.write(bytes([byte]))
+            await self._writer.drain()
+            await asyncio.sleep(SECONDS_PER_BYTE)
 
 
 class _Silent(asyncio.Protocol):
@@ -66,10 +83,11 @@ def receiving(mailbox: Mailbox, listener: socket.socket) -> Iterator[None]:
     protocols: WeakSet[SMTP | _Silent] = WeakSet()
 
     def protocol() -> SMTP | _Silent:
+        mailbox.conversations[mailbox.mode] += 1
         new = (
             _Silent()
             if mailbox.mode is Mode.HANGS
-            else SMTP(
+            else (_Dripping if mailbox.mode is Mode.DRIPS else SMTP)(
                 handler,
                 hostname="sandbox",
                 ident="the sandbox",

@@ -13,6 +13,8 @@ MODE_WORDS = {
     Mode.SLOW: "Slow: takes 12 seconds to confirm that it accepted a mail",
     Mode.SILENT: "Silent: accepts mail, but never says so",
     Mode.HANGS_AT_QUIT: "Hangs at QUIT: accepts mail, but never ends the conversation",
+    Mode.DRIPS: "Drips: answers one byte every half second",
+    Mode.FORGETS: "Forgets: takes the text of a mail, then drops the connection and the mail",
     Mode.HANGS: "Hangs: accepts the connection, but never answers",
 }
 

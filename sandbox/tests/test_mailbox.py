@@ -120,6 +120,32 @@ def test_the_server_can_hang_at_the_end_of_a_conversation(mailbox):
     assert len(mailbox.mails()) == 1
 
 
+def test_conversations_are_counted_by_the_mode_in_which_they_begin(mailbox):
+    send(mailbox)
+    send(mailbox)
+    mailbox.mode = Mode.REFUSES
+    with connected(mailbox):
+        mailbox.mode = Mode.TAKES
+    assert mailbox.conversations == {Mode.TAKES: 2, Mode.REFUSES: 1}
+
+
+def test_the_server_can_answer_byte_by_byte(mailbox, monkeypatch):
+    monkeypatch.setattr(smtp, "SECONDS_PER_BYTE", 0.001)
+    began = monotonic()
+    mailbox.mode = Mode.DRIPS
+    send(mailbox)
+    assert len(mailbox.mails()) == 1
+    assert monotonic() - began > 0.1  # a byte at a time: all answers together have hundreds
+
+
+def test_the_server_can_forget_a_mail_that_was_handed_over(mailbox):
+    mailbox.mode = Mode.FORGETS
+    server = connected(mailbox)
+    with pytest.raises(smtplib.SMTPServerDisconnected):
+        server.send_message(mail())
+    assert mailbox.mails() == []
+
+
 def test_the_server_can_hang_and_come_back(mailbox):
     mailbox.mode = Mode.HANGS
     host, _, port = mailbox.address.rpartition(":")
@@ -139,14 +165,16 @@ def test_mail_that_is_too_long_is_refused(mailbox):
 
 
 @pytest.mark.parametrize("mode", Mode)
-def test_the_server_stops_even_while_someone_is_connected(mode):
+def test_the_server_stops_even_while_someone_is_connected(mode, monkeypatch):
+    monkeypatch.setattr(smtp, "SECONDS_PER_BYTE", 0.01)
     mailbox = Mailbox()
     mailbox.mode = mode
     with receiving(mailbox, any_listener()):
         host, _, port = mailbox.address.rpartition(":")
         connection = socket.create_connection((host, int(port)), timeout=30)
         if mode is not Mode.HANGS:
-            assert connection.recv(4) == b"220 "
+            with connection.makefile("rb") as answers:
+                assert answers.read(4) == b"220 "
     with connection, pytest.raises(OSError):
         socket.create_connection((host, int(port)), timeout=30)
 
@@ -202,7 +230,7 @@ HEADERS = (b"From: ", b"Subject: ", b"Content-Type: ", b"Content-Transfer-Encodi
 @example(b"Content-Type: multipart/mixed; boundary=x\r\n\r\n--x\r\n")
 def test_every_mail_is_kept_as_text(content):
     kept = Mailbox().put(content, ["\udcff@example.com"])
-    for text in (*kept.recipients, kept.sender, kept.reply_to, kept.to, kept.subject, kept.body):
+    for text in (*kept.recipients, kept.message_id, kept.sender, kept.reply_to, kept.to, kept.subject, kept.body):
         text.encode("utf-8")
 
 
@@ -234,7 +262,7 @@ def test_programs_can_read_the_mail_oldest_first(browser, mailbox):
     answer = browser.get("/mailbox.json").json
     assert (answer["address"], answer["mode"]) == (mailbox.address, "takes")
     first, second = answer["mails"]
-    assert list(first) == ["id", "at", "recipients", "from", "reply_to", "to", "subject", "body"]
+    assert list(first) == ["id", "at", "recipients", "message_id", "from", "reply_to", "to", "subject", "body"]
     assert (first["id"], first["body"]) == (1, "Cancel PERMA-1234-5678.\n")
     assert second["subject"] == "Second"
 
