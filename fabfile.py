@@ -7,6 +7,7 @@ and not init-db.
 
 import functools
 import os
+import secrets
 import shlex
 import sys
 from collections.abc import Callable
@@ -102,6 +103,18 @@ def test(context: Context, args: str = "") -> None:
     for program in not_found:
         print(f"Its tests did not run: {programs.missing(program)}")
     sys.exit(tested)
+
+
+@task
+def fuzz(context: Context, cases: int = 2000, seed: int = -1, first: int = 0) -> None:
+    """Send damaged requests of every kind, and check that none does harm. See docs/development.md.
+
+    --cases is how many. --seed repeats a run, and --first begins with a later case of it.
+    """
+    seed = secrets.randbelow(10**6) if seed < 0 else seed
+    env = {"FUZZ_CASES": str(cases), "FUZZ_SEED": str(seed), "FUZZ_FIRST": str(first)}
+    folder = "perma_payments/tests/fuzz"
+    sys.exit(processes.run("-m", "pytest", "-q", "--numprocesses", "0", "--show-capture", "no", folder, env=env))
 
 
 @task
