@@ -125,6 +125,18 @@ def chaos(context: Context, minutes: str = "10", seed: str = "") -> None:
 
 
 @task
+def fuzz(context: Context, cases: int = 2000, seed: int = -1, first: int = 0) -> None:
+    """Send damaged requests of every kind, and check that none does harm. See docs/development.md.
+
+    --cases is how many. --seed repeats a run, and --first begins with a later case of it.
+    """
+    seed = random.randrange(10**6) if seed < 0 else seed
+    env = {"FUZZ_CASES": str(cases), "FUZZ_SEED": str(seed), "FUZZ_FIRST": str(first)}
+    folder = "perma_payments/tests/fuzz"
+    sys.exit(processes.run("-m", "pytest", "-q", "--numprocesses", "0", "--show-capture", "no", folder, env=env))
+
+
+@task
 def lint(context: Context) -> None:
     """Check format, style, types, imports, missing migrations and Django's settings."""
     checks = {

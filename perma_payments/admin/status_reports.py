@@ -158,7 +158,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
-        if self.get_object(request, object_id) is None:
+        if self.has_view_permission(request) and self.get_object(request, object_id) is None:
             raise Http404
         return super().change_view(request, object_id, form_url, extra_context)
 

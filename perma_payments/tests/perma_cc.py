@@ -5,7 +5,9 @@ Uses nothing of the package under test.
 
 import base64
 import json
+import re
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 
 from nacl.public import Box, PrivateKey, PublicKey
@@ -68,3 +70,25 @@ def open_reply(reply: dict[str, Any], *, box: Box = BOX) -> dict[str, Any]:
 def read_datetime(text: str) -> datetime:
     """Read a date-time as the client does."""
     return datetime.strptime(text, "%Y-%m-%dT%H:%M:%S.%fZ").replace(tzinfo=UTC)
+
+
+def check_reply(reply: dict[str, Any]) -> None:
+    """Read a reply as both versions of the client do (perma.md §3.1). Raises something if one of them cannot."""
+    subscription = reply.get("subscription")
+    if subscription is not None:
+        assert subscription["status"] in {"Current", "Hold", "Canceled", "Cancellation Requested"}
+        assert subscription["rate"] == f"{Decimal(subscription['rate']):.2f}"
+        assert len(subscription["frequency"]) <= 8
+        assert subscription["link_limit"] == "unlimited" or int(subscription["link_limit"]) >= 0
+        assert re.fullmatch(r"PERMA-\d{4}-\d{4}", subscription["reference_number"])
+        read_datetime(subscription["link_limit_effective_timestamp"])
+        paid_through = read_datetime(subscription["paid_through"])
+        assert subscription["status"] in ("Hold", "Canceled") or paid_through > datetime.now(UTC)
+        if subscription["pending_change"] is not None:
+            Decimal(subscription["pending_change"]["rate"])
+            read_datetime(subscription["pending_change"]["effective"])
+    for purchase in reply.get("purchases", []) + reply.get("purchase_history", []):
+        assert isinstance(purchase["id"], int) and isinstance(purchase["link_quantity"], int)
+    for purchase in reply.get("purchase_history", []):
+        read_datetime(purchase["date"])
+    assert "purchase_history" in reply or {"subscription", "purchases"} <= reply.keys()

@@ -36,6 +36,9 @@ class Request(WSGIRequest):
         except (LookupError, ValueError):
             # An unknown or impossible encoding. No route takes a body of no type.
             self.content_type, self.content_params = "", {}
+        # Our pages and their forms are in UTF-8. In another encoding that a client names, such as UTF-7, a form
+        # can hold halves of characters, which neither PostgreSQL nor a password hasher can take.
+        self._encoding = None
 
     def parse_file_upload(self, META: Any, post_data: Any) -> "tuple[QueryDict, MultiValueDict[str, Any]]":
         """See HttpRequest. Django's parser reads nothing where there is no length, and has no limit of its own.

@@ -1,4 +1,4 @@
-"""Who may see and do what on the staff's side: every address of the admin, asked by everyone.
+"""What each group may see and do on the staff's side: every address of our tables. Who may not, attacks/ asks.
 
 The addresses are taken from the admin itself, so that a new one is asked, too.
 """
@@ -123,53 +123,12 @@ def test_all_special_pages_are_visited(everything):
     }
 
 
-def test_strangers_are_led_to_the_login_page(client, everything):
-    responses = [client.get(page.url) for page in pages()]
-    assert {(response.status_code, response["Location"].split("?")[0]) for response in responses} == {
-        (302, "/admin/login/")
-    }
-
-
-def test_strangers_who_post_get_the_login_page(client, everything):
-    before = kept()
-    responses = [client.post(page.url, POSTED) for page in pages()]
-    assert all(b'action="/admin/login/"' in response.content for response in responses)
-    assert kept() == before
-
-
-@pytest.mark.parametrize("method", ["get", "post"])
-def test_users_who_are_not_staff_are_refused(client, everything, method):
-    log_in(client, groups.BILLING_STAFF, is_staff=False)
-    before = kept()
-    assert set(answers(lambda url: getattr(client, method)(url, POSTED)).values()) == {403}
-    assert kept() == before
-
-
-@pytest.mark.parametrize("method", ["get", "post"])
-def test_staff_without_a_group_see_nothing(client, everything, method):
-    log_in(client, None)
-    before = kept()
-    found = answers(lambda url: getattr(client, method)(url, POSTED))
-    index = Page("changelist", reverse("admin:index"))
-    assert found.pop(index) == 200  # with nothing on it
-    assert set(found.values()) <= ({302, 403, 404} if method == "get" else {403, 404, 405})
-    assert kept() == before
-
-
 def test_auditors_see_everything(client, everything):
     log_in(client, groups.AUDITORS)
     found = answers(client.get)
     assert {page: status for page, status in found.items() if page.kind in FOR_VIEWING and status != 200} == {}
     # Where only a form may be sent, a reader is led to the page that has it.
     assert {status for page, status in found.items() if page.kind not in FOR_VIEWING} <= {302, 403}
-
-
-def test_auditors_can_change_nothing(client, everything):
-    log_in(client, groups.AUDITORS)
-    before = kept()
-    found = answers(lambda url: client.post(url, POSTED))
-    assert {status for page, status in found.items() if page.kind not in FOR_VIEWING} <= {403}
-    assert kept() == before
 
 
 def test_auditors_are_offered_no_actions(client, everything):
@@ -193,25 +152,6 @@ def test_billing_staff_may_view_and_act(client, everything):
     assert {client.post(url, POSTED).status_code for url in for_acting} == {200, 302}
     # It was reopened afterward.
     assert StaffTask.pgh_event_model.objects.filter(done_by__username="someone").exists()
-
-
-def test_billing_staff_can_add_and_delete_nothing(client, everything):
-    log_in(client, groups.BILLING_STAFF)
-    before = kept()
-    found = {page: client.post(page.url, POSTED).status_code for page in pages() if page.kind in NEVER}
-    assert set(found.values()) == {403}
-    for model in tables():
-        everyone = [str(row.pk) for row in model._default_manager.all()]
-        changelist = reverse(f"admin:perma_payments_{model._meta.model_name}_changelist")
-        client.post(changelist, {**POSTED, "_selected_action": everyone})
-    assert kept() == before
-
-
-@pytest.mark.parametrize("group", [groups.BILLING_STAFF, groups.AUDITORS])
-@pytest.mark.parametrize("table", ["auth_user", "auth_group"])
-def test_neither_group_may_view_accounts(client, everything, group, table):
-    log_in(client, group)
-    assert client.get(reverse(f"admin:{table}_changelist")).status_code == 403
 
 
 # --- Time limit -------------------------------------------------------------------------------------

@@ -35,84 +35,6 @@ def callback(form: dict[str, str], decision: str = "ACCEPT", **changes: Any) -> 
     return cyber_source.response(form, decision, **{"req_merchant_defined_data1": MARKER, **changes})
 
 
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {"signature": None},
-        {"signature": ""},
-        {"signature": MARKER},
-        {"signature": "\x00"},
-        {"signature": "ü"},
-        {"signature": "A" * 10_000},
-        {"signature": "A" * 43 + "="},
-        {"signed_field_names": None},
-        {"signed_field_names": ""},
-        {"signed_field_names": ","},
-        {"signed_field_names": MARKER},
-        {"signed_field_names": "signed_field_names"},
-        {"signed_field_names": "decision,\x00"},
-        {"signed_field_names": ",".join(f"n{index}" for index in range(10_000))},
-        {"decision": "REVIEW"},
-        {"decision": ""},
-        {"req_amount": "0.01"},
-        {"req_transaction_uuid": STRANGER},
-        {"req_reference_number": "PERMA-0000-0000"},
-        {"payment_token": "1"},
-        {"message": MARKER},
-        {"req_access_key": "\x00"},
-        {"req_access_key": ""},
-        {"req_access_key": "x" * 10_000},
-        {"decision": None},
-        {"req_transaction_uuid": None},
-        {"req_bill_to_surname": "Someone Else"},
-        {"signed_date_time": "2020-01-01T00:00:00Z"},
-    ],
-    ids=lambda changes: str(changes)[:50],
-)
-def test_a_response_changed_after_signing_is_refused(refused, stock, changes):
-    fields = {name: value for name, value in {**callback(stock), **changes}.items() if value is not None}
-    refused(CALLBACK, urlencode(fields), reason="callback refused")
-
-
-@pytest.mark.parametrize("secret", ["", "c0ffee00", "d0ffee00" * 32, cyber_source.ACCESS_KEY])
-def test_a_response_signed_with_another_secret_is_refused(refused, stock, secret):
-    refused(CALLBACK, urlencode(callback(stock, secret=secret)), reason="the signature is wrong")
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        "decision",
-        "message",
-        "req_access_key",
-        "req_profile_id",
-        "req_reference_number",
-        "req_transaction_type",
-        "req_transaction_uuid",
-        "signed_date_time",
-        "signed_field_names",
-        "reason_code",
-        "transaction_id",
-    ],
-)
-def test_what_matters_must_be_covered_by_the_signature(refused, stock, name):
-    names = ",".join(each for each in callback(stock)["signed_field_names"].split(",") if each != name)
-    refused(
-        CALLBACK,
-        urlencode(callback(stock, signed_field_names=names)),
-        reason=f"not covered by the signature: {name}",
-    )
-
-
-def test_a_response_for_another_profile_is_refused(refused, stock):
-    fields = callback(stock, req_profile_id="A1B2C3D4-0000-4000-8000-ABCDEF012345")
-    refused(CALLBACK, urlencode(fields), reason="for another profile")
-
-
-def test_our_own_signed_form_sent_back_is_refused(refused, stock):
-    refused(CALLBACK, urlencode({**stock, "decision": "ACCEPT", "message": MARKER}), reason="callback refused")
-
-
 # --- Signed by CyberSource -------------------------------------------
 
 Kept = Callable[..., Response]
@@ -298,15 +220,6 @@ def test_unsigned_fields_beside_a_signed_response_are_ignored(kept, stock, unsig
     assert tasks() == []
 
 
-def test_unsigned_money_and_tokens_are_not_believed(kept, stock):
-    fields = callback(stock, payment_token=..., auth_amount=...)
-    kept({**fields, "payment_token": "123", "auth_amount": "0.01"})
-
-    assert the_agreement().status == "Current"
-    assert the_agreement().payment_token == ""
-    assert tasks() == [TaskKind.TOKEN_MISSING]
-
-
 @pytest.mark.parametrize(
     ("token", "taken"),
     [
@@ -420,13 +333,6 @@ def test_a_response_about_another_order_is_kept_without_effect(kept, stock, name
     assert tasks() == [TaskKind.NOT_WHAT_WAS_SIGNED]
 
 
-def test_a_decision_hidden_in_an_address_has_no_effect(kept, stock):
-    kept(callback(stock, "DECLINE", req_bill_to_address_line1="x,decision=ACCEPT"))
-
-    assert the_agreement().status == "Pending"
-    assert tasks() == [TaskKind.NOT_WHAT_WAS_SIGNED]
-
-
 @pytest.mark.parametrize(
     "message",
     [
@@ -438,25 +344,6 @@ def test_a_decision_hidden_in_an_address_has_no_effect(kept, stock):
 )
 def test_a_message_that_may_quote_the_customer_is_withheld(kept, stock, message):
     assert kept(callback(stock, "DECLINE", message=message)).message == "(withheld)"
-
-
-def test_the_same_response_delivered_again_changes_nothing(client, kept, stock):
-    fields = callback(stock)
-    kept(fields)
-    before = traces.rows()
-
-    assert client.generic("POST", CALLBACK.path, urlencode(fields), FORM).status_code == 200
-    assert traces.rows() == before
-
-
-@pytest.mark.parametrize("uuid", UUIDS_OF_NOTHING[:4])
-def test_an_unmatched_response_delivered_again_changes_nothing(client, kept, stock, uuid):
-    fields = callback(stock, req_transaction_uuid=uuid, transaction_id=...)
-    kept(fields)
-    before = traces.rows()
-
-    assert client.generic("POST", CALLBACK.path, urlencode(fields), FORM).status_code == 200
-    assert traces.rows() == before
 
 
 # --- Random input -----------------------------------------------------------------------------------

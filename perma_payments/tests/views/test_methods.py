@@ -11,7 +11,7 @@ from ..pages import heading
 from ..parameters import in_turn
 from . import traces
 from .conftest import assert_is_page_for_a_person, valid_form
-from .routes import BROWSER_ROUTES, PURCHASE, ROUTES, TYPICAL_ROUTES, Asker
+from .routes import BROWSER_ROUTES, ROUTES, TYPICAL_ROUTES, Asker
 
 every_route = pytest.mark.parametrize("route", ROUTES, ids=str)
 
@@ -43,34 +43,8 @@ def test_get_is_answered_as_the_contract_says(client, stock, route):
     assert traces.rows() == before
 
 
-# What browsers send when they open a page: current ones, and older ones.
-BROWSER_HEADERS = [
-    {"HTTP_SEC_FETCH_MODE": "navigate", "HTTP_ACCEPT": "text/html,application/xhtml+xml,*/*;q=0.8"},
-    {"HTTP_SEC_FETCH_MODE": "navigate"},
-    {"HTTP_ACCEPT": "text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8"},
-]
-SERVER_ROUTES = [route for route in ROUTES if route.asker is Asker.SERVERS]
-
-
-@pytest.mark.parametrize("headers", BROWSER_HEADERS)
-@pytest.mark.parametrize("route", SERVER_ROUTES, ids=str)
-@pytest.mark.parametrize("sent", [None, PURCHASE], ids=["its own message", "a purchase"])
-def test_a_browser_on_a_server_route_gets_a_page_and_does_nothing(client, stock, route, headers, sent):
-    before = traces.rows()
-    body = urlencode(valid_form(sent or route, stock))
-    response = client.generic("POST", route.path, body, FORM, **headers)
-
-    assert response.status_code == 400
-    assert heading(response) == "We couldn't read that request"
-    assert_is_page_for_a_person(response)
-    assert traces.rows() == before
-    opened = client.get(route.path, **headers)
-    assert (opened.status_code, opened["Allow"]) == (405, "POST")
-    assert_is_page_for_a_person(opened)
-
-
 @pytest.mark.parametrize("accept", ["", "*/*", "application/json"])
-@pytest.mark.parametrize("route", SERVER_ROUTES, ids=str)
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.asker is Asker.SERVERS], ids=str)
 def test_a_server_gets_json(client, stock, route, accept):
     response = client.generic("POST", route.path, urlencode(valid_form(route, stock)), FORM, HTTP_ACCEPT=accept)
 

@@ -73,12 +73,6 @@ def test_the_mail_goes_to_the_address_on_record_and_names_nobody(client, user, m
     assert "jane" not in mail.get_content()
 
 
-def test_the_answer_is_the_same_whether_or_not_there_is_an_account(client, user):
-    pages = [ask(client, address) for address in (ADDRESS, "nobody@perma.example")]
-    assert len({words(page) for page in pages}) == 1
-    assert "if an account exists" in words(pages[0])
-
-
 @pytest.mark.parametrize("change", [{"is_staff": False}, {"is_active": False}])
 def test_only_active_staff_get_a_link(client, user, change):
     User.objects.update(**change)
