@@ -89,3 +89,12 @@ def test_every_pin_has_hashes(file: str) -> None:
 def test_development_pins_what_the_service_runs_with() -> None:
     assert locked("requirements")
     assert [pin for pin in locked("requirements") if pin not in locked("requirements-dev")] == []
+
+
+def test_every_package_of_the_service_is_listed_with_its_license() -> None:
+    section = (ROOT / "docs/security.md").read_text().partition("## What it is built on")[2]
+    rows = [line.split(" | ") for line in section.splitlines() if line.startswith("| ")][1:]
+    listed = [canonicalize_name(name) for row in rows for name in row[0].removeprefix("| ").split(", ")]
+    assert all(license for _, license, _ in rows)
+
+    assert sorted(listed) == sorted({canonicalize_name(pin.name) for pin, _ in locked("requirements")})

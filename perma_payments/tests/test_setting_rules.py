@@ -66,6 +66,7 @@ def test_staging_is_as_careful_as_production(real):
 
     assert settings.SESSION_COOKIE_SECURE and settings.CSRF_COOKIE_SECURE and settings.REQUIRE_SECOND_FACTOR
     assert settings.SECURE_HSTS_SECONDS == 31536000
+    assert settings.SECURE_HSTS_INCLUDE_SUBDOMAINS
     assert (settings.EMAIL_USE_TLS, settings.EMAIL_PORT, settings.ADMIN_ENABLED) == (True, 587, False)
 
 

@@ -41,9 +41,9 @@ BOXES = {
 }
 
 
-@in_turn("route, box", MESSAGE_ROUTES, list(BOXES.values()))
-def test_a_message_that_perma_cc_did_not_seal_is_refused(refused, route, box):
-    sealed = perma_cc.seal(perma_cc.fields(route.name), box=box)
+@in_turn("route, sealed", MESSAGE_ROUTES, list(BOXES))
+def test_a_message_that_perma_cc_did_not_seal_is_refused(refused, route, sealed):
+    sealed = perma_cc.seal(perma_cc.fields(route.name), box=BOXES[sealed])
     refused(route, urlencode({"encrypted_data": sealed}), reason="none of our keys opens it")
 
 

@@ -18,6 +18,7 @@ from perma_payments.views.tokens import Purpose
 
 from .. import records
 from ..accounts import log_in
+from ..conftest import client  # noqa: F401 (in place of the one of this folder, which checks for forgery)
 from ..environments import production, settings_of
 from ..pages import heading
 
