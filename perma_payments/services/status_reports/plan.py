@@ -47,6 +47,8 @@ CHUNK = 5_000
 
 # How many reference numbers are kept of those with several rows, and how many of those that are not ours.
 MAX_NAMED = 200
+# The columns that _count fills in.
+COUNTED = ("matched_count", "change_count", "warnings")
 
 
 class PlannedChange(NamedTuple):
@@ -79,7 +81,8 @@ def plan_report(data: bytes, *, by: User, now: datetime) -> StatusReport:
         ours = _save_lines(report, parsed.rows)
         _record_other_rows(report, parsed, ours)
         _count(report, now)
-        report.save()
+        other_rows = ["duplicate_count", "duplicates", "unknown_count", "unknown_references"]
+        report.save(update_fields=[*other_rows, *COUNTED])
     logger.info(
         "status report %s uploaded: %s rows, %s ours, %s changes, %s unread",
         report.pk,
@@ -102,7 +105,7 @@ def recompute_plan(report_id: int, *, now: datetime) -> None:
             StatusReportLine.objects.bulk_update(stale, PlannedChange._fields, batch_size=500)
         _count(report, now)
         report.revision += 1
-        report.save(update_fields=["revision", "matched_count", "change_count", "warnings"])
+        report.save(update_fields=["revision", *COUNTED])
 
 
 def purge_ids_of_old_plans(*, now: datetime) -> int:
