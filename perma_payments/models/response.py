@@ -74,6 +74,7 @@ class Response(models.Model):
         blank=True,
         help_text="The token that came with it; emptied when the agreement takes it over.",
     )
+    brought_token = models.BooleanField(default=False, help_text="A token came with it, in whatever form.")
     token_is_unusable = models.BooleanField(
         default=False, help_text="A token came, but not in a form that a token can have."
     )
@@ -141,6 +142,7 @@ class Response(models.Model):
                     "amount",
                     "currency",
                     "auth_amount",
+                    "brought_token",
                     "token_is_unusable",
                     "is_ambiguous",
                     "signed_at",

@@ -30,6 +30,7 @@ from ...models import (
     TaskKind,
 )
 from ...models.history import HistorySource
+from ...models.response import ResponseQuerySet
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
 from .. import staff_tasks
@@ -115,7 +116,7 @@ def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: 
     """The agreement takes the terms that were asked for, now or later, and a new token if one came."""
     if not agreement.is_standing(response.received_at):
         return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
-    if _came_after_a_later_one(response, outgoing, Kind.CHANGE):
+    if _signed_later(response, outgoing).filter(outgoing__kind=Kind.CHANGE).exists():
         return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
     tasks = []
     earlier = outgoing.responses.granted()
@@ -129,8 +130,8 @@ def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: 
         if not (agreed.has(wanted) and earlier.exists()):
             paid_through = agreement.paid_through(moment)
             agreement.agreed_terms = agreed.changed_to(wanted, paid_through=paid_through, now=moment)
-    # The card that was given last counts, whatever else its checkout was for.
-    if not _came_after_a_later_one(response, outgoing, Kind.UPDATE):
+    # The token that was issued last counts, whatever else its checkout was for.
+    if not _signed_later(response, outgoing).filter(brought_token=True).exists():
         tasks += _take_token_of(response, agreement)
     agreement.save()
     return Outcome.TOOK_EFFECT, tasks
@@ -140,7 +141,7 @@ def _change_token(response: Response, outgoing: OutgoingTransaction, agreement: 
     """The agreement takes a new token if one came."""
     if not agreement.is_standing(response.received_at):
         return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
-    if response.payment_token and _came_after_a_later_one(response, outgoing, Kind.CHANGE, Kind.UPDATE):
+    if response.payment_token and _signed_later(response, outgoing).filter(brought_token=True).exists():
         return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
     tasks = _take_token_of(response, agreement)
     agreement.save()
@@ -255,18 +256,15 @@ def _is_second_charge(response: Response, outgoing: OutgoingTransaction) -> bool
     return outgoing.is_sale and earlier.exists()
 
 
-def _came_after_a_later_one(response: Response, outgoing: OutgoingTransaction, *kinds: Kind) -> bool:
-    """Whether a checkout of these kinds, or another attempt at this one, took effect with a response signed later.
+def _signed_later(response: Response, outgoing: OutgoingTransaction) -> ResponseQuerySet:
+    """The responses about the same subscription that took effect, and that CyberSource signed later.
 
     What CyberSource did last is in force there, so it must be in force here, whatever the order of arrival.
     """
     later = Response.objects.filter(
-        outgoing__agreement=outgoing.agreement_id,
-        outgoing__kind__in=kinds,
-        outcome=Outcome.TOOK_EFFECT,
-        signed_at__gt=response.signed_at,
+        outgoing__agreement=outgoing.agreement_id, outcome=Outcome.TOOK_EFFECT, signed_at__gt=response.signed_at
     )
-    return later.exclude(outgoing=outgoing, transaction_id=response.transaction_id).exists()
+    return later.exclude(outgoing=outgoing, transaction_id=response.transaction_id)
 
 
 def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list[TaskKind]:

@@ -79,6 +79,7 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
                 **{name: _plain(getattr(callback, name), _length(name)) for name in PLAIN},
                 "message": callback.message,
                 "payment_token": token if is_token(token) else "",
+                "brought_token": bool(token),
                 "token_is_unusable": bool(token) and not is_token(token),
                 "is_ambiguous": callback.is_ambiguous,
                 "signed_at": callback.signed_at or now,

@@ -328,10 +328,10 @@ def many_rows() -> None:
                 INSERT INTO perma_payments_response
                     (fingerprint, outgoing_id, transaction_uuid, transaction_id, decision, reason_code, message,
                      transaction_type, reference_number, amount, currency, auth_amount, payment_token,
-                     token_is_unusable, is_ambiguous, signed_at, sealed, archive_key_id, received_at, failure,
-                     outcome)
+                     brought_token, token_is_unusable, is_ambiguous, signed_at, sealed, archive_key_id,
+                     received_at, failure, outcome)
                 SELECT sha256(id::text::bytea), id, transaction_uuid, 740000 + id, 'ACCEPT', '', '', 'x',
-                       'PERMA-5000-' || id, '', '', '', '', false, false, now(), 'x', 'k', now(), '', ''
+                       'PERMA-5000-' || id, '', '', '', '', false, false, false, now(), 'x', 'k', now(), '', ''
                 FROM checkout RETURNING id
             )
             INSERT INTO perma_payments_stafftask

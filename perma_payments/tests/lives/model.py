@@ -285,8 +285,9 @@ class Model:
 
     def _modify(self, subscription: Subscription, response: Response, now: datetime) -> Iterable[str]:
         checkout = response.checkout
-        rivals = ("change",) if checkout.kind == "change" else ("change", "update") if response.token else ()
-        if any(each.checkout.kind in rivals for each in _later(subscription, response)):
+        later = _later(subscription, response)
+        is_change = checkout.kind == "change"
+        if any(each.checkout.kind == "change" if is_change else response.token and each.token for each in later):
             yield "out of order"
             return
         response.took_effect = True

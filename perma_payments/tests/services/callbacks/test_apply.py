@@ -425,6 +425,19 @@ def test_a_token_is_not_replaced_by_an_older_one_that_comes_late():
     assert (fresh(agreement).payment_token, tasks()) == ("2222", ["out of order"])
 
 
+@pytest.mark.parametrize("kind", [Kind.CHANGE, Kind.UPDATE])
+@pytest.mark.parametrize("later", [Kind.CHANGE, Kind.UPDATE])
+def test_a_later_response_without_a_token_does_not_lose_an_earlier_token(kind, later):
+    agreement = records.standing_agreement()
+    respond(records.outgoing(later, agreement), signed_date_time=LATER)
+    respond(records.outgoing(kind, agreement), signed_date_time=EARLIER, payment_token="1111")
+
+    if (kind, later) == (Kind.CHANGE, Kind.CHANGE):
+        assert (fresh(agreement).payment_token, tasks()) == (records.TOKEN, ["out of order"])
+    else:
+        assert (fresh(agreement).payment_token, tasks()) == ("1111", [])
+
+
 # --- Money that needs a person ----------------------------------------------------------------------
 
 
