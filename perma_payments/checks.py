@@ -28,7 +28,7 @@ def check_log_of_postgresql(
     return [
         Warning(
             "PostgreSQL's log may show payment tokens, in statements that fail or are slow.",
-            hint=f"Change {', '.join(names)} for our role, as docs/operations.md says under Logs.",
+            hint=f"Change {', '.join(names)} for the role in DATABASE_URL, as docs/operations.md says under Logs.",
             id="perma_payments.W010",
         )
     ]

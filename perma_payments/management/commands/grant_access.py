@@ -111,8 +111,12 @@ def grant_access(role: str) -> None:
             on_table = sql.SQL("GRANT {} ON {} TO {}")
             cursor.execute(on_table.format(sql.SQL(granted), sql.Identifier(table), names["role"]))
         cursor.execute(ONLY_THE_OWNER_SWITCHES_TRIGGERS_OFF)
-        # Privileges that come from elsewhere: those of a superuser, or of the owner whose member the role is.
-        cursor.execute("SELECT has_table_privilege(%s, 'perma_payments_response', 'TRUNCATE')", [role])
+        # Privileges that come from elsewhere, and those of the owner, who can always grant them to itself again.
+        cursor.execute(
+            "SELECT has_table_privilege(%(role)s, oid, 'TRUNCATE') OR pg_has_role(%(role)s, relowner, 'MEMBER') "
+            "FROM pg_class WHERE oid = 'perma_payments_response'::regclass",
+            {"role": role},
+        )
         if cursor.fetchone() == (True,):
             raise CommandError(
                 f"{role} could still empty every table, because it is a superuser, or because it owns the tables "

@@ -119,6 +119,19 @@ def test_a_role_that_could_do_everything_all_the_same_is_refused(how):
         grant()
 
 
+def test_the_owner_is_refused_because_it_can_grant_itself_everything_again():
+    sql(f"CREATE ROLE {ROLE}")
+    sql(f"ALTER TABLE perma_payments_response OWNER TO {ROLE}")
+
+    with pytest.raises(CommandError, match="could still empty every table"):
+        grant()
+
+    # Nor is anything taken from it: migrations need it.
+    sql(f"SET LOCAL ROLE {ROLE}")
+    sql("DELETE FROM perma_payments_response WHERE false")
+    sql("RESET ROLE")
+
+
 def test_a_role_that_does_not_exist_is_refused():
     with pytest.raises(CommandError, match="There is no role the_service"):
         grant()
