@@ -63,6 +63,15 @@ ONLY_THE_OWNER_SWITCHES_TRIGGERS_OFF = """
     $$ LANGUAGE plpgsql
 """
 
+# PostgreSQL finds temporary tables first, and any role can create them: one with the name of a table of the
+# history would get what the triggers record, and one called pg_proc would say who owns the function above.
+FUNCTIONS_OF_TRIGGERS = """
+    SELECT DISTINCT tgfoid::regprocedure::text FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid
+        WHERE relnamespace = %s::regnamespace AND NOT tgisinternal
+    UNION SELECT 'public._pgtrigger_should_ignore(name)'
+"""
+TEMPORARY_TABLES_LAST = "ALTER FUNCTION {function} SET search_path = {schema}, pg_temp"
+
 
 def privileges() -> Iterator[tuple[str, str]]:
     """Each table, with what the service does to its rows."""
@@ -111,6 +120,10 @@ def grant_access(role: str) -> None:
             on_table = sql.SQL("GRANT {} ON {} TO {}")
             cursor.execute(on_table.format(sql.SQL(granted), sql.Identifier(table), names["role"]))
         cursor.execute(ONLY_THE_OWNER_SWITCHES_TRIGGERS_OFF)
+        cursor.execute(FUNCTIONS_OF_TRIGGERS, [sql.Identifier(schema).as_string(cursor.cursor)])
+        for (function,) in cursor.fetchall():
+            statement = sql.SQL(TEMPORARY_TABLES_LAST)
+            cursor.execute(statement.format(function=sql.SQL(function), schema=names["schema"]))
         # Privileges that come from elsewhere, and those of the owner, who can always grant them to itself again.
         cursor.execute(
             "SELECT has_table_privilege(%(role)s, oid, 'TRUNCATE') OR pg_has_role(%(role)s, relowner, 'MEMBER') "

@@ -101,11 +101,12 @@ def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm
     with _checkout(customer):
         outgoing = begun_by(nonce, Kind.CHANGE, customer, now=now)
         agreement = _agreement_with_token(customer, now)
+        wanted = Terms(message.recurring_amount, message.link_limit, message.link_limit_effective_timestamp)
+        change_kind = agreement.agreed_terms.as_of(now).kind_of(wanted)
+        # Even if it has begun a checkout before: to come back to it now would charge the same amount too late.
+        if change_kind is ChangeKind.UPGRADE and agreement.was_due(since=message.rendered_at, now=now):
+            raise Stale(now - message.rendered_at)
         if outgoing is None:
-            wanted = Terms(message.recurring_amount, message.link_limit, message.link_limit_effective_timestamp)
-            change_kind = agreement.agreed_terms.as_of(now).kind_of(wanted)
-            if change_kind is ChangeKind.UPGRADE and agreement.was_due(since=message.rendered_at, now=now):
-                raise Stale(now - message.rendered_at)
             outgoing = _record(
                 Kind.CHANGE,
                 nonce,

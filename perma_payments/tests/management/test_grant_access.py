@@ -98,6 +98,32 @@ def test_only_the_owner_switches_triggers_off(role):
         assert agreement.events.count() == 2
 
 
+def test_a_temporary_table_does_not_switch_triggers_off(role):
+    """PostgreSQL finds it first. This one says that the role owns the function that lets the owner do that."""
+    agreement = records.agreement()
+    sql("CREATE TEMPORARY TABLE pg_proc (oid oid, proowner oid)")
+    sql(
+        "INSERT INTO pg_temp.pg_proc SELECT 'public._pgtrigger_should_ignore(name)'::regprocedure, oid "
+        f"FROM pg_roles WHERE rolname = '{ROLE}'"
+    )
+    with pgtrigger.ignore():
+        sql("UPDATE perma_payments_subscriptionagreement SET status = 'Aborted'")
+
+    assert agreement.events.count() == 2
+
+
+def test_a_temporary_table_does_not_take_the_place_of_the_history(role):
+    agreement = records.agreement()
+    sql(
+        "CREATE TEMPORARY TABLE perma_payments_subscriptionagreementevent AS TABLE "
+        "perma_payments_subscriptionagreementevent"
+    )
+    sql("UPDATE perma_payments_subscriptionagreement SET status = 'Aborted'")
+    sql("DROP TABLE pg_temp.perma_payments_subscriptionagreementevent")
+
+    assert agreement.events.count() == 2
+
+
 def test_privileges_that_a_role_had_before_are_taken():
     sql(f"CREATE ROLE {ROLE}")
     sql(f"GRANT ALL ON ALL TABLES IN SCHEMA public TO {ROLE}")

@@ -149,6 +149,27 @@ def test_an_upgrade_from_a_page_of_the_last_period_is_refused(agreement, plan, n
     assert plan_told(after)[:2] == plan
 
 
+def test_an_upgrade_that_was_begun_in_the_last_period_is_not_gone_on_with(agreement):
+    """The customer comes back from CyberSource's page, and sends the same message again."""
+    link_limit, rate = LARGE
+    before, after = PAID_THROUGH - timedelta(minutes=5), PAID_THROUGH + timedelta(minutes=5)
+    message = ChangeMessage(
+        customer=REGISTRAR,
+        amount=Decimal("29.03"),
+        recurring_amount=Decimal(rate),
+        link_limit=link_limit,
+        link_limit_effective_timestamp=before,
+        rendered_at=before,
+    )
+    nonce = secrets.token_bytes(24)
+    first = change(message, nonce=nonce, now=before)
+    again = change(message, nonce=nonce, now=PAID_THROUGH - timedelta(minutes=1))
+    assert again.fields["transaction_uuid"] == first.fields["transaction_uuid"]
+
+    with pytest.raises(Stale):
+        change(message, nonce=nonce, now=after)
+
+
 def test_a_downgrade_from_a_page_of_the_last_period_keeps_what_is_paid_for(agreement):
     before, after = PAID_THROUGH - timedelta(minutes=5), PAID_THROUGH + timedelta(minutes=5)
     ask(SMALL, PAID_THROUGH, rendered_at=before, now=after)
