@@ -134,8 +134,7 @@ CSRF_COOKIE_HTTPONLY = True
 if not IN_DEVELOPMENT:
     # Browsers accept these names only from this very host and over HTTPS, so no neighboring host can plant them.
     SESSION_COOKIE_NAME, CSRF_COOKIE_NAME = "__Host-sessionid", "__Host-csrftoken"
-# Not in a cookie, of which there are two.
-MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
+MESSAGE_STORAGE = "perma_payments.admin.notices.Notices"
 SECURE_HSTS_SECONDS = 0 if IN_DEVELOPMENT else int(timedelta(days=365).total_seconds())
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 SESSION_COOKIE_AGE = int(timedelta(days=1).total_seconds())

@@ -149,11 +149,14 @@ def test_cookies_are_bound_to_this_host(client, staff, settings):
     fields = {"username": "someone", "password": PASSWORD, "next": "/admin/"}
     response = client.post("/admin/login/", fields, secure=True)
 
-    # With a notice for the next page.
-    client.post("/admin/perma_payments/checkoutfreeze/switch/", {"reason": "x"}, secure=True)
-    assert set(client.cookies) == {"__Host-sessionid", "__Host-csrftoken"}
+    # The notice that staff get on the next page is a cookie, too.
+    notice = client.post("/admin/perma_payments/checkoutfreeze/switch/", {"reason": "x"}, secure=True)
+    assert set(client.cookies) == {"__Host-sessionid", "__Host-csrftoken", "__Host-messages"}
 
-    for cookie in (token, response.cookies["__Host-sessionid"], response.cookies["__Host-csrftoken"]):
+    for cookie in (
+        *(token, response.cookies["__Host-sessionid"], response.cookies["__Host-csrftoken"]),
+        notice.cookies["__Host-messages"],
+    ):
         # Browsers refuse a cookie of this name without these three.
         assert (cookie["secure"], cookie["path"], cookie["domain"]) == (True, "/", "")
         assert (cookie["httponly"], cookie["samesite"]) == (True, "Lax")
