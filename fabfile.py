@@ -98,8 +98,8 @@ def test(context: Context, args: str = "") -> None:
     """
     not_found = [program for program in programs.PROGRAMS if not programs.find(program)]
     floor = [] if args or not_found else [f"--cov-fail-under={COVERAGE_FLOOR}"]
-    # Many tests wait for a process or a browser. They share one PostgreSQL, which accepts a hundred connections.
-    workers = ["--numprocesses", str(min((os.cpu_count() or 1) + 2, 6)), "--dist", "loadfile"]
+    # All of them share one PostgreSQL, which accepts a hundred connections.
+    workers = ["--numprocesses", "auto", "--maxprocesses", "4", "--dist", "loadfile"]
     tested = processes.run("-m", "pytest", *workers, "--cov", *floor, *shlex.split(args))
     for program in not_found:
         print(f"Its tests did not run: {programs.missing(program)}")
