@@ -112,6 +112,7 @@ def grant_access(role: str) -> None:
         names = {"role": sql.Identifier(role), "schema": sql.Identifier(schema)}
         for statement in (
             "REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}",
+            "REVOKE ALL ON ALL SEQUENCES IN SCHEMA {schema} FROM {role}",
             "GRANT USAGE ON SCHEMA {schema} TO {role}",
             "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
         ):
@@ -122,16 +123,17 @@ def grant_access(role: str) -> None:
         cursor.execute(ONLY_THE_OWNER_SWITCHES_TRIGGERS_OFF)
         cursor.execute(FUNCTIONS_OF_TRIGGERS, [sql.Identifier(schema).as_string(cursor.cursor)])
         for (function,) in cursor.fetchall():
-            statement = sql.SQL(TEMPORARY_TABLES_LAST)
-            cursor.execute(statement.format(function=sql.SQL(function), schema=names["schema"]))
+            last = sql.SQL(TEMPORARY_TABLES_LAST)
+            cursor.execute(last.format(function=sql.SQL(function), schema=names["schema"]))
         # Privileges that come from elsewhere, and those of the owner, who can always grant them to itself again.
-        cursor.execute(
-            "SELECT has_table_privilege(%(role)s, oid, 'TRUNCATE') OR pg_has_role(%(role)s, relowner, 'MEMBER') "
-            "FROM pg_class WHERE oid = 'perma_payments_response'::regclass",
-            {"role": role},
-        )
-        if cursor.fetchone() == (True,):
-            raise CommandError(
-                f"{role} could still empty every table, because it is a superuser, or because it owns the tables "
-                "or belongs to the role that does. Use a role of its own for the service."
+        for table, granted in privileges():
+            cursor.execute(
+                "SELECT has_table_privilege(%(role)s, oid, %(more)s) OR pg_has_role(%(role)s, relowner, 'MEMBER') "
+                "FROM pg_class WHERE oid = %(table)s::regclass",
+                {"role": role, "table": table, "more": "TRUNCATE" if "DELETE" in granted else "DELETE, TRUNCATE"},
             )
+            if cursor.fetchone() == (True,):
+                raise CommandError(
+                    f"{role} could still delete what is in {table}, because it is a superuser, owns the table, or "
+                    "belongs to a role that may. Use a role of its own for the service."
+                )

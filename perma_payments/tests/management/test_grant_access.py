@@ -141,7 +141,7 @@ def test_a_role_that_could_do_everything_all_the_same_is_refused(how):
         (owner,) = cursor.fetchone()
     sql(f"CREATE ROLE {ROLE} {how.format(owner=owner)}")
 
-    with pytest.raises(CommandError, match="could still empty every table"):
+    with pytest.raises(CommandError, match="could still delete what is in"):
         grant()
 
 
@@ -149,7 +149,7 @@ def test_the_owner_is_refused_because_it_can_grant_itself_everything_again():
     sql(f"CREATE ROLE {ROLE}")
     sql(f"ALTER TABLE perma_payments_response OWNER TO {ROLE}")
 
-    with pytest.raises(CommandError, match="could still empty every table"):
+    with pytest.raises(CommandError, match="could still delete what is in"):
         grant()
 
     # Nor is anything taken from it: migrations need it.
@@ -170,4 +170,23 @@ def test_only_the_owner_can_grant():
 
     with pytest.raises(CommandError, match="Use the role that owns the tables"), transaction.atomic():
         grant()
+    sql("RESET ROLE")
+
+
+def test_a_role_that_may_delete_as_a_member_of_a_group_is_refused():
+    sql("CREATE ROLE a_group")
+    sql("GRANT DELETE ON perma_payments_response TO a_group")
+    sql(f"CREATE ROLE {ROLE} IN ROLE a_group")
+
+    with pytest.raises(CommandError, match="could still delete what is in perma_payments_response"):
+        grant()
+
+
+def test_the_next_numbers_of_rows_cannot_be_set():
+    sql(f"CREATE ROLE {ROLE}")
+    sql(f"GRANT ALL ON ALL SEQUENCES IN SCHEMA public TO {ROLE}")
+    grant()
+    sql(f"SET LOCAL ROLE {ROLE}")
+
+    assert_denied("SELECT setval('perma_payments_response_id_seq', 1)")
     sql("RESET ROLE")
