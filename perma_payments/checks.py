@@ -37,10 +37,9 @@ def check_log_of_postgresql(
 def _warnings() -> Iterator[CheckMessage]:
     today = timezone.now().date()
     for key in settings.CS_KEYS:
-        if key.ends_on and key.ends_soon(today):
-            ends = "ended" if key.ends_on <= today else "ends"
+        if key.ends_soon(today):
             yield Warning(
-                f"CyberSource's key {key.access_key} {ends} on {key.ends_on}.",
+                f"CyberSource's key {key.access_key} {key.ending(today)}.",
                 hint="Create a new key in the Business Center, and add it behind this one in CS_KEYS, on every "
                 "machine. Then move it to the front, and remove this one a day later. See "
                 'docs/operations.md, "Keys".',

@@ -10,6 +10,6 @@ def keyed_digest(salt: str, text: str) -> str:
 
 
 def keyed_digests(salt: str, text: str) -> list[str]:
-    """Return all digests to look for: with SECRET_KEY, and with its fallbacks."""
+    """Return all digests to look for: the one to store, with SECRET_KEY, and those with its fallbacks."""
     keys = [settings.SECRET_KEY, *settings.SECRET_KEY_FALLBACKS]
     return [salted_hmac(salt, text, secret=key, algorithm="sha256").hexdigest() for key in keys]

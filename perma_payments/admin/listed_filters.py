@@ -1,8 +1,8 @@
 """Lists that filter by what they offer, and by nothing else.
 
 Django's lists filter by any column that an address names: with ``?payment_token__startswith=7``, someone who may
-only look could find out a secret letter by letter. The site (site.py) gives these lists to every table, whoever
-wrote its class.
+only look could find out a secret letter by letter. The site (site.py) gives these lists to every table, even
+those of other packages.
 """
 
 from typing import Any

@@ -109,7 +109,7 @@ class StaffSite(AdminSite):
         return TemplateResponse(request, "perma_payments/admin/help.html", context)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
-        """For every page: also whether the user may see the search box."""
+        """The context of every page. Ours also says whether to show the search box."""
         return {**super().each_context(request), "may_search": may_search(request.user)}
 
     def refused(self, request: HttpRequest, why: str, status: int) -> HttpResponse:

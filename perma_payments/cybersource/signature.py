@@ -47,6 +47,10 @@ class SigningKey:
         """Whether it has ended, or ends within 60 days."""
         return self.ends_on is not None and self.ends_on - WARN_BEFORE_END <= today
 
+    def ending(self, today: date) -> str:
+        """When it ends, in words that follow the key: ``ends on 2028-11-21``, or ``ended on`` that day."""
+        return f"{'ended' if self.ends_on and self.ends_on <= today else 'ends'} on {self.ends_on}"
+
     def __repr__(self) -> str:
         # Keeps the secret out of logs and error reports.
         return f"SigningKey(access_key={self.access_key!r})"

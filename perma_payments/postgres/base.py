@@ -92,8 +92,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         super().ensure_connection()
 
     def close_if_unusable_or_obsolete(self) -> None:
-        # Django would ensure a connection before it looks at it. After a request, and before a job of the
-        # scheduler's, nothing may depend on whether the database can give one.
+        # Django would replace a broken connection first. This runs after a request and before a job of the
+        # scheduler's, when the database may be down and must not be needed.
         self._close_if_broken()
         super().close_if_unusable_or_obsolete()
 

@@ -62,9 +62,3 @@ def write(**signal: Any) -> None:
         logger.warning("the use of keys could not be recorded: %s", describe(error))
         for use in uses:
             _due[Ring(use.ring), use.key_id] = use.last_used_at + RETRY_AFTER
-
-
-def forget() -> None:
-    """Forget what this process has noted and written, for tests."""
-    _due.clear()
-    _noted.uses = []

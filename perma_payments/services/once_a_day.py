@@ -27,9 +27,10 @@ def do_once_a_day(job: str, do: Callable[[], object], *, now: datetime) -> bool:
     """
     day = now.astimezone(UTC).date()
     this = JobRun.objects.filter(job=job, day=day)
-    if not this.exists():
+    run = this.first()
+    if run is None:
         insert_unless_there(JobRun(job=job, day=day))
-    run = this.get()
+        run = this.get()
     is_due = Q(done_at=None) & (Q(next_attempt_at=None) | Q(next_attempt_at__lte=now))
     if not this.filter(is_due).update(attempts=F("attempts") + 1, next_attempt_at=now + LEASE):
         run.refresh_from_db()

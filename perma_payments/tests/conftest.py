@@ -19,10 +19,16 @@ FORM = "application/x-www-form-urlencoded"
 Post = Callable[..., HttpResponse]
 
 
+def forget_key_uses() -> None:
+    """Make the process forget which uses of keys it has noted and written."""
+    key_uses._due.clear()
+    key_uses._noted.uses.clear()
+
+
 @pytest.fixture(autouse=True)
 def _no_key_was_used() -> None:
     """Whether a use is written, which takes a statement, depends on no other test."""
-    key_uses.forget()
+    forget_key_uses()
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass
-from time import monotonic, sleep
 from urllib.parse import quote
 
 import pytest
@@ -15,7 +14,15 @@ import requests
 from bs4 import BeautifulSoup
 from django.db import connection, transaction
 
-from devtools.processes import GUNICORN, Leashed, free_port, leashed, run_quietly, wait_until_it_answers
+from devtools.processes import (
+    GUNICORN,
+    Leashed,
+    eventually as wait_until,
+    free_port,
+    leashed,
+    run_quietly,
+    wait_until_it_answers,
+)
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from perma_payments.services.locks import lock_customer
@@ -99,10 +106,7 @@ def service(transactional_db: None, serve: Serve) -> Service:
 
 def eventually(condition: Callable[[], object]) -> None:
     """Wait until the condition is true."""
-    end = monotonic() + CYBERSOURCES_PATIENCE
-    while not condition():
-        assert monotonic() < end
-        sleep(0.02)
+    assert wait_until(condition, CYBERSOURCES_PATIENCE)
 
 
 def assert_log_is_discreet(log: str, *posted: dict[str, str]) -> None:

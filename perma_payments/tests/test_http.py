@@ -5,7 +5,6 @@ import io
 import re
 import socket
 from collections.abc import Callable
-from time import monotonic, sleep
 from urllib.parse import urlencode, urlsplit
 
 import pytest
@@ -14,7 +13,7 @@ from bs4 import BeautifulSoup
 from django.contrib.auth.models import User
 from nacl.public import PrivateKey, SealedBox
 
-from devtools.processes import free_port
+from devtools.processes import eventually as wait_until, free_port
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import LoginAttempt, Response, StatusReport, SubscriptionAgreement
 
@@ -59,10 +58,7 @@ def post_in_chunks(url: str, route: str, fields: dict[str, str], *headers: str) 
 
 def eventually_in(log: Callable[[], str], text: str) -> bool:
     """Whether a text appears in the log soon."""
-    end = monotonic() + PATIENCE
-    while text not in log() and monotonic() < end:
-        sleep(0.02)
-    return text in log()
+    return wait_until(lambda: text in log(), PATIENCE)
 
 
 @pytest.fixture

@@ -1,6 +1,6 @@
 """What Perma.cc is told a subscription is paid through, asked over HTTP (perma-2026.md §6, with its examples)."""
 
-from calendar import isleap, monthrange
+from calendar import monthrange
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 
@@ -18,6 +18,7 @@ from perma_payments.services.status_reports.warnings import required_checks
 
 from . import perma_cc, records
 from .conftest import Post
+from .lives.model import due
 
 pytestmark = pytest.mark.django_db
 
@@ -125,9 +126,9 @@ def test_a_month_is_paid_through_the_next_due_date(customer, on, start, later):
     customer.subscribe(day(on), day(start))
 
     assert customer.is_told(day(on)) == ("Current", day(start))
-    for now, due in later:
+    for now, next_due in later:
         assert customer.is_told(day(now) - DAY) == ("Current", day(now))
-        assert customer.is_told(datetime.combine(day(now), time(), tzinfo=UTC)) == ("Current", day(due))
+        assert customer.is_told(datetime.combine(day(now), time(), tzinfo=UTC)) == ("Current", day(next_due))
 
 
 @pytest.mark.parametrize(
@@ -141,9 +142,9 @@ def test_a_year_is_paid_through_the_next_due_date(customer, on, start, later):
     customer.subscribe(day(on), day(start), "annually")
 
     assert customer.is_told(day(on)) == ("Current", day(start))
-    for now, due in later:
+    for now, next_due in later:
         assert customer.is_told(day(now) - DAY) == ("Current", day(now))
-        assert customer.is_told(day(now)) == ("Current", day(due))
+        assert customer.is_told(day(now)) == ("Current", day(next_due))
 
 
 def same_day_next(on: date, frequency: str) -> date:
@@ -152,15 +153,6 @@ def same_day_next(on: date, frequency: str) -> date:
         return on.replace(year=on.year + 1, day=28 if (on.month, on.day) == (2, 29) else on.day)
     year, month = divmod(on.year * 12 + on.month, 12)
     return date(year, month + 1, min(on.day, monthrange(year, month + 1)[1]))
-
-
-def due(start: date, frequency: str, number: int) -> date:
-    """A due date, the first being number 0."""
-    if frequency == "annually":
-        year, lacks = start.year + number, (start.month, start.day) == (2, 29)
-        return start.replace(year=year, day=28 if lacks and not isleap(year) else start.day)
-    year, month = divmod(start.year * 12 + start.month - 1 + number, 12)
-    return date(year, month + 1, min(start.day, monthrange(year, month + 1)[1]))
 
 
 SIGN_UP_DAYS = [

@@ -7,7 +7,7 @@ succeeds. So simultaneous attempts see each other, and guessing faster gains not
 
 from datetime import datetime
 
-from ...keyed_digests import keyed_digest, keyed_digests
+from ...keyed_digests import keyed_digests
 from ...models import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
 
 # From one address with one account: someone who mistypes, or guesses.
@@ -19,6 +19,7 @@ MAX_ATTEMPTS_PER_ADDRESS = 20
 MAX_ATTEMPTS_PER_ACCOUNT = 20
 
 
+# What each is digested as.
 ACCOUNT, ADDRESS = f"{__name__}.account", f"{__name__}.address"
 
 
@@ -28,13 +29,11 @@ class TooManyAttempts(Exception):
 
 def begin(*, account: str, address: str | None, now: datetime) -> LoginAttempt:
     """Count an attempt, which the caller deletes if it succeeds. Raises TooManyAttempts without counting it."""
-    attempt = LoginAttempt.objects.create(
-        account=keyed_digest(ACCOUNT, account.casefold()),
-        address=keyed_digest(ADDRESS, address) if address else "",
-        attempted_at=now,
-    )
     accounts = keyed_digests(ACCOUNT, account.casefold())
     addresses = keyed_digests(ADDRESS, address) if address else []
+    attempt = LoginAttempt.objects.create(
+        account=accounts[0], address=addresses[0] if addresses else "", attempted_at=now
+    )
     if _too_many(accounts, addresses, now):
         attempt.delete()
         raise TooManyAttempts

@@ -103,7 +103,7 @@ def _that_change(model: type[Model]) -> list[str]:
 
 
 def grant_access(role: str) -> None:
-    """Give a role exactly these privileges. Raises CommandError if it has more all the same."""
+    """Give a role exactly these privileges. Raises CommandError if it still has more."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_schema(), EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [role])
         schema, exists = cursor.fetchone()
@@ -117,16 +117,17 @@ def grant_access(role: str) -> None:
             "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
         ):
             cursor.execute(sql.SQL(statement).format(**names))
-        for table, granted in privileges():
-            on_table = sql.SQL("GRANT {} ON {} TO {}")
+        on_table = sql.SQL("GRANT {} ON {} TO {}")
+        wanted = list(privileges())
+        for table, granted in wanted:
             cursor.execute(on_table.format(sql.SQL(granted), sql.Identifier(table), names["role"]))
         cursor.execute(ONLY_THE_OWNER_SWITCHES_TRIGGERS_OFF)
         cursor.execute(FUNCTIONS_OF_TRIGGERS, [sql.Identifier(schema).as_string(cursor.cursor)])
+        last = sql.SQL(TEMPORARY_TABLES_LAST)
         for (function,) in cursor.fetchall():
-            last = sql.SQL(TEMPORARY_TABLES_LAST)
             cursor.execute(last.format(function=sql.SQL(function), schema=names["schema"]))
         # Privileges that come from elsewhere, and those of the owner, who can always grant them to itself again.
-        for table, granted in privileges():
+        for table, granted in wanted:
             cursor.execute(
                 "SELECT has_table_privilege(%(role)s, oid, %(more)s) OR pg_has_role(%(role)s, relowner, 'MEMBER') "
                 "FROM pg_class WHERE oid = %(table)s::regclass",

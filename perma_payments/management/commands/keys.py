@@ -13,7 +13,7 @@ from django.db import Error
 from django.db.models import Count, Max
 from django.utils import timezone
 
-from ...cybersource.signature import WARN_BEFORE_END, SigningKey
+from ...cybersource.signature import WARN_BEFORE_END
 from ...models import KeyUse, Response, Ring
 from ...postgres.problems import describe
 from ...services.key_uses import WRITE_EVERY
@@ -178,16 +178,12 @@ def _removals(old: Sequence[Key], unused_for: timedelta, now: datetime) -> str:
 def _due(newest: Key, today: date) -> str:
     signs = settings.CS_KEYS.current
     if signs.access_key != newest.id and signs.ends_soon(today):
-        return f"{signs.access_key} still signs, and {_ends(signs, today)}."
+        return f"{signs.access_key} still signs, and {signs.ending(today)}."
     key = next(key for key in settings.CS_KEYS if key.access_key == newest.id)
     if key.ends_on is None:
         return "unknown, because the day when the key was created is not set."
     when = "now" if key.ends_soon(today) else f"from {key.ends_on - WARN_BEFORE_END} on"
-    return f"{key.access_key} {_ends(key, today)}. Create the next one in the Business Center {when}."
-
-
-def _ends(key: SigningKey, today: date) -> str:
-    return f"{'ended' if key.ends_on and key.ends_on <= today else 'ends'} on {key.ends_on}"
+    return f"{key.access_key} {key.ending(today)}. Create the next one in the Business Center {when}."
 
 
 # --- Keys that are not in a ring --------------------------------------------------------------------

@@ -197,6 +197,6 @@ def test_a_token_acts_for_its_own_customer_only(client, agreement, action, other
     before = traces.rows()
 
     act(client, action, token(ACTIONS[action], INDIVIDUAL), **other)
-    # A request that changed nothing is used up all the same.
+    # Even a request that changed nothing is used up.
     used = set(traces.rows()) - set(before)
     assert {table for table, _ in used} <= {UsedMessage._meta.db_table}

@@ -3,7 +3,7 @@
 The attacker is a stranger; a customer with the address of their own page in the portal; or a member of staff who
 may only look, or whose account has no group yet, or who has a password but no code. They want other customers'
 payments, card tokens, and the secrets of accounts. They fail because every page of the admin asks for a login and
-a permission, each token of the portal is bound to its customer, and secrets are on no page, whoever looks.
+a permission, each token of the portal is bound to its customer, and no page shows secrets to anyone.
 """
 
 from typing import Any

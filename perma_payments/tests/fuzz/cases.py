@@ -38,7 +38,7 @@ class World:
 class Request:
     """A request, and what is known about it.
 
-    ``is_forged`` says that whoever sends it lacks the key, the secret, or the session that it takes, so it must do
+    ``is_forged`` says that its sender lacks the key, the secret, or the session that it takes, so it must do
     nothing. ``follow`` is called with the Location of a redirect, for the request to send next.
     """
 

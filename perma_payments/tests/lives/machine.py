@@ -480,7 +480,7 @@ class Lives(RuleBasedStateMachine):
     @precondition(lambda self: self.model.purchases)
     @rule(purchase=which)
     def acknowledges(self, purchase: int) -> None:
-        """An acknowledgement counts if it is the first one of something paid, whoever sends it."""
+        """Only the first acknowledgement counts, and only of something paid."""
         self.comes_from("acknowledgement")
         this = self.model.purchases[-1 - purchase % len(self.model.purchases)]
         reply = self.ask("acknowledge-purchase", purchase_pk=this.id)

@@ -13,7 +13,7 @@ from perma_payments.models import KeyUse, Ring
 from perma_payments.services import key_uses
 
 from .. import cyber_source, records
-from ..conftest import FORM
+from ..conftest import FORM, forget_key_uses
 
 pytestmark = pytest.mark.django_db
 
@@ -58,7 +58,7 @@ def test_a_message_that_is_refused_uses_no_key(client, post, call_back):
     assert post("subscription", timestamp=1.0).status_code == 400
     assert client.post("/subscription/", urlencode({"encrypted_data": "x"}), content_type=FORM).status_code == 400
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
-    key_uses.forget()  # signing the form
+    forget_key_uses()  # signing the form
     assert call_back(form, secret="not CyberSource's").status_code == 400
     assert used() == set()
 
