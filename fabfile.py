@@ -6,7 +6,6 @@ and not init-db.
 """
 
 import functools
-import os
 import random
 import shlex
 import sys
@@ -44,7 +43,7 @@ def demo(context: Context, check: bool = False, client: str = "") -> None:
 
     --client is the year of Perma.cc's client to play: 2026 (the default) or 2024. With --check, run the end-to-end
     tests for that client instead, or for one after the other if none is given; the exit code is 0 if they pass.
-    DEMO_HOST is the address that everything listens on, 127.0.0.1 by default.
+    BIND is the host:port to listen on, 127.0.0.1:8000 or the next free port by default.
     """
     clients = [demonstration.chosen_client(client)] if client else list(demonstration.UPDATE_LEADS_TO)
     if check:
@@ -53,41 +52,26 @@ def demo(context: Context, check: bool = False, client: str = "") -> None:
 
 
 @task
-def run(context: Context) -> None:
-    """Run Perma Payments and its scheduler at http://localhost:8000, on a database that is kept; Ctrl-C ends both.
+def run(context: Context, client: str = "") -> None:
+    """Run the same to work on it: on a database that is kept, with the settings of .env; reloads changed code.
 
-    The web server reloads its code when it changes; for the scheduler's, restart this. BIND lists the addresses to
-    listen on, as host:port separated by spaces or commas, 127.0.0.1:8000 by default.
+    For the scheduler's and the sandbox's code, restart this.
     """
-    addresses = processes.words(os.environ.get("BIND", "")) or ["127.0.0.1:8000"]
+    chosen = demonstration.chosen_client(client or demonstration.client_of_settings())
+    until_interrupted(lambda: demonstration.demo(chosen, kept=True))
 
-    def serve() -> None:
-        with postgres.database_url(kept=True) as url:
-            prepare_database(url)
-            with (
-                processes.leashed(
-                    "Perma Payments",
-                    *processes.GUNICORN,
-                    "--reload",
-                    *[f"--bind={address}" for address in addresses],
-                    env={"DATABASE_URL": url},
-                    to_terminal=True,
-                ) as app,
-                processes.leashed(
-                    "The scheduler", "manage.py", "run_scheduler", env={"DATABASE_URL": url}, to_terminal=True
-                ) as scheduler,
-            ):
-                print("Starting Perma Payments at", *map(address_in_browser, addresses), flush=True)
-                processes.watch([app, scheduler])
 
-    until_interrupted(serve)
+@task
+def manage(context: Context, command: str) -> None:
+    """Run a command of manage.py on the database that `fab run` uses, as in: fab manage "check --deploy"."""
+    run_manage(*shlex.split(command))
 
 
 @task
 def init_db(context: Context) -> None:
-    """Create the database if it does not exist, and bring it up to date."""
+    """Create the database that `fab run` uses if it does not exist, and bring it up to date."""
     with postgres.database_url(kept=True) as url:
-        prepare_database(url)
+        demonstration.prepare_database(url, {}, kept=True)
 
 
 @task
@@ -175,8 +159,7 @@ def job(command: str, what_it_does: str) -> Any:
     """Return the task that runs a command of manage.py, with DATABASE_URL or the database that is kept."""
 
     def run_command(context: Context) -> None:
-        with postgres.database_url(kept=True) as url:
-            until_interrupted(lambda: sys.exit(processes.run("manage.py", command, env={"DATABASE_URL": url})))
+        run_manage(command)
 
     run_command.__name__, run_command.__doc__ = command, what_it_does
     return task(run_command)
@@ -190,16 +173,10 @@ apply_responses = job("apply_responses", "Apply CyberSource's responses that are
 purge_expired = job("purge_expired", "Delete what is kept only for a while. For cron.")
 
 
-def prepare_database(url: str) -> None:
-    """Create the database if it does not exist, and migrate it."""
-    if postgres.given_url():
-        print("Using the database of DATABASE_URL.", flush=True)
-    else:
-        print(f"Using a PostgreSQL that keeps its data in {postgres.kept_directory()}", flush=True)
-    if postgres.create_database(url):
-        print("The database is new.", flush=True)
-    if processes.run("manage.py", "migrate", env={"DATABASE_URL": url}) != 0:
-        raise TaskError("The migrations failed.")
+def run_manage(*arguments: str) -> None:
+    """Run manage.py with DATABASE_URL or the database that is kept, and end with its exit code."""
+    with postgres.database_url(kept=True) as url:
+        until_interrupted(lambda: sys.exit(processes.run("manage.py", *arguments, env={"DATABASE_URL": url})))
 
 
 def until_interrupted(function: Callable[[], None]) -> None:
@@ -208,10 +185,3 @@ def until_interrupted(function: Callable[[], None]) -> None:
         function()
     except KeyboardInterrupt:
         print("\nStopped.")
-
-
-def address_in_browser(address: str) -> str:
-    """Return the address of a host:port for a browser on this machine."""
-    host, _, port = address.rpartition(":")
-    host = "localhost" if host in ("", "0.0.0.0", "127.0.0.1", "[::]", "[::1]") else host
-    return f"http://{host}" + ("" if port == "80" else f":{port}")

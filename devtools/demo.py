@@ -1,6 +1,8 @@
-"""The demo: Perma Payments and the sandbox, side by side, on a migrated database.
+"""Perma Payments and the sandbox, side by side, on a migrated database.
 
-Of the checkout's .env it reads only DATABASE_URL; the two sides use the development keys.
+The demo and its check begin with an empty database, and of the checkout's .env they read only DATABASE_URL. What
+`fab run` starts is to be worked on: its database is kept, its code is reloaded, and what .env sets counts. The two
+sides use the development keys.
 """
 
 import os
@@ -8,7 +10,7 @@ import random
 import re
 import secrets
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -16,11 +18,12 @@ import psycopg2
 from dotenv import dotenv_values
 
 from devtools import ROOT, TaskError
-from devtools.postgres import create_database, database_url, given, given_url
+from devtools.postgres import create_database, database_url, given, given_url, kept_directory
 from devtools.processes import (
     GUNICORN,
     Leashed,
     free_port,
+    is_listened_on,
     leashed,
     require_running,
     run_quietly,
@@ -73,6 +76,7 @@ class Demo:
 Perma Payments and its sandbox are running, on {self.database}.
 The sandbox plays Perma.cc's client of {self.client}.
 
+  Perma Payments                           {self.app_url}/
   Perma.cc's settings page of a customer   {self.sandbox_url}/settings/usage-plan/
   CyberSource's Business Center            {self.sandbox_url}/subscriptions/
   The mail that staff receive              {self.sandbox_url}/mailbox/
@@ -84,14 +88,26 @@ Press Ctrl-C to stop.
 """
 
 
-def demo(client: str) -> None:
-    """Run the demo for one of Perma.cc's clients until it is interrupted."""
-    host = os.environ.get("DEMO_HOST") or "127.0.0.1"
-    app_port = free_port(host, APP_PORT)
+def demo(client: str, *, kept: bool = False) -> None:
+    """Run the demo until it is interrupted: on an empty database, or to be worked on (`kept`)."""
+    host, app_port = address_to_listen_on()
     sandbox_port = free_port(host, max(SANDBOX_PORT, app_port + 1))
-    with running_demo(client, host, app_port, sandbox_port, free_port(host, SMTP_PORT)) as running:
+    with running_demo(client, host, app_port, sandbox_port, free_port(host, SMTP_PORT), kept=kept) as running:
         print(running.description(), flush=True)
         watch(running.processes)
+
+
+def address_to_listen_on() -> tuple[str, int]:
+    """Return BIND, as host and port, or a port of this machine that is free. Raises TaskError."""
+    address = os.environ.get("BIND")
+    if not address:
+        return "127.0.0.1", free_port("127.0.0.1", APP_PORT)
+    host, _, port = address.rpartition(":")
+    if not (host and port.isascii() and port.isdecimal() and 0 < int(port) < 65536):
+        raise TaskError(f"BIND must be a host and a port, as in 127.0.0.1:8000; it is {address!r}.")
+    if is_listened_on("localhost", int(port)):
+        raise TaskError(f"Something listens on port {port} already: `fab run`, perhaps, in another terminal.")
+    return host, int(port)
 
 
 def check(clients: Iterable[str]) -> int:
@@ -134,54 +150,89 @@ def check_client(client: str) -> int:
 
 
 @contextmanager
-def running_demo(client: str, host: str, app_port: int, sandbox_port: int, smtp_port: int) -> Iterator[Demo]:
-    """Start the database, Perma Payments, the sandbox and the scheduler, one after the other."""
+def running_demo(
+    client: str, host: str, app_port: int, sandbox_port: int, smtp_port: int, *, kept: bool = False
+) -> Iterator[Demo]:
+    """Start the database, Perma Payments, the sandbox and the scheduler, one after the other.
+
+    If it is to be worked on (`kept`), its database stays, what .env sets counts, changed code is reloaded, and the
+    terminal shows the logs.
+    """
     refuse_real_environments()
-    database = "the database of DATABASE_URL" if given_url() else "a temporary database"
-    # Each sends browsers to the other, so these are names that a browser can use.
-    app_url, sandbox_url = f"http://localhost:{app_port}", f"http://localhost:{sandbox_port}"
     password = secrets.token_urlsafe(12)
-    print(f"Preparing {database} ...", flush=True)
-    with database_url() as url:
+    with database_url(kept=kept) as url:
         env = {
-            **dict.fromkeys(dotenv_values(ROOT / ".env"), ""),  # Empty counts as not set.
+            **settings_of(client, kept, app_port, sandbox_port, smtp_port),
             "DATABASE_URL": url,
-            "PERMA_PAYMENTS_ENV": "development",
-            "PERMA_URL": sandbox_url,
-            "CS_MODE": "sandbox",
-            "CS_SANDBOX_URL": sandbox_url,
-            "PAYMENTS_URL": app_url,
-            "UPDATE_LEADS_TO": UPDATE_LEADS_TO[client],
-            "EMAIL_HOST": "localhost",
-            "EMAIL_PORT": str(smtp_port),
-            "SANDBOX_PAYMENTS_URL": app_url,
+            "SANDBOX_PAYMENTS_URL": address_in_browser(app_port),
             "SANDBOX_PERMA_CLIENT": client,
         }
-        create_database(url)
-        run_quietly("manage.py", "migrate", env=env, failure="The migrations failed.")
+        database = prepare_database(url, env, kept=kept)
         make_staff_account(password, env)
-        if not given_url():
+        if not (kept or given_url()):
             env["DATABASE_URL"] = url_with_limited_role(url, env)
         print("Starting Perma Payments and its sandbox ...", flush=True)
+        reload = ["--reload"] if kept else []
+        sandbox_options = ["--host", host, "--port", str(sandbox_port), "--smtp-port", str(smtp_port)]
         with (
-            leashed("Perma Payments", *GUNICORN, "--bind", f"{host}:{app_port}", env=env) as app,
             leashed(
-                "The sandbox",
-                "-m",
-                "sandbox",
-                "--host",
-                host,
-                "--port",
-                str(sandbox_port),
-                "--smtp-port",
-                str(smtp_port),
-                env=env,
-            ) as sandbox,
+                "Perma Payments", *(*GUNICORN, *reload, "--bind", f"{host}:{app_port}"), env=env, to_terminal=kept
+            ) as app,
+            leashed("The sandbox", "-m", "sandbox", *sandbox_options, env=env) as sandbox,
         ):
             wait_until_it_answers(app, f"localhost:{app_port}", "/subscribe/")
             wait_until_it_answers(sandbox, f"localhost:{sandbox_port}", "/")
-            with leashed("The scheduler", "manage.py", "run_scheduler", env=env) as scheduler:
-                yield Demo(client, app, app_url, sandbox, sandbox_url, scheduler, password, database)
+            with leashed("The scheduler", "manage.py", "run_scheduler", env=env, to_terminal=kept) as scheduler:
+                yield Demo(
+                    client=client,
+                    app=app,
+                    app_url=address_in_browser(app_port),
+                    sandbox=sandbox,
+                    sandbox_url=address_in_browser(sandbox_port),
+                    scheduler=scheduler,
+                    password=password,
+                    database=database,
+                )
+
+
+def settings_of(client: str, kept: bool, app_port: int, sandbox_port: int, smtp_port: int) -> dict[str, str]:
+    """Return the settings with which the two sides find each other. If they are to be worked on, .env comes first."""
+    # Each sends browsers to the other, so these are names that a browser can use.
+    app_url, sandbox_url = address_in_browser(app_port), address_in_browser(sandbox_port)
+    settings = {
+        "PERMA_PAYMENTS_ENV": "development",
+        "PERMA_URL": sandbox_url,
+        "CS_MODE": "sandbox",
+        "CS_SANDBOX_URL": sandbox_url,
+        "PAYMENTS_URL": app_url,
+        "UPDATE_LEADS_TO": UPDATE_LEADS_TO[client],
+        "EMAIL_HOST": "localhost",
+        "EMAIL_PORT": str(smtp_port),
+    }
+    if kept:
+        return {name: value for name, value in settings.items() if given(name) is None}
+    return {**dict.fromkeys(dotenv_values(ROOT / ".env"), ""), **settings}  # Empty counts as not set.
+
+
+def prepare_database(url: str, env: Mapping[str, str], *, kept: bool) -> str:
+    """Create the database if it does not exist, migrate it, and return what to call it."""
+    database = "the database of DATABASE_URL"
+    if not given_url():
+        database = f"a PostgreSQL that keeps its data in {kept_directory()}" if kept else "a temporary database"
+    print(f"Preparing {database} ...", flush=True)
+    create_database(url)
+    run_quietly("manage.py", "migrate", env={**env, "DATABASE_URL": url}, failure="The migrations failed.")
+    return database
+
+
+def address_in_browser(port: int) -> str:
+    return "http://localhost" + ("" if port == 80 else f":{port}")
+
+
+def client_of_settings() -> str:
+    """Return the client for which UPDATE_LEADS_TO is set, or today's."""
+    leads_to = given("UPDATE_LEADS_TO")
+    return next((client for client, page in UPDATE_LEADS_TO.items() if page == leads_to), DEFAULT_CLIENT)
 
 
 def chosen_client(name: str) -> str:
@@ -195,7 +246,7 @@ def refuse_real_environments() -> None:
     name = "PERMA_PAYMENTS_ENV"
     environment = given(name)
     if environment not in (None, "development"):
-        raise TaskError(f"The demo does not run where {name} says {environment}.")
+        raise TaskError(f"This does not run where {name} says {environment}.")
 
 
 def url_with_limited_role(url: str, env: dict[str, str]) -> str:

@@ -1,7 +1,6 @@
 """The processes of a task. They run the task's own Python in the root of the checkout, and end with the task."""
 
 import os
-import re
 import signal
 import socket
 import subprocess
@@ -205,11 +204,6 @@ def end_in_order_when_told() -> None:
     """Let SIGTERM, and the end of the terminal, run every `finally`, as Ctrl-C does."""
     for sign in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(sign, lambda number, _: sys.exit(128 + number))
-
-
-def words(text: str) -> list[str]:
-    """Return the words that spaces or commas separate."""
-    return [word for word in re.split(r"[\s,]+", text) if word]
 
 
 def python(arguments: Iterable[str]) -> list[str]:

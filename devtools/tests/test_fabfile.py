@@ -1,13 +1,14 @@
 """What `fab` offers. `fab demo --check` and everyday use try what the tasks do."""
 
 import os
+import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from devtools import ROOT, TaskError, demo, postgres
+from devtools import ROOT, TaskError, demo, postgres, processes
 
 TASKS = [
     "apply_responses",
@@ -15,6 +16,7 @@ TASKS = [
     "demo",
     "init_db",
     "lint",
+    "manage",
     "purge_expired",
     "remind_of_overdue",
     "requirements",
@@ -121,6 +123,72 @@ def test_the_demo_refuses_what_is_real(
     (tmp_path / ".env").write_text(f"PERMA_PAYMENTS_ENV{line}\n".replace("HERE", str(tmp_path)))
     with pytest.raises(TaskError, match=f"does not run where PERMA_PAYMENTS_ENV says {environment}"):
         demo.refuse_real_environments()
+
+
+def test_any_command_of_manage_can_be_run_on_the_database_of_fab_run() -> None:
+    done = fab("manage", "shell --no-imports --command 'print(6 * 7)'")
+    assert done.stdout.strip() == "42", done.stderr
+    assert fab("manage", "no_such_command").returncode == 1
+
+
+class TestWhereToListen:
+    @pytest.fixture(autouse=True)
+    def nothing_is_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("BIND", raising=False)
+
+    def test_is_a_port_of_this_machine_that_is_free(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server, pytest.MonkeyPatch.context() as patch:
+            taken = server.getsockname()[1]
+            patch.setattr(demo, "APP_PORT", taken)
+            host, port = demo.address_to_listen_on()
+        assert host == "127.0.0.1"
+        assert taken < port < taken + 100
+
+    def test_can_be_set(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        port = processes.free_port("127.0.0.1")
+        monkeypatch.setenv("BIND", f"0.0.0.0:{port}")
+        assert demo.address_to_listen_on() == ("0.0.0.0", port)
+
+    def test_is_free_or_the_task_says_so(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as server:
+            port = server.getsockname()[1]
+            monkeypatch.setenv("BIND", f"127.0.0.1:{port}")
+            with pytest.raises(TaskError, match=f"Something listens on port {port} already"):
+                demo.address_to_listen_on()
+
+    @pytest.mark.parametrize("address", ["8000", "localhost", ":8000", "localhost:", "localhost:0", "localhost:x"])
+    def test_must_have_both_parts(self, monkeypatch: pytest.MonkeyPatch, address: str) -> None:
+        monkeypatch.setenv("BIND", address)
+        with pytest.raises(TaskError, match=r"as in 127.0.0.1:8000; it is"):
+            demo.address_to_listen_on()
+
+
+class TestTheSettings:
+    @pytest.fixture(autouse=True)
+    def checkout(self, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+        monkeypatch.setattr(demo, "ROOT", tmp_path)
+        monkeypatch.setattr(postgres, "ROOT", tmp_path)
+        for name in ("PERMA_URL", "UPDATE_LEADS_TO", "PAYMENTS_URL"):
+            monkeypatch.delenv(name, raising=False)
+        (tmp_path / ".env").write_text("PERMA_URL=https://perma.test:8000\nUPDATE_LEADS_TO=card\nOVERDUE_DAYS=9\n")
+        return tmp_path
+
+    def test_of_a_checkout_count_when_it_is_worked_on(self) -> None:
+        settings = demo.settings_of("2024", True, 80, 8001, 8025)
+        assert not {"PERMA_URL", "UPDATE_LEADS_TO", "OVERDUE_DAYS"} & settings.keys()
+        assert settings["PAYMENTS_URL"] == "http://localhost"
+        assert settings["CS_SANDBOX_URL"] == "http://localhost:8001"
+        assert demo.client_of_settings() == "2024"
+
+    def test_of_a_checkout_do_not_count_in_a_demo(self) -> None:
+        settings = demo.settings_of("2026", False, 8000, 8001, 8025)
+        assert settings["PERMA_URL"] == "http://localhost:8001"
+        assert settings["UPDATE_LEADS_TO"] == "page"
+        assert settings["OVERDUE_DAYS"] == ""
+
+    def test_are_for_todays_client_if_nothing_is_said(self, checkout: Path) -> None:
+        (checkout / ".env").unlink()
+        assert demo.client_of_settings() == "2026"
 
 
 @pytest.mark.parametrize(

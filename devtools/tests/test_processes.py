@@ -126,11 +126,6 @@ class TestAFreePort:
         assert processes.free_port("127.0.0.1") > 0
 
 
-def test_words_are_separated_by_spaces_or_commas() -> None:
-    assert processes.words(" 0.0.0.0:8000, 0.0.0.0:80\n") == ["0.0.0.0:8000", "0.0.0.0:80"]
-    assert processes.words(" ") == []
-
-
 def test_nothing_of_a_task_is_inherited_by_its_children() -> None:
     """Otherwise, a child of the task could hold a leash that the task has let go."""
     with processes.leashed("It", "-c", "import time; time.sleep(60)") as it:
