@@ -196,7 +196,7 @@ def running_demo(
 
 
 def settings_of(client: str, kept: bool, app_port: int, sandbox_port: int, smtp_port: int) -> dict[str, str]:
-    """Return the settings with which the two sides find each other. If they are to be worked on, .env comes first."""
+    """Return the settings with which the two sides find each other. Those in .env come first if `kept`."""
     # Each sends browsers to the other, so these are names that a browser can use.
     app_url, sandbox_url = address_in_browser(app_port), address_in_browser(sandbox_port)
     settings = {
