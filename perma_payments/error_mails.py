@@ -41,12 +41,14 @@ SECONDS_TO_STOP = 2.0
 # Kinds of problems that wait to be mailed; others are only counted. And lines about each.
 MOST_GROUPS, MOST_DETAILS = 50, 20
 
+# The most important first: it is in the subject.
 _TITLES = {
-    Alarm.ERROR: "Error: {what}",
     Alarm.NOT_KEPT: "A response could not be kept",
     Alarm.UNKNOWN_KEY: "Callbacks signed with an unknown key",
     Alarm.JOB_FAILED: "A scheduled job failed: {what}",
+    Alarm.ERROR: "Error: {what}",
 }
+_ORDER = list(_TITLES)
 _OTHERS = "of other kinds"
 
 
@@ -64,16 +66,18 @@ class Problem:
         """What a line in the log means for the developers, or None if it is none of their business."""
         error = record.exc_info[1] if record.exc_info else None
         kind: Alarm | None = getattr(record, "alarm", None)
-        if kind is None and error is not None and record.levelno >= logging.ERROR:
-            # An error of Django's at this level may be a refusal.
-            kind = None if 400 <= getattr(record, "status_code", 0) < 500 else Alarm.ERROR
+        status = getattr(record, "status_code", 500 if error else 0)
+        # Django calls refusals errors, too. A 500 without an exception is a fault in the page for another error.
+        if kind is None and record.levelno >= logging.ERROR and status == 500:
+            kind = Alarm.ERROR
         if kind is None:
             return None
         at = datetime.fromtimestamp(record.created, UTC)
-        ids = dict(getattr(record, "ids", {}))
+        known = getattr(record, "ids", {})
+        ids = {name: known[name] for name in known if name not in ("method", "status", "ms", "outcome")}
         what = ids.pop("job", "")
-        if error is not None:
-            what = f"{what}: {_place(error)}" if what else _place(error)
+        place = _place(error) if error else f"500 at {ids['route']}" if kind is Alarm.ERROR else ""
+        what = f"{what}: {place}" if what else place
         if current := request_id():
             ids["request"] = current
         detail = ", ".join([f"{at:%H:%M:%S}", *(f"{name} {value}" for name, value in ids.items())])
@@ -115,7 +119,7 @@ class Waiting:
     def add(self, problem: Problem, *, now: float) -> None:
         """Count a problem."""
         key = (problem.kind, problem.what)
-        if key not in self._groups and len(self._groups) >= MOST_GROUPS:
+        if problem.what and key not in self._groups and len(self._groups) >= MOST_GROUPS:
             key = (Alarm.ERROR, _OTHERS)
         group = self._groups.setdefault(key, Group(*key, now, problem.at, problem.at))
         group.count += 1
@@ -131,13 +135,13 @@ class Waiting:
         return max(first, self._retry_at, self._mails[0] + HOUR if self._is_full else 0.0)
 
     def take(self, *, now: float, at_the_end: bool = False) -> list[Group]:
-        """The groups to mail now, the first ones first. They count as mailed, unless they are put back."""
+        """The groups to mail now, the most important first. They count as mailed, unless they are put back."""
         if at_the_end and self._is_full and self._mails[0] + HOUR > now:
             return []
         keys = [key for key in self._groups if at_the_end or self._due_at(key) <= now]
         self._mailed_at = {key: at for key, at in self._mailed_at.items() if at + HOUR > now}
         self._mailed_at |= dict.fromkeys(keys, now)
-        return [self._groups.pop(key) for key in keys]
+        return [self._groups.pop(key) for key in sorted(keys, key=lambda key: _ORDER.index(key[0]))]
 
     def was_sent(self, *, now: float) -> None:
         """Count the mail about what was taken."""

@@ -113,7 +113,7 @@ class DjangosLines(logging.Filter):
         request, status = getattr(record, "request", None), getattr(record, "status_code", 0)
         if not isinstance(request, HttpRequest) or not status or hasattr(record, "ids"):
             return True
-        if record.name == "django.request" and not record.exc_info:
+        if record.name == "django.request" and not record.exc_info and status != 500:
             return False
         if isinstance(record.args, tuple) and record.args:
             record.args = (*record.args[:-1], route_of(request))
