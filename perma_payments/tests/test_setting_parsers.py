@@ -153,7 +153,7 @@ REFUSED = {
     "paths": "sale|sale=|sale=pay|other=/pay|=/pay|sale=/pay;|sale=/p ay|sale=https://a.example/pay|sale=/pay?a"
     "|sale=/pay,update_payment_token=/pay",
     "sentry_dsn": "a1|https://sentry.example/1|https://a1@sentry.example|https://a1@sentry.example/x"
-    "|http://a1@sentry.example/1|https://a1@sentry.example/1?x=1|https://a1@sentry.example/1 ",
+    "|http://a1@sentry.example/1|https://a1@sentry.example/1?x=1",
     "signing_keys": "a|a:|:secret|a:secret:21-11-2026|a:secret:2026-02-30|a:secret:soon|a:secret:2026-11-21:more"
     f"|a:1,a:2|a:1,|a b:1|é:1|{'a' * 33}:1",
     "secret_keys": f"{KEY_TEXT}|:{KEY_TEXT}|a:short|a:{'é' * 44}|a:{KEY_TEXT[:-1]}|a:{KEY_TEXT}A"
