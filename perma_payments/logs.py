@@ -86,7 +86,9 @@ class NoValuesFormatter(logging.Formatter):
         return super().format(self.discreet(record))
 
     def discreet(self, record: logging.LogRecord) -> logging.LogRecord:
-        """A copy of the record, with the number of its kind, and without what nobody should or need see."""
+        """The record, or a copy with the number of its kind and without what nobody should see."""
+        if not (record.exc_info or record.exc_text or hasattr(record, "count_in_minute")):
+            return record
         # Another formatter may have left the text of the exception in the record.
         record = copy.copy(record)
         record.exc_text = None
@@ -99,8 +101,9 @@ class NoValuesFormatter(logging.Formatter):
 
     def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
         """See logging.Formatter: always RFC 3339, UTC, with milliseconds."""
-        moment = datetime.fromtimestamp(record.created, UTC)
-        return f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03}Z"
+        return (
+            datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        )
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         line = super().formatMessage(record)
