@@ -260,31 +260,42 @@ CONTENT_SECURITY_POLICY = {
 
 # --- Logs -------------------------------------------------------------------------------------------
 
+LOG_FORMAT = env.read("LOG_FORMAT", choice("json", "text", example="json"), "text" if IN_DEVELOPMENT else "json")
+_FORMATTERS = {"json": "perma_payments.logs.JsonFormatter", "text": "perma_payments.logs.NoValuesFormatter"}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "plain": {
-            "()": "perma_payments.logs.NoValuesFormatter",
-            "format": "{asctime} {levelname} {name}: {message}",
-            "style": "{",
+        "line": {"()": _FORMATTERS[LOG_FORMAT], "format": "{asctime} {levelname} {name}: {message}", "style": "{"}
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["djangos_lines", "gunicorns_lines", "few_refusals"],
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["few_refusals"]}},
     "root": {
         "handlers": ["console"],
         "level": env.read("LOG_LEVEL", choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"),
     },
     "filters": {
-        "already_logged": {"()": "perma_payments.logs.AlreadyLogged"},
+        "djangos_lines": {"()": "perma_payments.request_log.DjangosLines"},
+        "gunicorns_lines": {"()": "perma_payments.logs.GunicornsLines"},
         "few_refusals": {"()": "perma_payments.logs.FewRefusals"},
     },
-    # Django's own handlers would mail error reports, which hold what was posted.
     "loggers": {
+        # Django's own handlers would mail error reports, which hold what was posted.
         "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "django.request": {"filters": ["already_logged"]},
+        "django.request": {"filters": ["djangos_lines"]},
+        # In its workers. Its master, which knows no settings, has gunicorn_logs.py.
+        "gunicorn.error": {"handlers": [], "level": "INFO", "propagate": True},
+        # It would say twice a minute that a job has run.
+        "apscheduler": {"level": "WARNING"},
     },
 }
+# Where errors are reported besides the mails to DEVELOPER_EMAILS (error_mails.py, sentry.py).
+SENTRY_DSN = env.read("SENTRY_DSN", parsers.SENTRY_DSN, "")
 DEFAULT_EXCEPTION_REPORTER_FILTER = "perma_payments.logs.NoValuesFilter"
 
 # --- What does not go together ----------------------------------------------------------------------

@@ -10,7 +10,7 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.db import Error
 
-from . import development
+from . import development, error_mails
 from .env import BadSetting
 from .postgres import schema
 from .postgres.problems import describe
@@ -34,6 +34,7 @@ except BadSetting as error:
     refuse_to_start(str(error))
 
 application = Application()
+error_mails.start()
 
 # manage.py runs the checks by itself; a WSGI server does not.
 for _message in run_checks(tags=["perma_payments"]):

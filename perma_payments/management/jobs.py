@@ -9,13 +9,15 @@ from django.conf import settings
 
 from ..admin.login.password_reset import send_links
 from ..admin.mails import remind_of_overdue, send_daily_report as mail_daily_report, task_mail
+from ..emails import NotDelivered
+from ..logs import Alarm, alarm
 from ..models import (
     LOGIN_ATTEMPT_COUNTS_FOR,
     PASSWORD_RESET_REQUEST_COUNTS_FOR,
     LoginAttempt,
     PasswordResetRequest,
 )
-from ..postgres.problems import describe
+from ..postgres.problems import describe, why_unavailable
 from ..services.acknowledgement import open_tasks_for_doubts
 from ..services.callbacks.retry import retry_responses
 from ..services.checkouts.abandon import abandon_checkouts
@@ -68,7 +70,10 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
         except NotYet:
             pass
         except Exception as error:  # retried later
-            logger.error("%s failed: %s", job, describe(error))
+            if isinstance(error, NotDelivered) or why_unavailable(error):
+                logger.error("%s failed: %s", job, describe(error))
+            else:
+                logger.exception("%s failed", job, extra=alarm(Alarm.JOB_FAILED, job=job))
     return done
 
 

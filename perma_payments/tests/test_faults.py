@@ -165,7 +165,7 @@ def test_connections_that_the_database_has_closed_are_replaced(service):
         assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
     assert service.post("cybersource-callback", cyber_source.response(form)).status_code == 200
     assert SubscriptionAgreement.objects.get().status == "Current"
-    assert " 503" not in service.log()
+    assert "with 503" not in service.log()
 
 
 # --- A response that cannot be applied --------------------------------------------------------------

@@ -33,6 +33,7 @@ PARSERS = {
     "signing_keys": parsers.SIGNING_KEYS,
     "database": parsers.DATABASE,
     "cache": parsers.CACHE,
+    "sentry_dsn": parsers.SENTRY_DSN,
     "secret_keys": parsers.SECRET_KEYS,
     "secret_key_fallbacks": parsers.SECRET_KEY_FALLBACKS,
     "archive_public_key": parsers.ARCHIVE_PUBLIC_KEY,
@@ -95,6 +96,7 @@ def complaint(parser, text):
         ("url_with_pk", "http://localhost:8001/a/{pk}/b/?c=1", "http://localhost:8001/a/{pk}/b/?c=1"),
         ("url_path", "admin/", "admin/"),
         ("url_path", "a/b-c_1/", "a/b-c_1/"),
+        ("sentry_dsn", "http://a1@127.0.0.1:9000/sub/1", "http://a1@127.0.0.1:9000/sub/1"),
         ("paths", "update_payment_token=/pay", {"sale": "/pay", "update_payment_token": "/pay"}),
         ("paths", " sale = /a ; update_payment_token = /b ", {"sale": "/a", "update_payment_token": "/b"}),
         ("secret_keys", f"2026-11-28:{KEY_TEXT}", {"2026-11-28": KEY}),
@@ -150,6 +152,8 @@ REFUSED = {
     "url_path": "/|/admin/|admin|//|admin//|a b/|../|admin/?a/|https://perma.example/|é/",
     "paths": "sale|sale=|sale=pay|other=/pay|=/pay|sale=/pay;|sale=/p ay|sale=https://a.example/pay|sale=/pay?a"
     "|sale=/pay,update_payment_token=/pay",
+    "sentry_dsn": "a1|https://sentry.example/1|https://a1@sentry.example|https://a1@sentry.example/x"
+    "|http://a1@sentry.example/1|https://a1@sentry.example/1?x=1",
     "signing_keys": "a|a:|:secret|a:secret:21-11-2026|a:secret:2026-02-30|a:secret:soon|a:secret:2026-11-21:more"
     f"|a:1,a:2|a:1,|a b:1|é:1|{'a' * 33}:1",
     "secret_keys": f"{KEY_TEXT}|:{KEY_TEXT}|a:short|a:{'é' * 44}|a:{KEY_TEXT[:-1]}|a:{KEY_TEXT}A"

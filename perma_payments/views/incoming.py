@@ -19,6 +19,7 @@ from ..models import Ring
 from ..perma import messages
 from ..perma.box import Opened, Refusal
 from ..perma.messages import Message, Stale, WrongValue
+from ..request_log import note
 from ..services import key_uses
 from ..services.checkouts.begin import CheckoutsFrozen
 from ..services.checkouts.modifiable import NothingToModify
@@ -179,5 +180,6 @@ def method_not_allowed_for_machines(allowed: list[str]) -> HttpResponse:
 
 
 def _log(request: HttpRequest, refusal: Exception) -> None:
+    note(f"refused:{type(refusal).__name__}")
     path = request.path
     logger.warning("%s: refused: %s: %s", path, type(refusal).__name__, refusal, extra=logged_as(path))

@@ -22,6 +22,7 @@ from ..billing.transactions import Kind
 from ..logs import refusal as logged_as
 from ..perma.messages import UpdateMessage
 from ..perma.returns import Ending, address
+from ..request_log import note
 from ..services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from ..services.checkouts import begin
 from ..services.checkouts.modifiable import NothingToModify
@@ -79,6 +80,7 @@ def _portal_view(method: str, *purposes: Purpose) -> Callable[[TokenView], View]
 
 
 def _log(request: HttpRequest, refusal: Exception) -> None:
+    note(f"refused:{type(refusal).__name__}")
     logger.warning("%s: refused: %s", request.path, refusal, extra=logged_as(request.path))
 
 

@@ -10,6 +10,7 @@ from ..logs import refusal as logged_as
 from ..perma import replies
 from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage, SubscriptionMessage
 from ..postgres.time_limits import time_limit
+from ..request_log import note
 from ..services import acknowledgement
 from ..services.perma_queries import offered_purchases, paid_purchases, standing_subscription
 from .incoming import client_is_waiting, from_perma_servers, open_message, sealed
@@ -25,11 +26,10 @@ def subscription(request: HttpRequest) -> HttpResponse:
     """Answer with the customer's standing subscription and the purchase to credit next, sealed."""
     message, opened = open_message(request, SubscriptionMessage)
     now = timezone.now()
+    standing = standing_subscription(message.customer, now=now)
+    note(standing.status if standing else "none")
     reply = replies.subscription_status(
-        message.customer,
-        subscription=standing_subscription(message.customer, now=now),
-        purchases=offered_purchases(message.customer),
-        now=now,
+        message.customer, subscription=standing, purchases=offered_purchases(message.customer), now=now
     )
     return sealed(reply, opened)
 
@@ -53,6 +53,7 @@ def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
             message.purchase_pk, is_awaited=is_awaited, now=timezone.now()
         )
     except acknowledgement.NotAcknowledgeable as refusal:
+        note("refused:NotAcknowledgeable")
         logger.warning(
             "%s: refused: unknown, unpaid, or acknowledged before: %s",
             request.path,
@@ -66,6 +67,7 @@ def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
     if not is_awaited():
         logger.error("%s: recorded, but perhaps not answered: purchase %s", request.path, message.purchase_pk)
         return JsonResponse({"status": "too late"}, status=503)
+    note("acknowledged")
     return Acknowledged(unanswered_id)
 
 

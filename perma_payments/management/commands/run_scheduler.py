@@ -11,6 +11,7 @@ from apscheduler.schedulers.background import BackgroundScheduler
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from ... import error_mails
 from ...postgres import schema
 from ...postgres.problems import describe
 from ...services.scheduler import keep_mailing, run_job
@@ -31,6 +32,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_if_behind()
+        error_mails.start()
         stopping = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         signal.signal(signal.SIGINT, lambda *_: stopping.set())

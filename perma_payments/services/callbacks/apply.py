@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pghistory
 from django.db import transaction
@@ -19,6 +20,7 @@ from ...billing.statuses import UNPAID, PurchaseStatus, Status
 from ...billing.tokens import changes_with_card
 from ...billing.transactions import Kind
 from ...cybersource.decisions import Verdict, read_decision
+from ...logs import ids
 from ...models import (
     Outcome,
     OutgoingTransaction,
@@ -52,7 +54,8 @@ def apply_or_record_failure(response: Response, *, now: datetime) -> bool:
         with within(APPLYING):
             apply_response(response.pk, now=now)
     except Exception as error:  # whatever it is, the evidence is kept and CyberSource gets its 200
-        logger.error("response %s could not be applied: %s", response.pk, describe(error))
+        what = ids(response_id=response.pk, transaction_uuid=response.transaction_uuid)
+        logger.error("response %s could not be applied: %s", response.pk, describe(error), extra=what)
         _record_failure(response, error, now)
         return False
     return True
@@ -71,7 +74,31 @@ def apply_response(response_id: int, *, now: datetime) -> None:
         for kind in tasks:
             staff_tasks.open_for_response(kind, response, now=now)
         staff_tasks.withdraw_not_applied(response, now=now)
-        transaction.on_commit(partial(logger.info, "response %s applied: %s", response_id, response.outcome))
+        transaction.on_commit(partial(_log_applied, response))
+
+
+def _log_applied(response: Response) -> None:
+    """Log the one line about a response that counts: what CyberSource said, and what came of it. Ids and codes."""
+    outgoing = response.outgoing
+    fields: dict[str, Any] = {
+        "kind": outgoing.kind if outgoing else None,
+        "verdict": verdict_on(response, outgoing) if outgoing else None,
+        "effect": response.outcome,
+        "decision": response.decision,
+        "reason_code": response.reason_code,
+        "transaction_uuid": response.transaction_uuid,
+        "transaction_id": response.transaction_id,
+    }
+    logger.info(
+        "response %s applied: %s: %s %s for transaction %s, CyberSource's id %s",
+        response.pk,
+        response.outcome,
+        response.decision or "(none)",
+        response.reason_code or "(none)",
+        response.transaction_uuid or "(none)",
+        response.transaction_id or "(none)",
+        extra=ids(response_id=response.pk, **fields),
+    )
 
 
 def _apply(response: Response, subject: Subject | None) -> Result:

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pghistory
@@ -23,6 +24,7 @@ from ...billing.schedules import Frequency
 from ...billing.terms import ChangeKind, Terms
 from ...billing.transactions import Kind
 from ...cybersource.checkout import Order, SignedForm, transaction_type
+from ...logs import ids
 from ...models import OutgoingTransaction, Purchase, ReferenceNumber, Ring, SubscriptionAgreement
 from ...models.history import HistorySource
 from ...perma.messages import ChangeMessage, PurchaseMessage, Stale, SubscribeMessage, UpdateMessage
@@ -160,7 +162,14 @@ def _record(kind: Kind, nonce: bytes, now: datetime, **columns: Any) -> Outgoing
         created_at=now,
         **columns,
     )
-    logger.info("%s: %s %s begun for %s", outgoing.subject, kind, outgoing, outgoing.customer)
+    begun = ids(
+        kind=kind,
+        transaction_uuid=outgoing.transaction_uuid,
+        agreement_id=outgoing.agreement_id,
+        purchase_id=outgoing.purchase_id,
+    )
+    what = (outgoing.subject, kind, outgoing, outgoing.customer)
+    transaction.on_commit(partial(logger.info, "%s: %s %s begun for %s", *what, extra=begun))
     return outgoing
 
 

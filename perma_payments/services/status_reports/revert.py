@@ -8,6 +8,7 @@ from django.contrib.auth.models import User
 from django.db import transaction
 from django.db.models import Q
 
+from ...logs import ids
 from ...models import (
     ReportState,
     Resolution,
@@ -44,7 +45,7 @@ def revert_report(report_id: int, *, by: User, now: datetime) -> StatusReport:
         _take_tasks_back(report, by, now)
         report.state, report.reverted_by, report.reverted_at = ReportState.REVERTED, by, now
         report.save(update_fields=["state", "reverted_by", "reverted_at"])
-    logger.warning("status report %s reverted", report_id)
+    logger.warning("status report %s reverted", report_id, extra=ids(report_id=report_id, user_id=by.pk))
     return report
 
 
