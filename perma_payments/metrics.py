@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 from itertools import count
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from django.http import HttpRequest
 
@@ -75,7 +75,8 @@ class _Place:
         self._directory = directory
         self._pid = 0
         self._number = 0
-        self._lock: IO[bytes] | None = None
+        # A lock is the process's as long as the file is open.
+        self._lock = -1
 
     def number(self) -> int:
         """Return the number. A process that was forked takes another one than its parent."""
@@ -85,11 +86,11 @@ class _Place:
 
     def _take(self) -> None:
         for number in count():
-            lock = (self._directory / f"{number}.lock").open("ab")
+            lock = os.open(self._directory / f"{number}.lock", os.O_CREAT | os.O_RDWR, 0o600)
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                lock.close()
+                os.close(lock)
                 continue
             for kind in ("counter", "histogram"):
                 with (self._directory / f"{kind}_{number}.db").open("ab") as file:

@@ -6,6 +6,7 @@ Monitoring (views/probes.py) and the admin's front page ask here. Nothing in it 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import inf
 from typing import NamedTuple
 
 from django.db import Error
@@ -169,25 +170,28 @@ def last_tick(jobs: Mapping[str, Heartbeat]) -> datetime | None:
 
 def scheduler(jobs: Mapping[str, Heartbeat], *, now: datetime) -> Check:
     """Whether they do."""
+    if last_tick(jobs) is None:
+        return Check("scheduler", False, "has never run")
     return _late("scheduler", "last ran", last_tick(jobs), SCHEDULER_LIMIT, now)
 
 
 def _failing(jobs: Mapping[str, Heartbeat], now: datetime) -> Check:
     for job, limit in FAILING_LIMITS.items():
-        if (last := jobs.get(job)) is None:
-            continue
-        check = _late("jobs", f"{job} last succeeded", last.succeeded_at, limit, now)
-        if not check.is_ok:
-            return check
+        if last := jobs.get(job):
+            if last.succeeded_at is None:
+                return Check("jobs", False, f"{job} has never succeeded")
+            check = _late("jobs", f"{job} last succeeded", last.succeeded_at, limit, now)
+            if not check.is_ok:
+                return check
     return Check("jobs", True, "all have succeeded lately")
 
 
 def _late(
     name: str, what: str, moment: datetime | None, limit: timedelta, now: datetime, *, if_none: str = ""
 ) -> Check:
-    """Check that ``moment`` is no longer ago than the limit. Without one, all is well if ``if_none`` says why."""
+    """Check that ``moment`` is no longer ago than the limit. Without one, all is well, as ``if_none`` says."""
     if moment is None:
-        return Check(name, bool(if_none), if_none or f"{what}: never")
+        return Check(name, True, if_none)
     age = now - moment
     if age < -limit:
         return Check(name, False, f"{what} {in_words(-age)} from now: a clock is wrong")
@@ -217,8 +221,8 @@ def gauges(*, now: datetime) -> Iterator[Gauge]:
     if measured is None:
         return
 
-    def age(moment: datetime | None) -> float:
-        return (now - moment).total_seconds() if moment else 0
+    def age(moment: datetime | None, if_none: float = 0) -> float:
+        return (now - moment).total_seconds() if moment else if_none
 
     yield Gauge(
         "oldest_unapplied_response_seconds",
@@ -233,9 +237,9 @@ def gauges(*, now: datetime) -> Iterator[Gauge]:
         "Age of the oldest of them; 0 if there is none.",
         {"": age(measured.unsent_since)},
     )
-    ran = {job: age(last.ran_at) for job, last in measured.jobs.items()}
+    jobs = {job: measured.jobs.get(job) for job in FAILING_LIMITS}
+    ran = {job: age(last and last.ran_at, inf) for job, last in jobs.items()}
     yield Gauge("job_last_run_seconds", "Time since the scheduler's jobs last ran.", ran, label="job")
-    succeeded = {job: age(last.succeeded_at) for job, last in measured.jobs.items() if last.succeeded_at}
-    if measured.reported_at:
-        succeeded["daily_report"] = age(measured.reported_at)
+    succeeded = {job: age(last and last.succeeded_at, inf) for job, last in jobs.items()}
+    succeeded["daily_report"] = age(measured.reported_at, inf)
     yield Gauge("job_last_success_seconds", "Time since they last succeeded.", succeeded, label="job")

@@ -44,6 +44,7 @@ class ProbesMiddleware:
             response = route(request)
         else:
             response = _text("method not allowed", status=405, headers={"Allow": "GET, HEAD"})
+        response["Cache-Control"] = "no-store"
         # Django would log a 503 as an error, at every probe.
         response._has_been_logged = True  # type: ignore[attr-defined]
         return response
@@ -108,6 +109,4 @@ def _metrics(request: HttpRequest) -> HttpResponse:
 
 
 def _text(text: str, **options: Any) -> HttpResponse:
-    response = HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8", **options)
-    response["Cache-Control"] = "no-store"
-    return response
+    return HttpResponse(f"{text}\n", content_type="text/plain; charset=utf-8", **options)
