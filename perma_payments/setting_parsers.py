@@ -204,7 +204,9 @@ TOKEN = Parser(
 )
 DIRECTORY = Parser(matching(r"/[^\0]*"), "the absolute path of a directory", "/run/perma-payments")
 PING_URL = Parser(
-    matching(r"https?://[0-9A-Za-z.:\[\]-]+/[!-~]*"), "a web address with a path", "https://hc-ping.com/(your id)"
+    matching(r"https?://[0-9A-Za-z.:\[\]-]+/[!-~]*"),
+    "a web address with a path",
+    "https://hc-ping.com/6f9619ff-8b86-4d11-b42d-00cf4fc964ff",
 )
 TIME_OF_DAY = Parser(_time_of_day, "a time of day in UTC, as HH:MM", "09:00")
 URL_WITH_PK = Parser(

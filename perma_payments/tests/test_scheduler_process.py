@@ -6,12 +6,13 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+import requests
 from django.db import connection
 from django.utils import timezone
 
 from devtools.processes import Leashed, eventually as wait_until, leashed
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Response, StaffTask
+from perma_payments.models import JobHeartbeat, Response, StaffTask
 from perma_payments.services.callbacks.receive import receive_callback
 
 from . import cyber_source, perma_cc, records
@@ -76,6 +77,10 @@ def test_cancellations_are_mailed_with_notifications_and_without(service: Servic
             eventually(lambda: len(mailbox.mails) == 3)
         assert mailbox.subjects[-1].endswith(second.reference_number)
         eventually(lambda: not StaffTask.objects.filter(notified_at=None).exists())
+
+        # Monitoring hears of it, as long as it runs.
+        eventually(lambda: JobHeartbeat.objects.filter(succeeded_at__isnull=False).count() == 3)
+        assert requests.get(f"{service.url}/health/ready/", timeout=60).status_code == 200
 
         process.process.send_signal(signal.SIGTERM)
         assert process.wait() == 0
