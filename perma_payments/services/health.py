@@ -239,7 +239,7 @@ def gauges(*, now: datetime) -> Iterator[Gauge]:
     )
     jobs = {job: measured.jobs.get(job) for job in FAILING_LIMITS}
     ran = {job: age(last and last.ran_at, inf) for job, last in jobs.items()}
-    yield Gauge("job_last_run_seconds", "Time since the scheduler's jobs last ran.", ran, label="job")
+    yield Gauge("job_last_run_seconds", "Time since the scheduler's jobs last ran.", ran, label="name")
     succeeded = {job: age(last and last.succeeded_at, inf) for job, last in jobs.items()}
     succeeded["daily_report"] = age(measured.reported_at, inf)
-    yield Gauge("job_last_success_seconds", "Time since they last succeeded.", succeeded, label="job")
+    yield Gauge("job_last_success_seconds", "Time since they last succeeded.", succeeded, label="name")

@@ -18,6 +18,8 @@ from .heartbeats import all_succeed
 logger = logging.getLogger(__name__)
 
 EVERY = 60.0
+# Until a job that has failed, or has not run yet, succeeds.
+LOOK_EVERY = 1.0
 TIMEOUT = 10.0
 # A monitor that is away for a night makes one line an hour.
 LOG_EVERY = 60
@@ -42,9 +44,12 @@ _opener = build_opener(_NoRedirect)
 def keep_pinging(url: str, *, stopping: threading.Event, every: float = EVERY) -> None:
     """Ping until told to stop, each time that all jobs have succeeded."""
     failures = 0
-    while not stopping.wait(every):
+    pause = 0.0
+    while not stopping.wait(pause):
         if not all_succeed(JOBS, now=timezone.now()):
+            pause = min(LOOK_EVERY, every)
             continue
+        pause = every
         problem = _ping(url)
         if problem is None:
             failures = 0

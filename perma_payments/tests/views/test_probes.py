@@ -133,4 +133,4 @@ def test_metrics_say_what_is_measured(client, db, metrics):
     said = answer.content.decode()
     assert "\nperma_payments_database_up 1.0\n" in said
     assert '\nperma_payments_open_tasks{kind="cancellation"} 0.0\n' in said
-    assert '\nperma_payments_job_last_run_seconds{job="apply_responses"} ' in said
+    assert '\nperma_payments_job_last_run_seconds{name="apply_responses"} ' in said
