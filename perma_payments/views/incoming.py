@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from .. import metrics
 from ..logs import refusal as logged_as
 from ..models import Ring
 from ..perma import messages
@@ -183,3 +184,4 @@ def _log(request: HttpRequest, refusal: Exception) -> None:
     note(f"refused:{type(refusal).__name__}")
     path = request.path
     logger.warning("%s: refused: %s: %s", path, type(refusal).__name__, refusal, extra=logged_as(path))
+    metrics.count_refusal(route=metrics.route_name(request), reason=type(refusal).__name__)

@@ -14,6 +14,7 @@ from typing import Any
 import pghistory
 from django.db import transaction
 
+from ... import metrics
 from ...billing.coverage import extended, of_checkout
 from ...billing.money import CURRENCY, parse_echoed_amount
 from ...billing.statuses import UNPAID, PurchaseStatus, Status
@@ -57,6 +58,7 @@ def apply_or_record_failure(response: Response, *, now: datetime) -> bool:
         what = ids(response_id=response.pk, transaction_uuid=response.transaction_uuid)
         logger.error("response %s could not be applied: %s", response.pk, describe(error), extra=what)
         _record_failure(response, error, now)
+        _count(response, "not applied")
         return False
     return True
 
@@ -74,7 +76,9 @@ def apply_response(response_id: int, *, now: datetime) -> None:
         for kind in tasks:
             staff_tasks.open_for_response(kind, response, now=now)
         staff_tasks.withdraw_not_applied(response, now=now)
-        transaction.on_commit(partial(_log_applied, response))
+        # Whatever fails once it is committed, it has been applied.
+        transaction.on_commit(partial(_log_applied, response), robust=True)
+        transaction.on_commit(partial(_count, response, response.outcome), robust=True)
 
 
 def _log_applied(response: Response) -> None:
@@ -305,6 +309,11 @@ def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list
     note = "CyberSource's response brought the token."
     staff_tasks.end_open(missing, Resolution.WITHDRAWN, by=None, note=note, now=response.received_at)
     return [TaskKind.TOKEN_CHANGES] if changes_with_card(agreement.payment_token) else []
+
+
+def _count(response: Response, effect: str) -> None:
+    kind = response.outgoing.kind if response.outgoing else "unmatched"
+    metrics.count_callback(kind=kind, decision=response.decision, effect=effect)
 
 
 def _record_failure(response: Response, error: Exception, now: datetime) -> None:
