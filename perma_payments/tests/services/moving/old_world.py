@@ -164,7 +164,9 @@ class OldWorld:
         self.response("update", request, {"decision": decision})
         return request
 
-    def purchase(self, *, response: Values | None = None, answered: bool = True, **changes: Any) -> tuple[int, int]:
+    def purchase(
+        self, *, response: Values | None = None, answered: bool = True, **changes: Any
+    ) -> tuple[int, int]:
         """Ten links for Individual 8, paid and acknowledged; return the ids of the request and the response."""
         at = changes.get("created_date", BEGAN)
         request = self._request(
@@ -183,7 +185,11 @@ class OldWorld:
         )
         if not answered:
             return request, 0
-        of_response = {"inform_perma": True, "perma_acknowledged_at": at + timedelta(minutes=9), **(response or {})}
+        of_response = {
+            "inform_perma": True,
+            "perma_acknowledged_at": at + timedelta(minutes=9),
+            **(response or {}),
+        }
         return request, self.response("purchase", request, of_response)
 
     def user(self, **changes: Any) -> int:
