@@ -7,8 +7,8 @@ class HistorySource(StrEnum):
     """What a change in the history came from: the value of ``source`` in an event's ``pgh_context``.
 
     A context also holds ids (``response``, ``report``, ``user``, or the archive's new ``key``) and the ``reason``
-    that staff gave. Events that were imported with their own times have ``history``, the row's id in the history of
-    the service before this one. A change without a context was made outside the service, in SQL.
+    that staff gave. An event of the service before this one has ``history``, the row's id there. A change without
+    a context was made outside the service, in SQL.
     """
 
     CUSTOMER_REQUEST = "customer request"

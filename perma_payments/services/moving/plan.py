@@ -1,7 +1,7 @@
 """Plan: what each row of the old service becomes here (docs/moving.md has the mapping). Nothing is written.
 
-What would leave a customer without what they pay for stops the import. Other rows that cannot be mapped are left out.
-Both are reported, and so is everything that Perma.cc would be told differently.
+What would leave a customer without what they pay for stops the import. Other rows that cannot be mapped are left
+out. Both are reported, and so is everything that Perma.cc would be told differently.
 """
 
 import hashlib
@@ -30,6 +30,7 @@ from ...cybersource.known_texts import WITHHELD, known_message
 from ...models import Outcome, OutgoingTransaction, Purchase, Response, SubscriptionAgreement
 from ...models.fields import REFERENCE_NUMBER_PATTERN
 from ...models.history import HistorySource
+from ...sealed_archive import OLD_KEY
 from . import read
 from .read import OldAgreement, OldCustomer, OldDatabase, Row, Unreadable
 from .report import CannotMap, Report
@@ -430,7 +431,7 @@ class Planner:
                 brought_token=bool(token),
                 token_is_unusable=bool(token) and not is_token(token),
                 sealed=sealed,
-                archive_key_id=f"old-{row['encryption_key_id']}",
+                archive_key_id=f"{OLD_KEY}{row['encryption_key_id']}",
                 # The old service does not know when it came.
                 signed_at=checkout.created_at,
                 received_at=checkout.created_at,
@@ -442,24 +443,29 @@ class Planner:
     # --- What Perma.cc is told --------------------------------------------------------------------------
 
     def compare(self, planned: PlannedCustomer) -> None:
-        """Report what Perma.cc would be told differently about a customer."""
-        old, new = told_by_old_service(planned.old, self._now), planned.told(self._now)
+        """Report what Perma.cc would be told differently about a customer, apart from what is left out."""
+        imported = OldCustomer(
+            planned.old.type,
+            planned.old.pk,
+            [each for each in planned.old.agreements if each.row["id"] not in planned.left_out_agreements],
+            [each for each in planned.old.purchases if each["id"] not in planned.left_out_purchases],
+        )
+        old, new = told_by_old_service(imported, self._now), planned.told(self._now)
         charged = [each for each in planned.agreements if each.subject.status in ALIVE]
         for each in charged[1:]:
             self._differs(each.old.row, "", "is not the customer's only one that is charged: staff get a task")
-        if not planned.left_out_agreements:
+        if (old.purchases, old.history) != (new.purchases, new.history):
+            problem = CannotMap("", "would not be told to Perma.cc as it is")
+            self._report.stops(read.PURCHASES, planned.purchases[0].old_id, problem)
+        if old.subscription != new.subscription:
             self._compare_subscriptions(planned, old, new)
-        if not planned.left_out_purchases:
-            # Several of a customer's can differ at once, so the first is named.
-            for told, of_new in ((old.purchases, new.purchases), (old.history, new.history)):
-                if told != of_new:
-                    problem = CannotMap("", "would not be told to Perma.cc as it is")
-                    self._report.stops(read.PURCHASES, planned.old.purchases[0]["id"], problem)
 
     def _compare_subscriptions(self, planned: PlannedCustomer, old: Told, new: Told) -> None:
-        if old.subscription == new.subscription:
-            return
-        row = planned.old.agreements[0].row
+        told = old.subscription or new.subscription
+        assert told is not None  # they differ
+        row = next(
+            each.old.row for each in planned.agreements if each.subject.reference_number == told.reference_number
+        )
         if old.subscription is None or new.subscription is None:
             if old.subscription is None:
                 self._differs(row, "", "would be told to Perma.cc: it is canceled, but paid for until a later day")

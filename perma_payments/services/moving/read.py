@@ -118,8 +118,8 @@ class OldDatabase:
         wanted = [(table, column) for table, columns in COLUMNS.items() for column in columns]
         if missing := [f"{table}.{column}" for table, column in wanted if (table, column) not in types]:
             raise CannotRead(
-                "This is not the old service's database, or the role in LEGACY_DATABASE_URL may not read all of it. "
-                f"It has no {', '.join(missing)}."
+                "This is not the old service's database, or the role in LEGACY_DATABASE_URL may not read all of "
+                f"it. It has no {', '.join(missing)}."
             )
         return [".".join(each) for each in wanted if types[each] == "timestamp without time zone"]
 

@@ -26,15 +26,7 @@ from ...models.fields import REFERENCE_NUMBER_PATTERN
 from ...models.history import HistorySource
 from .. import staff_tasks
 from . import here, read
-from .plan import (
-    Fate,
-    Planned,
-    PlannedCustomer,
-    Planner,
-    plan_users,
-    report_strays,
-    unpaid_although_granted,
-)
+from .plan import Fate, Planned, PlannedCustomer, Planner, plan_users, report_strays, unpaid_although_granted
 from .read import OldDatabase
 from .report import Report
 from .told import Told, told_here
