@@ -42,30 +42,33 @@ def _match_all(model: Any, table: str, planned: Iterable[Planned], report: Repor
     by_reference = {each.subject.reference_number: each for each in planned}
     for existing in model.objects.filter(reference_number__in=by_reference):
         each = by_reference[existing.reference_number]
-        subject = each.subject
-        imported = _last_event(existing, by_import=True)
-        if imported is None or not _agree(existing, subject, ("customer_type", "customer_pk", "created_at")):
-            problem = CannotMap("reference_number", "belongs to another one here")
+        columns = _columns(model)
+        if _agree(existing, each.subject, columns):
+            each.subject.pk = existing.pk
+            each.fate = Fate.SAME
+            continue
+        try:
+            each.fate = _fate(existing, each.subject, columns)
+        except CannotMap as problem:
             report.stops(table, each.old_id, problem)
             continue
-        if model is Purchase and subject.pk not in (None, existing.pk):
-            problem = CannotMap(
-                "", "was imported before its response came, under another id: import into a new database"
-            )
-            if subject.status == PurchaseStatus.PAID:
-                report.stops(table, each.old_id, problem)
-                continue
-        subject.pk = existing.pk
-        columns = _columns(model)
-        if _agree(existing, subject, columns):
-            each.fate = Fate.SAME
-        elif _agree(imported, subject, [name for name in columns if hasattr(imported, name)]):
-            each.fate = Fate.MOVED_ON
+        if each.fate is Fate.MOVED_ON:
             each.subject = existing
-        elif _last_event(existing, by_import=False).pgh_id == imported.pgh_id:
-            each.fate = Fate.CHANGED
-        else:
-            report.stops(table, each.old_id, CannotMap("", "was imported, and has changed in both services since"))
+        each.subject.pk = existing.pk
+
+
+def _fate(existing: Any, subject: Any, columns: Sequence[str]) -> Fate:
+    """What becomes of a row that differs from the one here. Raises CannotMap if that cannot be decided."""
+    imported = _last_event(existing, by_import=True)
+    if imported is None or not _agree(existing, subject, ("customer_type", "customer_pk", "created_at")):
+        raise CannotMap("reference_number", "belongs to another one here")
+    if isinstance(subject, Purchase) and subject.status == PurchaseStatus.PAID and subject.pk != existing.pk:
+        raise CannotMap("", "was imported before its response came, under another id: import into a new database")
+    if _agree(imported, subject, [name for name in columns if hasattr(imported, name)]):
+        return Fate.MOVED_ON
+    if _last_event(existing, by_import=False).pgh_id != imported.pgh_id:
+        raise CannotMap("", "was imported, and has changed in both services since")
+    return Fate.CHANGED
 
 
 def _match_purchase_ids(planned: Sequence[PlannedPurchase], report: Report) -> None:
