@@ -52,15 +52,13 @@ class Command(BaseCommand):
                     report = survey(database, leave_out=leave_out, now=now)
                     self._show(report)
                     if report.stop_count:
-                        raise CommandError(f"{report.stop_count:,} rows stop the import. Nothing was imported.")
+                        raise CommandError(_stopped(report))
                     self.stdout.write("\nNothing was imported. To import, add --import.")
                     return
                 report = import_everything(database, leave_out=leave_out, now=now)
         except Stopped as stopped:
             self._show(stopped.report)
-            raise CommandError(
-                f"{stopped.report.stop_count:,} rows stop the import. Nothing was imported."
-            ) from None
+            raise CommandError(_stopped(stopped.report)) from None
         except (CannotRead, CannotImport) as problem:
             raise CommandError(str(problem)) from None
         self._show(report)
@@ -79,6 +77,10 @@ class Command(BaseCommand):
     def _show(self, report: Report) -> None:
         for line in report.lines():
             self.stdout.write(line)
+
+
+def _stopped(report: Report) -> str:
+    return f"Nothing was imported. Rows that stop the import: {report.stop_count:,}."
 
 
 def _short(value: str) -> str:

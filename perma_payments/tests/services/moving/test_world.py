@@ -44,6 +44,7 @@ def make_world(old: OldWorld, now: datetime) -> dict[str, list[int]]:
             "link_limit": dice.choice(["10", "unlimited"]),
         }
         unpaid = status in ("Pending", "Rejected", "Aborted")
+        customer_type = dice.choice(["Registrar", "Individual", ""])
         in_force = {
             "paid_through": paid_through,
             "current_rate": terms["recurring_amount"],
@@ -54,7 +55,7 @@ def make_world(old: OldWorld, now: datetime) -> dict[str, list[int]]:
         agreement = old.agreement(
             status,
             customer_pk=1000 + number,
-            customer_type=dice.choice(["Registrar", "Individual", ""]),
+            customer_type=customer_type,
             created_date=began,
             updated_date=now - timedelta(days=1),
             cancellation_requested=is_asking,
@@ -99,6 +100,7 @@ def make_world(old: OldWorld, now: datetime) -> dict[str, list[int]]:
             decision = "ACCEPT" if answer.get("inform_perma", True) else dice.choice(["DECLINE", "CANCEL", None])
             old.purchase(
                 customer_pk=1000 + number,
+                customer_type=customer_type,
                 created_date=began + timedelta(hours=dice.randrange(40)),
                 response={**answer, "decision": decision},
                 answered=dice.random() < 0.9,
@@ -213,12 +215,10 @@ def test_perma_is_told_the_same_about_every_customer(old, post):
     stops = make_world(old, now)
     before = told_before(old, now)
 
-    with pytest.raises(CommandError, match=r"5 rows stop the import\. Nothing was imported\."):
+    with pytest.raises(CommandError, match=r"Rows that stop the import: 5\."):
         run("--import")
     assert not SubscriptionAgreement.objects.exists()
     named = [part for kind, ids in stops.items() for part in ("--leave-out", f"{kind}:{','.join(map(str, ids))}")]
-    run(*named)
-    assert not SubscriptionAgreement.objects.exists()
     output = run("--import", *named)
     models = (SubscriptionAgreement, Purchase, StaffTask)
     counts = [model.objects.count() for model in models]
