@@ -119,7 +119,8 @@ class Planner:
         seen: set[str] = set()
         self._loses_uuid: set[int] = set()
         for row in database.repeated_uuids():
-            (self._loses_uuid if row["transaction_uuid"] in seen else set()).add(row["id"])
+            if row["transaction_uuid"] in seen:
+                self._loses_uuid.add(row["id"])
             seen.add(row["transaction_uuid"])
 
     def plan(self, old: OldCustomer) -> PlannedCustomer:
@@ -151,8 +152,9 @@ class Planner:
 
     def _matters(self, row: Row) -> bool:
         """Whether the customer would miss the agreement: it stands, or may do so as far as we can tell."""
-        is_ended = row["status"] in (*UNPAID, Status.COMPLETED, Status.SUPERSEDED)
-        return stands(row, self._now) or not (is_ended or row["status"] == Status.CANCELED)
+        if row["status"] == Status.CANCELED:
+            return isinstance(row["paid_through"], Unreadable) or stands(row, self._now)
+        return row["status"] not in (*UNPAID, Status.COMPLETED, Status.SUPERSEDED)
 
     # --- Agreements -------------------------------------------------------------------------------------
 

@@ -409,9 +409,11 @@ def test_a_status_that_is_unknown_stops_the_import(old, settings):
     assert stopped(settings) == {f"STOPS subscriptionagreement.status: {UNKNOWN}": [row]}
 
 
-@pytest.mark.parametrize("text", ["infinity", "0044-03-15 12:00 BC", "12026-01-01"])
-def test_a_time_that_cannot_be_stored_stops_the_import_of_what_is_paid(old, settings, text):
-    row = old.agreement("Hold", paid_through=text)
+@pytest.mark.parametrize(
+    "status, text", [("Current", "infinity"), ("Hold", "0044-03-15 12:00 BC"), ("Canceled", "12026-01-01")]
+)
+def test_a_time_that_cannot_be_stored_stops_the_import_of_what_may_be_paid(old, settings, status, text):
+    row = old.agreement(status, paid_through=text)
 
     assert stopped(settings) == {
         "STOPS subscriptionagreement.paid_through: is no time or day that can be stored here": [row]
