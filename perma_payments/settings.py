@@ -97,6 +97,8 @@ APPEND_SLASH = False
 SECURE_SSL_REDIRECT = False
 
 DATABASES = {"default": env.require("DATABASE_URL", parsers.DATABASE, database(development.DATABASE_URL))}
+# Where import_legacy reads from, and nothing else. Not in DATABASES, so that Django never writes to it.
+LEGACY_DATABASE = env.read("LEGACY_DATABASE_URL", parsers.DATABASE, {})
 
 # What views/limits.py counts: in a Redis that all processes share, or in the memory of each.
 CACHES = {"default": env.read("CACHE_URL", parsers.CACHE, cache.OWN_MEMORY)}

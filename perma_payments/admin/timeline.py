@@ -266,6 +266,11 @@ def _source(change: Any, names: _Names) -> tuple[str, tuple[str, ...], Link | No
             return "The checkout had no response for a day.", (), None
         case HistorySource.PERMA_ACKNOWLEDGEMENT:
             return "Perma.cc confirmed that it has credited the links.", (), None
+        case HistorySource.IMPORT if "history" in context:
+            by = f" by {user}" if context.get("user") else ""
+            return f"Changed in the old service{by}.", reason, None
+        case HistorySource.IMPORT:
+            return "Imported from the old service.", (), None
         case None:
             return "Changed directly in the database (SQL).", (), None
         case other:
