@@ -39,7 +39,7 @@ from perma_payments.models import (
 from perma_payments.models.history import HistorySource
 from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
-from perma_payments.services import acknowledgement
+from perma_payments.services import acknowledgement, health
 from perma_payments.services.backoff import check_connection
 from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.locks import lock_customer
@@ -137,14 +137,11 @@ def test_a_frozen_database_is_given_up_and_used_again_at_once(serve, postgres):
         assert {done.result().status_code for done in [pool.submit(*calls[0]) for _ in range(8)]} == {200}
         with frozen(postgres):
             answers = [pool.submit(timed, *call) for call in calls]
-            ready = pool.submit(get, service, "/health/ready/")
             # There are more threads than these, which wait for nothing.
             status, seconds = timed(get, service, "/static/perma_payments/pages.css")
             assert (status, seconds < 2) == (200, True)
             answers = [answer.result() for answer in answers]
             assert timed(*calls[0])[0] == 503
-            monitors = ready.result()
-            assert (monitors.status_code, monitors.text) == (503, "NOT OK: database: it did not answer in time\n")
         after = [done.result() for done in [pool.submit(timed, *calls[0]) for _ in range(8)]]
 
     assert {status for status, _ in answers} == {503}
@@ -270,6 +267,23 @@ def test_a_callback_that_cannot_be_kept_is_refused_in_time(service):
     assert status == 503
     assert seconds < 8
     assert re.search("a response could not be kept: .*: a lock could not be acquired in time", service.log())
+
+
+def test_monitoring_does_not_wait_for_locks(service):
+    with ThreadPoolExecutor(1) as pool, locked_table("perma_payments_jobheartbeat"):
+        answer = get(service, "/health/ready/")
+        numbers = pool.submit(gauges).result(timeout=30)
+    reason = "a lock could not be acquired in time"
+    assert (answer.status_code, answer.text) == (503, f"NOT OK: database: {reason}\n")
+    assert numbers == {"database_up": {"": False}}
+
+
+def gauges() -> dict[str, Any]:
+    """What Prometheus would read, on a connection of this thread's own."""
+    try:
+        return {gauge.name: dict(gauge.values) for gauge in health.gauges(now=NOW)}
+    finally:
+        connection.close()
 
 
 # --- What the log says ------------------------------------------------------------------------------
