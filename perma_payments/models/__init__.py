@@ -15,7 +15,7 @@ from .purchase import Purchase
 from .reference_number import ReferenceNumber
 from .response import Outcome, Response
 from .staff_task import Resolution, StaffTask, TaskKind
-from .status_report import PLAN_LASTS, ReportState, StatusReport, StatusReportLine
+from .status_report import PLAN_LASTS, KeptLines, ReportState, StatusReport, StatusReportLine
 from .transaction import OutgoingTransaction
 from .unanswered_acknowledgement import UnansweredAcknowledgement
 from .used_message import UsedMessage
@@ -27,6 +27,7 @@ __all__ = [
     "PLAN_LASTS",
     "CheckoutFreeze",
     "JobRun",
+    "KeptLines",
     "KeyUse",
     "LoginAttempt",
     "Outcome",

@@ -19,7 +19,15 @@ from django.db.models import Model
 from pghistory.models import Event
 from psycopg2 import sql
 
-from ...models import LoginAttempt, PasswordResetRequest, ReferenceNumber, UnansweredAcknowledgement, UsedMessage
+from ...models import (
+    LoginAttempt,
+    PasswordResetRequest,
+    ReferenceNumber,
+    StatusReport,
+    StatusReportLine,
+    UnansweredAcknowledgement,
+    UsedMessage,
+)
 
 # Only migrations write these.
 READ_ONLY = (ContentType, Permission, MigrationRecorder.Migration)
@@ -28,6 +36,8 @@ APPEND_ONLY = (Event, LogEntry, ReferenceNumber, UsedMessage)
 # Rows of these are deleted in time. So are those of other apps (sessions, second factors, who is in which group),
 # except users, whom the history names.
 TEMPORARY = (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement)
+# Some rows of these are: triggers say which, and refuse to delete others.
+PARTLY_TEMPORARY = (StatusReport, StatusReportLine)
 
 
 class Command(BaseCommand):
@@ -90,7 +100,8 @@ def _privileges_on(model: type[Model]) -> str:
     if issubclass(model, TEMPORARY) or not (is_ours or model is User):
         return "SELECT, INSERT, UPDATE, DELETE"
     columns = ", ".join(f'"{column}"' for column in _that_change(model))
-    return f"SELECT, INSERT, UPDATE ({columns})" if columns else "SELECT, INSERT"
+    granted = "SELECT, INSERT, DELETE" if issubclass(model, PARTLY_TEMPORARY) else "SELECT, INSERT"
+    return f"{granted}, UPDATE ({columns})" if columns else granted
 
 
 def _that_change(model: type[Model]) -> list[str]:
