@@ -1,9 +1,9 @@
 """How the database grows with its subscriptions and reports:  python -m bench.growth
 
 Twelve monthly status reports are applied to a database of 20,000 monthly subscriptions. Each lists all of them and
-proves a charge for each, so every row changes; after the sixth comes one that changes nothing. After each, what has
-expired is purged as the scheduler does it, and the tables are vacuumed as autovacuum does it. Printed is what each
-leaves on the disk, tables with their indexes, for each subscription.
+proves a charge for each, so every row changes; after the sixth comes one that changes nothing. After each, what
+has expired is purged as the scheduler does it, and the tables are vacuumed as autovacuum does it. Printed is what
+each leaves on the disk, tables with their indexes, for each subscription.
 """
 
 import argparse

@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ..billing.statuses import ALIVE
 from ..cybersource.csv_table import UnreadableFile
-from ..models import ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
+from ..models import DatabaseRestore, ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
 from ..postgres.problems import is_locked
 from ..services.status_reports.apply import CannotBeDone, apply_report
 from ..services.status_reports.discard import discard_report
@@ -206,6 +206,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
                 *_counted(row.changes(), OTHER_CHANGES),
             ],
             "hidden": hidden,
+            "may_be_lost": DatabaseRestore.objects.exists(),
             "recovered": row.changes().filter(RECOVERED).count(),
             "recovered_without_token": row.changes()
             .filter(RECOVERED, after__status__in=ALIVE, takes_token=False)

@@ -6,6 +6,7 @@ made in SQL, and so is every change of what a response has sealed.
 """
 
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement
+from .database_restore import DatabaseRestore
 from .freeze import CheckoutFreeze
 from .job_run import JobRun
 from .key_use import KeyUse, Ring
@@ -26,6 +27,7 @@ __all__ = [
     "PASSWORD_RESET_REQUEST_COUNTS_FOR",
     "PLAN_LASTS",
     "CheckoutFreeze",
+    "DatabaseRestore",
     "JobRun",
     "KeptLines",
     "KeyUse",

@@ -19,3 +19,4 @@ class HistorySource(StrEnum):
     MAIL = "mail"
     SCHEDULER = "scheduler"
     RESEALING = "resealing"
+    RESTORE = "restore"

@@ -20,6 +20,7 @@ from pghistory.models import Event
 from psycopg2 import sql
 
 from ...models import (
+    DatabaseRestore,
     LoginAttempt,
     PasswordResetRequest,
     ReferenceNumber,
@@ -29,8 +30,8 @@ from ...models import (
     UsedMessage,
 )
 
-# Only migrations write these.
-READ_ONLY = (ContentType, Permission, MigrationRecorder.Migration)
+# Only migrations, and the owner after a restore, write these.
+READ_ONLY = (ContentType, Permission, MigrationRecorder.Migration, DatabaseRestore)
 # What these say is final.
 APPEND_ONLY = (Event, LogEntry, ReferenceNumber, UsedMessage)
 # Rows of these are deleted in time. So are those of other apps (sessions, second factors, who is in which group),
