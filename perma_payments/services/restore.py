@@ -96,11 +96,12 @@ def _move_sequences(margin: int) -> list[Moved]:
     moved = []
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT sequencename, format('%%I.%%I', schemaname, sequencename), COALESCE(last_value, 0) "
+            "SELECT sequencename, format('%I.%I', schemaname, sequencename), COALESCE(last_value, 0), max_value "
             "FROM pg_sequences WHERE schemaname = current_schema() ORDER BY 1"
         )
-        for name, qualified, old in cursor.fetchall():
-            new = old + max(margin, old)
+        for name, qualified, old, most in cursor.fetchall():
+            # Some ids are integers of 32 bits, and there may be more restores.
+            new = old + (max(margin, old) if old < most // 8 else margin)
             cursor.execute("SELECT setval(%s::regclass, %s)", [qualified, new])
             moved.append(Moved(name, old, new))
     return moved

@@ -7,6 +7,7 @@ from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError
 from django.utils import timezone
+from psycopg2 import errors
 
 from ...admin.mails import task_mail
 from ...services.restore import MARGIN, make_safe
@@ -38,7 +39,9 @@ class Command(BaseCommand):
             raise CommandError("--margin is a number of ids, of at least 1. Nothing was changed.")
         try:
             result = make_safe(margin=options["margin"], now=timezone.now())
-        except ProgrammingError:
+        except ProgrammingError as error:
+            if not isinstance(error.__cause__, errors.InsufficientPrivilege):
+                raise
             raise CommandError(
                 "The role in DATABASE_URL may not move the sequences. Use the role that owns the tables, which is "
                 "the one that runs migrate. Nothing was changed."

@@ -5,6 +5,7 @@ staff record, or a status report, says that. For that, the ways are the same as 
 """
 
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from datetime import date, datetime
@@ -15,6 +16,7 @@ from django.db import transaction
 from ...billing.coverage import midnight
 from ...billing.transactions import Kind
 from ...models import OutgoingTransaction, ReferenceNumber
+from ...models.fields import REFERENCE_NUMBER_PATTERN
 from ...models.history import HistorySource
 from ...perma.messages import ChangeMessage, Freshness, PurchaseMessage, SubscribeMessage, read
 from ..locks import lock_customer
@@ -40,6 +42,8 @@ def recreate_checkout(
 
     Raises CannotRecreate, or a Refusal if the fields are not those of such a message.
     """
+    if not re.fullmatch(REFERENCE_NUMBER_PATTERN, reference_number, re.ASCII):
+        raise CannotRecreate(f"{reference_number} is not one of our reference numbers.")
     begun_at, nonce = midnight(begun_on), secrets.token_bytes(24)
     if begun_at > now:
         raise CannotRecreate(f"{begun_on} is in the future.")
