@@ -21,7 +21,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from ..billing.statuses import ALIVE
 from ..cybersource.csv_table import UnreadableFile
-from ..models import DatabaseRestore, ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
+from ..models import DatabaseRestore, KeptLines, ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
 from ..postgres.problems import is_locked
 from ..services.status_reports.apply import CannotBeDone, apply_report
 from ..services.status_reports.discard import discard_report
@@ -168,7 +168,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
         is_compared = row.state == ReportState.PLANNED and row.matched_count > 0
         missing = missing_from(row, now=now) if is_compared else SubscriptionAgreement.objects.none()
         earlier = StatusReport.objects.in_bulk([each["report"] for each in row.warnings if each["report"]])
-        hidden = row.hidden_count()
+        is_too_old = row.kept_lines == KeptLines.EXCEPTIONS
         is_stopped = row.state == ReportState.PLANNED and is_from_the_upgrade(row)
         return {
             "title": f"The {row}",
@@ -184,7 +184,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
             "may_discard": may_upload(request) and row.state == ReportState.PLANNED,
             "ticks": [(each["kind"], _tick(each)) for each in row.warnings if each["kind"] in SERIOUS],
             "endings": required_checks(row).endings,
-            "may_undo": may_upload(request) and row.state == ReportState.APPLIED and not hidden,
+            "may_undo": may_upload(request) and row.state == ReportState.APPLIED and not is_too_old,
             "warnings": [
                 {**each, "report": earlier.get(each["report"]), "examples": _links(each["examples"])}
                 for each in row.warnings
@@ -205,7 +205,8 @@ class StatusReportAdmin(ReadOnlyAdmin):
                 ),
                 *_counted(row.changes(), OTHER_CHANGES),
             ],
-            "hidden": hidden,
+            "hidden": row.hidden_count(),
+            "is_too_old": is_too_old,
             "may_be_lost": DatabaseRestore.objects.exists(),
             "recovered": row.changes().filter(RECOVERED).count(),
             "recovered_without_token": row.changes()

@@ -1,8 +1,8 @@
 """What is remembered (docs/architecture.md), in PostgreSQL.
 
-Uniqueness, exactly-one-of and completeness are constraints in the database. Rows are never deleted, and
-every change to an agreement, a purchase, a staff task or a freeze is in an append-only history, even if it is
-made in SQL, and so is every change of what a response has sealed.
+Uniqueness, exactly-one-of and completeness are constraints in the database. Rows are never deleted, other than
+those that docs/architecture.md names, and every change to an agreement, a purchase, a staff task or a freeze is in
+an append-only history, even if it is made in SQL, and so is every change of what a response has sealed.
 """
 
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement

@@ -39,7 +39,8 @@ def revert_report(report_id: int, *, by: User, now: datetime) -> StatusReport:
         report = lock_report(report_id)
         if report.state != ReportState.APPLIED:
             raise CannotBeDone(f"This report cannot be undone: it is {report.get_state_display()}.")
-        if report.hidden_count():
+        # Its lines may be deleted at this moment.
+        if report.kept_lines == KeptLines.EXCEPTIONS:
             raise CannotBeDone(
                 f"This report cannot be undone any longer: it is older than {UNDO_LASTS.days} days. What it "
                 "changed is in the timeline of each subscription. Nothing was changed now."
