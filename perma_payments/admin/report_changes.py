@@ -133,7 +133,7 @@ class Changes:
             yield csv_line(_cells(line))
         hidden = self._report.hidden_count()
         if hidden and (self.shown is None or self.shown.name == "date"):
-            yield csv_line([ONLY_DATES, f"{hidden} subscriptions that are no longer listed", *[""] * 6])
+            yield csv_line([ONLY_DATES, f"({hidden:,} no longer listed)", *[""] * 6])
         if self.shown is None and self._report.state == ReportState.PLANNED:
             for agreement in _in_batches(missing_from(self._report, now=now)):
                 until = f"{agreement.covered_until:%Y-%m-%d}"

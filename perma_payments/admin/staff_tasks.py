@@ -19,7 +19,7 @@ from django.views.decorators.http import require_POST
 from ..models import Resolution, StaffTask, TaskKind
 from ..postgres.problems import is_locked
 from ..services import staff_tasks
-from ..services.corrections import offer_again
+from ..services.corrections import CannotCorrect, offer_again
 from .base import ReadOnlyAdmin
 from .columns import customer, moment, subject
 from .mails import task_mail
@@ -154,7 +154,7 @@ class StaffTaskAdmin(ReadOnlyAdmin):
             messages.warning(request, "Nothing was changed: the task had already ended.")
         except staff_tasks.Claimed as claimed:
             messages.warning(request, f"Nothing was changed: {claimed.by} is already on it.")
-        except staff_tasks.CannotReopen as problem:
+        except (staff_tasks.CannotReopen, CannotCorrect) as problem:
             messages.warning(request, f"Nothing was changed. {problem}")
         except StaffTask.DoesNotExist:
             raise Http404 from None

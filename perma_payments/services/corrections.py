@@ -140,10 +140,11 @@ def correct_purchase(
 def offer_again(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
     """End the task about a purchase in doubt, and offer it to Perma.cc again, which has not credited it.
 
-    Raises NotOpen if the task has ended already.
+    Raises NotOpen if the task has ended already, and CannotCorrect if it is about something else.
     """
-    task = StaffTask.objects.get(pk=task_id, kind=TaskKind.ACKNOWLEDGEMENT_IN_DOUBT, purchase__isnull=False)
-    assert task.purchase_id is not None
+    task = StaffTask.objects.get(pk=task_id)
+    if task.kind != TaskKind.ACKNOWLEDGEMENT_IN_DOUBT or task.purchase_id is None:
+        raise CannotCorrect("This task is not about a purchase that Perma.cc may have credited.")
     with by_hand(by, note):
         purchase = lock_purchase(task.purchase_id)
         task = finish(task_id, by=by, note=note, now=now)

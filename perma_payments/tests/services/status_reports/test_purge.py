@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.db import DatabaseError, connection, transaction
+from django.http import HttpResponse
 from django.test import Client
 
 from perma_payments.models import StatusReport, StatusReportLine
@@ -39,11 +40,11 @@ def kept(of: StatusReport) -> list[str]:
     return [line.after.get("status", "date") if line.after else "nothing" for line in lines]
 
 
-def page_of(about: StatusReport) -> str:
+def page_of(about: StatusReport, path: str = "change/") -> HttpResponse:
     client = Client()
     User.objects.filter(username="someone").delete()
     log_in(client, "view_statusreport", "upload_statusreport")
-    return words(client.get(f"/admin/perma_payments/statusreport/{about.pk}/change/"))
+    return client.get(f"/admin/perma_payments/statusreport/{about.pk}/{path}")
 
 
 @pytest.mark.parametrize(("age", "left"), [(DAY + HOUR, 1), (DAY + HOUR + SECOND, 0)])
@@ -65,11 +66,11 @@ def test_the_last_confirmed_report_keeps_all_lines():
 def test_what_changes_nothing_is_deleted_once_a_later_report_is_confirmed(monkeypatch):
     monkeypatch.setattr(purge, "BATCH", 1)
     first, last = monthly(), next_one()
-    said = page_of(first)
+    said = words(page_of(first))
 
     assert purge_reports(now=LATER) == (0, 1)
     assert (kept(first), kept(last)) == (["Hold", "date"], ["nothing"])
-    assert page_of(first) == said
+    assert words(page_of(first)) == said
     assert purge_reports(now=LATER) == (0, 0)
 
 
@@ -81,12 +82,13 @@ def test_what_changes_dates_only_is_deleted_when_the_report_can_no_longer_be_und
 
     purge_reports(now=NOW + 90 * DAY + SECOND)
     assert kept(first) == ["Hold"]
-    said = page_of(first)
+    said = words(page_of(first))
     assert "Current the last charge succeeded: paid for until the next one 1 Hold a charge failed" in said
     assert "Current Hold 1 Current Current, paid for until a later date 1" in said
     assert "1 subscription kept its status and terms, and is no longer listed here" in said
     assert "This report can no longer be undone" in said
     assert "Undo: " not in said
+    assert "Only the date changes,(1 no longer listed)" in page_of(first, "changes.csv").getvalue().decode()
     with pytest.raises(CannotBeDone, match="older than 90 days"):
         revert(StatusReport.objects.get(pk=first.pk))
 
