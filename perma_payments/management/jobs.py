@@ -5,8 +5,10 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
 from operator import attrgetter
+from typing import NamedTuple
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
 
 from ..admin.login.password_reset import send_links
 from ..admin.mails import remind_of_overdue, send_daily_report as mail_daily_report, task_mail
@@ -26,7 +28,7 @@ from ..services.heartbeats import recorded
 from ..services.once_a_day import NotYet, do_once_a_day
 from ..services.staff_tasks import outbox
 from ..services.status_reports.expect import expect_report
-from ..services.status_reports.plan import purge_ids_of_old_plans
+from ..services.status_reports.purge import purge_reports
 
 logger = logging.getLogger(__name__)
 
@@ -93,16 +95,30 @@ def apply_responses(*, now: datetime) -> tuple[int, int]:
     return applied, failed
 
 
-@recorded()
-def purge_expired(*, now: datetime) -> tuple[int, int]:
-    """Purge subscription ids in old previews of status reports, and old login attempts; return their numbers.
+class Purged(NamedTuple):
+    """How many rows were deleted."""
 
-    Checkouts without a response for a day become Abandoned.
-    """
+    previews: int
+    lines: int
+    attempts: int
+    sessions: int
+
+    def __str__(self) -> str:
+        return (
+            f"previews of status reports {self.previews}, lines of status reports {self.lines}, "
+            f"login attempts {self.attempts}, sessions {self.sessions}"
+        )
+
+
+@recorded()
+def purge_expired(*, now: datetime) -> Purged:
+    """Delete what is kept only for a while. Checkouts without a response for a day become Abandoned."""
     abandon_checkouts(now=now)
-    ids = purge_ids_of_old_plans(now=now)
+    previews, lines = purge_reports(now=now)
     attempts, _ = LoginAttempt.objects.filter(attempted_at__lte=now - LOGIN_ATTEMPT_COUNTS_FOR).delete()
+    sessions, _ = Session.objects.filter(expire_date__lte=now).delete()
     PasswordResetRequest.objects.filter(requested_at__lte=now - PASSWORD_RESET_REQUEST_COUNTS_FOR).delete()
-    if ids or attempts:
-        logger.info("purged: subscription ids of old previews %s, login attempts %s", ids, attempts)
-    return ids, attempts
+    purged = Purged(previews, lines, attempts, sessions)
+    if any(purged):
+        logger.info("purged: %s", purged)
+    return purged

@@ -21,3 +21,4 @@ class HistorySource(StrEnum):
     SCHEDULER = "scheduler"
     RESEALING = "resealing"
     IMPORT = "import"
+    RESTORE = "restore"

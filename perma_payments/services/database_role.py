@@ -16,15 +16,26 @@ from django.db.migrations.recorder import MigrationRecorder
 from django.db.models import Model
 from pghistory.models import Event
 
-from ..models import LoginAttempt, PasswordResetRequest, ReferenceNumber, UnansweredAcknowledgement, UsedMessage
+from ..models import (
+    DatabaseRestore,
+    LoginAttempt,
+    PasswordResetRequest,
+    ReferenceNumber,
+    StatusReport,
+    StatusReportLine,
+    UnansweredAcknowledgement,
+    UsedMessage,
+)
 
-# Only migrations write these.
-READ_ONLY = (ContentType, Permission, MigrationRecorder.Migration)
+# Only migrations, and the owner after a restore, write these.
+READ_ONLY = (ContentType, Permission, MigrationRecorder.Migration, DatabaseRestore)
 # What these say is final.
 APPEND_ONLY = (Event, LogEntry, ReferenceNumber, UsedMessage)
 # Rows of these are deleted in time. So are those of other apps (sessions, second factors, who is in which group),
 # except users, whom the history names.
 TEMPORARY = (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement)
+# Some rows of these are: triggers say which, and refuse to delete others.
+PARTLY_TEMPORARY = (StatusReport, StatusReportLine)
 
 
 class Privilege(NamedTuple):
@@ -55,7 +66,10 @@ def _privileges_on(model: type[Model]) -> Iterator[Privilege]:
     if issubclass(model, TEMPORARY) or not (is_ours or model is User):
         yield Privilege(table, "UPDATE")
         yield Privilege(table, "DELETE")
-    elif columns := _that_change(model):
+        return
+    if issubclass(model, PARTLY_TEMPORARY):
+        yield Privilege(table, "DELETE")
+    if columns := _that_change(model):
         yield Privilege(table, "UPDATE", tuple(columns))
 
 

@@ -38,6 +38,7 @@ from ...postgres.problems import describe
 from ...postgres.time_limits import within
 from .. import staff_tasks
 from ..locks import lock_response
+from ..restore import may_be_lost
 
 logger = logging.getLogger(__name__)
 
@@ -180,12 +181,16 @@ def _change_token(response: Response, outgoing: OutgoingTransaction, agreement: 
 
 
 def _pay(response: Response, outgoing: OutgoingTransaction, purchase: Purchase) -> Result:
-    """The purchase is paid, and offered to Perma.cc."""
+    """The purchase is paid, and offered to Perma.cc, unless Perma.cc may have credited it before a restore."""
     if purchase.status == PurchaseStatus.PAID:
         return Outcome.NO_EFFECT, []
+    tasks = []
     purchase.status, purchase.paid_at = PurchaseStatus.PAID, response.received_at
+    if may_be_lost(response.signed_at):
+        purchase.acknowledged_at = response.received_at
+        tasks.append(TaskKind.ACKNOWLEDGEMENT_IN_DOUBT)
     purchase.save()
-    return Outcome.TOOK_EFFECT, []
+    return Outcome.TOOK_EFFECT, tasks
 
 
 def _refuse(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:

@@ -1,19 +1,29 @@
 """The role that the service should have in PostgreSQL: the demo and its end-to-end tests run with it, too."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pgtrigger
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
-from django.db import ProgrammingError, connection, transaction
+from django.db import DatabaseError, ProgrammingError, connection, transaction
 from django.utils import timezone
 from pghistory.models import Event
 
 from perma_payments import checks
 from perma_payments.management import jobs
-from perma_payments.models import JobHeartbeat, LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement
+from perma_payments.models import (
+    JobHeartbeat,
+    LoginAttempt,
+    PasswordResetRequest,
+    StatusReport,
+    StatusReportLine,
+    UnansweredAcknowledgement,
+)
 from perma_payments.services import database_role, health, heartbeats
 
 from .. import records
@@ -22,11 +32,12 @@ from ..environments import production, settings_of
 pytestmark = pytest.mark.django_db
 
 ROLE = "the_service"
+NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 MODELS = [model for model in apps.get_models() if model._meta.managed and not model._meta.proxy]
 LEDGER = [
     model
     for model in apps.get_app_config("perma_payments").get_models()
-    if model not in (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement)
+    if model not in (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement, StatusReport, StatusReportLine)
 ]
 
 
@@ -133,6 +144,21 @@ def test_no_table_can_be_emptied_or_changed(role, model):
 @pytest.mark.parametrize("model", LEDGER, ids=lambda model: model._meta.db_table)
 def test_nothing_can_be_deleted_from_the_ledger(role, model):
     assert_denied(f"DELETE FROM {model._meta.db_table}")
+
+
+def test_what_has_expired_can_be_purged_but_no_confirmed_report(role):
+    someone = User.objects.create_user("someone")
+    for days in (3, 2):
+        StatusReport.objects.create(uploaded_by=someone, uploaded_at=NOW - timedelta(days=days), row_count=1)
+    StatusReport.objects.filter(uploaded_at__lt=NOW - timedelta(days=2)).update(state="applied", applied_at=NOW)
+    Session.objects.create(session_key="old", expire_date=NOW)
+    Session.objects.create(session_key="new", expire_date=NOW + timedelta(seconds=1))
+
+    purged = jobs.purge_expired(now=NOW)
+    assert (purged.previews, purged.sessions) == (1, 1)
+    with pytest.raises(DatabaseError, match="Cannot delete"), transaction.atomic():
+        sql("DELETE FROM perma_payments_statusreport")
+    sql("RESET ROLE")
 
 
 @pytest.mark.parametrize(
