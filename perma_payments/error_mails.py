@@ -69,7 +69,9 @@ class Problem:
         status = getattr(record, "status_code", 500 if error else 0)
         # Django calls refusals errors, too. A 500 without an exception is a fault in the page for another error.
         if kind is None and record.levelno >= logging.ERROR and status == 500:
-            kind = Alarm.ERROR
+            # A connection that broke is nobody's fault.
+            is_connection = record.name == "gunicorn.error" and isinstance(error, OSError)
+            kind = None if is_connection else Alarm.ERROR
         if kind is None:
             return None
         at = datetime.fromtimestamp(record.created, UTC)
@@ -116,8 +118,8 @@ class Waiting:
         self._mails: deque[float] = deque(maxlen=MAILS_PER_HOUR)
         self._retry_at, self._pause = 0.0, RETRY
 
-    def add(self, problem: Problem, *, now: float) -> None:
-        """Count a problem."""
+    def add(self, problem: Problem, *, now: float) -> bool:
+        """Count a problem. Returns whether it is the first one like it that waits."""
         key = (problem.kind, problem.what)
         if problem.what and key not in self._groups and len(self._groups) >= MOST_GROUPS:
             key = (Alarm.ERROR, _OTHERS)
@@ -126,6 +128,7 @@ class Waiting:
         group.last_at = problem.at
         if problem.detail and len(group.details) < MOST_DETAILS:
             group.details.append(problem.detail)
+        return group.count == 1
 
     def due_at(self) -> float | None:
         """When the next mail may be sent; None if there is nothing to say."""
@@ -206,13 +209,15 @@ class ErrorMails(logging.Handler):
         problem = Problem.of(record)
         if problem is None:
             return
-        sentry.report(problem.kind, record)
         with self._changed:
-            self._waiting.add(problem, now=monotonic())
+            is_news = self._waiting.add(problem, now=monotonic())
             if self._thread is None or not self._thread.is_alive():  # a process that was forked has none
                 self._thread = threading.Thread(target=self._run, name="error mails", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
+        # Anyone can send what is signed with an unknown key, and Sentry counts each event.
+        if is_news or problem.kind is not Alarm.UNKNOWN_KEY:
+            sentry.report(problem.kind, record)
 
     def stop(self) -> None:
         """Mail what is left, within SECONDS_TO_STOP."""

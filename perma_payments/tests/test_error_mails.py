@@ -168,13 +168,16 @@ def test_a_response_that_could_not_be_kept_is_mailed_with_its_ids(handler, mailb
 
 
 @pytest.mark.django_db
-def test_of_callbacks_with_an_unknown_key_only_the_number_is_mailed(handler, mailbox, call_back):
+def test_of_callbacks_with_an_unknown_key_only_the_number_is_mailed(handler, mailbox, call_back, monkeypatch):
+    reported: list[str] = []
+    monkeypatch.setattr(error_mails.sentry, "report", lambda kind, record: reported.append(kind))
     form = records.form(records.outgoing(Kind.SUBSCRIBE))
     for _ in range(30):  # more than the log shows
         assert call_back(form, req_access_key="0" * 32, req_transaction_uuid=VALUE).status_code == 400
     handler.stop()
 
     assert mailbox.subjects == ["Callbacks signed with an unknown key (30 times)"]
+    assert reported == ["unknown_key"]
     assert "compare its Key Management with CS_KEYS" in mailbox.body()
     assert "Zaphod" not in mailbox.body() and "0" * 32 not in mailbox.body() and "  - " not in mailbox.body()
 
@@ -216,6 +219,10 @@ def test_nobody_is_mailed_about_refusals_or_a_database_that_is_down(handler, mai
 
     monkeypatch.setattr(begin, "subscribe", fail)
     assert post("subscribe").status_code == 503
+    try:
+        raise TimeoutError
+    except TimeoutError:
+        logging.getLogger("gunicorn.error").exception("Socket error processing request.")
     handler.stop()
     assert mailbox.mails == []
 

@@ -2,13 +2,16 @@
 
 import json
 import logging
+import os
 import sys
 
 import pytest
 from django.conf import settings
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter, get_exception_reporter_filter
+from gunicorn.config import Config
 
+from perma_payments import gunicorn_logs
 from perma_payments.logs import GunicornsLines, JsonFormatter, NoValuesFilter, NoValuesFormatter, ids
 
 from .environments import production, settings_of
@@ -205,6 +208,40 @@ def test_gunicorns_lines_hold_nothing_that_a_client_sent(message, arguments, sho
     assert json.loads(line)["message"].startswith(shown)
     assert "Zaphod" not in line and "192.0.2.1" not in line
     assert hasattr(record, "refused") == str(message).startswith("Invalid request")
+
+
+@pytest.mark.parametrize(
+    ("file", "variables", "formatter"),
+    [
+        ("", {}, NoValuesFormatter),
+        ("", {"PERMA_PAYMENTS_ENV": "production"}, JsonFormatter),
+        ("PERMA_PAYMENTS_ENV=staging", {}, JsonFormatter),
+        ("PERMA_PAYMENTS_ENV=staging", {"LOG_FORMAT": "text"}, NoValuesFormatter),
+        ("LOG_FORMAT=json", {}, JsonFormatter),
+    ],
+    ids=str,
+)
+def test_gunicorns_master_writes_like_the_service_and_leaves_its_environment_alone(
+    tmp_path, monkeypatch, file, variables, formatter
+):
+    (tmp_path / ".env").write_text(file)
+    monkeypatch.setattr(gunicorn_logs, "ENV_FILE", tmp_path / ".env")
+    for name in ("PERMA_PAYMENTS_ENV", "LOG_FORMAT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    for name in ("error", "access"):
+        logger = logging.getLogger(f"gunicorn.{name}")
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "propagate", logger.propagate)
+
+    log = gunicorn_logs.Logger(Config()).error_log
+
+    (handler,) = log.handlers
+    assert type(handler.formatter) is formatter
+    assert any(isinstance(each, GunicornsLines) for each in handler.filters)
+    assert dict(os.environ) == before
 
 
 # --- Django's error reports -------------------------------------------------------------------------

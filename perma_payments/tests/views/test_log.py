@@ -153,6 +153,14 @@ def test_an_error_is_one_line_with_its_type_and_place_and_without_what_it_says(a
     assert "Zaphod" not in str(line)
 
 
+def test_a_form_that_may_be_forged_is_one_line_with_the_reason(ask):
+    (line,) = ask("POST", f"/admin/perma_payments/stafftask/{SECRET}/finish/").lines
+
+    route = "/admin/perma_payments/stafftask/<path:object_id>/"
+    assert line["message"] == f"Forbidden (CSRF cookie not set.): {route}"
+    assert (line["status"], line["route"]) == (403, route)
+
+
 def test_a_wrong_host_is_one_short_line_with_that_host(ask):
     (line,) = ask("GET", f"/{SECRET}/", HTTP_HOST="192.0.2.1").lines
     assert (line["status"], line["route"]) == (400, "unmatched")
