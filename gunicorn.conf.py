@@ -44,8 +44,8 @@ forwarded_allow_ips = ""
 # It would be in the home of the account, the same for all servers.
 control_socket_disable = True
 
-# Gunicorn tells systemd that it is ready before it has loaded the service. Here, the first worker that has loaded it
-# says so. Otherwise, a restart of one web server after the other would go on to the next too early.
+# Gunicorn tells systemd that it is ready before it has loaded the service. Here, a worker that has loaded it says
+# so, and a restart of one web server after the other goes on to the next only then.
 systemds_address = os.environ.pop("NOTIFY_SOCKET", None)
 
 
