@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 from django.utils import timezone
 
 from .postgres import log_settings
+from .services import database_role
 
 TAG = "perma_payments"
 
@@ -32,6 +33,34 @@ def check_log_of_postgresql(
             id="perma_payments.W010",
         )
     ]
+
+
+@register(Tags.database)
+def check_role(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn if the role in DATABASE_URL may do less than the service does, or more. Run the same way."""
+    if settings.IN_DEVELOPMENT or not databases:
+        return []
+    found: list[CheckMessage] = []
+    if tables := database_role.lacking():
+        more = f" and {len(tables) - 1} other tables" if len(tables) > 1 else ""
+        found.append(
+            Warning(
+                f"The role in DATABASE_URL may not do what the service does to {tables[0]}{more}.",
+                hint="As the role that owns the tables, run manage.py grant_access again, as after each migrate. "
+                "See docs/operations.md, Roles.",
+                id="perma_payments.W011",
+            )
+        )
+    if database_role.emptied_by():
+        found.append(
+            Warning(
+                "The role in DATABASE_URL could empty tables that the service only adds to. That is right for "
+                "migrate, and too much for the web server and the scheduler.",
+                hint="Give them a role of their own, with manage.py grant_access. See docs/operations.md, Roles.",
+                id="perma_payments.W012",
+            )
+        )
+    return found
 
 
 def _warnings() -> Iterator[CheckMessage]:

@@ -57,6 +57,8 @@ INSTALLED_APPS = [
     "pgtrigger",
 ]
 MIDDLEWARE = [
+    "perma_payments.views.probes.ProbesMiddleware",
+    "perma_payments.views.probes.CountingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "perma_payments.views.middleware.ProtectiveHeadersMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -292,6 +294,13 @@ LOGGING = {
     },
 }
 DEFAULT_EXCEPTION_REPORTER_FILTER = "perma_payments.logs.NoValuesFilter"
+
+# --- Monitoring -------------------------------------------------------------------------------------
+
+# Without a token, nothing is counted and /metrics/ does not exist.
+METRICS_TOKEN = env.read("METRICS_TOKEN", parsers.TOKEN, "")
+METRICS_DIR = env.read("METRICS_DIR", parsers.DIRECTORY, "")
+SCHEDULER_PING_URL = env.read("SCHEDULER_PING_URL", parsers.PING_URL, "")
 
 # --- What does not go together ----------------------------------------------------------------------
 

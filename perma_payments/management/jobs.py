@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
 
 from django.conf import settings
 
@@ -19,6 +20,7 @@ from ..postgres.problems import describe
 from ..services.acknowledgement import open_tasks_for_doubts
 from ..services.callbacks.retry import retry_responses
 from ..services.checkouts.abandon import abandon_checkouts
+from ..services.heartbeats import recorded
 from ..services.once_a_day import NotYet, do_once_a_day
 from ..services.staff_tasks import outbox
 from ..services.status_reports.expect import expect_report
@@ -39,6 +41,7 @@ DAILY_JOBS: dict[str, Callable[..., object]] = {
 }
 
 
+@recorded(has_failed=attrgetter("server_failed"))
 def send_task_mails(*, now: datetime) -> outbox.Sent:
     """Mail staff the tasks whose mail is due."""
     return outbox.send_task_mails(task_mail, now=now)
@@ -72,6 +75,7 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
     return done
 
 
+@recorded()
 def apply_responses(*, now: datetime) -> tuple[int, int]:
     """Retry the responses that could not be applied, and open tasks about acknowledgements that are in doubt.
 
@@ -84,6 +88,7 @@ def apply_responses(*, now: datetime) -> tuple[int, int]:
     return applied, failed
 
 
+@recorded()
 def purge_expired(*, now: datetime) -> tuple[int, int]:
     """Purge subscription ids in old previews of status reports, and old login attempts; return their numbers.
 

@@ -7,6 +7,7 @@ made in SQL, and so is every change of what a response has sealed.
 
 from .agreement import FOREMOST_FIRST, SubscriptionAgreement
 from .freeze import CheckoutFreeze
+from .job_heartbeat import JobHeartbeat
 from .job_run import JobRun
 from .key_use import KeyUse, Ring
 from .login_attempt import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
@@ -26,6 +27,7 @@ __all__ = [
     "PASSWORD_RESET_REQUEST_COUNTS_FOR",
     "PLAN_LASTS",
     "CheckoutFreeze",
+    "JobHeartbeat",
     "JobRun",
     "KeyUse",
     "LoginAttempt",

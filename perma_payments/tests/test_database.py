@@ -137,11 +137,14 @@ def test_a_frozen_database_is_given_up_and_used_again_at_once(serve, postgres):
         assert {done.result().status_code for done in [pool.submit(*calls[0]) for _ in range(8)]} == {200}
         with frozen(postgres):
             answers = [pool.submit(timed, *call) for call in calls]
+            ready = pool.submit(get, service, "/health/ready/")
             # There are more threads than these, which wait for nothing.
             status, seconds = timed(get, service, "/static/perma_payments/pages.css")
             assert (status, seconds < 2) == (200, True)
             answers = [answer.result() for answer in answers]
             assert timed(*calls[0])[0] == 503
+            monitors = ready.result()
+            assert (monitors.status_code, monitors.text) == (503, "NOT OK: database: it did not answer in time\n")
         after = [done.result() for done in [pool.submit(timed, *calls[0]) for _ in range(8)]]
 
     assert {status for status, _ in answers} == {503}

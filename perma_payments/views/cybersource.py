@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from .. import metrics
 from ..billing.transactions import Kind
 from ..cybersource.callback import CallbackRefused
 from ..logs import refusal as logged_as
@@ -46,7 +47,7 @@ def cybersource_callback(request: HttpRequest) -> HttpResponse:
         pairs = posted_fields(request)
         receive_callback(request.body, pairs, now=timezone.now())
     except (BadForm, CallbackRefused) as refusal:
-        _log("callback", refusal)
+        _log(request, "callback", refusal)
         return HttpResponse("refused\n", status=400, content_type="text/plain")
     return HttpResponse("received\n", content_type="text/plain")
 
@@ -76,7 +77,7 @@ def _lead_back(request: HttpRequest, *, is_limited: bool) -> HttpResponse:
         if ending is not None and response.outgoing is not None:
             page = address(page, Kind(response.outgoing.kind), ending)
     except (BadForm, CallbackRefused) as refusal:
-        _log("return", refusal)
+        _log(request, "return", refusal)
         if is_limited:
             count_refusal(request)
     except Exception as error:  # whatever it is, the customer must get back
@@ -84,5 +85,8 @@ def _lead_back(request: HttpRequest, *, is_limited: bool) -> HttpResponse:
     return pages.see_other(page)
 
 
-def _log(what: str, refusal: Exception) -> None:
+def _log(request: HttpRequest, what: str, refusal: Exception) -> None:
     logger.warning("%s refused: %s", what, refusal, extra=logged_as(what))
+    # The text of a CallbackRefused is one of a few, and names after a colon which fields it is about.
+    reason = "BadForm" if isinstance(refusal, BadForm) else str(refusal).partition(":")[0]
+    metrics.count_refusal(route=metrics.route_of(request), reason=reason)

@@ -14,6 +14,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from .. import metrics
 from ..logs import refusal as logged_as
 from ..models import Ring
 from ..perma import messages
@@ -181,3 +182,4 @@ def method_not_allowed_for_machines(allowed: list[str]) -> HttpResponse:
 def _log(request: HttpRequest, refusal: Exception) -> None:
     path = request.path
     logger.warning("%s: refused: %s: %s", path, type(refusal).__name__, refusal, extra=logged_as(path))
+    metrics.count_refusal(route=metrics.route_of(request), reason=type(refusal).__name__)

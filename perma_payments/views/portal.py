@@ -17,6 +17,7 @@ from django.middleware.csrf import get_token
 from django.urls import reverse
 from django.utils import timezone
 
+from .. import metrics
 from ..billing.customers import Customer
 from ..billing.transactions import Kind
 from ..logs import refusal as logged_as
@@ -80,6 +81,7 @@ def _portal_view(method: str, *purposes: Purpose) -> Callable[[TokenView], View]
 
 def _log(request: HttpRequest, refusal: Exception) -> None:
     logger.warning("%s: refused: %s", request.path, refusal, extra=logged_as(request.path))
+    metrics.count_refusal(route=metrics.route_of(request), reason=type(refusal).__name__)
 
 
 # --- Pages ------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from functools import partial
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
+from .. import metrics
 from ..logs import refusal as logged_as
 from ..perma import replies
 from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage, SubscriptionMessage
@@ -59,6 +60,7 @@ def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
             refusal,
             extra=logged_as(request.path),
         )
+        metrics.count_refusal(route=metrics.route_of(request), reason=type(refusal).__name__)
         return JsonResponse({"status": "refused"}, status=400)
     except acknowledgement.GaveUp as refusal:
         logger.warning("%s: not recorded, as the client no longer waits: %s", request.path, refusal)

@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
 from ...postgres import schema
 from ...postgres.problems import describe
+from ...services.ping import keep_pinging
 from ...services.scheduler import keep_mailing, run_job
 from .. import jobs
 
@@ -40,6 +42,8 @@ class Command(BaseCommand):
         background.start()
         mails = threading.Thread(target=partial(keep_mailing, jobs.send_mails, stopping=stopping), daemon=True)
         mails.start()
+        if url := settings.SCHEDULER_PING_URL:
+            threading.Thread(target=partial(keep_pinging, url, stopping=stopping), daemon=True).start()
         self.stdout.write("The scheduler is running.")
         self.stdout.flush()
         while not stopping.wait(1):

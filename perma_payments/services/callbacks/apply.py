@@ -13,6 +13,7 @@ from functools import partial
 import pghistory
 from django.db import transaction
 
+from ... import metrics
 from ...billing.coverage import extended, of_checkout
 from ...billing.money import CURRENCY, parse_echoed_amount
 from ...billing.statuses import UNPAID, PurchaseStatus, Status
@@ -54,6 +55,7 @@ def apply_or_record_failure(response: Response, *, now: datetime) -> bool:
     except Exception as error:  # whatever it is, the evidence is kept and CyberSource gets its 200
         logger.error("response %s could not be applied: %s", response.pk, describe(error))
         _record_failure(response, error, now)
+        _count(response, "not applied")
         return False
     return True
 
@@ -72,6 +74,7 @@ def apply_response(response_id: int, *, now: datetime) -> None:
             staff_tasks.open_for_response(kind, response, now=now)
         staff_tasks.withdraw_not_applied(response, now=now)
         transaction.on_commit(partial(logger.info, "response %s applied: %s", response_id, response.outcome))
+        transaction.on_commit(partial(_count, response, response.outcome), robust=True)
 
 
 def _apply(response: Response, subject: Subject | None) -> Result:
@@ -278,6 +281,11 @@ def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list
     note = "CyberSource's response brought the token."
     staff_tasks.end_open(missing, Resolution.WITHDRAWN, by=None, note=note, now=response.received_at)
     return [TaskKind.TOKEN_CHANGES] if changes_with_card(agreement.payment_token) else []
+
+
+def _count(response: Response, effect: str) -> None:
+    kind = response.outgoing.kind if response.outgoing else "unmatched"
+    metrics.count_callback(kind=kind, decision=response.decision, effect=effect)
 
 
 def _record_failure(response: Response, error: Exception, now: datetime) -> None:
