@@ -105,7 +105,7 @@ SILENCED_SYSTEM_CHECKS = [
     # A memory that is not shared, and Django's own support for Redis, are what is wanted.
     "django_ratelimit.E003",
     "django_ratelimit.W001",
-    # `check --deploy`: no redirect to HTTPS (see above), and whether browsers preload the domain is its owner's choice.
+    # `check --deploy`: no redirect to HTTPS (see above); whether browsers preload the domain, its owner decides.
     "security.W008",
     "security.W021",
 ]
