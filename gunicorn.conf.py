@@ -16,13 +16,14 @@ class Worker(ThreadWorker):
     def set_accept_enabled(self, enabled: bool) -> None:
         """Called before each wait for connections, and when the worker stops."""
         super().set_accept_enabled(enabled)
-        if not self.alive:
+        if not enabled and not self.alive:
             for listener in self.sockets:
                 accepted = -1
                 while accepted != self.nr_conns:
                     accepted = self.nr_conns
                     self.accept(listener)  # None, if nobody waits.
                 listener.close()
+            self.sockets = []
 
 
 wsgi_app = "perma_payments.wsgi"
