@@ -30,7 +30,7 @@ from sandbox.mail.smtp import receiving
 
 HOST = "127.0.0.1"
 WORKERS = 2
-GUNICORN = f"-m gunicorn perma_payments.wsgi --workers {WORKERS} --threads 4 --no-control-socket".split()
+GUNICORN = f"-m gunicorn perma_payments.wsgi --workers {WORKERS}".split()
 # Prints its process id, and becomes the program that it is given.
 AND_SAY_WHO = (
     "import os, sys; print(os.getpid(), flush=True); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"

@@ -15,8 +15,8 @@ from typing import IO, NoReturn
 from devtools import ROOT, TaskError
 
 GUNICORN = (
-    *"-m gunicorn perma_payments.wsgi --threads 8 --graceful-timeout 1".split(),
-    "--no-control-socket",  # It would be in the developer's home, the same for all servers.
+    # The rest is in gunicorn.conf.py.
+    *"-m gunicorn perma_payments.wsgi --workers 1 --threads 8 --graceful-timeout 1".split(),
 )
 
 SECONDS_TO_FINISH = 10

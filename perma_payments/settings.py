@@ -103,8 +103,14 @@ LEGACY_DATABASE = env.read("LEGACY_DATABASE_URL", parsers.DATABASE, {})
 # What views/limits.py counts: in a Redis that all processes share, or in the memory of each.
 CACHES = {"default": env.read("CACHE_URL", parsers.CACHE, cache.OWN_MEMORY)}
 RATELIMIT_FAIL_OPEN = True
-# They warn of a memory that is not shared, and of Django's own support for Redis.
-SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
+SILENCED_SYSTEM_CHECKS = [
+    # A memory that is not shared, and Django's own support for Redis, are what is wanted.
+    "django_ratelimit.E003",
+    "django_ratelimit.W001",
+    # `check --deploy`: no redirect to HTTPS (see above); whether browsers preload the domain, its owner decides.
+    "security.W008",
+    "security.W021",
+]
 
 # Each row of the history holds who made the change and why, instead of referring to a row that many of them share:
 # the rows of the history cannot be changed.

@@ -62,7 +62,7 @@ def grant_access(role: str) -> None:
         cursor.execute("SELECT current_schema(), EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [role])
         schema, exists = cursor.fetchone()
         if not exists:
-            raise CommandError(f"There is no role {role}. docs/operations.md says how to create it.")
+            raise CommandError(f"There is no role {role}. docs/deployment.md says how to create it.")
         names = {"role": sql.Identifier(role), "schema": sql.Identifier(schema)}
         for statement in (
             "REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}",
