@@ -28,6 +28,8 @@ class Worker(ThreadWorker):
 
 wsgi_app = "perma_payments.wsgi"
 worker_class = Worker
+# Its lines look like the service's own.
+logger_class = "perma_payments.gunicorn_logs.Logger"
 
 # Each worker handles as many requests at once as it has threads, and each thread holds a connection to PostgreSQL.
 workers = int(os.environ.get("WEB_CONCURRENCY") or os.cpu_count() or 1)
