@@ -1,6 +1,6 @@
 """The world that is disturbed: PostgreSQL, two web servers, two schedulers, and a mail server.
 
-PostgreSQL waits for its disk. The web servers run as docs/operations.md says, each as if on a machine of its own,
+PostgreSQL waits for its disk. The web servers run as docs/deployment.md says, each as if on a machine of its own,
 with a scheduler beside it. What ends is started again, as systemd would do. All of it ends with the task, however
 the task ends (devtools/leash.py).
 """
