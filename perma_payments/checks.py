@@ -70,8 +70,7 @@ def _warnings() -> Iterator[CheckMessage]:
             yield Warning(
                 f"CyberSource's key {key.access_key} {key.ending(today)}.",
                 hint="Create a new key in the Business Center, and add it behind this one in CS_KEYS, on every "
-                "machine. Then move it to the front, and remove this one a day later. See "
-                'docs/operations.md, "Keys".',
+                "machine. Then move it to the front, and remove this one a day later. See docs/keys.md.",
                 id="perma_payments.W001",
             )
     if settings.IN_DEVELOPMENT:
