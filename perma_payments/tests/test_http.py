@@ -18,6 +18,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import LoginAttempt, Response, StatusReport, SubscriptionAgreement
 
 from . import cyber_source, perma_cc, records
+from .accounts import hashed_as_in_production
 from .conftest import FORM
 from .nginx import PATIENCE, nginx  # noqa: F401 (a fixture)
 from .test_faults import FORM as CHECKOUT, HOST, Service, serve, service, url_of_test_database  # noqa: F401
@@ -175,7 +176,8 @@ def test_an_answer_to_head_has_no_body_and_gives_no_warning(service):
 
 def upload_in_chunks(url: str, report: bytes) -> requests.Response:
     """Log in as staff and upload a status report in chunks."""
-    User.objects.create_superuser("someone", password="a long enough password")
+    password = hashed_as_in_production("a long enough password")
+    User.objects.create(username="someone", password=password, is_staff=True, is_superuser=True)
     with requests.Session() as staff:
         staff.trust_env = False
 
@@ -228,7 +230,8 @@ def test_bodies_in_chunks_are_understood_behind_nginx(service, nginx, directives
 
 def test_staff_log_in_behind_nginx_as_it_comes(serve, transactional_db, nginx, monkeypatch):
     """By default it passes on a different Host and no port."""
-    User.objects.create_superuser("someone", password="a long enough password")
+    password = hashed_as_in_production("a long enough password")
+    User.objects.create(username="someone", password=password, is_staff=True, is_superuser=True)
     monkeypatch.setenv("PAYMENTS_URL", "http://payments.test:8080")
     service = serve(url_of_test_database())
     url = nginx(service.url)

@@ -53,11 +53,6 @@ def answer(response: HttpResponse, *typed: str) -> Any:
 # --- Accounts -------------------------------------------------------------------------------------------
 
 
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def jane() -> User:
     return User.objects.create_user("jane", email="jane@perma.example", password=PASSWORD, is_staff=True)

@@ -44,11 +44,6 @@ OF_BILLING_STAFF = {
 }
 
 
-@pytest.fixture(autouse=True)
-def _quick_passwords(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def client() -> Client:
     """Any page may have given it Django's token against forgery."""

@@ -15,6 +15,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import OutgoingTransaction, Response, StatusReport
 
 from .. import cyber_source, perma_cc, records
+from ..accounts import hashed_as_in_production
 from ..conftest import FORM
 from ..nginx import PATIENCE, nginx  # noqa: F401 (a fixture)
 from ..test_faults import Service, serve, service, url_of_test_database  # noqa: F401 (fixtures)
@@ -56,7 +57,8 @@ def assert_it_still_serves(service: Service) -> None:
 
 def session_of(url: str, *permissions: str) -> str:
     """Log in as staff with these permissions, and return the header with the session's cookie."""
-    user = User.objects.create_user(f"someone{User.objects.count()}", password=PASSWORD, is_staff=True)
+    password = hashed_as_in_production(PASSWORD)
+    user = User.objects.create(username=f"someone{User.objects.count()}", password=password, is_staff=True)
     user.user_permissions.set(Permission.objects.filter(codename__in=permissions))
     with requests.Session() as staff:
         staff.trust_env = False

@@ -29,8 +29,7 @@ EVIL = "https://evil.example"
 
 
 @pytest.fixture
-def staff(settings) -> User:
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # which is fast
+def staff() -> User:
     return User.objects.create_superuser("someone", password=PASSWORD)
 
 

@@ -23,8 +23,7 @@ MOST_SHOWN = 10
 
 
 @pytest.mark.django_db(transaction=True)
-def test_no_damage_harms(settings, capsys):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
+def test_no_damage_harms(capsys):
     world = build()
     failures: list[str] = []
     counts: Counter[tuple[str, str]] = Counter()

@@ -25,9 +25,8 @@ PASSWORD = "a long enough password"
 
 @pytest.fixture(autouse=True)
 def as_in_production(settings):
-    """A second factor is required. Passwords are hashed in no time, which is only good for tests."""
+    """A second factor is required."""
     settings.REQUIRE_SECOND_FACTOR = True
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 
 
 @pytest.fixture

@@ -38,12 +38,6 @@ LOGIN = "/admin/login/"
 PASSWORD = "a long enough password"
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings):
-    """Passwords are hashed in no time, which is only good for tests."""
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def user():
     return User.objects.create_user("someone", password=PASSWORD, is_staff=True)

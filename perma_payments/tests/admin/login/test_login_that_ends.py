@@ -24,11 +24,6 @@ NOTE = "Canceled in the Business Center.\nThe customer <called> twice."
 OURS = {"HTTP_ORIGIN": "http://testserver"}
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def user():
     user = User.objects.create_user("jane", password=PASSWORD, is_staff=True)

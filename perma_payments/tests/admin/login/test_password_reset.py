@@ -23,11 +23,6 @@ ADDRESS = "jane@perma.example"
 NEW = {"new_password1": "another long enough one", "new_password2": "another long enough one"}
 
 
-@pytest.fixture(autouse=True)
-def quick_passwords(settings):
-    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
-
-
 @pytest.fixture
 def user():
     return User.objects.create_user("jane", email=ADDRESS, password="a forgotten password", is_staff=True)
