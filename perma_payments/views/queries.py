@@ -11,7 +11,7 @@ from ..perma import replies
 from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage, SubscriptionMessage
 from ..postgres.time_limits import time_limit
 from ..services import acknowledgement
-from ..services.perma_queries import offered_purchases, paid_purchases, standing_subscription
+from ..services.perma_queries import paid_purchases, status_of
 from .incoming import client_is_waiting, from_perma_servers, open_message, sealed
 
 logger = logging.getLogger(__name__)
@@ -25,11 +25,9 @@ def subscription(request: HttpRequest) -> HttpResponse:
     """Answer with the customer's standing subscription and the purchase to credit next, sealed."""
     message, opened = open_message(request, SubscriptionMessage)
     now = timezone.now()
+    status = status_of(message.customer, now=now)
     reply = replies.subscription_status(
-        message.customer,
-        subscription=standing_subscription(message.customer, now=now),
-        purchases=offered_purchases(message.customer),
-        now=now,
+        message.customer, subscription=status.subscription, purchases=status.offered, now=now
     )
     return sealed(reply, opened)
 
