@@ -1,6 +1,6 @@
 """The world that is disturbed: PostgreSQL, two web servers, two schedulers, and a mail server.
 
-PostgreSQL waits for its disk. The web servers run as docs/operations.md says, each as if on a machine of its own,
+PostgreSQL waits for its disk. The web servers run as docs/deployment.md says, each as if on a machine of its own,
 with a scheduler beside it. What ends is started again, as systemd would do. All of it ends with the task, however
 the task ends (devtools/leash.py).
 """
@@ -30,7 +30,7 @@ from sandbox.mail.smtp import receiving
 
 HOST = "127.0.0.1"
 WORKERS = 2
-GUNICORN = f"-m gunicorn perma_payments.wsgi --workers {WORKERS} --threads 4 --no-control-socket".split()
+GUNICORN = f"-m gunicorn perma_payments.wsgi --workers {WORKERS}".split()
 # Prints its process id, and becomes the program that it is given.
 AND_SAY_WHO = (
     "import os, sys; print(os.getpid(), flush=True); os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"

@@ -51,7 +51,7 @@ staff.set_password(os.environ["STAFF_PASSWORD"])
 staff.save()
 """
 
-FAILURES = re.compile(r"^Traceback \(most|was answered with 5\d\d$|^\S+ \S+ (?:ERROR|CRITICAL) ", re.MULTILINE)
+FAILURES = re.compile(r"^Traceback \(most|was answered with 5\d\d\b|^\S+ (?:ERROR|CRITICAL) ", re.MULTILINE)
 
 
 @dataclass(frozen=True)

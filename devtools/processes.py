@@ -14,13 +14,9 @@ from typing import IO, NoReturn
 
 from devtools import ROOT, TaskError
 
-# An access log that is short to read and easy to search, without query strings.
-ACCESS_LOG = "%(m)s %(U)s was answered with %(s)s"
-
 GUNICORN = (
-    *"-m gunicorn perma_payments.wsgi --threads 8 --graceful-timeout 1".split(),
-    *("--access-logfile", "-", "--access-logformat", ACCESS_LOG),
-    "--no-control-socket",  # It would be in the developer's home, the same for all servers.
+    # The rest is in gunicorn.conf.py.
+    *"-m gunicorn perma_payments.wsgi --workers 1 --threads 8 --graceful-timeout 1".split(),
 )
 
 SECONDS_TO_FINISH = 10

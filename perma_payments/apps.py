@@ -14,11 +14,12 @@ class PermaPaymentsConfig(AppConfig):
     default = True
 
     def ready(self) -> None:
-        from . import checks  # noqa: F401 (importing it registers the checks)
+        from . import checks, request_log  # noqa: F401 (importing the checks registers them)
         from .services import key_uses
 
         # After the response has been sent, so nobody waits for it.
         request_finished.connect(key_uses.write, dispatch_uid="perma_payments.key_uses")
+        request_finished.connect(request_log.forget, dispatch_uid="perma_payments.request_log")
 
         # The package registers our tables, and so makes admin.site. This app is before Django's admin in
         # INSTALLED_APPS: if Django made the site, the import of its class would register them with another one.

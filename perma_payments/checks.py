@@ -8,6 +8,7 @@ from django.core.checks import CheckMessage, Tags, Warning, register
 from django.utils import timezone
 
 from .postgres import log_settings
+from .services import database_role
 
 TAG = "perma_payments"
 
@@ -34,6 +35,34 @@ def check_log_of_postgresql(
     ]
 
 
+@register(Tags.database)
+def check_role(app_configs: Any, databases: Sequence[str] | None = None, **kwargs: Any) -> list[CheckMessage]:
+    """Warn if the role in DATABASE_URL may do less than the service does, or more. Run the same way."""
+    if settings.IN_DEVELOPMENT or not databases:
+        return []
+    found: list[CheckMessage] = []
+    if tables := database_role.lacking():
+        more = f" and {len(tables) - 1} other tables" if len(tables) > 1 else ""
+        found.append(
+            Warning(
+                f"The role in DATABASE_URL may not do what the service does to {tables[0]}{more}.",
+                hint="As the role that owns the tables, run manage.py grant_access again, as after each migrate. "
+                "See docs/operations.md, Roles.",
+                id="perma_payments.W011",
+            )
+        )
+    if database_role.emptied_by():
+        found.append(
+            Warning(
+                "The role in DATABASE_URL could empty tables that the service only adds to. That is right for "
+                "migrate, and too much for the web server and the scheduler.",
+                hint="Give them a role of their own, with manage.py grant_access. See docs/operations.md, Roles.",
+                id="perma_payments.W012",
+            )
+        )
+    return found
+
+
 def _warnings() -> Iterator[CheckMessage]:
     today = timezone.now().date()
     for key in settings.CS_KEYS:
@@ -41,8 +70,7 @@ def _warnings() -> Iterator[CheckMessage]:
             yield Warning(
                 f"CyberSource's key {key.access_key} {key.ending(today)}.",
                 hint="Create a new key in the Business Center, and add it behind this one in CS_KEYS, on every "
-                "machine. Then move it to the front, and remove this one a day later. See "
-                'docs/operations.md, "Keys".',
+                "machine. Then move it to the front, and remove this one a day later. See docs/keys.md.",
                 id="perma_payments.W001",
             )
     if settings.IN_DEVELOPMENT:

@@ -1,20 +1,44 @@
 """Logs and error reports that hold no values, neither what was posted nor what the database keeps."""
 
 import copy
+import json
 import logging
 import threading
 import traceback
 from collections import Counter
 from collections.abc import ItemsView
+from datetime import UTC, datetime
+from enum import StrEnum
 from types import TracebackType
 from typing import Any
 
 from django.http import HttpRequest
 from django.views.debug import SafeExceptionReporterFilter
 
+from .request_log import request_id
+
 # Anyone can have requests refused as fast as they like. Of each kind of refusal, the log shows so many a minute,
 # and every hundredth after that.
 LOGGED_PER_MINUTE = 10
+
+
+class Alarm(StrEnum):
+    """What the developers are mailed about (error_mails.py)."""
+
+    ERROR = "error"
+    NOT_KEPT = "not_kept"
+    UNKNOWN_KEY = "unknown_key"
+    JOB_FAILED = "job_failed"
+
+
+def ids(**values: Any) -> dict[str, Any]:
+    """The ``extra`` of a line about a decision: fields in JSON. Only ids, kinds, numbers and codes."""
+    return {"ids": values}
+
+
+def alarm(kind: Alarm, **values: Any) -> dict[str, Any]:
+    """The ``extra`` of a line that the developers are mailed about, with ids."""
+    return {"alarm": kind, "ids": values}
 
 
 def refusal(kind: str) -> dict[str, str]:
@@ -59,6 +83,12 @@ class NoValuesFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
+        return super().format(self.discreet(record))
+
+    def discreet(self, record: logging.LogRecord) -> logging.LogRecord:
+        """The record, or a copy with the number of its kind and without what nobody should see."""
+        if not (record.exc_info or record.exc_text or hasattr(record, "count_in_minute")):
+            return record
         # Another formatter may have left the text of the exception in the record.
         record = copy.copy(record)
         record.exc_text = None
@@ -67,7 +97,17 @@ class NoValuesFormatter(logging.Formatter):
         if 400 <= getattr(record, "status_code", 0) < 500:
             # Django's line about a refusal. Where in Django it was refused does not matter.
             record.exc_info = None
-        return super().format(record)
+        return record
+
+    def formatTime(self, record: logging.LogRecord, datefmt: str | None = None) -> str:
+        """See logging.Formatter: always RFC 3339, UTC, with milliseconds."""
+        return (
+            datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+        )
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        line = super().formatMessage(record)
+        return f"{line} [{current}]" if (current := request_id()) else line
 
     def formatException(
         self, ei: tuple[type[BaseException], BaseException, TracebackType | None] | tuple[None, None, None]
@@ -80,17 +120,55 @@ class NoValuesFormatter(logging.Formatter):
             if len(seen) > 1:
                 lines.append("because of, or while handling:")
             lines += traceback.format_tb(error.__traceback__)
-            lines.append(f"{type(error).__module__}.{type(error).__qualname__}")
+            lines.append(type_of(error))
             error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
         return "\n".join(line.rstrip("\n") for line in lines)
 
 
-class AlreadyLogged(logging.Filter):
-    """Drops Django's line about a response if an earlier line said why it was sent."""
+class JsonFormatter(NoValuesFormatter):
+    """The same as one JSON object a line, whose fields docs/operations.md lists.
+
+    Libraries for this (python-json-logger, structlog) write everything that is in a record, such as Django's
+    request, and would have to be told what to leave out. This writes what is named here.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        record = self.discreet(record)
+        line: dict[str, Any] = {
+            "time": self.formatTime(record),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if current := request_id():
+            line["request_id"] = current
+        if count := getattr(record, "count_in_minute", 0):
+            line["count_in_minute"] = count
+        line |= getattr(record, "ids", {})
+        if record.exc_info and record.exc_info[1] is not None:
+            line["exception"] = type_of(record.exc_info[1])
+            line["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(line, default=str)
+
+
+def type_of(error: BaseException) -> str:
+    """The full name of an exception's type."""
+    return f"{type(error).__module__}.{type(error).__qualname__}"
+
+
+class GunicornsLines(logging.Filter):
+    """Keeps what clients send, and where they are, out of Gunicorn's lines, and limits those that they cause."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        first = record.args[0] if isinstance(record.args, tuple) and record.args else ""
-        return first not in ("Bad Request", "Forbidden", "Service Unavailable")
+        if not record.name.startswith("gunicorn."):
+            return True
+        text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
+        if text.startswith("Invalid request from"):
+            record.msg, record.refused = "refused by Gunicorn: not a request in HTTP", "gunicorn"
+        elif record.exc_info or "Exception" in text:
+            # The rest is the address that was asked for, or the text of an exception.
+            record.msg, record.args = text.partition("%")[0].strip(), None
+        return True
 
 
 class NoValuesFilter(SafeExceptionReporterFilter):

@@ -197,6 +197,26 @@ SIGNING_KEYS = Parser(
 MAIL_SERVER = Parser(_mail_server, "the name of the mail server, without a scheme or a port", "smtp.example.org")
 MAIL_USER = Parser(str, "a user of the mail server", "perma-payments")
 MAIL_PASSWORD = Parser(str, "that user's password", "(the password)")
+# Unencrypted only on this machine.
+SENTRY_DSN = Parser(
+    matching(
+        r"(https://[0-9A-Za-z]+@[0-9A-Za-z.-]+|http://[0-9A-Za-z]+@(localhost|127\.0\.0\.1))(:[0-9]{1,5})?"
+        r"/([0-9A-Za-z._-]+/)*[0-9]+"
+    ),
+    "the DSN of a project in Sentry, as its settings show it under Client Keys, with https",
+    "https://0123456789abcdef@o1.ingest.sentry.io/1",
+)
+TOKEN = Parser(
+    matching(r"[!-~]{32,200}"),
+    "at least 32 random characters, without blanks, as from openssl rand -hex 32",
+    "4f1d…(32 or more)…9c",
+)
+DIRECTORY = Parser(matching(r"/[^\0]*"), "the absolute path of a directory", "/run/perma-payments")
+PING_URL = Parser(
+    matching(r"https?://[0-9A-Za-z.:\[\]-]+/[!-~]*"),
+    "a web address with a path",
+    "https://hc-ping.com/6f9619ff-8b86-4d11-b42d-00cf4fc964ff",
+)
 TIME_OF_DAY = Parser(_time_of_day, "a time of day in UTC, as HH:MM", "09:00")
 URL_WITH_PK = Parser(
     matching(r"https?://[^\s/{}]+/[^\s{}]*\{pk\}[^\s{}]*"),

@@ -29,6 +29,11 @@ def conflicts(settings: Any) -> Iterator[str]:
         yield from _weak(settings)
     yield from _misplaced_keys(settings)
     yield from _impossible_mail(settings)
+    if settings.METRICS_TOKEN and not settings.METRICS_DIR:
+        yield (
+            "METRICS_TOKEN is set, and METRICS_DIR is not. Set it to a directory in which the web server can "
+            "write, as in METRICS_DIR=/run/perma-payments: its processes count there together."
+        )
 
 
 def _real(settings: Any) -> Iterator[str]:
@@ -41,6 +46,9 @@ def _real(settings: Any) -> Iterator[str]:
     hosts = [("ALLOWED_HOSTS", host) for host in settings.ALLOWED_HOSTS]
     for name in ("PERMA_URL", "PAYMENTS_URL", "CS_SANDBOX_URL"):
         hosts.append((name, urlsplit(getattr(settings, name)).hostname or ""))
+    if settings.SCHEDULER_PING_URL:
+        # It would tell production's monitor that production's scheduler works.
+        hosts.append(("SCHEDULER_PING_URL", urlsplit(settings.SCHEDULER_PING_URL).hostname or ""))
     if real := list(dict.fromkeys(name for name, host in hosts if not is_local(host))):
         yield (
             f"A real host is named in {', '.join(real)}, but PERMA_PAYMENTS_ENV is development (its default), "
@@ -121,6 +129,8 @@ def _weak(settings: Any) -> Iterator[str]:
             yield (
                 f"{name} does not use https in {place}. Set the address that browsers use, as in {name}={example}"
             )
+    if settings.SCHEDULER_PING_URL.startswith("http:"):
+        yield f"SCHEDULER_PING_URL does not use https in {place}. Set the https address of the same monitor."
     if "*" in settings.ALLOWED_HOSTS:
         yield "ALLOWED_HOSTS allows any host. List the host names that the service answers to."
     if settings.MAIL_FROM.lower() == settings.MAIL_REPLY_TO.lower():

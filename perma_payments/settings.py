@@ -57,6 +57,8 @@ INSTALLED_APPS = [
     "pgtrigger",
 ]
 MIDDLEWARE = [
+    "perma_payments.views.probes.ProbesMiddleware",
+    "perma_payments.views.probes.CountingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "perma_payments.views.middleware.ProtectiveHeadersMiddleware",
     "csp.middleware.CSPMiddleware",
@@ -95,12 +97,20 @@ APPEND_SLASH = False
 SECURE_SSL_REDIRECT = False
 
 DATABASES = {"default": env.require("DATABASE_URL", parsers.DATABASE, database(development.DATABASE_URL))}
+# Where import_legacy reads from, and nothing else. Not in DATABASES, so that Django never writes to it.
+LEGACY_DATABASE = env.read("LEGACY_DATABASE_URL", parsers.DATABASE, {})
 
 # What views/limits.py counts: in a Redis that all processes share, or in the memory of each.
 CACHES = {"default": env.read("CACHE_URL", parsers.CACHE, cache.OWN_MEMORY)}
 RATELIMIT_FAIL_OPEN = True
-# They warn of a memory that is not shared, and of Django's own support for Redis.
-SILENCED_SYSTEM_CHECKS = ["django_ratelimit.E003", "django_ratelimit.W001"]
+SILENCED_SYSTEM_CHECKS = [
+    # A memory that is not shared, and Django's own support for Redis, are what is wanted.
+    "django_ratelimit.E003",
+    "django_ratelimit.W001",
+    # `check --deploy`: no redirect to HTTPS (see above); whether browsers preload the domain, its owner decides.
+    "security.W008",
+    "security.W021",
+]
 
 # Each row of the history holds who made the change and why, instead of referring to a row that many of them share:
 # the rows of the history cannot be changed.
@@ -260,32 +270,50 @@ CONTENT_SECURITY_POLICY = {
 
 # --- Logs -------------------------------------------------------------------------------------------
 
+LOG_FORMAT = env.read("LOG_FORMAT", choice("json", "text", example="json"), "text" if IN_DEVELOPMENT else "json")
+_FORMATTERS = {"json": "perma_payments.logs.JsonFormatter", "text": "perma_payments.logs.NoValuesFormatter"}
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {
-        "plain": {
-            "()": "perma_payments.logs.NoValuesFormatter",
-            "format": "{asctime} {levelname} {name}: {message}",
-            "style": "{",
+        "line": {"()": _FORMATTERS[LOG_FORMAT], "format": "{asctime} {levelname} {name}: {message}", "style": "{"}
+    },
+    "handlers": {
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": "line",
+            "filters": ["djangos_lines", "gunicorns_lines", "few_refusals"],
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain", "filters": ["few_refusals"]}},
     "root": {
         "handlers": ["console"],
         "level": env.read("LOG_LEVEL", choice("DEBUG", "INFO", "WARNING", "ERROR", example="INFO"), "INFO"),
     },
     "filters": {
-        "already_logged": {"()": "perma_payments.logs.AlreadyLogged"},
+        "djangos_lines": {"()": "perma_payments.request_log.DjangosLines"},
+        "gunicorns_lines": {"()": "perma_payments.logs.GunicornsLines"},
         "few_refusals": {"()": "perma_payments.logs.FewRefusals"},
     },
-    # Django's own handlers would mail error reports, which hold what was posted.
     "loggers": {
+        # Django's own handlers would mail error reports, which hold what was posted.
         "django": {"handlers": [], "level": "INFO", "propagate": True},
-        "django.request": {"filters": ["already_logged"]},
+        "django.request": {"filters": ["djangos_lines"]},
+        # In its workers. Its master, which knows no settings, has gunicorn_logs.py.
+        "gunicorn.error": {"handlers": [], "level": "INFO", "propagate": True},
+        # It would say twice a minute that a job has run.
+        "apscheduler": {"level": "WARNING"},
     },
 }
+# Where errors are reported besides the mails to DEVELOPER_EMAILS (error_mails.py, sentry.py).
+SENTRY_DSN = env.read("SENTRY_DSN", parsers.SENTRY_DSN, "")
 DEFAULT_EXCEPTION_REPORTER_FILTER = "perma_payments.logs.NoValuesFilter"
+
+# --- Monitoring -------------------------------------------------------------------------------------
+
+# Without a token, nothing is counted and /metrics/ does not exist.
+METRICS_TOKEN = env.read("METRICS_TOKEN", parsers.TOKEN, "")
+METRICS_DIR = env.read("METRICS_DIR", parsers.DIRECTORY, "")
+SCHEDULER_PING_URL = env.read("SCHEDULER_PING_URL", parsers.PING_URL, "")
 
 # --- What does not go together ----------------------------------------------------------------------
 

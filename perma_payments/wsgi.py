@@ -3,6 +3,7 @@
 import logging
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
 
 import django
@@ -10,7 +11,7 @@ from django.conf import settings
 from django.core.checks import run_checks
 from django.db import Error
 
-from . import development
+from . import development, error_mails, metrics
 from .env import BadSetting
 from .postgres import schema
 from .postgres.problems import describe
@@ -33,7 +34,17 @@ try:
 except BadSetting as error:
     refuse_to_start(str(error))
 
+if settings.METRICS_TOKEN:
+    try:
+        metrics.start(Path(settings.METRICS_DIR))
+    except OSError as error:
+        refuse_to_start(
+            f"METRICS_DIR: the web server cannot write there ({os.strerror(error.errno or 0)}). "
+            "Create the directory, and give it to the account that the web server runs as."
+        )
+
 application = Application()
+error_mails.start()
 
 # manage.py runs the checks by itself; a WSGI server does not.
 for _message in run_checks(tags=["perma_payments"]):

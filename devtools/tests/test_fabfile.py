@@ -194,13 +194,13 @@ class TestTheSettings:
 @pytest.mark.parametrize(
     "line, is_failure",
     [
-        ("POST /subscribe/ was answered with 200", False),
-        ("POST /subscribe/ was answered with 500", True),
-        ("POST /subscribe/ was answered with 503", True),
-        ("GET /500/ was answered with 404", False),
+        ("POST /subscribe/ was answered with 200 in 500.0 ms: checkout", False),
+        ("POST /subscribe/ was answered with 500 in 7.1 ms", True),
+        ("POST /subscribe/ was answered with 503 in 7.1 ms: unavailable", True),
+        ("GET /500/ was answered with 404 in 503.0 ms", False),
         ("Traceback (most recent call last):", True),
-        ("2026-11-21 10:00:00,000 WARNING payments: 500 of them", False),
-        ("2026-11-21 10:00:00,000 ERROR payments: it could not be applied", True),
+        ("2026-11-21T10:00:00.000Z WARNING payments: 500 of them", False),
+        ("2026-11-21T10:00:00.000Z ERROR payments: it could not be applied", True),
     ],
 )
 def test_the_check_of_the_demo_knows_a_failure_in_the_log(line: str, is_failure: bool) -> None:

@@ -1,6 +1,7 @@
 """The admin's front page: whether all is right, what to do today, the numbers that matter, and the last year.
 
-Each part is shown to users who may view the table that it is about. All staff see that checkouts are frozen.
+Each part is shown to users who may view the table that it is about. All staff see that checkouts are frozen, and
+whether the scheduler runs.
 """
 
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from django.utils import timezone
 
 from ..billing.statuses import Status
 from ..models import CheckoutFreeze
+from ..services import health
 from . import figures
 from .base import may_view
 from .figures import MonthEnd
@@ -30,6 +32,21 @@ class Concern(NamedTuple):
     url: str
 
 
+class Scheduler(NamedTuple):
+    """Since when the scheduler has not run, if it ever did, and whether that is too long."""
+
+    ran_at: datetime | None
+    age: str
+    is_late: bool
+
+    @classmethod
+    def now(cls, now: datetime) -> "Scheduler":
+        jobs = health.heartbeats()
+        ran_at = health.last_tick(jobs)
+        age = health.in_words(now - ran_at) if ran_at else ""
+        return cls(ran_at, age, not health.scheduler(jobs, now=now).is_ok)
+
+
 def overview(user: Any) -> dict[str, Any]:
     """The template's context: the parts of the page that a user may see."""
     now = timezone.now()
@@ -37,6 +54,7 @@ def overview(user: Any) -> dict[str, Any]:
         "overdue_days": settings.OVERDUE_DAYS,
         "freeze": CheckoutFreeze.objects.in_force().select_related("began_by").first(),
         "frozen_by_setting": settings.CHECKOUTS_FROZEN,
+        "scheduler": Scheduler.now(now),
     }
     if may_view(user, "stafftask"):
         shown["work"] = figures.work_list(now=now)

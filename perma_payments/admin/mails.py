@@ -14,7 +14,7 @@ from django.utils import timezone
 from ..billing.transactions import Kind
 from ..cybersource.reasons import explain
 from ..emails import Mail, recipients
-from ..models import JobRun, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
+from ..models import DatabaseRestore, JobRun, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from ..services.staff_tasks.outbox import send_report
 from ..services.status_reports.expect import is_due_this_month
 from .links import business_center_url, perma_admin_url
@@ -34,6 +34,9 @@ def task_mail(task: StaffTask) -> Mail:
         outgoing=task.response.outgoing if task.response else None,
         others=_other_standing(task),
         granted=_granted_response(task),
+        restore=DatabaseRestore.objects.filter(done_at=task.opened_at).first()
+        if task.kind == TaskKind.RESTORED
+        else None,
         reason=explain(task.response.reason_code) if task.response else "",
         after_cancellation=task.kind == TaskKind.REPORT_MISSING and not is_due_this_month(task.opened_at),
         perma_admin_url=_perma_admin_url(task),

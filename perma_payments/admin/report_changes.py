@@ -35,13 +35,14 @@ class Group(NamedTuple):
     lines: Q
 
 
+ONLY_DATES = "Only the date changes"
 GROUPS = (
     Group("ending", "Ending", Q(before__status__in=ALIVE, after__status__in=ENDED)),
     Group("reactivated", "Reactivated", Q(before__status__in=ENDED, after__status__in=ALIVE)),
     Group("recovered", "Recovered", RECOVERED),
     Group("status", "Other changes of status", Q(after__has_key="status")),
     Group("terms", "Charged differently from our records", Q(our_terms__isnull=False)),
-    Group("date", "Only the date changes", Q(after__has_key="covered_until")),
+    Group("date", ONLY_DATES, Q(after__has_key="covered_until")),
     Group("other", "Other changes", Q()),
 )
 MISSING = "Missing from the report"
@@ -130,6 +131,9 @@ class Changes:
         yield "\ufeff" + csv_line(CSV_COLUMNS)
         for line in _in_batches(self.lines().select_related("agreement")):
             yield csv_line(_cells(line))
+        hidden = self._report.hidden_count()
+        if hidden and (self.shown is None or self.shown.name == "date"):
+            yield csv_line([ONLY_DATES, f"({hidden:,} no longer listed)", *[""] * 6])
         if self.shown is None and self._report.state == ReportState.PLANNED:
             for agreement in _in_batches(missing_from(self._report, now=now)):
                 until = f"{agreement.covered_until:%Y-%m-%d}"

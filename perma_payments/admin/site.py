@@ -20,6 +20,7 @@ from django.views.decorators.http import require_safe
 
 from .. import unsent
 from ..postgres.time_limits import time_limit
+from ..request_log import route_of
 from .customers import customer_page, may_search
 from .dashboard import overview
 from .help import staff_help
@@ -115,7 +116,7 @@ class StaffSite(AdminSite):
     def refused(self, request: HttpRequest, why: str, status: int) -> HttpResponse:
         """A page that says why there is nothing to see, and leads back."""
         if status == 403:
-            logger.warning("%s: user %s has no access", request.path, request.user.pk)
+            logger.warning("%s: user %s has no access", route_of(request), request.user.pk)
         context = {**self.each_context(request), "title": REFUSALS[why], "why": why}
         response = TemplateResponse(request, "perma_payments/admin/refused.html", context, status=status)
         add_never_cache_headers(response)

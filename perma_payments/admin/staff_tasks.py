@@ -19,6 +19,7 @@ from django.views.decorators.http import require_POST
 from ..models import Resolution, StaffTask, TaskKind
 from ..postgres.problems import is_locked
 from ..services import staff_tasks
+from ..services.corrections import CannotCorrect, offer_again
 from .base import ReadOnlyAdmin
 from .columns import customer, moment, subject
 from .mails import task_mail
@@ -91,6 +92,7 @@ class StaffTaskAdmin(ReadOnlyAdmin):
             "finish": (staff_tasks.finish, "The task is done."),
             "withdraw": (staff_tasks.withdraw, "The task is withdrawn."),
             "reopen": (staff_tasks.reopen, "The task is open again."),
+            "offer": (offer_again, "The task is done, and the links are offered to Perma.cc again."),
             "claim": (staff_tasks.claim, "You are on it. Your colleagues see that."),
             "release": (staff_tasks.release, "Nobody is on it now."),
         }
@@ -116,6 +118,7 @@ class StaffTaskAdmin(ReadOnlyAdmin):
             "note": NoteForm()["note"],
             "may_act": _may_act(request),
             "is_cancellation": is_cancellation,
+            "may_offer": row.kind == TaskKind.ACKNOWLEDGEMENT_IN_DOUBT and _may_offer(request),
             # What the customer has taken back says so itself.
             "is_over": row.done_at is not None and row.resolution != Resolution.TAKEN_BACK,
             "is_checked_by_report": row.resolution == Resolution.DONE
@@ -129,7 +132,7 @@ class StaffTaskAdmin(ReadOnlyAdmin):
     def act(
         self, name: str, service: Callable[..., object], success: str, request: HttpRequest, pk: int
     ) -> HttpResponse:
-        if not _may_act(request):
+        if not _may_act(request) or (name == "offer" and not _may_offer(request)):
             raise PermissionDenied
         arguments: dict[str, Any] = {"by": request.user}
         if name != "release":
@@ -151,7 +154,7 @@ class StaffTaskAdmin(ReadOnlyAdmin):
             messages.warning(request, "Nothing was changed: the task had already ended.")
         except staff_tasks.Claimed as claimed:
             messages.warning(request, f"Nothing was changed: {claimed.by} is already on it.")
-        except staff_tasks.CannotReopen as problem:
+        except (staff_tasks.CannotReopen, CannotCorrect) as problem:
             messages.warning(request, f"Nothing was changed. {problem}")
         except StaffTask.DoesNotExist:
             raise Http404 from None
@@ -161,6 +164,10 @@ class StaffTaskAdmin(ReadOnlyAdmin):
             messages.error(
                 request, "Nothing was changed: someone else is changing this. Please try again in a minute."
             )
+
+
+def _may_offer(request: HttpRequest) -> bool:
+    return request.user.has_perm("perma_payments.correct_purchase")
 
 
 def _may_act(request: HttpRequest) -> bool:

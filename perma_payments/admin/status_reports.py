@@ -19,10 +19,9 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 from django.views.decorators.http import require_POST, require_safe
 
-from ..billing.coverage import ChargeNews
-from ..billing.statuses import ALIVE, Status
+from ..billing.statuses import ALIVE
 from ..cybersource.csv_table import UnreadableFile
-from ..models import ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
+from ..models import DatabaseRestore, KeptLines, ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
 from ..postgres.problems import is_locked
 from ..services.status_reports.apply import CannotBeDone, apply_report
 from ..services.status_reports.discard import discard_report
@@ -59,23 +58,22 @@ TICKS = {
     "missing": "I have checked: {count} of {total} are not in this report.",
 }
 
-# What a report says about charges: its words, what they mean to us, and the lines that say so.
+# What a report says about charges: its words, what they mean to us, and the name of how many lines say so.
 CHARGE_NEWS = (
-    ("Current", "the last charge succeeded: paid for until the next one", Q(charge_news=ChargeNews.PROVEN)),
+    ("Current", "the last charge succeeded: paid for until the next one", "proven"),
     (
         "Retry",
         "a charge failed, and CyberSource is retrying it: stays Current, and nothing more is paid for",
-        Q(charge_news=ChargeNews.FAILED, status=Status.CURRENT),
+        "retried",
     ),
-    ("Hold", "a charge failed: nothing more is paid for", Q(charge_news=ChargeNews.FAILED, status=Status.HOLD)),
-    ("Suspended", "nothing new about charges", Q(charge_news=ChargeNews.NOTHING)),
-    ("Canceled, Completed, Superseded", "ended: no more charges", Q(charge_news=ChargeNews.ENDED)),
+    ("Hold", "a charge failed: nothing more is paid for", "failed"),
+    ("Suspended", "nothing new about charges", "nothing"),
+    ("Canceled, Completed, Superseded", "ended: no more charges", "ended"),
 )
 
-# Changes other than those of the status: how things were, how they are afterward, and the lines that do so.
+# Changes other than those of status and date: how things were, how they are afterward, and the lines that do so.
 NEW_STATUS = Q(after__has_key="status")
 OTHER_CHANGES = (
-    ("Current", "Current, paid for until a later date", ~NEW_STATUS & Q(after__has_key="covered_until")),
     (
         "Canceled, cancellation requested",
         "Canceled, the request is done",
@@ -170,6 +168,7 @@ class StatusReportAdmin(ReadOnlyAdmin):
         is_compared = row.state == ReportState.PLANNED and row.matched_count > 0
         missing = missing_from(row, now=now) if is_compared else SubscriptionAgreement.objects.none()
         earlier = StatusReport.objects.in_bulk([each["report"] for each in row.warnings if each["report"]])
+        is_too_old = row.kept_lines == KeptLines.EXCEPTIONS
         is_stopped = row.state == ReportState.PLANNED and is_from_the_upgrade(row)
         return {
             "title": f"The {row}",
@@ -185,15 +184,30 @@ class StatusReportAdmin(ReadOnlyAdmin):
             "may_discard": may_upload(request) and row.state == ReportState.PLANNED,
             "ticks": [(each["kind"], _tick(each)) for each in row.warnings if each["kind"] in SERIOUS],
             "endings": required_checks(row).endings,
-            "may_undo": may_upload(request) and row.state == ReportState.APPLIED,
+            "may_undo": may_upload(request) and row.state == ReportState.APPLIED and not is_too_old,
             "warnings": [
                 {**each, "report": earlier.get(each["report"]), "examples": _links(each["examples"])}
                 for each in row.warnings
             ],
             "unread_rows": row.unread_rows[:MAX_UNREAD_ROWS_SHOWN],
             "unread_hidden": len(row.unread_rows) - MAX_UNREAD_ROWS_SHOWN,
-            "charge_news": _counted(row.lines.all(), CHARGE_NEWS),
-            "changes": [*_status_changes(row), *_counted(row.changes(), OTHER_CHANGES)],
+            "charge_news": [
+                (words, meaning, row.charge_counts[name])
+                for words, meaning, name in CHARGE_NEWS
+                if row.charge_counts.get(name)
+            ],
+            "changes": [
+                *_status_changes(row),
+                *(
+                    [("Current", "Current, paid for until a later date", row.dates_count)]
+                    if row.dates_count
+                    else []
+                ),
+                *_counted(row.changes(), OTHER_CHANGES),
+            ],
+            "hidden": row.hidden_count(),
+            "is_too_old": is_too_old,
+            "may_be_lost": DatabaseRestore.objects.exists(),
             "recovered": row.changes().filter(RECOVERED).count(),
             "recovered_without_token": row.changes()
             .filter(RECOVERED, after__status__in=ALIVE, takes_token=False)
@@ -269,7 +283,9 @@ class StatusReportAdmin(ReadOnlyAdmin):
         except CannotBeDone as error:
             messages.error(request, str(error))
         except StatusReport.DoesNotExist:
-            raise Http404 from None
+            # Or there never was one.
+            messages.error(request, f"Nothing was changed: this preview was more than a day old. {DOWNLOAD_AGAIN}")
+            return HttpResponseRedirect(reverse("admin:perma_payments_statusreport_changelist"))
         except OperationalError as error:
             if not is_locked(error):
                 raise

@@ -264,8 +264,15 @@ def _source(change: Any, names: _Names) -> tuple[str, tuple[str, ...], Link | No
             return f"Changed by {user}.", reason, None
         case HistorySource.SCHEDULER:
             return "The checkout had no response for a day.", (), None
+        case HistorySource.RESTORE:
+            return "The database had been restored: Perma.cc may have credited the links already.", (), None
         case HistorySource.PERMA_ACKNOWLEDGEMENT:
             return "Perma.cc confirmed that it has credited the links.", (), None
+        case HistorySource.IMPORT if "history" in context:
+            by = f" by {user}" if context.get("user") else ""
+            return f"Changed in the old service{by}.", reason, None
+        case HistorySource.IMPORT:
+            return "Imported from the old service.", (), None
         case None:
             return "Changed directly in the database (SQL).", (), None
         case other:

@@ -40,6 +40,13 @@ class CallbackRefused(Exception):
     """A POST that is not a signed response to us. Its text is for our log and holds no payload."""
 
 
+class UnknownKey(CallbackRefused):
+    """A POST that names an access key that is not ours. Anyone can send one, and so can CyberSource.
+
+    That is what happens if a key was created there that nobody has added here.
+    """
+
+
 class _Signed:
     """The value of a signed field, as text; empty if it was not sent."""
 
@@ -112,7 +119,7 @@ def verify(pairs: Iterable[tuple[str, str]], *, keys: SigningKeys, profile_id: s
     names = _signed_names(posted)
     key = keys.get(posted["req_access_key"])
     if key is None:
-        raise CallbackRefused("signed with a key that we do not know")
+        raise UnknownKey("signed with a key that we do not know")
     try:
         authentic = is_signed(posted, key.secret)
     except UnicodeEncodeError:

@@ -4,25 +4,31 @@ import logging
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from operator import attrgetter
+from typing import NamedTuple
 
 from django.conf import settings
+from django.contrib.sessions.models import Session
 
 from ..admin.login.password_reset import send_links
 from ..admin.mails import remind_of_overdue, send_daily_report as mail_daily_report, task_mail
+from ..emails import NotDelivered
+from ..logs import Alarm, alarm
 from ..models import (
     LOGIN_ATTEMPT_COUNTS_FOR,
     PASSWORD_RESET_REQUEST_COUNTS_FOR,
     LoginAttempt,
     PasswordResetRequest,
 )
-from ..postgres.problems import describe
+from ..postgres.problems import describe, why_unavailable
 from ..services.acknowledgement import open_tasks_for_doubts
 from ..services.callbacks.retry import retry_responses
 from ..services.checkouts.abandon import abandon_checkouts
+from ..services.heartbeats import recorded
 from ..services.once_a_day import NotYet, do_once_a_day
 from ..services.staff_tasks import outbox
 from ..services.status_reports.expect import expect_report
-from ..services.status_reports.plan import purge_ids_of_old_plans
+from ..services.status_reports.purge import purge_reports
 
 logger = logging.getLogger(__name__)
 
@@ -39,6 +45,7 @@ DAILY_JOBS: dict[str, Callable[..., object]] = {
 }
 
 
+@recorded(has_failed=attrgetter("server_failed"))
 def send_task_mails(*, now: datetime) -> outbox.Sent:
     """Mail staff the tasks whose mail is due."""
     return outbox.send_task_mails(task_mail, now=now)
@@ -68,10 +75,14 @@ def do_daily_jobs(*, now: datetime) -> list[str]:
         except NotYet:
             pass
         except Exception as error:  # retried later
-            logger.error("%s failed: %s", job, describe(error))
+            if isinstance(error, NotDelivered) or why_unavailable(error):
+                logger.error("%s failed: %s", job, describe(error))
+            else:
+                logger.exception("%s failed", job, extra=alarm(Alarm.JOB_FAILED, job=job))
     return done
 
 
+@recorded()
 def apply_responses(*, now: datetime) -> tuple[int, int]:
     """Retry the responses that could not be applied, and open tasks about acknowledgements that are in doubt.
 
@@ -84,15 +95,30 @@ def apply_responses(*, now: datetime) -> tuple[int, int]:
     return applied, failed
 
 
-def purge_expired(*, now: datetime) -> tuple[int, int]:
-    """Purge subscription ids in old previews of status reports, and old login attempts; return their numbers.
+class Purged(NamedTuple):
+    """How many rows were deleted."""
 
-    Checkouts without a response for a day become Abandoned.
-    """
+    previews: int
+    lines: int
+    attempts: int
+    sessions: int
+
+    def __str__(self) -> str:
+        return (
+            f"previews of status reports {self.previews}, lines of status reports {self.lines}, "
+            f"login attempts {self.attempts}, sessions {self.sessions}"
+        )
+
+
+@recorded()
+def purge_expired(*, now: datetime) -> Purged:
+    """Delete what is kept only for a while. Checkouts without a response for a day become Abandoned."""
     abandon_checkouts(now=now)
-    ids = purge_ids_of_old_plans(now=now)
+    previews, lines = purge_reports(now=now)
     attempts, _ = LoginAttempt.objects.filter(attempted_at__lte=now - LOGIN_ATTEMPT_COUNTS_FOR).delete()
+    sessions, _ = Session.objects.filter(expire_date__lte=now).delete()
     PasswordResetRequest.objects.filter(requested_at__lte=now - PASSWORD_RESET_REQUEST_COUNTS_FOR).delete()
-    if ids or attempts:
-        logger.info("purged: subscription ids of old previews %s, login attempts %s", ids, attempts)
-    return ids, attempts
+    purged = Purged(previews, lines, attempts, sessions)
+    if any(purged):
+        logger.info("purged: %s", purged)
+    return purged

@@ -7,7 +7,8 @@ class HistorySource(StrEnum):
     """What a change in the history came from: the value of ``source`` in an event's ``pgh_context``.
 
     A context also holds ids (``response``, ``report``, ``user``, or the archive's new ``key``) and the ``reason``
-    that staff gave. A change without a context was made outside the service, in SQL.
+    that staff gave. An event of the service before this one has ``history``, the row's id there. A change without
+    a context was made outside the service, in SQL.
     """
 
     CUSTOMER_REQUEST = "customer request"
@@ -19,3 +20,5 @@ class HistorySource(StrEnum):
     MAIL = "mail"
     SCHEDULER = "scheduler"
     RESEALING = "resealing"
+    IMPORT = "import"
+    RESTORE = "restore"

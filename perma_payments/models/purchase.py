@@ -41,7 +41,9 @@ class Purchase(models.Model):
     link_quantity = models.PositiveIntegerField()
     paid_at = models.DateTimeField(null=True, blank=True)
     acknowledged_at = models.DateTimeField(
-        null=True, blank=True, help_text="When Perma.cc said that it had credited the links."
+        null=True,
+        blank=True,
+        help_text="When Perma.cc said that it had credited the links, or when that became uncertain.",
     )
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(auto_now=True)

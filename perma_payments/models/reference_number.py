@@ -31,6 +31,11 @@ class ReferenceNumber(models.Model):
             value = f"PERMA-{digits[:4]}-{digits[4:]}"
             # Two transactions may draw the same number at once: the second one waits here for the first
             # to end, and then draws again.
-            _, created = cls.objects.get_or_create(value=value)
-            if created:
+            if cls.take(value):
                 return value
+
+    @classmethod
+    def take(cls, value: str) -> bool:
+        """Return whether a number was still free; it is taken when the transaction commits."""
+        _, created = cls.objects.get_or_create(value=value)
+        return created

@@ -40,6 +40,11 @@ class TaskKind(models.TextChoices):
     ACKNOWLEDGEMENT_IN_DOUBT = "acknowledgement in doubt", "Find out whether Perma.cc credited a purchase"
     NOT_APPLIED = "not applied", "Check on a response that could not be applied"
     REPORT_MISSING = "report missing", "Upload a status report"
+    RESTORED = "restored", "Find what was lost when the database was restored"
+
+
+# These are about all that is recorded.
+ABOUT_ALL = (TaskKind.REPORT_MISSING, TaskKind.RESTORED)
 
 
 class Resolution(models.TextChoices):
@@ -105,7 +110,7 @@ class StaffTask(models.Model):
                 condition=Q(agreement__isnull=False)
                 | Q(purchase__isnull=False)
                 | Q(response__isnull=False)
-                | Q(kind="report missing"),
+                | Q(kind__in=[str(kind) for kind in ABOUT_ALL]),
                 name="task_is_about_something",
             ),
             models.CheckConstraint(

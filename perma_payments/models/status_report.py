@@ -14,7 +14,7 @@ from ..billing.coverage import ChargeNews
 from ..billing.schedules import Frequency
 from ..billing.statuses import ALIVE, ENDED, REPORTED
 from .agreement import SubscriptionAgreement
-from .fields import choices, money_field, never_deleted, one_of
+from .fields import choices, money_field, one_of
 
 
 class ReportState(models.TextChoices):
@@ -28,6 +28,15 @@ class ReportState(models.TextChoices):
 
 # A report's changes have two sides: how things are after it, and how they were before.
 Side = Literal["before", "after"]
+
+
+class KeptLines(models.TextChoices):
+    """Which of a report's lines have not been deleted (services/status_reports/purge.py)."""
+
+    ALL = "all", "all"
+    CHANGES = "changes", "those that change something, or are unusual"
+    EXCEPTIONS = "exceptions", "those that change more than dates, or are unusual"
+
 
 # A plan goes stale, and it holds subscription ids.
 PLAN_LASTS = timedelta(days=1)
@@ -45,6 +54,16 @@ CHANGED_BY_REPORTS = (
     "current_link_limit_effective_timestamp",
     "schedule_start",
 )
+
+# Those of them that a report changes month after month, if all is well.
+DATES = ("covered_until", "coverage_proof", "next_charge_on")
+MORE_THAN_DATES = sorted(set(CHANGED_BY_REPORTS).difference(DATES))
+
+# The lines that agree with our records, and those that change no more than dates. What either says is in the
+# history, or is counted in the report.
+USUAL = Q(our_terms__isnull=True, is_incomplete=False, ignores_date=False, takes_token=False)
+UNCHANGED = USUAL & Q(after__isnull=True)
+ROUTINE = USUAL & (Q(after__isnull=True) | ~Q(after__has_any_keys=MORE_THAN_DATES))
 
 
 def _dated(state: str, *columns: str) -> Q:
@@ -67,6 +86,12 @@ class StatusReport(models.Model):
     row_count = models.PositiveIntegerField("rows in the report")
     matched_count = models.PositiveIntegerField("our subscriptions", default=0)
     change_count = models.PositiveIntegerField("changes", default=0)
+    charge_counts = models.JSONField(default=dict, help_text="How many lines say what about charges.")
+    dates_count = models.PositiveIntegerField(
+        "later dates", default=0, help_text="How many subscriptions keep their status and are paid for longer."
+    )
+    kept_lines = models.CharField(max_length=10, choices=KeptLines.choices, default=KeptLines.ALL)
+    is_purged = models.BooleanField(default=True, help_text="No line is left that is not kept.")
     unread_rows = models.JSONField(default=list, help_text="Rows that could not be read: [line, why].")
     unknown_statuses = models.JSONField(default=dict, help_text="Names of statuses we don't know: {name: rows}.")
     spoiled_ids = models.PositiveIntegerField("invalid subscription IDs", default=0)
@@ -111,7 +136,11 @@ class StatusReport(models.Model):
         ]
         indexes = [models.Index(fields=["digest"], name="report_digest")]
         triggers = [
-            never_deleted(),
+            pgtrigger.Protect(
+                name="deleted_only_as_a_preview",
+                operation=pgtrigger.Delete,
+                condition=pgtrigger.Q(old__state__df=str(ReportState.PLANNED)),
+            ),
             pgtrigger.ReadOnly(name="what_was_uploaded_stays", fields=["digest", "uploaded_by", "uploaded_at"]),
         ]
 
@@ -135,6 +164,10 @@ class StatusReport(models.Model):
     def endings(self) -> "QuerySet[StatusReportLine]":
         """The lines whose agreement was charged before the changes, and has ended after them."""
         return self.lines.filter(before__status__in=ALIVE, after__status__in=ENDED)
+
+    def hidden_count(self) -> int:
+        """How many of its changes, all of them routine, are no longer among the lines."""
+        return self.change_count - self.changes().count()
 
     def reviving(self, side: Side) -> "QuerySet[StatusReportLine]":
         """The lines whose agreement is charged on one side of the changes, and not on the other."""
@@ -190,7 +223,19 @@ class StatusReportLine(models.Model):
             ),
         ]
         triggers = [
-            never_deleted(),
+            pgtrigger.Trigger(
+                name="deleted_only_if_not_kept",
+                operation=pgtrigger.Delete,
+                when=pgtrigger.Before,
+                func=pgtrigger.Func(
+                    "IF EXISTS (SELECT FROM perma_payments_statusreport AS report WHERE report.id = OLD.report_id"
+                    " AND (report.state = 'planned' OR (report.kept_lines <> 'all'"
+                    " AND OLD.our_terms IS NULL AND NOT OLD.is_incomplete AND NOT OLD.ignores_date"
+                    " AND NOT OLD.takes_token"
+                    f" AND NOT COALESCE(OLD.after ?| ARRAY{MORE_THAN_DATES}, false)))) THEN RETURN OLD; END IF;"
+                    " RAISE EXCEPTION 'this line is kept';"
+                ),
+            ),
             pgtrigger.ReadOnly(
                 name="what_was_reported_stays",
                 fields=["report", "agreement", "status", "charge_news", "next_charge_on", "amount", "frequency"],

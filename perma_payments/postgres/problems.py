@@ -55,7 +55,7 @@ _BY_PHRASE = {
     "Network is unreachable": "its host cannot be reached",
     "timed out": "it did not answer in time",
     "timeout expired": "it did not answer in time",
-    "certificate": "the connection could not be encrypted",
+    "certificate": "its certificate could not be verified (sslmode and sslrootcert in DATABASE_URL)",
     "SSL": "the connection could not be encrypted",
     "terminating connection": _BY_CODE[errorcodes.ADMIN_SHUTDOWN],
     "closed": "the connection was lost",

@@ -1,6 +1,7 @@
 """Whether the database has all tables and columns that this code needs."""
 
 from django.db import connection
+from django.db.migrations import Migration
 from django.db.migrations.executor import MigrationExecutor
 
 from .time_limits import within
@@ -11,19 +12,26 @@ BEHIND = (
 )
 
 
-def behind() -> str | None:
-    """Return what to do if the database lacks migrations of this code, or None if it has them all, or is ahead.
+def missing() -> list[Migration]:
+    """Return the migrations of this code that the database lacks, in their order; none if it is ahead.
 
-    During a rolling upgrade it is ahead of the older code, which runs on. Raises OperationalError if the database
-    does not answer within 5 seconds. Leaves no connection, because a process that forks would share it.
+    During a rolling upgrade it is ahead of the older code, which runs on.
+    """
+    executor = MigrationExecutor(connection)
+    return [migration for migration, _ in executor.migration_plan(executor.loader.graph.leaf_nodes())]
+
+
+def behind() -> str | None:
+    """Return what to do if the database lacks migrations of this code, or None.
+
+    Raises OperationalError if the database does not answer within 5 seconds. Leaves no
+    connection, because a process that forks would share it.
     """
     try:
         with within(5):
-            executor = MigrationExecutor(connection)
-            plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+            lacking = missing()
     finally:
         connection.close()
-    if not plan:
+    if not lacking:
         return None
-    first, _ = plan[0]
-    return BEHIND.format(count=len(plan), first=f"{first.app_label}.{first.name}")
+    return BEHIND.format(count=len(lacking), first=f"{lacking[0].app_label}.{lacking[0].name}")

@@ -16,6 +16,7 @@ from django.db import Error, connection, transaction
 from django.db.models import DateTimeField, Func
 
 from ..billing.statuses import PurchaseStatus
+from ..logs import ids
 from ..models import Purchase, StaffTask, TaskKind, UnansweredAcknowledgement
 from ..models.history import HistorySource
 from ..postgres.problems import describe
@@ -65,7 +66,7 @@ def acknowledge_purchase(purchase_id: int, *, is_awaited: Callable[[], bool], no
         # COMMIT may take longer: we wait until PostgreSQL has done it, or has refused because it is too late.
         if not is_awaited():
             raise GaveUp(f"purchase {purchase_id}")
-    logger.info("purchase %s acknowledged", purchase_id)
+    logger.info("purchase %s acknowledged", purchase_id, extra=ids(purchase_id=purchase_id))
     return unanswered.pk
 
 

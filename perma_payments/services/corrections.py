@@ -36,7 +36,7 @@ from ..perma.replies import Subscription, UnacknowledgedPurchase
 from .callbacks.apply import apply_response
 from .locks import lock_agreement, lock_customer, lock_purchase, lock_response
 from .perma_queries import standing_subscription, unacknowledged_purchases
-from .staff_tasks import end_open, open_for_revived
+from .staff_tasks import end_open, finish, open_for_revived
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +135,23 @@ def correct_purchase(
         purchase.save()
         _log("purchase %s corrected by user %s", purchase, by.pk)
     return purchase
+
+
+def offer_again(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
+    """End the task about a purchase in doubt, and offer it to Perma.cc again, which has not credited it.
+
+    Raises NotOpen if the task has ended already, and CannotCorrect if it is about something else.
+    """
+    task = StaffTask.objects.get(pk=task_id)
+    if task.kind != TaskKind.ACKNOWLEDGEMENT_IN_DOUBT or task.purchase_id is None:
+        raise CannotCorrect("This task is not about a purchase that Perma.cc may have credited.")
+    with by_hand(by, note):
+        purchase = lock_purchase(task.purchase_id)
+        task = finish(task_id, by=by, note=note, now=now)
+        purchase.acknowledged_at = None
+        purchase.save()
+        _log("purchase %s offered again by user %s", purchase, by.pk)
+    return task
 
 
 def match_response(response_id: int, *, transaction_uuid: UUID, by: User, reason: str, now: datetime) -> Response:

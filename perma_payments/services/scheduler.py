@@ -10,6 +10,7 @@ from collections.abc import Callable
 from django.db import close_old_connections
 from django.utils import timezone
 
+from ..logs import Alarm, alarm
 from ..postgres.problems import why_unavailable
 from ..postgres.time_limits import waiting_at_most
 from .staff_tasks.listener import TaskListener
@@ -55,7 +56,7 @@ def run_job(job: Callable[..., object]) -> object:
         if reason := why_unavailable(error):
             logger.error("%s: the database cannot serve this: %s", job.__name__, reason)
         else:
-            logger.exception("%s failed", job.__name__)
+            logger.exception("%s failed", job.__name__, extra=alarm(Alarm.JOB_FAILED, job=job.__name__))
         return None
     finally:
         close_old_connections()

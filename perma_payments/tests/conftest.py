@@ -9,7 +9,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.test.client import ClientHandler
 
-from perma_payments.services import key_uses
+from perma_payments.services import heartbeats, key_uses
 
 from . import cyber_source, perma_cc
 from .in_browser import browser, sandbox, visitor  # noqa: F401 (fixtures)
@@ -29,6 +29,13 @@ def forget_key_uses() -> None:
 def _no_key_was_used() -> None:
     """Whether a use is written, which takes a statement, depends on no other test."""
     forget_key_uses()
+
+
+@pytest.fixture(autouse=True)
+def _no_job_has_run() -> None:
+    """Nor does whether a job's run is written."""
+    heartbeats._last.clear()
+    heartbeats._written.clear()
 
 
 @pytest.fixture(scope="session")

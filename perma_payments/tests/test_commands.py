@@ -267,8 +267,9 @@ def test_apply_responses_applies_what_waits_and_says_how_much(response):
 def test_purge_expired_says_how_much_it_has_purged(db):
     login_attempts.begin(account="someone", address=None, now=timezone.now() - timedelta(hours=1))
 
-    assert run("purge_expired") == "Purged: subscription ids 0, login attempts 1.\n"
-    assert run("purge_expired") == "Purged: subscription ids 0, login attempts 0.\n"
+    said = "Purged: previews of status reports 0, lines of status reports 0, login attempts {}, sessions 0.\n"
+    assert run("purge_expired") == said.format(1)
+    assert run("purge_expired") == said.format(0)
 
 
 def test_apply_responses_fails_loudly(response, monkeypatch):

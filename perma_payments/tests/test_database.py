@@ -39,7 +39,7 @@ from perma_payments.models import (
 from perma_payments.models.history import HistorySource
 from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
-from perma_payments.services import acknowledgement
+from perma_payments.services import acknowledgement, health
 from perma_payments.services.backoff import check_connection
 from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.locks import lock_customer
@@ -269,6 +269,23 @@ def test_a_callback_that_cannot_be_kept_is_refused_in_time(service):
     assert re.search("a response could not be kept: .*: a lock could not be acquired in time", service.log())
 
 
+def test_monitoring_does_not_wait_for_locks(service):
+    with ThreadPoolExecutor(1) as pool, locked_table("perma_payments_jobheartbeat"):
+        answer = get(service, "/health/ready/")
+        numbers = pool.submit(gauges).result(timeout=30)
+    reason = "a lock could not be acquired in time"
+    assert (answer.status_code, answer.text) == (503, f"NOT OK: database: {reason}\n")
+    assert numbers == {"database_up": {"": False}}
+
+
+def gauges() -> dict[str, Any]:
+    """What Prometheus would read, on a connection of this thread's own."""
+    try:
+        return {gauge.name: dict(gauge.values) for gauge in health.gauges(now=NOW)}
+    finally:
+        connection.close()
+
+
 # --- What the log says ------------------------------------------------------------------------------
 
 
@@ -290,11 +307,11 @@ def test_the_log_says_why_there_is_no_connection(serve, postgres):
 
     base = postgres.partition("//postgres@")[2]
     log = log_without(f"postgres://guarded:guess@{base}", serve)
-    assert problem + "the user name or the password is wrong\n" in log
+    assert problem + "the user name or the password is wrong [" in log
     assert "guess" not in log
-    assert problem + "there is no such database\n" in log_without(postgres.rpartition("/")[0] + "/another", serve)
+    assert problem + "there is no such database [" in log_without(postgres.rpartition("/")[0] + "/another", serve)
     refused = f"postgres://user:password@{HOST}:{free_port(HOST)}/name"
-    assert problem + "the connection was refused: nobody listens there\n" in log_without(refused, serve)
+    assert problem + "the connection was refused: nobody listens there [" in log_without(refused, serve)
 
 
 def test_a_read_only_database_is_a_503_for_everyone(serve, transactional_db):
@@ -311,8 +328,8 @@ def test_a_read_only_database_is_a_503_for_everyone(serve, transactional_db):
         token = re.search('name="csrfmiddlewaretoken" value="([^"]+)"', page)[1]
         login = {"username": "someone", "password": "a long password of someone", "csrfmiddlewaretoken": token}
         assert session.post(f"{service.url}/admin/login/", data=login, timeout=10).status_code == 503
-    assert "/acknowledge-purchase/: the database cannot serve this: it is read-only\n" in service.log()
-    assert "/subscribe/: the database cannot serve this: it is read-only\n" in service.log()
+    assert "/acknowledge-purchase/: the database cannot serve this: it is read-only [" in service.log()
+    assert "/subscribe/: the database cannot serve this: it is read-only [" in service.log()
     assert "Traceback" not in service.log()
     # A request that only reads is answered.
     assert service.post("subscription", perma_cc.form("subscription")).status_code == 200

@@ -149,6 +149,20 @@ def test_without_a_database_everyone_is_asked_to_try_again(serve):
     assert not service.process.has_ended()
 
 
+def test_without_a_database_monitoring_hears_why(serve):
+    nobody = f"postgres://perma_payments:password@{HOST}:{free_port(HOST)}/perma_payments"
+    service = serve(nobody)
+    for _ in range(3):
+        answer = requests.get(f"{service.url}/health/ready/", timeout=CYBERSOURCES_PATIENCE)
+        assert answer.status_code == 503
+        assert answer.text == "NOT OK: database: the connection was refused: nobody listens there\n"
+    # A load balancer keeps the web server: it still says why it cannot serve.
+    assert requests.get(f"{service.url}/health/", timeout=CYBERSOURCES_PATIENCE).status_code == 200
+
+    assert_log_is_discreet(service.log(), perma_cc.form("subscription"))
+    assert not [line for line in service.log().splitlines() if " ERROR " in line and "starting, but" not in line]
+
+
 def test_connections_that_the_database_has_closed_are_replaced(service):
     for _ in range(3):
         assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
@@ -165,7 +179,7 @@ def test_connections_that_the_database_has_closed_are_replaced(service):
         assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
     assert service.post("cybersource-callback", cyber_source.response(form)).status_code == 200
     assert SubscriptionAgreement.objects.get().status == "Current"
-    assert " 503" not in service.log()
+    assert "with 503" not in service.log()
 
 
 # --- A response that cannot be applied --------------------------------------------------------------

@@ -1,14 +1,20 @@
 """Logs and error reports say what went wrong and where, but hold no values."""
 
+import json
 import logging
+import os
 import sys
 
 import pytest
 from django.conf import settings
 from django.test import RequestFactory
 from django.views.debug import ExceptionReporter, get_exception_reporter_filter
+from gunicorn.config import Config
 
-from perma_payments.logs import NoValuesFilter, NoValuesFormatter
+from perma_payments import gunicorn_logs
+from perma_payments.logs import GunicornsLines, JsonFormatter, NoValuesFilter, NoValuesFormatter, ids
+
+from .environments import production, settings_of
 
 VALUE = "Zaphod-424242"
 
@@ -83,8 +89,11 @@ def logged(function):
     ],
 )
 def test_the_text_of_an_exception_is_not_logged(function):
-    assert "Zaphod" not in logged(function)
-    assert "424242" not in logged(function)
+    as_json = JsonFormatter().format(record_of(function))
+    for text in (logged(function), as_json):
+        assert "Zaphod" not in text
+        assert "424242" not in text
+    assert json.loads(as_json)["traceback"].splitlines() == logged(function).splitlines()[1:]
 
 
 def test_the_type_and_places_of_an_exception_are_logged():
@@ -155,8 +164,84 @@ def test_a_circular_chain_of_exceptions_is_logged_once():
 def test_every_log_line_is_formatted_without_values():
     formatters = settings.LOGGING["formatters"]
     assert {formatter["()"] for formatter in formatters.values()} == {"perma_payments.logs.NoValuesFormatter"}
+    assert "logs.JsonFormatter" in str(settings_of(**production()).LOGGING["formatters"])
+    assert "logs.JsonFormatter" not in str(settings_of(**production(LOG_FORMAT="text")).LOGGING["formatters"])
     assert all(handler["formatter"] in formatters for handler in settings.LOGGING["handlers"].values())
     assert settings.LOGGING["loggers"]["django"]["handlers"] == []
+
+
+def test_a_line_of_json_holds_what_it_names_and_nothing_else_of_the_record():
+    extra = {**ids(response_id=7), "request": VALUE, "anything": VALUE}
+    record = logging.makeLogRecord(
+        {"name": "perma_payments", "levelname": "INFO", "msg": "two\nlines: %s", "args": (1,), **extra}
+    )
+    record.created = 1_800_000_000.0
+    line = JsonFormatter().format(record)
+
+    assert "\n" not in line
+    assert json.loads(line) == {
+        "time": "2027-01-15T08:00:00.000Z",
+        "level": "INFO",
+        "logger": "perma_payments",
+        "message": "two\nlines: 1",
+        "response_id": 7,
+    }
+
+
+@pytest.mark.parametrize(
+    ("message", "arguments", "shown"),
+    [
+        (f"Invalid request from ip=192.0.2.1: Invalid HTTP request line: '{VALUE}'", (), "refused by Gunicorn"),
+        ("Error handling request %s", (f"/portal/?token={VALUE}",), "Error handling request"),
+        (Trouble(VALUE), (), "Trouble"),
+        ("Exception during worker exit:\n%s", (VALUE,), "Exception during worker exit"),
+        ("Listening at: %s", ("http://127.0.0.1:8000",), "Listening at: http://127.0.0.1:8000"),
+    ],
+    ids=str,
+)
+def test_gunicorns_lines_hold_nothing_that_a_client_sent(message, arguments, shown):
+    record = logging.LogRecord("gunicorn.error", logging.WARNING, __file__, 1, message, arguments, None)
+    record.exc_info = (Trouble, Trouble(VALUE), None) if shown in ("Trouble", "Error handling request") else None
+    assert GunicornsLines().filter(record)
+
+    line = JsonFormatter().format(record)
+    assert json.loads(line)["message"].startswith(shown)
+    assert "Zaphod" not in line and "192.0.2.1" not in line
+    assert hasattr(record, "refused") == str(message).startswith("Invalid request")
+
+
+@pytest.mark.parametrize(
+    ("file", "variables", "formatter"),
+    [
+        ("", {}, NoValuesFormatter),
+        ("", {"PERMA_PAYMENTS_ENV": "production"}, JsonFormatter),
+        ("PERMA_PAYMENTS_ENV=staging", {}, JsonFormatter),
+        ("PERMA_PAYMENTS_ENV=staging", {"LOG_FORMAT": "text"}, NoValuesFormatter),
+        ("LOG_FORMAT=json", {}, JsonFormatter),
+    ],
+    ids=str,
+)
+def test_gunicorns_master_writes_like_the_service_and_leaves_its_environment_alone(
+    tmp_path, monkeypatch, file, variables, formatter
+):
+    (tmp_path / ".env").write_text(file)
+    monkeypatch.setattr(gunicorn_logs, "ENV_FILE", tmp_path / ".env")
+    for name in ("PERMA_PAYMENTS_ENV", "LOG_FORMAT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    before = dict(os.environ)
+    for name in ("error", "access"):
+        logger = logging.getLogger(f"gunicorn.{name}")
+        monkeypatch.setattr(logger, "handlers", [])
+        monkeypatch.setattr(logger, "propagate", logger.propagate)
+
+    log = gunicorn_logs.Logger(Config()).error_log
+
+    (handler,) = log.handlers
+    assert type(handler.formatter) is formatter
+    assert any(isinstance(each, GunicornsLines) for each in handler.filters)
+    assert dict(os.environ) == before
 
 
 # --- Django's error reports -------------------------------------------------------------------------

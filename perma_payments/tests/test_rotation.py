@@ -1,4 +1,4 @@
-"""Every key is changed under traffic, by the sequence in docs/operations.md, and no good message is refused.
+"""Every key is changed under traffic, by the sequence in docs/keys.md, and no good message is refused.
 
 Two machines run the service, on a PostgreSQL of their own. They are restarted one after the other, each after the
 load balancer has taken it out. Meanwhile Perma.cc's servers ask, customers buy and look, CyberSource responds to

@@ -6,16 +6,18 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import Any
 
+import requests
 from django.db import connection
 from django.utils import timezone
 
 from devtools.processes import Leashed, eventually as wait_until, leashed
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Response, StaffTask
+from perma_payments.models import JobHeartbeat, Response, StaffTask
 from perma_payments.services.callbacks.receive import receive_callback
 
 from . import cyber_source, perma_cc, records
 from .mail_server import hanging_mail_server
+from .services.test_ping import monitor  # noqa: F401 (a fixture)
 from .test_database import pooled  # noqa: F401 (a fixture)
 from .test_faults import Service, serve, service, url_of_test_database  # noqa: F401 (fixtures)
 
@@ -26,7 +28,7 @@ def eventually(condition: Callable[[], object]) -> None:
 
 
 @contextmanager
-def scheduler(settings: Any, database_url: str = "") -> Iterator[Leashed]:
+def scheduler(settings: Any, database_url: str = "", **env: str) -> Iterator[Leashed]:
     """A running scheduler that mails to the server of the settings."""
     with leashed(
         "The scheduler",
@@ -37,6 +39,7 @@ def scheduler(settings: Any, database_url: str = "") -> Iterator[Leashed]:
             "DAILY_REPORT_TIME": "00:00",
             "EMAIL_HOST": settings.EMAIL_HOST,
             "EMAIL_PORT": str(settings.EMAIL_PORT),
+            **env,
         },
     ) as process:
         eventually(lambda: "The scheduler is running." in process.printed())
@@ -63,8 +66,8 @@ def without_notifications() -> Iterator[None]:
         alter("ENABLE")
 
 
-def test_cancellations_are_mailed_with_notifications_and_without(service: Service, mailbox, settings):
-    with scheduler(settings) as process:
+def test_cancellations_are_mailed_with_notifications_and_without(service: Service, mailbox, settings, monitor):
+    with scheduler(settings, SCHEDULER_PING_URL=monitor.url) as process:
         eventually(lambda: mailbox.subjects == ["Nothing pending"])
         first, second = (records.standing_agreement(records.Customer(records.REGISTRAR.type, pk)) for pk in (1, 2))
         service.post("cancel-request", perma_cc.form("cancel-request", customer_pk=1))
@@ -76,6 +79,11 @@ def test_cancellations_are_mailed_with_notifications_and_without(service: Servic
             eventually(lambda: len(mailbox.mails) == 3)
         assert mailbox.subjects[-1].endswith(second.reference_number)
         eventually(lambda: not StaffTask.objects.filter(notified_at=None).exists())
+
+        # Monitoring hears of it.
+        eventually(lambda: monitor.heard == ["GET /a-secret-id"])
+        eventually(lambda: JobHeartbeat.objects.filter(succeeded_at__isnull=False).count() == 3)
+        assert requests.get(f"{service.url}/health/ready/", timeout=60).status_code == 200
 
         process.process.send_signal(signal.SIGTERM)
         assert process.wait() == 0

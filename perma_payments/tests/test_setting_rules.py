@@ -134,6 +134,8 @@ def test_staging_is_as_careful_as_production(real):
         ("A secret key in CS_KEYS is not 256", "CS_KEYS", f"0011:{SECRET[:-1]}:{TODAY}"),
         ("PERMA_URL does not use https", "PERMA_URL", "http://perma.example"),
         ("PAYMENTS_URL does not use https", "PAYMENTS_URL", "http://payments.example.org"),
+        ("SCHEDULER_PING_URL does not use https", "SCHEDULER_PING_URL", "http://hc-ping.example/1"),
+        ("METRICS_TOKEN is set, and METRICS_DIR is not.", "METRICS_TOKEN", string.ascii_letters),
         ("ALLOWED_HOSTS allows any host.", "ALLOWED_HOSTS", "*"),
         ("ALLOWED_HOSTS allows any host.", "ALLOWED_HOSTS", "payments.example.org,*"),
         ("MAIL_FROM and MAIL_REPLY_TO are the same", "MAIL_FROM", "Info@perma.example"),
@@ -258,6 +260,7 @@ def test_which_hosts_are_local(host, local):
 
 def test_development_accepts_local_hosts():
     addresses = {"PERMA_URL": "http://perma.test", "PAYMENTS_URL": "http://localhost:8000"}
+    addresses["SCHEDULER_PING_URL"] = "http://localhost:8000/ping/1"
     assert told(ALLOWED_HOSTS=",".join(LOCAL), CS_SANDBOX_URL="http://[::1]:8001", **addresses) == []
 
 
@@ -270,6 +273,7 @@ def test_development_accepts_local_hosts():
         ("PERMA_URL", "https://perma.cc"),
         ("PAYMENTS_URL", "https://payments.example.org"),
         ("CS_SANDBOX_URL", "https://192.168.1.5:8001"),
+        ("SCHEDULER_PING_URL", "https://hc-ping.example/1"),
     ],
 )
 def test_development_refuses_real_hosts(name, value):

@@ -12,12 +12,15 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from .. import metrics
 from ..billing.transactions import Kind
-from ..cybersource.callback import CallbackRefused
-from ..logs import refusal as logged_as
+from ..cybersource.callback import CallbackRefused, UnknownKey
+from ..logs import Alarm, alarm, refusal as logged_as
+from ..models import Response
 from ..perma.returns import address
-from ..postgres.problems import describe
+from ..postgres.problems import describe, why_unavailable
 from ..postgres.time_limits import time_limit
+from ..request_log import note
 from ..services.callbacks.ending import ending_of
 from ..services.callbacks.receive import receive_callback
 from . import pages
@@ -43,10 +46,9 @@ def cybersource_callback(request: HttpRequest) -> HttpResponse:
     if request.headers.get("Sec-Fetch-Mode") == "navigate":
         return _lead_back(request, is_limited=False)
     try:
-        pairs = posted_fields(request)
-        receive_callback(request.body, pairs, now=timezone.now())
+        _receive(request)
     except (BadForm, CallbackRefused) as refusal:
-        _log("callback", refusal)
+        _log(request, "callback", refusal)
         return HttpResponse("refused\n", status=400, content_type="text/plain")
     return HttpResponse("received\n", content_type="text/plain")
 
@@ -70,19 +72,38 @@ def _lead_back(request: HttpRequest, *, is_limited: bool) -> HttpResponse:
     """
     page: str = settings.PERMA_RETURN_PAGE
     try:
-        pairs = posted_fields(request)
-        response = receive_callback(request.body, pairs, now=timezone.now())
+        response = _receive(request)
         ending = ending_of(response)
         if ending is not None and response.outgoing is not None:
             page = address(page, Kind(response.outgoing.kind), ending)
     except (BadForm, CallbackRefused) as refusal:
-        _log("return", refusal)
+        _log(request, "return", refusal)
         if is_limited:
             count_refusal(request)
     except Exception as error:  # whatever it is, the customer must get back
-        logger.error("%s: a customer was sent back without a message: %s", request.path, describe(error))
+        logger.error(
+            "%s: a customer was sent back without a message: %s",
+            request.path,
+            describe(error),
+            exc_info=None if why_unavailable(error) else error,
+        )
     return pages.see_other(page)
 
 
-def _log(what: str, refusal: Exception) -> None:
-    logger.warning("%s refused: %s", what, refusal, extra=logged_as(what))
+def _receive(request: HttpRequest) -> Response:
+    """Receive what was posted. Raises BadForm and CallbackRefused."""
+    pairs = posted_fields(request)
+    response = receive_callback(request.body, pairs, now=timezone.now())
+    note("received" if response.applied_at is None else "repeated")
+    return response
+
+
+def _log(request: HttpRequest, what: str, refusal: Exception) -> None:
+    note(f"refused:{type(refusal).__name__}")
+    extra = logged_as(what)
+    if isinstance(refusal, UnknownKey):
+        extra |= alarm(Alarm.UNKNOWN_KEY)
+    logger.warning("%s refused: %s", what, refusal, extra=extra)
+    # The text of a CallbackRefused is one of a few, and names after a colon which fields it is about.
+    reason = "BadForm" if isinstance(refusal, BadForm) else str(refusal).partition(":")[0]
+    metrics.count_refusal(route=metrics.route_name(request), reason=reason)

@@ -14,15 +14,18 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
+from .. import metrics
 from ..logs import refusal as logged_as
 from ..models import Ring
 from ..perma import messages
 from ..perma.box import Opened, Refusal
-from ..perma.messages import Message, Stale, WrongValue
+from ..perma.messages import ChangeMessage, Message, PurchaseMessage, Stale, SubscribeMessage, WrongValue
+from ..request_log import note
 from ..services import key_uses
 from ..services.checkouts.begin import CheckoutsFrozen
 from ..services.checkouts.modifiable import NothingToModify
 from ..services.checkouts.used_messages import MessageUsedUp
+from ..services.restore import freshness_of_checkouts
 from . import pages
 from .limits import count_page_view, count_refusal, stop_flood
 
@@ -69,7 +72,10 @@ def open_message(request: HttpRequest, message_class: type[M]) -> tuple[M, Opene
         raise BadForm(f"encrypted_data came {len(values)} times")
     opened = settings.PERMA_KEYS.open(values[0])
     now = timezone.now()
-    message = messages.read(message_class, opened.plaintext, now=now, freshness=settings.PERMA_FRESHNESS)
+    freshness = settings.PERMA_FRESHNESS
+    if issubclass(message_class, SubscribeMessage | ChangeMessage | PurchaseMessage):
+        freshness = freshness_of_checkouts(freshness, now=now)
+    message = messages.read(message_class, opened.plaintext, now=now, freshness=freshness)
     key_uses.note(Ring.OURS, opened.keys.ours, now=now)
     key_uses.note(Ring.PERMAS, opened.keys.permas, now=now)
     return message, opened
@@ -179,5 +185,7 @@ def method_not_allowed_for_machines(allowed: list[str]) -> HttpResponse:
 
 
 def _log(request: HttpRequest, refusal: Exception) -> None:
+    note(f"refused:{type(refusal).__name__}")
     path = request.path
     logger.warning("%s: refused: %s: %s", path, type(refusal).__name__, refusal, extra=logged_as(path))
+    metrics.count_refusal(route=metrics.route_name(request), reason=type(refusal).__name__)

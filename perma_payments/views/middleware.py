@@ -10,6 +10,7 @@ from django.utils.deprecation import MiddlewareMixin
 
 from ..postgres.problems import why_unavailable
 from ..postgres.time_limits import allow, waiting_at_most, within
+from ..request_log import note, route_of
 from . import pages
 from .limits import TooManyRequests
 
@@ -85,5 +86,6 @@ def _unavailable(request: HttpRequest, error: Exception) -> HttpResponse | None:
     reason = why_unavailable(error)
     if reason is None:
         return None
-    logger.error("%s: the database cannot serve this: %s", request.path, reason)
+    logger.error("%s: the database cannot serve this: %s", route_of(request), reason)
+    note("unavailable")
     return pages.unavailable(request)

@@ -11,6 +11,7 @@ from django.urls import reverse
 from django.views.decorators.csrf import csrf_exempt
 
 from ..cybersource.checkout import SignedForm
+from ..request_log import note
 from ..unsent import unsent_of
 from .limits import count_page_view
 from .tokens import LIFETIME
@@ -178,4 +179,5 @@ def _page(request: HttpRequest, template: str, *, status: int = 200, **context: 
     # Without the request, so that no context processor touches the session or the database.
     response = render(None, f"perma_payments/{template}", context, status=status)
     response["Cache-Control"] = "no-store"
+    note(template.removesuffix(".html"))
     return response

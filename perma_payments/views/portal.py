@@ -17,11 +17,13 @@ from django.middleware.csrf import get_token
 from django.urls import reverse
 from django.utils import timezone
 
+from .. import metrics
 from ..billing.customers import Customer
 from ..billing.transactions import Kind
 from ..logs import refusal as logged_as
 from ..perma.messages import UpdateMessage
 from ..perma.returns import Ending, address
+from ..request_log import note
 from ..services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from ..services.checkouts import begin
 from ..services.checkouts.modifiable import NothingToModify
@@ -79,7 +81,9 @@ def _portal_view(method: str, *purposes: Purpose) -> Callable[[TokenView], View]
 
 
 def _log(request: HttpRequest, refusal: Exception) -> None:
+    note(f"refused:{type(refusal).__name__}")
     logger.warning("%s: refused: %s", request.path, refusal, extra=logged_as(request.path))
+    metrics.count_refusal(route=metrics.route_name(request), reason=type(refusal).__name__)
 
 
 # --- Pages ------------------------------------------------------------------------------------------

@@ -6,10 +6,12 @@ from functools import partial
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
+from .. import metrics
 from ..logs import refusal as logged_as
 from ..perma import replies
 from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage, SubscriptionMessage
 from ..postgres.time_limits import time_limit
+from ..request_log import note
 from ..services import acknowledgement
 from ..services.perma_queries import paid_purchases, status_of
 from .incoming import client_is_waiting, from_perma_servers, open_message, sealed
@@ -26,6 +28,7 @@ def subscription(request: HttpRequest) -> HttpResponse:
     message, opened = open_message(request, SubscriptionMessage)
     now = timezone.now()
     status = status_of(message.customer, now=now)
+    note(status.subscription.status if status.subscription else "none")
     reply = replies.subscription_status(
         message.customer, subscription=status.subscription, purchases=status.offered, now=now
     )
@@ -51,12 +54,14 @@ def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
             message.purchase_pk, is_awaited=is_awaited, now=timezone.now()
         )
     except acknowledgement.NotAcknowledgeable as refusal:
+        note("refused:NotAcknowledgeable")
         logger.warning(
             "%s: refused: unknown, unpaid, or acknowledged before: %s",
             request.path,
             refusal,
             extra=logged_as(request.path),
         )
+        metrics.count_refusal(route=metrics.route_name(request), reason=type(refusal).__name__)
         return JsonResponse({"status": "refused"}, status=400)
     except acknowledgement.GaveUp as refusal:
         logger.warning("%s: not recorded, as the client no longer waits: %s", request.path, refusal)
@@ -64,6 +69,7 @@ def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
     if not is_awaited():
         logger.error("%s: recorded, but perhaps not answered: purchase %s", request.path, message.purchase_pk)
         return JsonResponse({"status": "too late"}, status=503)
+    note("acknowledged")
     return Acknowledged(unanswered_id)
 
 

@@ -17,6 +17,8 @@ from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpResponseBase, QueryDict
 from django.utils.datastructures import MultiValueDict
 
+from .. import request_log
+
 # Bytes of a multipart body: more than any status report may have.
 MAX_MULTIPART = 64 * 1024 * 1024
 
@@ -81,13 +83,14 @@ class ChunkedBody(IOBase):
 
 
 class Application(WSGIHandler):
-    """Django's, with our request class, and without a body in answers to HEAD."""
+    """Django's, with our request class, an id and a line in the log for each request, and no body after HEAD."""
 
     request_class = Request
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> HttpResponseBase:
         """See WSGIHandler."""
         _split_path(environ)
+        request_log.begin(environ)
         return super().__call__(environ, start_response)
 
     def get_response(self, request: Any) -> HttpResponseBase:
@@ -98,6 +101,8 @@ class Application(WSGIHandler):
                 response.streaming_content = []  # type: ignore[attr-defined]
             else:
                 response.content = b""  # type: ignore[attr-defined]
+        response["X-Request-Id"] = request_log.request_id()
+        request_log.write(request, response)
         return response
 
 

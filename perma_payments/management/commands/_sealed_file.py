@@ -6,7 +6,6 @@ it is personal data, except what is sealed. A line that cannot be used does not 
 
 import base64
 import json
-import os
 from argparse import ArgumentParser
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -17,6 +16,7 @@ from pathlib import Path
 from django.core.management.base import CommandError
 
 from ...models import Response
+from ._new_file import new_text_file
 
 VERSION = 1
 # As many problems as a person would read.
@@ -104,28 +104,9 @@ def read(path: Path, problems: list[str]) -> Iterator[SealedResponse]:
 
 @contextmanager
 def new_file(path: Path) -> Iterator[Callable[[SealedResponse], None]]:
-    """Give a function that writes a response to a new file. At the end, the file is on the disk, whole.
-
-    If anything fails, or nothing was written, there is no file. Raises CommandError if it cannot be written, or is
-    there already.
-    """
-    try:
-        file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii")
-        try:
-            with file:
-                yield lambda response: print(response.line(), end="", file=file)
-                file.flush()
-                os.fsync(file.fileno())
-                is_empty = file.tell() == 0
-        except BaseException:
-            path.unlink()
-            raise
-        if is_empty:
-            path.unlink()
-    except FileExistsError:
-        raise CommandError(f"{path} exists, and is not overwritten. Name another file.") from None
-    except OSError as error:
-        raise CommandError(f"{path} cannot be written: {type(error).__name__}.") from None
+    """Give a function that writes a response to a new file, as in _new_file.py."""
+    with new_text_file(path) as file:
+        yield lambda response: print(response.line(), end="", file=file)
 
 
 def cannot_open(response: SealedResponse) -> str:

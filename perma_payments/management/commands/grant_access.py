@@ -4,30 +4,13 @@ Only the role that owns the tables, which runs ``migrate``, can then change or e
 """
 
 from argparse import ArgumentParser
-from collections.abc import Iterator
 from typing import Any
 
-import pgtrigger
-from django.apps import apps
-from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Permission, User
-from django.contrib.contenttypes.models import ContentType
 from django.core.management.base import BaseCommand, CommandError
 from django.db import ProgrammingError, connection, transaction
-from django.db.migrations.recorder import MigrationRecorder
-from django.db.models import Model
-from pghistory.models import Event
 from psycopg2 import sql
 
-from ...models import LoginAttempt, PasswordResetRequest, ReferenceNumber, UnansweredAcknowledgement, UsedMessage
-
-# Only migrations write these.
-READ_ONLY = (ContentType, Permission, MigrationRecorder.Migration)
-# What these say is final.
-APPEND_ONLY = (Event, LogEntry, ReferenceNumber, UsedMessage)
-# Rows of these are deleted in time. So are those of other apps (sessions, second factors, who is in which group),
-# except users, whom the history names.
-TEMPORARY = (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement)
+from ...services.database_role import emptied_by, privileges
 
 
 class Command(BaseCommand):
@@ -73,42 +56,13 @@ FUNCTIONS_OF_TRIGGERS = """
 TEMPORARY_TABLES_LAST = "ALTER FUNCTION {function} SET search_path = {schema}, pg_temp"
 
 
-def privileges() -> Iterator[tuple[str, str]]:
-    """Each table, with what the service does to its rows."""
-    models: list[type[Model]] = [*apps.get_models(include_auto_created=True), MigrationRecorder.Migration]
-    for model in models:
-        if model._meta.managed and not model._meta.proxy:
-            yield model._meta.db_table, _privileges_on(model)
-
-
-def _privileges_on(model: type[Model]) -> str:
-    if issubclass(model, READ_ONLY):
-        return "SELECT"
-    if issubclass(model, APPEND_ONLY):
-        return "SELECT, INSERT"
-    is_ours = model._meta.app_label == "perma_payments"
-    if issubclass(model, TEMPORARY) or not (is_ours or model is User):
-        return "SELECT, INSERT, UPDATE, DELETE"
-    columns = ", ".join(f'"{column}"' for column in _that_change(model))
-    return f"SELECT, INSERT, UPDATE ({columns})" if columns else "SELECT, INSERT"
-
-
-def _that_change(model: type[Model]) -> list[str]:
-    """The columns that no trigger keeps as they are."""
-    triggers = [each for each in getattr(model._meta, "triggers", ()) if isinstance(each, pgtrigger.ReadOnly)]
-    if any(trigger.fields is None for trigger in triggers):
-        return []
-    final = {name for trigger in triggers for name in trigger.fields or ()}
-    return [field.column for field in model._meta.fields if field.name not in final and not field.primary_key]
-
-
 def grant_access(role: str) -> None:
     """Give a role exactly these privileges. Raises CommandError if it still has more."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT current_schema(), EXISTS (SELECT FROM pg_roles WHERE rolname = %s)", [role])
         schema, exists = cursor.fetchone()
         if not exists:
-            raise CommandError(f"There is no role {role}. docs/operations.md says how to create it.")
+            raise CommandError(f"There is no role {role}. docs/deployment.md says how to create it.")
         names = {"role": sql.Identifier(role), "schema": sql.Identifier(schema)}
         for statement in (
             "REVOKE ALL ON ALL TABLES IN SCHEMA {schema} FROM {role}",
@@ -117,24 +71,21 @@ def grant_access(role: str) -> None:
             "GRANT USAGE ON ALL SEQUENCES IN SCHEMA {schema} TO {role}",
         ):
             cursor.execute(sql.SQL(statement).format(**names))
-        on_table = sql.SQL("GRANT {} ON {} TO {}")
-        wanted = list(privileges())
-        for table, granted in wanted:
-            cursor.execute(on_table.format(sql.SQL(granted), sql.Identifier(table), names["role"]))
+        for table, name, columns in privileges():
+            of_columns = sql.SQL(" ({})").format(sql.SQL(", ").join(map(sql.Identifier, columns)))
+            cursor.execute(
+                sql.SQL("GRANT {}{} ON {} TO {}").format(
+                    sql.SQL(name), of_columns if columns else sql.SQL(""), sql.Identifier(table), names["role"]
+                )
+            )
         cursor.execute(ONLY_THE_OWNER_SWITCHES_TRIGGERS_OFF)
         cursor.execute(FUNCTIONS_OF_TRIGGERS, [sql.Identifier(schema).as_string(cursor.cursor)])
         last = sql.SQL(TEMPORARY_TABLES_LAST)
         for (function,) in cursor.fetchall():
             cursor.execute(last.format(function=sql.SQL(function), schema=names["schema"]))
-        # Privileges that come from elsewhere, and those of the owner, who can always grant them to itself again.
-        for table, granted in wanted:
-            cursor.execute(
-                "SELECT has_table_privilege(%(role)s, oid, %(more)s) OR pg_has_role(%(role)s, relowner, 'MEMBER') "
-                "FROM pg_class WHERE oid = %(table)s::regclass",
-                {"role": role, "table": table, "more": "TRUNCATE" if "DELETE" in granted else "DELETE, TRUNCATE"},
-            )
-            if cursor.fetchone() == (True,):
-                raise CommandError(
-                    f"{role} could still delete what is in {table}, because it is a superuser, owns the table, or "
-                    "belongs to a role that may. Use a role of its own for the service."
-                )
+    # Privileges that come from elsewhere, and those of the owner, who can always grant them to itself again.
+    if tables := emptied_by(role):
+        raise CommandError(
+            f"{role} could still delete what is in {tables[0]}, because it is a superuser, owns the table, or "
+            "belongs to a role that may. Use a role of its own for the service."
+        )

@@ -49,7 +49,7 @@ NOT_KNOWN = "not known without the uses. Run this again when the database answer
 class Command(BaseCommand):
     help = (
         "List the keys that this machine's settings hold, when any machine last used them, and which step of a "
-        "change comes next. No secret is shown. docs/operations.md has the steps for each key."
+        "change comes next. No secret is shown. docs/keys.md has the steps for each key."
     )
     # Its own sentences say what the checks would warn of.
     requires_system_checks: list[str] = []

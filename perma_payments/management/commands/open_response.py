@@ -1,6 +1,8 @@
 """``manage.py open_response``: open sealed responses with the offline key."""
 
-from argparse import ArgumentParser
+import base64
+import json
+from argparse import ArgumentParser, ArgumentTypeError
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -10,7 +12,7 @@ from urllib.parse import parse_qsl
 from django.core.management.base import BaseCommand, CommandError
 
 from ...models import Response
-from ...sealed_archive import CannotOpen, open_sealed
+from ...sealed_archive import OLD_KEY, CannotOpen, open_old_sealed, open_sealed
 from ._archive_key import add_key_file, archive_key
 from ._sealed_file import SealedResponse, add_file, cannot_open, end, read
 
@@ -27,6 +29,12 @@ class Command(BaseCommand):
         parser.add_argument("ids", nargs="*", type=int, help="ids of responses, as in the admin and the log")
         add_file(parser, "a file from export_sealed; without ids, all that is in it is shown", required=False)
         add_key_file(parser)
+        parser.add_argument(
+            "--sender-key",
+            type=_public_key,
+            help="for responses that were imported from the old service: the public half, in base64, of the key "
+            "that it sealed with, if it kept one",
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         problems: list[str] = []
@@ -40,15 +48,15 @@ class Command(BaseCommand):
         key_of = cache(lambda key_id: archive_key(options["key_file"], key_id))
         for response in responses:
             try:
-                body = open_sealed(response.sealed, key_of(response.archive_key_id))
+                body = _opened(response, key_of(response.archive_key_id), options["sender_key"])
             except CannotOpen:
-                problems.append(cannot_open(response))
+                problems.append(_cannot_open(response, options["sender_key"]))
                 continue
             self.stdout.write(
                 f"Response {response.response}: {response.decision}, received {response.received_at}, "
                 f"transaction {response.transaction_uuid}"
             )
-            for pair in sorted(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True)):
+            for pair in sorted(_fields(body)):
                 self.stdout.write(" = ".join(_printable(each, self.stdout.encoding) for each in pair))
         end(problems)
 
@@ -71,6 +79,43 @@ def _in_database(ids: set[int], problems: list[str]) -> Iterator[SealedResponse]
             problems.append(f"Response {each} was recorded by staff, so there is nothing to open.")
         else:
             yield SealedResponse.of(response)
+
+
+def _opened(response: SealedResponse, key: bytes, sender: bytes | None) -> bytes:
+    if response.archive_key_id.startswith(OLD_KEY):
+        return open_old_sealed(response.sealed, key, sender)
+    return open_sealed(response.sealed, key)
+
+
+def _cannot_open(response: SealedResponse, sender: bytes | None) -> str:
+    if not response.archive_key_id.startswith(OLD_KEY) or sender is not None:
+        return cannot_open(response)
+    return (
+        f"{cannot_open(response)} It was sealed by the old service: if that kept a key of its own to seal with, "
+        "name its public half (--sender-key)."
+    )
+
+
+def _fields(body: bytes) -> list[tuple[str, str]]:
+    """The fields that were posted: our responses hold the form itself, those of the old service a JSON object."""
+    text = body.decode("utf-8", "replace")
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError):
+        values = None
+    if isinstance(values, dict):
+        return [(name, value if isinstance(value, str) else json.dumps(value)) for name, value in values.items()]
+    return parse_qsl(text, keep_blank_values=True)
+
+
+def _public_key(text: str) -> bytes:
+    try:
+        key = base64.b64decode(text, validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != 32:
+        raise ArgumentTypeError("expected 32 bytes in base64")
+    return key
 
 
 def _printable(text: str, encoding: str | None) -> str:

@@ -9,8 +9,9 @@ from ..jobs import purge_expired
 
 
 class Command(BaseCommand):
-    help = "Purge the subscription ids in old previews of status reports, and old login attempts."
+    help = (
+        "Delete what is kept only for a while: previews of reports, lines of old ones, login attempts, sessions."
+    )
 
     def handle(self, *args: Any, **options: Any) -> None:
-        ids, attempts = purge_expired(now=timezone.now())
-        self.stdout.write(f"Purged: subscription ids {ids}, login attempts {attempts}.")
+        self.stdout.write(f"Purged: {purge_expired(now=timezone.now())}.")

@@ -8,11 +8,14 @@ from functools import partial
 from typing import Any
 
 from apscheduler.schedulers.background import BackgroundScheduler
+from django.conf import settings
 from django.core.management.base import BaseCommand, CommandError
 from django.db import Error
 
+from ... import error_mails
 from ...postgres import schema
 from ...postgres.problems import describe
+from ...services.ping import keep_pinging
 from ...services.scheduler import keep_mailing, run_job
 from .. import jobs
 
@@ -31,6 +34,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         refuse_if_behind()
+        error_mails.start()
         stopping = threading.Event()
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         signal.signal(signal.SIGINT, lambda *_: stopping.set())
@@ -40,6 +44,8 @@ class Command(BaseCommand):
         background.start()
         mails = threading.Thread(target=partial(keep_mailing, jobs.send_mails, stopping=stopping), daemon=True)
         mails.start()
+        if url := settings.SCHEDULER_PING_URL:
+            threading.Thread(target=partial(keep_pinging, url, stopping=stopping), daemon=True).start()
         self.stdout.write("The scheduler is running.")
         self.stdout.flush()
         while not stopping.wait(1):

@@ -9,16 +9,19 @@ from collections.abc import Callable
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pghistory
 from django.db import transaction
 
+from ... import metrics
 from ...billing.coverage import extended, of_checkout
 from ...billing.money import CURRENCY, parse_echoed_amount
 from ...billing.statuses import UNPAID, PurchaseStatus, Status
 from ...billing.tokens import changes_with_card
 from ...billing.transactions import Kind
 from ...cybersource.decisions import Verdict, read_decision
+from ...logs import ids
 from ...models import (
     Outcome,
     OutgoingTransaction,
@@ -35,6 +38,7 @@ from ...postgres.problems import describe
 from ...postgres.time_limits import within
 from .. import staff_tasks
 from ..locks import lock_response
+from ..restore import may_be_lost
 
 logger = logging.getLogger(__name__)
 
@@ -52,8 +56,10 @@ def apply_or_record_failure(response: Response, *, now: datetime) -> bool:
         with within(APPLYING):
             apply_response(response.pk, now=now)
     except Exception as error:  # whatever it is, the evidence is kept and CyberSource gets its 200
-        logger.error("response %s could not be applied: %s", response.pk, describe(error))
+        what = ids(response_id=response.pk, transaction_uuid=response.transaction_uuid)
+        logger.error("response %s could not be applied: %s", response.pk, describe(error), extra=what)
         _record_failure(response, error, now)
+        _count(response, "not applied")
         return False
     return True
 
@@ -71,7 +77,33 @@ def apply_response(response_id: int, *, now: datetime) -> None:
         for kind in tasks:
             staff_tasks.open_for_response(kind, response, now=now)
         staff_tasks.withdraw_not_applied(response, now=now)
-        transaction.on_commit(partial(logger.info, "response %s applied: %s", response_id, response.outcome))
+        # Whatever fails once it is committed, it has been applied.
+        transaction.on_commit(partial(_log_applied, response), robust=True)
+        transaction.on_commit(partial(_count, response, response.outcome), robust=True)
+
+
+def _log_applied(response: Response) -> None:
+    """Log the one line about a response that counts: what CyberSource said, and what came of it. Ids and codes."""
+    outgoing = response.outgoing
+    fields: dict[str, Any] = {
+        "kind": outgoing.kind if outgoing else None,
+        "verdict": verdict_on(response, outgoing) if outgoing else None,
+        "effect": response.outcome,
+        "decision": response.decision,
+        "reason_code": response.reason_code,
+        "transaction_uuid": response.transaction_uuid,
+        "transaction_id": response.transaction_id,
+    }
+    logger.info(
+        "response %s applied: %s: %s %s for transaction %s, CyberSource's id %s",
+        response.pk,
+        response.outcome,
+        response.decision or "(none)",
+        response.reason_code or "(none)",
+        response.transaction_uuid or "(none)",
+        response.transaction_id or "(none)",
+        extra=ids(response_id=response.pk, **fields),
+    )
 
 
 def _apply(response: Response, subject: Subject | None) -> Result:
@@ -149,12 +181,16 @@ def _change_token(response: Response, outgoing: OutgoingTransaction, agreement: 
 
 
 def _pay(response: Response, outgoing: OutgoingTransaction, purchase: Purchase) -> Result:
-    """The purchase is paid, and offered to Perma.cc."""
+    """The purchase is paid, and offered to Perma.cc, unless Perma.cc may have credited it before a restore."""
     if purchase.status == PurchaseStatus.PAID:
         return Outcome.NO_EFFECT, []
+    tasks = []
     purchase.status, purchase.paid_at = PurchaseStatus.PAID, response.received_at
+    if may_be_lost(response.signed_at):
+        purchase.acknowledged_at = response.received_at
+        tasks.append(TaskKind.ACKNOWLEDGEMENT_IN_DOUBT)
     purchase.save()
-    return Outcome.TOOK_EFFECT, []
+    return Outcome.TOOK_EFFECT, tasks
 
 
 def _refuse(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:
@@ -278,6 +314,11 @@ def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list
     note = "CyberSource's response brought the token."
     staff_tasks.end_open(missing, Resolution.WITHDRAWN, by=None, note=note, now=response.received_at)
     return [TaskKind.TOKEN_CHANGES] if changes_with_card(agreement.payment_token) else []
+
+
+def _count(response: Response, effect: str) -> None:
+    kind = response.outgoing.kind if response.outgoing else "unmatched"
+    metrics.count_callback(kind=kind, decision=response.decision, effect=effect)
 
 
 def _record_failure(response: Response, error: Exception, now: datetime) -> None:

@@ -20,6 +20,7 @@ from django.db import transaction
 from ...billing.tokens import is_token
 from ...cybersource.callback import Callback, verify
 from ...cybersource.known_texts import WITHHELD
+from ...logs import Alarm, alarm
 from ...models import OutgoingTransaction, Response, Ring
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
@@ -59,7 +60,18 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
             response = _keep(callback, body, now)
     except Exception as error:
         # CyberSource may not send it again; with these ids a person finds it in the Business Center.
-        logger.critical("a response could not be kept: %s: %s", _ids(callback), describe(error))
+        decision, reason, uuid, transaction_id = _ids(callback)
+        logger.critical(
+            "a response could not be kept: %s %s for transaction %s, CyberSource's id %s: %s",
+            *(decision, reason, uuid, transaction_id, describe(error)),
+            extra=alarm(
+                Alarm.NOT_KEPT,
+                decision=decision,
+                reason_code=reason,
+                transaction_uuid=uuid,
+                transaction_id=transaction_id,
+            ),
+        )
         raise
     if response.applied_at is None:
         apply_or_record_failure(response, now=now)
@@ -72,7 +84,7 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
     with transaction.atomic(durable=True):
         lock_callback(fingerprint)
         token = callback.payment_token
-        response, created = Response.objects.get_or_create(
+        response, _ = Response.objects.get_or_create(
             fingerprint=fingerprint,
             defaults={
                 "outgoing": _outgoing(callback.transaction_uuid),
@@ -88,8 +100,6 @@ def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
                 "received_at": now,
             },
         )
-    if created:
-        logger.info("response %s kept: %s", response.pk, _ids(callback))
     return response
 
 
@@ -125,10 +135,7 @@ def _plain(text: str, length: int) -> str:
     return text if re.fullmatch(r"[0-9A-Za-z_,.+-]*", text) and len(text) <= length else WITHHELD
 
 
-def _ids(callback: Callback) -> str:
-    """What the log may say about a callback: ids and codes."""
-    decision, reason, uuid, transaction_id = (
-        _plain(text, 50) or "(none)"
-        for text in (callback.decision, callback.reason_code, callback.transaction_uuid, callback.transaction_id)
-    )
-    return f"{decision} {reason} for transaction {uuid}, CyberSource's id {transaction_id}"
+def _ids(callback: Callback) -> list[str]:
+    """What the log may say about a callback: decision, reason code, transaction UUID, CyberSource's id."""
+    texts = (callback.decision, callback.reason_code, callback.transaction_uuid, callback.transaction_id)
+    return [_plain(text, 50) or "(none)" for text in texts]

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from functools import partial
 from typing import Any
 
 import pghistory
@@ -23,6 +24,7 @@ from ...billing.schedules import Frequency
 from ...billing.terms import ChangeKind, Terms
 from ...billing.transactions import Kind
 from ...cybersource.checkout import Order, SignedForm, transaction_type
+from ...logs import ids
 from ...models import OutgoingTransaction, Purchase, ReferenceNumber, Ring, SubscriptionAgreement
 from ...models.history import HistorySource
 from ...perma.messages import ChangeMessage, PurchaseMessage, Stale, SubscribeMessage, UpdateMessage
@@ -52,24 +54,7 @@ def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> Sign
             raise AlreadySubscribed
         outgoing = begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
         if outgoing is None:
-            agreement = SubscriptionAgreement.objects.create(
-                customer_type=customer.type,
-                customer_pk=customer.pk,
-                reference_number=ReferenceNumber.issue(),
-                created_at=now,
-            )
-            outgoing = _record(
-                Kind.SUBSCRIBE,
-                nonce,
-                now,
-                agreement=agreement,
-                amount=message.amount,
-                recurring_amount=message.recurring_amount,
-                recurring_frequency=message.recurring_frequency,
-                recurring_start_date=message.recurring_start_date,
-                link_limit=message.link_limit,
-                link_limit_effective_timestamp=message.link_limit_effective_timestamp,
-            )
+            outgoing = record_subscription(message, ReferenceNumber.issue(), nonce=nonce, now=now)
     return signed_form(outgoing, now=now)
 
 
@@ -79,15 +64,7 @@ def purchase(message: PurchaseMessage, *, nonce: bytes, now: datetime) -> Signed
     with _checkout(customer):
         outgoing = begun_by(nonce, Kind.PURCHASE, customer, now=now)
         if outgoing is None:
-            begun = Purchase.objects.create(
-                customer_type=customer.type,
-                customer_pk=customer.pk,
-                reference_number=ReferenceNumber.issue(),
-                amount=message.amount,
-                link_quantity=message.link_quantity,
-                created_at=now,
-            )
-            outgoing = _record(Kind.PURCHASE, nonce, now, purchase=begun, amount=message.amount)
+            outgoing = record_purchase(message, ReferenceNumber.issue(), nonce=nonce, now=now)
     return signed_form(outgoing, now=now)
 
 
@@ -101,23 +78,12 @@ def change(message: ChangeMessage, *, nonce: bytes, now: datetime) -> SignedForm
     with _checkout(customer):
         outgoing = begun_by(nonce, Kind.CHANGE, customer, now=now)
         agreement = _agreement_with_token(customer, now)
-        wanted = Terms(message.recurring_amount, message.link_limit, message.link_limit_effective_timestamp)
-        change_kind = agreement.agreed_terms.as_of(now).kind_of(wanted)
+        change_kind = _kind_of(message, agreement, now)
         # Even if it has begun a checkout before: to come back to it now would charge the same amount too late.
         if change_kind is ChangeKind.UPGRADE and agreement.was_due(since=message.rendered_at, now=now):
             raise Stale(now - message.rendered_at)
         if outgoing is None:
-            outgoing = _record(
-                Kind.CHANGE,
-                nonce,
-                now,
-                agreement=agreement,
-                amount=message.amount,
-                change_kind=change_kind,
-                recurring_amount=message.recurring_amount,
-                link_limit=message.link_limit,
-                link_limit_effective_timestamp=message.link_limit_effective_timestamp,
-            )
+            outgoing = record_change(agreement, message, nonce=nonce, now=now)
     return signed_form(outgoing, now=now)
 
 
@@ -152,6 +118,67 @@ def _agreement_with_token(customer: Customer, now: datetime) -> SubscriptionAgre
     return agreement
 
 
+def _kind_of(message: ChangeMessage, agreement: SubscriptionAgreement, now: datetime) -> ChangeKind:
+    wanted = Terms(message.recurring_amount, message.link_limit, message.link_limit_effective_timestamp)
+    return agreement.agreed_terms.as_of(now).kind_of(wanted)
+
+
+# --- What is recorded, once nothing speaks against it. The customer is locked. ---------------------------
+
+
+def record_subscription(
+    message: SubscribeMessage, reference_number: str, *, nonce: bytes, now: datetime
+) -> OutgoingTransaction:
+    agreement = SubscriptionAgreement.objects.create(
+        customer_type=message.customer.type,
+        customer_pk=message.customer.pk,
+        reference_number=reference_number,
+        created_at=now,
+    )
+    return _record(
+        Kind.SUBSCRIBE,
+        nonce,
+        now,
+        agreement=agreement,
+        amount=message.amount,
+        recurring_amount=message.recurring_amount,
+        recurring_frequency=message.recurring_frequency,
+        recurring_start_date=message.recurring_start_date,
+        link_limit=message.link_limit,
+        link_limit_effective_timestamp=message.link_limit_effective_timestamp,
+    )
+
+
+def record_purchase(
+    message: PurchaseMessage, reference_number: str, *, nonce: bytes, now: datetime
+) -> OutgoingTransaction:
+    begun = Purchase.objects.create(
+        customer_type=message.customer.type,
+        customer_pk=message.customer.pk,
+        reference_number=reference_number,
+        amount=message.amount,
+        link_quantity=message.link_quantity,
+        created_at=now,
+    )
+    return _record(Kind.PURCHASE, nonce, now, purchase=begun, amount=message.amount)
+
+
+def record_change(
+    agreement: SubscriptionAgreement, message: ChangeMessage, *, nonce: bytes, now: datetime
+) -> OutgoingTransaction:
+    return _record(
+        Kind.CHANGE,
+        nonce,
+        now,
+        agreement=agreement,
+        amount=message.amount,
+        change_kind=_kind_of(message, agreement, now),
+        recurring_amount=message.recurring_amount,
+        link_limit=message.link_limit,
+        link_limit_effective_timestamp=message.link_limit_effective_timestamp,
+    )
+
+
 def _record(kind: Kind, nonce: bytes, now: datetime, **columns: Any) -> OutgoingTransaction:
     outgoing = OutgoingTransaction.objects.create(
         kind=kind,
@@ -160,7 +187,14 @@ def _record(kind: Kind, nonce: bytes, now: datetime, **columns: Any) -> Outgoing
         created_at=now,
         **columns,
     )
-    logger.info("%s: %s %s begun for %s", outgoing.subject, kind, outgoing, outgoing.customer)
+    begun = ids(
+        kind=kind,
+        transaction_uuid=outgoing.transaction_uuid,
+        agreement_id=outgoing.agreement_id,
+        purchase_id=outgoing.purchase_id,
+    )
+    what = (outgoing.subject, kind, outgoing, outgoing.customer)
+    transaction.on_commit(partial(logger.info, "%s: %s %s begun for %s", *what, extra=begun))
     return outgoing
 
 

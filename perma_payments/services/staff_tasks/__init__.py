@@ -13,6 +13,7 @@ from django.db import transaction
 from django.db.models import Exists, OuterRef, QuerySet
 
 from ...billing.statuses import ALIVE
+from ...logs import ids
 from ...models import FOREMOST_FIRST, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
 from ...postgres.insert import insert_unless_there
@@ -94,9 +95,11 @@ def open_about(kind: TaskKind, agreements: Iterable[int], *, now: datetime) -> l
 
 def log_opened(task: StaffTask) -> None:
     """Log a task when its transaction commits, as it may be rolled back."""
-    ids = {"response": task.response_id, "agreement": task.agreement_id, "purchase": task.purchase_id}
-    about = next((f"{name} {pk}" for name, pk in ids.items() if pk is not None), "all subscriptions")
-    transaction.on_commit(partial(logger.warning, "staff task %s opened: %s, %s", task.pk, task.kind, about))
+    subjects = {"response": task.response_id, "agreement": task.agreement_id, "purchase": task.purchase_id}
+    about = next((f"{name} {pk}" for name, pk in subjects.items() if pk is not None), "all subscriptions")
+    what = ids(task_id=task.pk, kind=task.kind, **{f"{name}_id": pk for name, pk in subjects.items() if pk})
+    write = partial(logger.warning, "staff task %s opened: %s, %s", task.pk, task.kind, about, extra=what)
+    transaction.on_commit(write)
 
 
 def finish(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
@@ -213,7 +216,9 @@ def take_back(task: StaffTask, *, now: datetime) -> None:
     task.notified_at, task.mail_attempts, task.mail_due_at, task.mail_left_to = None, 0, None, None
     task.save(update_fields=["notified_at", "mail_attempts", "mail_due_at", "mail_left_to"])
     _write_end(task, Resolution.TAKEN_BACK, by=None, note="The customer took the request back.", now=now)
-    transaction.on_commit(partial(logger.warning, "staff task %s taken back by the customer", task.pk))
+    what = ids(task_id=task.pk, agreement_id=task.agreement_id)
+    write = partial(logger.warning, "staff task %s taken back by the customer", task.pk, extra=what)
+    transaction.on_commit(write)
 
 
 def withdraw_not_applied(response: Response, *, now: datetime) -> None:

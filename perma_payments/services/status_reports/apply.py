@@ -11,6 +11,7 @@ from django.db.models import QuerySet
 from ...billing import tokens
 from ...billing.coverage import Proof
 from ...billing.statuses import Status
+from ...logs import ids
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
 from ...models.status_report import Side
@@ -60,7 +61,8 @@ def apply_report(report_id: int, *, revision: int, by: User, checks: Checks, now
     except PlanIsStale:
         recompute_plan(report_id, now=now)
         raise
-    logger.warning("status report %s applied: %s changes", report_id, report.change_count)
+    what = ids(report_id=report_id, changes=report.change_count, user_id=by.pk)
+    logger.warning("status report %s applied: %s changes", report_id, report.change_count, extra=what)
     return report
 
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from copy import copy
 from dataclasses import asdict
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from itertools import islice
 from typing import Any, NamedTuple, TypeVar
@@ -18,6 +18,7 @@ from typing import Any, NamedTuple, TypeVar
 from django.conf import settings
 from django.contrib.auth.models import User
 from django.db import transaction
+from django.db.models import Count, Q
 
 from ...billing import coverage
 from ...billing.coverage import ChargeNews, Coverage
@@ -26,14 +27,7 @@ from ...billing.statuses import ALIVE, UNPAID, WITH_TERMS, Status
 from ...billing.tokens import is_token
 from ...billing.transactions import Kind
 from ...cybersource.status_report import ParsedReport, ReportRow, UnreadRow, read_report
-from ...models import (
-    PLAN_LASTS,
-    OutgoingTransaction,
-    ReportState,
-    StatusReport,
-    StatusReportLine,
-    SubscriptionAgreement,
-)
+from ...models import OutgoingTransaction, ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
 from ...models.fields import REFERENCE_NUMBER_PATTERN
 from ...models.status_report import CHANGED_BY_REPORTS
 from .warnings import warnings_about
@@ -48,7 +42,16 @@ CHUNK = 5_000
 # How many reference numbers are kept of those with several rows, and how many of those that are not ours.
 MAX_NAMED = 200
 # The columns that _count fills in.
-COUNTED = ("matched_count", "change_count", "warnings")
+COUNTED = ("matched_count", "change_count", "dates_count", "charge_counts", "warnings")
+
+# What a line can say about charges.
+ABOUT_CHARGES = {
+    "proven": Q(charge_news=ChargeNews.PROVEN),
+    "retried": Q(charge_news=ChargeNews.FAILED, status=Status.CURRENT),
+    "failed": Q(charge_news=ChargeNews.FAILED, status=Status.HOLD),
+    "nothing": Q(charge_news=ChargeNews.NOTHING),
+    "ended": Q(charge_news=ChargeNews.ENDED),
+}
 
 
 class PlannedChange(NamedTuple):
@@ -106,17 +109,6 @@ def recompute_plan(report_id: int, *, now: datetime) -> None:
         _count(report, now)
         report.revision += 1
         report.save(update_fields=["revision", *COUNTED])
-
-
-def purge_ids_of_old_plans(*, now: datetime) -> int:
-    """Empty the subscription ids, which are tokens, of plans that are too old to be applied; return how many.
-
-    It waits for an hour after a plan has expired, in case someone is just confirming it.
-    """
-    old = StatusReport.objects.filter(
-        state=ReportState.PLANNED, uploaded_at__lt=now - PLAN_LASTS - timedelta(hours=1)
-    )
-    return StatusReportLine.objects.filter(report__in=old).exclude(subscription_id="").update(subscription_id="")
 
 
 # --- Lines --------------------------------------------------------------------------------------------
@@ -286,4 +278,10 @@ def _count(report: StatusReport, now: datetime) -> None:
     """Record how much a report would change, and what is unusual about it."""
     report.matched_count = report.lines.count()
     report.change_count = report.changes().count()
+    report.dates_count = (
+        report.changes().exclude(after__has_key="status").filter(after__has_key="covered_until").count()
+    )
+    report.charge_counts = report.lines.aggregate(
+        **{says: Count("pk", filter=which) for says, which in ABOUT_CHARGES.items()}
+    )
     report.warnings = [asdict(warning) for warning in warnings_about(report, now=now)]

@@ -6,9 +6,11 @@ from datetime import datetime
 import pghistory
 from django.contrib.auth.models import User
 from django.db import transaction
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 
+from ...logs import ids
 from ...models import (
+    KeptLines,
     ReportState,
     Resolution,
     StaffTask,
@@ -20,6 +22,7 @@ from ...models import (
 from ...models.history import HistorySource
 from ..staff_tasks import end_open, has_open_twin, open_for_revived
 from .apply import CannotBeDone, lock_changed_agreements, lock_report, revived_agreements
+from .purge import UNDO_LASTS
 from .sql import write_changes
 
 logger = logging.getLogger(__name__)
@@ -37,6 +40,12 @@ def revert_report(report_id: int, *, by: User, now: datetime) -> StatusReport:
         report = lock_report(report_id)
         if report.state != ReportState.APPLIED:
             raise CannotBeDone(f"This report cannot be undone: it is {report.get_state_display()}.")
+        # Its lines may be deleted at this moment.
+        if report.kept_lines == KeptLines.EXCEPTIONS:
+            raise CannotBeDone(
+                f"This report cannot be undone any longer: it is older than {UNDO_LASTS.days} days. What it "
+                "changed is in the timeline of each subscription. Nothing was changed now."
+            )
         _refuse_before_later_reports(report)
         lock_changed_agreements(report, "before")
         _refuse_if_changed_since(report)
@@ -44,24 +53,25 @@ def revert_report(report_id: int, *, by: User, now: datetime) -> StatusReport:
         _take_tasks_back(report, by, now)
         report.state, report.reverted_by, report.reverted_at = ReportState.REVERTED, by, now
         report.save(update_fields=["state", "reverted_by", "reverted_at"])
-    logger.warning("status report %s reverted", report_id)
+    logger.warning("status report %s reverted", report_id, extra=ids(report_id=report_id, user_id=by.pk))
     return report
 
 
 def _refuse_before_later_reports(report: StatusReport) -> None:
-    line = (
-        StatusReportLine.objects.filter(
-            report__state=ReportState.APPLIED,
-            report__uploaded_at__gt=report.uploaded_at,
-            agreement__in=report.changes().values("agreement"),
-        )
-        .select_related("report")
-        .order_by("report__uploaded_at")
-        .first()
+    if not report.change_count:
+        return
+    shared = StatusReportLine.objects.filter(
+        report=OuterRef("pk"), agreement__in=report.changes().values("agreement")
     )
-    if line is not None:
+    # One whose lines are not all kept has, as far as we can tell, the same ones.
+    has_the_same = ~Q(kept_lines=KeptLines.ALL) | Exists(shared)
+    later = StatusReport.objects.filter(
+        has_the_same, state=ReportState.APPLIED, uploaded_at__gt=report.uploaded_at
+    )
+    first = later.order_by("uploaded_at").first()
+    if first is not None:
         raise CannotBeDone(
-            f"This report cannot be undone: the later {line.report} is confirmed and has some of the same "
+            f"This report cannot be undone: the later {first} is confirmed and has some of the same "
             "subscriptions. Nothing was changed; undo that one first."
         )
 

@@ -15,7 +15,8 @@ from django.utils import timezone
 
 from perma_payments.admin import figures
 from perma_payments.billing.customers import Customer
-from perma_payments.models import Response, StaffTask, StatusReport, SubscriptionAgreement
+from perma_payments.models import JobHeartbeat, Response, StaffTask, StatusReport, SubscriptionAgreement
+from perma_payments.services import health
 
 from .. import records
 from ..accounts import log_in
@@ -35,9 +36,15 @@ EVERYTHING = [
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept():
-    """Each test has a history of its own."""
+def nothing_kept(db):
+    """Each test has a history of its own, and a scheduler that runs."""
     cache.clear()
+    scheduler_ran(timezone.now())
+
+
+def scheduler_ran(at: datetime) -> None:
+    for job in health.FREQUENT:
+        JobHeartbeat.objects.update_or_create(job=job, defaults={"ran_at": at, "succeeded_at": at})
 
 
 def task(days_ago: float = 0, **changes: Any) -> StaffTask:
@@ -229,6 +236,30 @@ def test_what_has_waited_too_long_is_named_and_listed(client):
     listed = [client.get(url).context["cl"].result_list for url in found.values()]
     assert [list(rows) for rows in listed[:3]] == [[overdue], [overdue], [pending]]
     assert len(listed[3]) == 2
+
+
+def test_the_page_says_when_the_scheduler_last_ran(client):
+    log_in(client)
+    scheduler_ran(timezone.now() - timedelta(minutes=4, seconds=1))
+
+    assert "The scheduler last ran 4 minutes ago. Months and times are in UTC." in words(client.get("/admin/"))
+
+
+def test_all_staff_are_told_that_the_scheduler_does_not_run(client):
+    log_in(client, *EVERYTHING)
+    upload(timezone.now())
+    ran_at = timezone.now() - timedelta(minutes=12, seconds=1)
+    scheduler_ran(ran_at)
+    said = words(client.get("/admin/"))
+    assert f"The scheduler has not run since {ran_at:%Y-%m-%d %H:%M} UTC: no mail is sent" in said
+    assert "that the scheduler has not run for 12 minutes: they have to start manage.py run_scheduler." in said
+    assert "Apart from that, everything is all right." in said
+    assert "The scheduler last ran" not in said
+
+    log_in(client, username="someone else")
+    assert "no mail is sent" in words(client.get("/admin/"))
+    JobHeartbeat.objects.all().delete()
+    assert "The scheduler has never run: no mail is sent" in words(client.get("/admin/"))
 
 
 def test_a_missing_report_is_a_concern(client, monkeypatch):

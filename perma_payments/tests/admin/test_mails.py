@@ -10,6 +10,7 @@ from perma_payments.admin.mails import remind_of_overdue, send_daily_report, tas
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.signature import SigningKey, SigningKeys
 from perma_payments.models import JobRun, Response, StaffTask, TaskKind
+from perma_payments.models.staff_task import ABOUT_ALL
 from perma_payments.services.callbacks.receive import receive_callback
 
 from .. import cyber_source, records
@@ -23,7 +24,7 @@ HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 TASKS = [
     (kind, Kind.PURCHASE if kind == TaskKind.ACKNOWLEDGEMENT_IN_DOUBT else Kind.SUBSCRIBE)
     for kind in TaskKind
-    if kind not in (TaskKind.CANCELLATION, TaskKind.REPORT_MISSING)
+    if kind not in (TaskKind.CANCELLATION, *ABOUT_ALL)
 ] + [
     (TaskKind.PARTIAL_APPROVAL, Kind.PURCHASE),
     (TaskKind.UNREADABLE_AMOUNT, Kind.PURCHASE),

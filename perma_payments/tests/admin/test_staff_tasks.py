@@ -8,6 +8,7 @@ from django.utils.safestring import mark_safe
 from perma_payments.admin.staff_tasks import Section, sections
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Response, StaffTask, TaskKind
+from perma_payments.models.staff_task import ABOUT_ALL
 from perma_payments.services import staff_tasks
 
 from .. import records
@@ -138,8 +139,8 @@ def test_each_kind_of_task_is_a_page_with_steps(client, kind, call_back):
     log_in(client, "view_stafftask", "change_stafftask")
     outgoing = records.outgoing("subscribe")
     call_back(records.form(outgoing))
-    about = {} if kind == TaskKind.REPORT_MISSING else {"agreement": outgoing.agreement}
-    if kind not in (TaskKind.REPORT_MISSING, TaskKind.CANCELLATION, TaskKind.STILL_CHARGED):
+    about = {} if kind in ABOUT_ALL else {"agreement": outgoing.agreement}
+    if kind not in (*ABOUT_ALL, TaskKind.CANCELLATION, TaskKind.STILL_CHARGED):
         about["response"] = outgoing.responses.get()
     this = StaffTask.objects.create(kind=kind, **about)
     page = soup(client.get(f"{LIST}{this.pk}/change/"))
@@ -186,7 +187,7 @@ def test_after_the_last_task_there_is_nothing_to_do(client, task):
 MARKUP = "<b>bold</b>"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in TaskKind if kind != TaskKind.REPORT_MISSING])
+@pytest.mark.parametrize("kind", [kind for kind in TaskKind if kind not in ABOUT_ALL])
 def test_no_text_on_the_page_of_a_task_is_markup(client, settings, monkeypatch, kind):
     # Whatever fills in the mail, and whatever Django takes its text for.
     monkeypatch.setattr("perma_payments.admin.mails.explain", lambda code: MARKUP)

@@ -9,8 +9,15 @@ from django.contrib.auth.models import User
 
 from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import OutgoingTransaction, Response, StaffTask, StatusReport, SubscriptionAgreement
-from perma_payments.services import staff_tasks
+from perma_payments.models import (
+    JobHeartbeat,
+    OutgoingTransaction,
+    Response,
+    StaffTask,
+    StatusReport,
+    SubscriptionAgreement,
+)
+from perma_payments.services import health, staff_tasks
 from perma_payments.services.freeze import begin_freeze, end_freeze
 from perma_payments.services.status_reports.apply import apply_report
 from perma_payments.services.status_reports.plan import plan_report
@@ -32,6 +39,9 @@ TASKS = {
 
 def working_day(user: User, *, now: datetime) -> SubscriptionAgreement:
     """Fill the tables, and return a subscription to which much has happened."""
+    JobHeartbeat.objects.bulk_create(
+        JobHeartbeat(job=job, ran_at=now, succeeded_at=now) for job in health.FREQUENT
+    )
     agreements = [
         records.standing_agreement(
             Customer(CustomerType.INDIVIDUAL if pk % 3 else CustomerType.REGISTRAR, 48210 + pk),

@@ -37,7 +37,7 @@ PASSWORD = "a long enough password"
 
 # What a POST of billing staff may do.
 OF_BILLING_STAFF = {
-    *(f"stafftask_{action}" for action in ("finish", "withdraw", "reopen", "claim", "release")),
+    *(f"stafftask_{action}" for action in ("finish", "withdraw", "reopen", "claim", "release", "offer")),
     *(f"statusreport_{action}" for action in ("upload", "confirm", "discard", "undo")),
     *(f"{table}_correct" for table in ("subscriptionagreement", "purchase", "response", "outgoingtransaction")),
     "checkoutfreeze_switch",

@@ -1,27 +1,43 @@
 """The role that the service should have in PostgreSQL: the demo and its end-to-end tests run with it, too."""
 
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from io import StringIO
 
 import pgtrigger
 import pytest
 from django.apps import apps
+from django.contrib.auth.models import User
+from django.contrib.sessions.models import Session
 from django.core.management import CommandError, call_command
-from django.db import ProgrammingError, connection, transaction
+from django.db import DatabaseError, ProgrammingError, connection, transaction
+from django.utils import timezone
 from pghistory.models import Event
 
-from perma_payments.models import LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement
+from perma_payments import checks
+from perma_payments.management import jobs
+from perma_payments.models import (
+    JobHeartbeat,
+    LoginAttempt,
+    PasswordResetRequest,
+    StatusReport,
+    StatusReportLine,
+    UnansweredAcknowledgement,
+)
+from perma_payments.services import database_role, health, heartbeats
 
 from .. import records
+from ..environments import production, settings_of
 
 pytestmark = pytest.mark.django_db
 
 ROLE = "the_service"
+NOW = datetime(2026, 11, 21, 9, tzinfo=UTC)
 MODELS = [model for model in apps.get_models() if model._meta.managed and not model._meta.proxy]
 LEDGER = [
     model
     for model in apps.get_app_config("perma_payments").get_models()
-    if model not in (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement)
+    if model not in (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement, StatusReport, StatusReportLine)
 ]
 
 
@@ -46,6 +62,74 @@ def role() -> Iterator[None]:
     sql("RESET ROLE")
 
 
+# --- What it may do ---------------------------------------------------------------------------------
+
+
+def test_it_may_do_what_the_service_does_and_no_more(role):
+    assert database_role.lacking() == []
+    assert database_role.emptied_by() == []
+
+
+def test_it_may_record_and_measure_what_monitoring_asks(role):
+    for _ in range(2):
+        jobs.apply_responses(now=timezone.now())
+        heartbeats._written.clear()
+    assert JobHeartbeat.objects.get().succeeded_at is not None
+    assert [check.name for check in health.Readiness().checks(now=timezone.now()) if not check.is_ok] == [
+        "scheduler"  # it has sent no mails yet
+    ]
+
+
+@pytest.mark.parametrize(
+    ("privilege", "table"),
+    [
+        ("ALL", "perma_payments_jobheartbeat"),
+        ("UPDATE (ran_at)", "perma_payments_jobheartbeat"),
+        ("DELETE", "django_session"),
+        ("SELECT", "django_migrations"),
+    ],
+)
+def test_a_right_that_it_lacks_is_noticed(role, monkeypatch, privilege, table):
+    """As after a migrate without grant_access."""
+    sql("RESET ROLE")
+    sql(f"REVOKE {privilege} ON {table} FROM {ROLE}")
+    sql(f"SET LOCAL ROLE {ROLE}")
+
+    assert database_role.lacking() == [table]
+    if table != "django_migrations":
+        (check,) = health.Readiness().checks(now=timezone.now())
+        assert (check.name, check.is_ok) == ("rights", False)
+    assert warned(monkeypatch) == [
+        ("perma_payments.W011", f"The role in DATABASE_URL may not do what the service does to {table}.")
+    ]
+
+
+def test_a_right_that_it_has_too_many_is_noticed(role, monkeypatch):
+    assert warned(monkeypatch) == []
+    sql("RESET ROLE")
+    sql(f"GRANT DELETE ON perma_payments_response TO {ROLE}")
+    sql(f"SET LOCAL ROLE {ROLE}")
+
+    assert database_role.emptied_by() == ["perma_payments_response"]
+    assert [number for number, _ in warned(monkeypatch)] == ["perma_payments.W012"]
+
+
+def test_the_owner_is_noticed_outside_of_development(monkeypatch):
+    assert [number for number, _ in warned(monkeypatch)] == ["perma_payments.W012"]
+    # Nothing asks for the database where none was named, and development runs as the owner.
+    assert checks.check_role(None) == []
+    monkeypatch.setattr(checks, "settings", settings_of())
+    assert checks.check_role(None, databases=["default"]) == []
+
+
+def warned(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str | None, str]]:
+    monkeypatch.setattr(checks, "settings", settings_of(**production()))
+    return [(warning.id, warning.msg) for warning in checks.check_role(None, databases=["default"])]
+
+
+# --- What it may not do -----------------------------------------------------------------------------
+
+
 def assert_denied(statement: str) -> None:
     with pytest.raises(ProgrammingError, match=r"permission denied|must be owner"), transaction.atomic():
         sql(statement)
@@ -60,6 +144,21 @@ def test_no_table_can_be_emptied_or_changed(role, model):
 @pytest.mark.parametrize("model", LEDGER, ids=lambda model: model._meta.db_table)
 def test_nothing_can_be_deleted_from_the_ledger(role, model):
     assert_denied(f"DELETE FROM {model._meta.db_table}")
+
+
+def test_what_has_expired_can_be_purged_but_no_confirmed_report(role):
+    someone = User.objects.create_user("someone")
+    for days in (3, 2):
+        StatusReport.objects.create(uploaded_by=someone, uploaded_at=NOW - timedelta(days=days), row_count=1)
+    StatusReport.objects.filter(uploaded_at__lt=NOW - timedelta(days=2)).update(state="applied", applied_at=NOW)
+    Session.objects.create(session_key="old", expire_date=NOW)
+    Session.objects.create(session_key="new", expire_date=NOW + timedelta(seconds=1))
+
+    purged = jobs.purge_expired(now=NOW)
+    assert (purged.previews, purged.sessions) == (1, 1)
+    with pytest.raises(DatabaseError, match="Cannot delete"), transaction.atomic():
+        sql("DELETE FROM perma_payments_statusreport")
+    sql("RESET ROLE")
 
 
 @pytest.mark.parametrize(

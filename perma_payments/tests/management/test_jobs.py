@@ -46,10 +46,23 @@ def test_a_job_that_fails_is_tried_again_and_stops_no_other(settings, mailbox, c
     use(settings, free_port())
     assert jobs.do_daily_jobs(now=NOW) == ["overdue reminder"]
     assert "daily report failed: Unreachable" in caplog.text
+    assert not any(hasattr(record, "alarm") for record in caplog.records)
 
     use(settings, port)
     assert jobs.do_daily_jobs(now=NOW + 9 * SECOND) == []
     assert jobs.do_daily_jobs(now=NOW + 10 * SECOND) == ["daily report"]
+
+
+def test_the_developers_hear_of_a_job_that_fails_unexpectedly(mailbox, monkeypatch, caplog):
+    monkeypatch.setitem(jobs.DAILY_JOBS, "daily report", lambda now: 1 / 0)
+    assert jobs.do_daily_jobs(now=NOW) == ["overdue reminder"]
+
+    (record,) = [record for record in caplog.records if hasattr(record, "alarm")]
+    assert (record.alarm, record.ids, record.exc_info[0]) == (
+        "job_failed",
+        {"job": "daily report"},
+        ZeroDivisionError,
+    )
 
 
 def test_a_report_that_may_have_arrived_is_sent_again_rarely(mailbox, monkeypatch):

@@ -1,13 +1,13 @@
 """What a status report would do is computed, and nothing else happens."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import pytest
 
 from perma_payments.cybersource.csv_table import UnreadableFile
 from perma_payments.models import StatusReport, StatusReportLine, SubscriptionAgreement
 from perma_payments.services.status_reports import plan as plan_module
-from perma_payments.services.status_reports.plan import purge_ids_of_old_plans, recompute_plan
+from perma_payments.services.status_reports.plan import recompute_plan
 
 from ... import records
 from ...business_center import TOKEN, report
@@ -197,11 +197,3 @@ def test_an_applied_report_is_not_recomputed():
 
     applied.refresh_from_db()
     assert (applied.revision, applied.change_count) == (1, 1)
-
-
-@pytest.mark.parametrize(("seconds", "purged"), [(0, 0), (1, 1)])
-def test_ids_of_an_old_plan_are_purged_after_a_day_and_an_hour(seconds, purged):
-    plan(report((standing(payment_token=""), "CURRENT")))
-
-    assert purge_ids_of_old_plans(now=NOW + timedelta(days=1, hours=1, seconds=seconds)) == purged
-    assert StatusReportLine.objects.exclude(subscription_id="").exists() == (not purged)

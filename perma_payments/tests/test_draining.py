@@ -1,0 +1,58 @@
+"""A web server that is told to stop answers everyone who has connected: gunicorn.conf.py."""
+
+import os
+import re
+import signal
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from devtools.processes import GUNICORN, Leashed, eventually, free_port, leashed, wait_until_it_answers
+from perma_payments.development import NOTICE
+
+from .test_faults import HOST, url_of_test_database
+
+PATIENCE = 30
+
+
+@contextmanager
+def gunicorn() -> Iterator[tuple[Leashed, int]]:
+    """A web server with one worker, and its port."""
+    port = free_port(HOST)
+    options = f"--graceful-timeout {PATIENCE} --bind {HOST}:{port}".split()
+    with leashed("Gunicorn", *GUNICORN, *options, env={"DATABASE_URL": url_of_test_database()}) as server:
+        yield server, port
+
+
+def pid_of(process: str, server: Leashed) -> int:
+    """The id of a process, which these words announce."""
+    (pid,) = re.findall(rf"{process}\D+(\d+)\)?\n", re.sub(r"http\S+", "", server.printed()))
+    return int(pid)
+
+
+def test_those_who_wait_to_be_accepted_when_a_web_server_is_told_to_stop_are_answered(transactional_db):
+    with gunicorn() as (server, port):
+        wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
+        worker = pid_of("Booting worker", server)
+
+        # The worker is busy with something else, and the kernel takes their connections for it.
+        os.kill(worker, signal.SIGSTOP)
+        waiting = [socket.create_connection((HOST, port), timeout=PATIENCE) for _ in range(5)]
+        for each in waiting:
+            each.sendall(b"GET /subscribe/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        os.kill(pid_of("Listening at", server), signal.SIGTERM)
+        assert eventually(lambda: "Handling signal: term" in server.printed(), PATIENCE)
+        os.kill(worker, signal.SIGCONT)
+
+        for each in waiting:
+            with each, each.makefile("rb") as answer:
+                assert answer.readline().startswith(b"HTTP/1.1 200")
+        assert server.wait() == 0
+
+
+def test_a_worker_that_is_told_to_stop_while_it_starts_ends_in_order(transactional_db):
+    with gunicorn() as (server, _):
+        assert eventually(lambda: NOTICE in server.printed(), PATIENCE)
+        os.kill(pid_of("Listening at", server), signal.SIGTERM)
+        assert server.wait() == 0
+        assert "Traceback" not in server.printed()
