@@ -1,14 +1,15 @@
 """What Perma.cc asks about a customer: status and purchases to credit (while a page renders), and history."""
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from django.db import connection
+from django.db import DEFAULT_DB_ALIAS
 
 from ..billing.customers import Customer
 from ..billing.statuses import PurchaseStatus, Status, status_for_perma
 from ..models import Purchase, SubscriptionAgreement
 from ..perma.replies import HistoricPurchase, Subscription, UnacknowledgedPurchase
+from ..postgres.read import read_row
 
 _READ = (
     *("id", "status", "reference_number", "current_rate", "current_frequency", "current_link_limit"),
@@ -48,13 +49,11 @@ class CustomerStatus(NamedTuple):
 
 def status_of(customer: Customer, *, now: datetime) -> CustomerStatus:
     """What ``/subscription/`` says. One indexed statement."""
-    parameters: dict[str, Any] = {"customer_type": customer.type, "customer_pk": customer.pk, "now": now}
-    with connection.cursor() as cursor:
-        cursor.execute(_STATUS, parameters)
-        *columns, purchase_id, link_quantity = cursor.fetchone()
+    parameters = {"customer_type": customer.type, "customer_pk": customer.pk, "now": now}
+    *columns, purchase_id, link_quantity = read_row(_STATUS, parameters)
     subscription = None
     if columns[0] is not None:
-        agreement = SubscriptionAgreement.from_db(connection.alias, _READ, columns)
+        agreement = SubscriptionAgreement.from_db(DEFAULT_DB_ALIAS, _READ, columns)
         subscription = subscription_for_perma(agreement, now=now)
     if purchase_id is None:
         return CustomerStatus(subscription, [])
