@@ -61,9 +61,11 @@ MIDDLEWARE = [
     "perma_payments.views.probes.CountingMiddleware",
     "django.middleware.security.SecurityMiddleware",
     "perma_payments.views.middleware.ProtectiveHeadersMiddleware",
+    "perma_payments.views.middleware.PlainAnswersMiddleware",
+    # Programs are led past the rest, up to the last one.
+    "perma_payments.views.middleware.MachinesMiddleware",
     "csp.middleware.CSPMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
-    "perma_payments.views.middleware.PlainAnswersMiddleware",
     "perma_payments.views.middleware.CarefulSessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -71,6 +73,7 @@ MIDDLEWARE = [
     "django_otp.middleware.OTPMiddleware",
     "django.contrib.messages.middleware.MessageMiddleware",
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "perma_payments.views.middleware.ViewsMiddleware",
 ]
 TEMPLATES = [
     {

@@ -82,10 +82,15 @@ def _parts(customer: Customer, user: Any, *, now: datetime) -> dict[str, Any]:
 
 def _seen_by_perma(customer: Customer, *, now: datetime) -> dict[str, Any]:
     """The reply that ``/subscription/`` would send now, as it is and as its parts."""
-    subscription = perma_queries.standing_subscription(customer, now=now)
-    offered = perma_queries.offered_purchases(customer)
-    reply = replies.subscription_status(customer, subscription=subscription, purchases=offered, now=now)
-    return {"shown": subscription, "offered": offered, "reply": json.dumps(json.loads(reply), indent=2)}
+    status = perma_queries.status_of(customer, now=now)
+    reply = replies.subscription_status(
+        customer, subscription=status.subscription, purchases=status.offered, now=now
+    )
+    return {
+        "shown": status.subscription,
+        "offered": status.offered,
+        "reply": json.dumps(json.loads(reply), indent=2),
+    }
 
 
 def _open_tasks(customer: Customer) -> list[StaffTask]:

@@ -1,20 +1,25 @@
 """What holds for all routes: headers that protect browsers, and time limits on what is asked of the database."""
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from django.contrib.sessions.middleware import SessionMiddleware
 from django.db import Error
 from django.http import HttpRequest, HttpResponse
+from django.http.response import HttpResponseBase
 from django.utils.deprecation import MiddlewareMixin
 
 from ..postgres.problems import why_unavailable
 from ..postgres.time_limits import allow, waiting_at_most, within
 from ..request_log import note, route_of
 from . import pages
+from .incoming import is_browser
 from .limits import TooManyRequests
 
 logger = logging.getLogger(__name__)
+
+GetResponse = Callable[[HttpRequest], HttpResponseBase]
 
 # Seconds for everything that one request asks of the database, unless its view has another limit.
 TIME_LIMIT = 5.0
@@ -66,6 +71,46 @@ class PlainAnswersMiddleware(MiddlewareMixin):
         if isinstance(exception, TooManyRequests):
             return pages.too_many(request, seconds=exception.seconds)
         return _unavailable(request, exception)
+
+
+# Where programs call, which have no use for a session, a login, or what protects pages.
+MACHINE_ROUTES = frozenset(
+    {"/subscription/", "/purchase-history/", "/acknowledge-purchase/", "/cybersource-callback/"}
+)
+
+
+class ViewsMiddleware:
+    """The innermost one: what it calls is the view."""
+
+    latest: GetResponse
+
+    def __init__(self, get_response: GetResponse) -> None:
+        # Django builds a chain from the inside, so this is of the same chain as the MachinesMiddleware built next.
+        ViewsMiddleware.latest = get_response
+        self._get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        return self._get_response(request)
+
+
+class MachinesMiddleware:
+    """Leads programs past the middleware that follows, straight to the view. It takes as long as all the rest.
+
+    A person's browser that was sent to one of these routes takes the same way as to all others.
+    """
+
+    def __init__(self, get_response: GetResponse) -> None:
+        self._get_response = get_response
+        self._view = ViewsMiddleware.latest
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        if request.path_info not in MACHINE_ROUTES or is_browser(request):
+            return self._get_response(request)
+        request.get_host()  # Raises DisallowedHost.
+        response = self._view(request)
+        if isinstance(response, HttpResponse):
+            response["Content-Length"] = str(len(response.content))
+        return response
 
 
 class CarefulSessionMiddleware(SessionMiddleware):

@@ -13,7 +13,7 @@ from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage,
 from ..postgres.time_limits import time_limit
 from ..request_log import note
 from ..services import acknowledgement
-from ..services.perma_queries import offered_purchases, paid_purchases, standing_subscription
+from ..services.perma_queries import paid_purchases, status_of
 from .incoming import client_is_waiting, from_perma_servers, open_message, sealed
 
 logger = logging.getLogger(__name__)
@@ -27,10 +27,10 @@ def subscription(request: HttpRequest) -> HttpResponse:
     """Answer with the customer's standing subscription and the purchase to credit next, sealed."""
     message, opened = open_message(request, SubscriptionMessage)
     now = timezone.now()
-    standing = standing_subscription(message.customer, now=now)
-    note(standing.status if standing else "none")
+    status = status_of(message.customer, now=now)
+    note(status.subscription.status if status.subscription else "none")
     reply = replies.subscription_status(
-        message.customer, subscription=standing, purchases=offered_purchases(message.customer), now=now
+        message.customer, subscription=status.subscription, purchases=status.offered, now=now
     )
     return sealed(reply, opened)
 
