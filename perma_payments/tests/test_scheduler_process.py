@@ -117,4 +117,5 @@ def test_behind_a_pooler_tasks_are_mailed_and_nobody_listens(mailbox, settings, 
             " AND pid <> pg_backend_pid()"
         )
         assert cursor.fetchone() == (0,)
-    assert [subject.split(":")[0] for subject in mailbox.subjects][-1] == "Cancel a subscription in CyberSource"
+    # The daily report may come before or after it.
+    assert "Cancel a subscription in CyberSource" in [subject.split(":")[0] for subject in mailbox.subjects]

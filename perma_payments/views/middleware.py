@@ -108,6 +108,8 @@ class MachinesMiddleware:
             return self._get_response(request)
         request.get_host()  # Raises DisallowedHost.
         response = self._view(request)
+        response["Content-Security-Policy"] = "default-src 'none'; frame-ancestors 'none'"
+        response["X-Frame-Options"] = "DENY"
         if isinstance(response, HttpResponse):
             response["Content-Length"] = str(len(response.content))
         return response

@@ -16,7 +16,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import DatabaseRestore, OutgoingTransaction, Purchase, StaffTask, SubscriptionAgreement
 from perma_payments.services.acknowledgement import NotAcknowledgeable, acknowledge_purchase
 from perma_payments.services.callbacks.receive import receive_callback
-from perma_payments.services.perma_queries import offered_purchases, standing_subscription
+from perma_payments.services.perma_queries import standing_subscription, status_of
 from perma_payments.services.recovery import record_payment
 from perma_payments.services.restore import make_safe
 
@@ -56,7 +56,7 @@ def frozen(settings):
 
 
 def offered() -> list[int]:
-    return [purchase.id for purchase in offered_purchases(REGISTRAR)]
+    return [purchase.id for purchase in status_of(REGISTRAR, now=timezone.now()).offered]
 
 
 def run(*arguments: str) -> str:
