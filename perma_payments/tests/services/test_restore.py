@@ -16,6 +16,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import DatabaseRestore, OutgoingTransaction, Purchase, StaffTask, SubscriptionAgreement
 from perma_payments.services.acknowledgement import NotAcknowledgeable, acknowledge_purchase
 from perma_payments.services.callbacks.receive import receive_callback
+from perma_payments.services.corrections import CannotCorrect, correct_purchase, offer_again
 from perma_payments.services.perma_queries import offered_purchases, standing_subscription
 from perma_payments.services.recovery import record_payment
 from perma_payments.services.restore import make_safe
@@ -112,6 +113,24 @@ def test_staff_say_on_the_task_whether_the_links_were_credited(client, now, act,
     task.refresh_from_db()
     assert (task.resolution, task.note) == ("done", "Looked.")
     assert (offered() == [paid.pk]) == is_offered
+
+
+@pytest.mark.parametrize("is_credited", [False, True])
+def test_what_was_offered_again_in_another_way_is_not_offered_once_more(now, is_credited):
+    """Perma.cc may have credited it, or be about to."""
+    paid, staff = records.paid_purchase(), User.objects.create_user("staff")
+    make_safe(now=now)
+    task = StaffTask.objects.get(kind="acknowledgement in doubt")
+    seen = Purchase.objects.get().updated_at
+    correct_purchase(paid.pk, credited=False, seen=seen, by=staff, reason="It was not.", now=now + HOUR)
+    if is_credited:
+        acknowledge_purchase(paid.pk, is_awaited=lambda: True, now=now + HOUR)
+
+    with pytest.raises(CannotCorrect, match="was corrected after this task was opened"):
+        offer_again(task.pk, by=staff, note="It was not.", now=now + 2 * HOUR)
+    assert bool(offered()) != is_credited
+    task.refresh_from_db()
+    assert task.done_at is None
 
 
 def test_only_those_who_may_correct_purchases_offer_one_again(client, now):
