@@ -30,7 +30,7 @@ from .status_reports.steps import apply, plan
 
 pytestmark = pytest.mark.django_db
 
-SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -166,6 +166,16 @@ def test_a_page_from_before_the_restore_begins_no_checkout(post, now, route):
     assert OutgoingTransaction.objects.exists()
 
 
+def test_a_restore_that_a_clock_put_into_the_future_keeps_nobody_from_paying(post, now):
+    """Nor does it keep the next restore from being recorded."""
+    DatabaseRestore.objects.create(data_until=now, done_at=now + 100 * DAY)
+    records.paid_purchase()
+    assert post("subscribe", timestamp=time.time()).status_code == 200
+    assert OutgoingTransaction.objects.exists()
+
+    assert make_safe(now=timezone.now()).purchases == 1
+
+
 def test_a_page_from_before_the_restore_still_cancels(post, now):
     """Perhaps for the second time: the first request may be lost."""
     agreement = records.standing_agreement()
@@ -216,6 +226,17 @@ def test_the_command_refuses_while_checkouts_can_be_begun():
         run("after_restore")
 
     assert offered()
+
+
+@pytest.mark.parametrize("ahead", [-2 * MINUTE, 2 * MINUTE])
+def test_the_command_refuses_a_clock_that_is_wrong(frozen, monkeypatch, ahead):
+    records.paid_purchase()
+    wrong = timezone.now() + ahead
+    monkeypatch.setattr(timezone, "now", lambda: wrong)
+    with pytest.raises(CommandError, match="differ by more than a minute"):
+        run("after_restore")
+
+    assert not DatabaseRestore.objects.exists()
 
 
 def test_the_command_refuses_a_role_that_owns_nothing(frozen):
