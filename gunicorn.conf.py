@@ -19,7 +19,8 @@ class Worker(ThreadWorker):
         if not enabled and not self.alive:
             for listener in self.sockets:
                 accepted = -1
-                while accepted != self.nr_conns:
+                # No more than it ever has: others may go on to connect, faster than it accepts.
+                while accepted != self.nr_conns and self.nr_conns < self.worker_connections:
                     accepted = self.nr_conns
                     self.accept(listener)  # None, if nobody waits.
                 listener.close()

@@ -24,7 +24,7 @@ from django.template.loader import render_to_string
 
 from . import sentry
 from .emails import Mail, MailServer, NotDelivered, Unanswered, recipients
-from .logs import Alarm
+from .logs import Alarm, Unbreakable
 from .request_log import request_id
 
 logger = logging.getLogger(__name__)
@@ -193,7 +193,7 @@ def mail_about(groups: list[Group], *, next_mail_at: datetime | None) -> Mail:
     return Mail(groups[0].title + more, render_to_string("perma_payments/mail/errors.txt", context))
 
 
-class ErrorMails(logging.Handler):
+class ErrorMails(Unbreakable):
     """Takes problems from the log, and mails them from a thread that begins with the first one."""
 
     def __init__(self) -> None:
@@ -205,7 +205,13 @@ class ErrorMails(logging.Handler):
         self._stopping = self._has_failed = False
 
     def emit(self, record: logging.LogRecord) -> None:
-        """See logging.Handler."""
+        """See logging.Handler. Raises nothing: a process may have no room for a thread, or be ending."""
+        try:
+            self._take(record)
+        except Exception:
+            self.handleError(record)
+
+    def _take(self, record: logging.LogRecord) -> None:
         problem = Problem.of(record)
         if problem is None:
             return

@@ -1,8 +1,10 @@
 """Logs and error reports that hold no values, neither what was posted nor what the database keeps."""
 
+import contextlib
 import copy
 import json
 import logging
+import sys
 import threading
 import traceback
 from collections import Counter
@@ -74,6 +76,23 @@ class FewRefusals(logging.Filter):
         if count >= LOGGED_PER_MINUTE:
             record.count_in_minute = count
         return count <= LOGGED_PER_MINUTE or count % 100 == 0
+
+
+class Unbreakable(logging.Handler):
+    """A handler whose failure breaks nothing of what it was told about, and shows no value.
+
+    Python's own would print the exception with all that it came from, such as a row that PostgreSQL quotes.
+    """
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exception()
+        with contextlib.suppress(Exception):  # there may be no standard error either
+            kind = type_of(error) if error else "unknown"
+            print(f"{record.name}, line {record.lineno}: could not be logged: {kind}", file=sys.stderr)
+
+
+class Console(Unbreakable, logging.StreamHandler):  # type: ignore[type-arg]
+    """Writes to standard error."""
 
 
 class NoValuesFormatter(logging.Formatter):

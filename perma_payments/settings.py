@@ -283,7 +283,7 @@ LOGGING = {
     },
     "handlers": {
         "console": {
-            "class": "logging.StreamHandler",
+            "class": "perma_payments.logs.Console",
             "formatter": "line",
             "filters": ["djangos_lines", "gunicorns_lines", "few_refusals"],
         }

@@ -13,6 +13,10 @@ class DatabaseRestoreQuerySet(models.QuerySet["DatabaseRestore"]):
         """Those that ended at a moment or after it: what happened then may have been lost."""
         return self.filter(done_at__gte=moment)
 
+    def until(self, now: datetime) -> "DatabaseRestoreQuerySet":
+        """Without those of a clock that was ahead: nothing is known about them yet."""
+        return self.filter(done_at__lte=now)
+
 
 class DatabaseRestore(models.Model):
     """One restore: what happened between the two moments is lost here, and CyberSource and Perma.cc still know it.

@@ -141,6 +141,14 @@ class StatusReport(models.Model):
                 operation=pgtrigger.Delete,
                 condition=pgtrigger.Q(old__state__df=str(ReportState.PLANNED)),
             ),
+            # Or else whoever writes to it could make it one, and then delete it.
+            pgtrigger.Protect(
+                name="never_a_preview_again",
+                operation=pgtrigger.Update,
+                condition=pgtrigger.Q(
+                    old__state__df=str(ReportState.PLANNED), new__state=str(ReportState.PLANNED)
+                ),
+            ),
             pgtrigger.ReadOnly(name="what_was_uploaded_stays", fields=["digest", "uploaded_by", "uploaded_at"]),
         ]
 
@@ -234,6 +242,16 @@ class StatusReportLine(models.Model):
                     " AND NOT OLD.takes_token"
                     f" AND NOT COALESCE(OLD.after ?| ARRAY{MORE_THAN_DATES}, false)))) THEN RETURN OLD; END IF;"
                     " RAISE EXCEPTION 'this line is kept';"
+                ),
+            ),
+            pgtrigger.Trigger(
+                name="changed_only_in_a_preview",
+                operation=pgtrigger.Update,
+                when=pgtrigger.Before,
+                func=pgtrigger.Func(
+                    "IF EXISTS (SELECT FROM perma_payments_statusreport AS report WHERE report.id = OLD.report_id"
+                    " AND report.state = 'planned') THEN RETURN NEW; END IF;"
+                    " RAISE EXCEPTION 'this line is final';"
                 ),
             ),
             pgtrigger.ReadOnly(

@@ -140,13 +140,20 @@ def correct_purchase(
 def offer_again(task_id: int, *, by: User, note: str, now: datetime) -> StaffTask:
     """End the task about a purchase in doubt, and offer it to Perma.cc again, which has not credited it.
 
-    Raises NotOpen if the task has ended already, and CannotCorrect if it is about something else.
+    Raises NotOpen if the task has ended already, and CannotCorrect if it is about something else, or if the
+    purchase is not in doubt anymore.
     """
     task = StaffTask.objects.get(pk=task_id)
     if task.kind != TaskKind.ACKNOWLEDGEMENT_IN_DOUBT or task.purchase_id is None:
         raise CannotCorrect("This task is not about a purchase that Perma.cc may have credited.")
     with by_hand(by, note):
         purchase = lock_purchase(task.purchase_id)
+        in_doubt_since = task.reopened_at or task.opened_at
+        if task.done_at is None and not (
+            purchase.acknowledged_at is not None and purchase.acknowledged_at <= in_doubt_since
+        ):
+            # It was offered in another way since, and may have been credited.
+            raise CannotCorrect(f"{purchase} was corrected after this task was opened. Look at the purchase.")
         task = finish(task_id, by=by, note=note, now=now)
         purchase.acknowledged_at = None
         purchase.save()

@@ -61,7 +61,7 @@ def make_safe(*, margin: int = MARGIN, now: datetime) -> Result:
     """
     with transaction.atomic(), pghistory.context(source=HistorySource.RESTORE):
         data_until = min(latest_moment(), now)
-        last = DatabaseRestore.objects.order_by("-done_at").first()
+        last = DatabaseRestore.objects.until(now).order_by("-done_at").first()
         if last is not None and data_until <= last.done_at + _ITS_OWN:
             task = StaffTask.objects.get(kind=TaskKind.RESTORED, opened_at=last.done_at)
             return Result(last, [], 0, 0, task)
@@ -74,6 +74,17 @@ def make_safe(*, margin: int = MARGIN, now: datetime) -> Result:
         log_opened(task)
     logger.warning("the database was restored to %s, and %s purchases are in doubt", data_until, purchases)
     return Result(restore, moved, purchases, sessions, task)
+
+
+def clock_is_wrong(*, now: datetime) -> bool:
+    """Whether this machine's clock and PostgreSQL's differ by more than a minute, so one of them is wrong.
+
+    What make_safe records is final, and the rules that follow from it depend on its time.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        [theirs] = cursor.fetchone()
+    return abs(theirs - now) > timedelta(minutes=1)
 
 
 def latest_moment() -> datetime:
@@ -126,5 +137,6 @@ def may_be_lost(moment: datetime) -> bool:
 
 def freshness_of_checkouts(freshness: Freshness, *, now: datetime) -> Freshness:
     """How old a message that begins a checkout may be: the page that it came from must be newer than a restore."""
-    restore = DatabaseRestore.objects.since(now - freshness.browser).order_by("-done_at").first()
+    restores = DatabaseRestore.objects.since(now - freshness.browser).until(now)
+    restore = restores.order_by("-done_at").first()
     return freshness if restore is None else replace(freshness, browser=now - restore.done_at)

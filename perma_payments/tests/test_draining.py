@@ -2,10 +2,14 @@
 
 import os
 import re
+import runpy
 import signal
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from gunicorn import glogging
+from gunicorn.config import Config
 
 from devtools.processes import GUNICORN, Leashed, eventually, free_port, leashed, wait_until_it_answers
 from perma_payments.development import NOTICE
@@ -56,3 +60,26 @@ def test_a_worker_that_is_told_to_stop_while_it_starts_ends_in_order(transaction
         os.kill(pid_of("Listening at", server), signal.SIGTERM)
         assert server.wait() == 0
         assert "Traceback" not in server.printed()
+
+
+def test_a_worker_that_stops_takes_no_more_connections_than_it_ever_has():
+    """Otherwise, those who go on to connect could keep it from ending, until it is killed with all that it serves."""
+    with socket.create_server((HOST, 0)) as listener:
+        clients = [socket.create_connection(listener.getsockname(), timeout=PATIENCE) for _ in range(5)]
+        listener.setblocking(False)
+        worker = runpy.run_path("gunicorn.conf.py")["Worker"](
+            0, os.getpid(), [listener], None, PATIENCE, config := Config(), glogging.Logger(config)
+        )
+        worker.worker_connections = 3
+        worker.alive = False
+        worker.tpool = worker.get_thread_pool()
+        worker.method_queue.init()
+        worker.set_accept_enabled(False)
+
+        assert (worker.nr_conns, worker.sockets) == (3, [])
+        for each in clients:
+            each.close()
+        worker.tpool.shutdown()
+        worker.method_queue.run_callbacks(None)
+        worker.method_queue.close()
+        worker.tmp.close()

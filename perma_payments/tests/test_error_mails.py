@@ -1,6 +1,7 @@
 """The developers are mailed about errors: grouped, a few an hour, without values, and not by the request."""
 
 import logging
+import threading
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from typing import Any
@@ -165,6 +166,21 @@ def test_a_response_that_could_not_be_kept_is_mailed_with_its_ids(handler, mailb
     assert f"transaction_uuid {form['transaction_uuid']}, transaction_id 7785541575113762489895" in body
     assert "look up each transaction in the Business Center" in body.replace("\n", " ")
     assert VALUE not in body and cyber_source.personal_data_in([body]) == []
+
+
+def test_what_cannot_be_mailed_breaks_nothing_and_shows_no_value(handler, monkeypatch, capsys):
+    def no_room(self: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    try:
+        fail()
+    except RuntimeError:
+        logging.getLogger("perma_payments").exception("it failed")
+
+    said = capsys.readouterr().err
+    assert "could not be logged: builtins.RuntimeError" in said
+    assert VALUE not in said
 
 
 @pytest.mark.django_db

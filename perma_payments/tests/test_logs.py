@@ -12,7 +12,7 @@ from django.views.debug import ExceptionReporter, get_exception_reporter_filter
 from gunicorn.config import Config
 
 from perma_payments import gunicorn_logs
-from perma_payments.logs import GunicornsLines, JsonFormatter, NoValuesFilter, NoValuesFormatter, ids
+from perma_payments.logs import Console, GunicornsLines, JsonFormatter, NoValuesFilter, NoValuesFormatter, ids
 
 from .environments import production, settings_of
 
@@ -161,7 +161,20 @@ def test_a_circular_chain_of_exceptions_is_logged_once():
     assert lines.count(f"{__name__}.Circular") == 1
 
 
+def test_a_line_that_cannot_be_written_breaks_nothing_and_shows_no_value(capsys):
+    """What failed before is the context of the error in the line."""
+    try:
+        fail()
+    except Trouble:
+        Console().handle(logging.makeLogRecord({"name": "perma_payments", "lineno": 7, "msg": "%s %s", "args": 1}))
+
+    assert capsys.readouterr().err == "perma_payments, line 7: could not be logged: builtins.TypeError\n"
+
+
 def test_every_log_line_is_formatted_without_values():
+    assert {handler["class"] for handler in settings.LOGGING["handlers"].values()} == {
+        "perma_payments.logs.Console"
+    }
     formatters = settings.LOGGING["formatters"]
     assert {formatter["()"] for formatter in formatters.values()} == {"perma_payments.logs.NoValuesFormatter"}
     assert "logs.JsonFormatter" in str(settings_of(**production()).LOGGING["formatters"])

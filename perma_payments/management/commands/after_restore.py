@@ -10,7 +10,7 @@ from django.utils import timezone
 from psycopg2 import errors
 
 from ...admin.mails import task_mail
-from ...services.restore import MARGIN, make_safe
+from ...services.restore import MARGIN, clock_is_wrong, make_safe
 
 
 class Command(BaseCommand):
@@ -37,8 +37,14 @@ class Command(BaseCommand):
             )
         if options["margin"] < 1:
             raise CommandError("--margin is a number of ids, of at least 1. Nothing was changed.")
+        now = timezone.now()
+        if clock_is_wrong(now=now):
+            raise CommandError(
+                "The clock of this machine and that of PostgreSQL differ by more than a minute. Set both right, and "
+                "run this again. Nothing was changed."
+            )
         try:
-            result = make_safe(margin=options["margin"], now=timezone.now())
+            result = make_safe(margin=options["margin"], now=now)
         except ProgrammingError as error:
             if not isinstance(error.__cause__, errors.InsufficientPrivilege):
                 raise

@@ -8,6 +8,7 @@ numbers.
 
 from datetime import datetime, timedelta
 
+from django.db import transaction
 from django.db.models import Exists, OuterRef, Q, QuerySet
 
 from ...models import PLAN_LASTS, KeptLines, ReportState, StatusReport, StatusReportLine
@@ -16,7 +17,7 @@ from ...models.status_report import ROUTINE, UNCHANGED
 # Someone may be confirming a preview just when it expires.
 GRACE = timedelta(hours=1)
 UNDO_LASTS = timedelta(days=90)
-# How many lines are deleted at a time, so that no lock is held for long.
+# How many lines are deleted at a time.
 BATCH = 5_000
 
 
@@ -48,8 +49,13 @@ def _mark(kept: KeptLines, reports: QuerySet[StatusReport]) -> None:
 
 
 def _delete_preview(report: StatusReport) -> int:
-    _delete(report.lines.all())
-    deleted, _ = StatusReport.objects.filter(pk=report.pk, state=ReportState.PLANNED).delete()
+    """Delete a preview with its lines, or leave it for now if someone is just confirming or discarding it."""
+    with transaction.atomic():
+        previews = StatusReport.objects.filter(pk=report.pk, state=ReportState.PLANNED)
+        if previews.select_for_update(skip_locked=True).first() is None:
+            return 0
+        _delete(report.lines.all())
+        deleted, _ = previews.delete()
     return deleted
 
 

@@ -31,6 +31,7 @@ from perma_payments.services.checkouts.modifiable import NothingToModify
 from perma_payments.services.resealing import replace_sealed
 from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
 from perma_payments.services.status_reports.plan import plan_report, recompute_plan
+from perma_payments.services.status_reports.purge import purge_reports
 from perma_payments.services.status_reports.revert import revert_report
 from perma_payments.services.status_reports.warnings import required_checks
 
@@ -461,3 +462,16 @@ def test_very_many_customers_are_locked_as_all_customers(monkeypatch, many, all_
     with transaction.atomic():
         locks.lock_customers([one, two, one])
         assert waits(lock_three) == all_of_them
+
+
+# --- What nobody waits for ------------------------------------------------------------------------------
+
+
+def test_a_preview_that_is_just_being_confirmed_is_not_deleted_by_a_clock_that_is_ahead():
+    report = planned(records.standing_agreement(), "CURRENT")
+    with transaction.atomic():
+        applying(report)()
+        deleting = elsewhere(lambda: purge_reports(now=timezone.now() + timedelta(days=2)))
+        assert deleting.done() and deleting.result() == (0, 0)
+
+    assert StatusReport.objects.get().lines.count() == report.matched_count == 1

@@ -16,6 +16,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import DatabaseRestore, OutgoingTransaction, Purchase, StaffTask, SubscriptionAgreement
 from perma_payments.services.acknowledgement import NotAcknowledgeable, acknowledge_purchase
 from perma_payments.services.callbacks.receive import receive_callback
+from perma_payments.services.corrections import CannotCorrect, correct_purchase, offer_again
 from perma_payments.services.perma_queries import standing_subscription, status_of
 from perma_payments.services.recovery import record_payment
 from perma_payments.services.restore import make_safe
@@ -29,7 +30,7 @@ from .status_reports.steps import apply, plan
 
 pytestmark = pytest.mark.django_db
 
-SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+MINUTE, HOUR, DAY = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 
 
 @pytest.fixture(autouse=True)
@@ -114,6 +115,24 @@ def test_staff_say_on_the_task_whether_the_links_were_credited(client, now, act,
     assert (offered() == [paid.pk]) == is_offered
 
 
+@pytest.mark.parametrize("is_credited", [False, True])
+def test_what_was_offered_again_in_another_way_is_not_offered_once_more(now, is_credited):
+    """Perma.cc may have credited it, or be about to."""
+    paid, staff = records.paid_purchase(), User.objects.create_user("staff")
+    make_safe(now=now)
+    task = StaffTask.objects.get(kind="acknowledgement in doubt")
+    seen = Purchase.objects.get().updated_at
+    correct_purchase(paid.pk, credited=False, seen=seen, by=staff, reason="It was not.", now=now + HOUR)
+    if is_credited:
+        acknowledge_purchase(paid.pk, is_awaited=lambda: True, now=now + HOUR)
+
+    with pytest.raises(CannotCorrect, match="was corrected after this task was opened"):
+        offer_again(task.pk, by=staff, note="It was not.", now=now + 2 * HOUR)
+    assert bool(offered()) != is_credited
+    task.refresh_from_db()
+    assert task.done_at is None
+
+
 def test_only_those_who_may_correct_purchases_offer_one_again(client, now):
     records.paid_purchase()
     make_safe(now=now)
@@ -145,6 +164,16 @@ def test_a_page_from_before_the_restore_begins_no_checkout(post, now, route):
 
     assert post(route, timestamp=time.time()).status_code == 200
     assert OutgoingTransaction.objects.exists()
+
+
+def test_a_restore_that_a_clock_put_into_the_future_keeps_nobody_from_paying(post, now):
+    """Nor does it keep the next restore from being recorded."""
+    DatabaseRestore.objects.create(data_until=now, done_at=now + 100 * DAY)
+    records.paid_purchase()
+    assert post("subscribe", timestamp=time.time()).status_code == 200
+    assert OutgoingTransaction.objects.exists()
+
+    assert make_safe(now=timezone.now()).purchases == 1
 
 
 def test_a_page_from_before_the_restore_still_cancels(post, now):
@@ -197,6 +226,17 @@ def test_the_command_refuses_while_checkouts_can_be_begun():
         run("after_restore")
 
     assert offered()
+
+
+@pytest.mark.parametrize("ahead", [-2 * MINUTE, 2 * MINUTE])
+def test_the_command_refuses_a_clock_that_is_wrong(frozen, monkeypatch, ahead):
+    records.paid_purchase()
+    wrong = timezone.now() + ahead
+    monkeypatch.setattr(timezone, "now", lambda: wrong)
+    with pytest.raises(CommandError, match="differ by more than a minute"):
+        run("after_restore")
+
+    assert not DatabaseRestore.objects.exists()
 
 
 def test_the_command_refuses_a_role_that_owns_nothing(frozen):

@@ -107,12 +107,12 @@ def test_a_report_is_not_undone_before_a_later_one_whose_lines_are_gone():
 
 
 def test_an_unusual_line_is_kept_for_good():
-    first = monthly()
-    StatusReportLine.objects.filter(report=first, after__isnull=True).update(ignores_date=True)
+    usual, otherwise_charged = standing(1, status="Hold"), standing(2, status="Hold", current_rate=20)
+    first = apply(plan(report((usual, "HOLD"), (otherwise_charged, "HOLD"))))
     next_one()
     purge_reports(now=NOW + 100 * DAY)
 
-    assert kept(first) == ["Hold", "nothing"]
+    assert [line.agreement for line in first.lines.all()] == [otherwise_charged]
 
 
 @pytest.mark.parametrize(
@@ -132,3 +132,17 @@ def test_what_is_kept_cannot_be_deleted(is_superseded, rows):
     with pytest.raises(DatabaseError, match=r"this line is kept|Cannot delete"), transaction.atomic():
         with connection.cursor() as cursor:
             cursor.execute(f"DELETE FROM {rows}")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "perma_payments_statusreport SET state = 'planned', applied_at = NULL",
+        "perma_payments_statusreportline SET before = NULL, after = NULL",
+    ],
+)
+def test_what_is_kept_cannot_be_made_into_what_is_not(change):
+    monthly()
+    with pytest.raises(DatabaseError, match=r"this line is final|Cannot update"), transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"UPDATE {change}")
