@@ -83,7 +83,7 @@ def clock_is_wrong(*, now: datetime) -> bool:
     """
     with connection.cursor() as cursor:
         cursor.execute("SELECT clock_timestamp()")
-        [theirs] = cursor.fetchone()
+        theirs: datetime = cursor.fetchone()[0]
     return abs(theirs - now) > timedelta(minutes=1)
 
 

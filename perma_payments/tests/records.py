@@ -18,6 +18,7 @@ from perma_payments.models import (
     OutgoingTransaction,
     Purchase,
     ReferenceNumber,
+    Response,
     SubscriptionAgreement,
 )
 from perma_payments.services.checkouts import begin
@@ -78,6 +79,22 @@ def purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
 def paid_purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
     """A purchase of ten links that was paid for just now."""
     return purchase(customer, **{"status": "Paid", "paid_at": timezone.now(), **changes})
+
+
+def response(**changes: Any) -> Response:
+    """A response that was not applied, and matches no transaction."""
+    return Response.objects.create(
+        **{
+            "fingerprint": secrets.token_bytes(32),
+            "transaction_uuid": "uuid",
+            "decision": "ACCEPT",
+            "transaction_type": "sale",
+            "reference_number": "PERMA-1234-5678",
+            "sealed": b"sealed",
+            "archive_key_id": "development",
+            **changes,
+        }
+    )
 
 
 def freeze(**changes: Any) -> CheckoutFreeze:

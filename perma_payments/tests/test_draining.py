@@ -63,7 +63,7 @@ def test_a_worker_that_is_told_to_stop_while_it_starts_ends_in_order(transaction
 
 
 def test_a_worker_that_stops_takes_no_more_connections_than_it_ever_has():
-    """Otherwise, those who go on to connect could keep it from ending, until it is killed with all that it serves."""
+    """Otherwise, those who go on to connect could keep it from ending, until it is killed with what it serves."""
     with socket.create_server((HOST, 0)) as listener:
         clients = [socket.create_connection(listener.getsockname(), timeout=PATIENCE) for _ in range(5)]
         listener.setblocking(False)

@@ -40,7 +40,7 @@ class Command(BaseCommand):
         now = timezone.now()
         if clock_is_wrong(now=now):
             raise CommandError(
-                "The clock of this machine and that of PostgreSQL differ by more than a minute. Set both right, and "
+                "The clocks of this machine and of PostgreSQL differ by more than a minute. Set both right, and "
                 "run this again. Nothing was changed."
             )
         try:

@@ -7,7 +7,7 @@ out. Both are reported, and so is everything that Perma.cc would be told differe
 import hashlib
 import re
 import uuid
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -591,14 +591,15 @@ def _losers_of_agreements(rows: list[Row], leave_out: set[int]) -> dict[int, str
             return 2
         return 1 if row["status"] in (Status.COMPLETED, Status.SUPERSEDED) else 0
 
-    return _losers(rows, leave_out, rank, must_be_alone=0)
+    return _losers(rows, leave_out, rank)
 
 
 def _losers_of_purchases(rows: list[Row], leave_out: set[int]) -> dict[int, str]:
-    return _losers(rows, leave_out, lambda row: 0 if row["is_paid"] else 1, must_be_alone=0)
+    return _losers(rows, leave_out, lambda row: 0 if row["is_paid"] else 1)
 
 
-def _losers(rows: list[Row], leave_out: set[int], rank: Any, must_be_alone: int) -> dict[int, str]:
+def _losers(rows: list[Row], leave_out: set[int], rank: Callable[[Row], int]) -> dict[int, str]:
+    """All but the first by rank lose. Of rank 0 there can be only one, or all of that rank lose, too."""
     groups: dict[str, list[Row]] = {}
     for row in rows:
         if row["id"] not in leave_out:
@@ -608,7 +609,7 @@ def _losers(rows: list[Row], leave_out: set[int], rank: Any, must_be_alone: int)
         group.sort(key=lambda row: (rank(row), row["id"]))
         first, *others = group
         equals = [row for row in others if rank(row) == rank(first)]
-        if rank(first) == must_be_alone and equals:
+        if rank(first) == 0 and equals:
             reason = "is the same for several that were paid: leave out all but one"
             losers.update({row["id"]: reason for row in [first, *equals]})
             others = [row for row in others if row not in equals]

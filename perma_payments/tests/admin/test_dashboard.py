@@ -1,6 +1,5 @@
 """The admin's front page: open tasks, the numbers that matter, a year of subscriptions."""
 
-import secrets
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -15,7 +14,7 @@ from django.utils import timezone
 
 from perma_payments.admin import figures
 from perma_payments.billing.customers import Customer
-from perma_payments.models import JobHeartbeat, Response, StaffTask, StatusReport, SubscriptionAgreement
+from perma_payments.models import JobHeartbeat, StaffTask, StatusReport, SubscriptionAgreement
 from perma_payments.services import health
 
 from .. import records
@@ -52,21 +51,6 @@ def task(days_ago: float = 0, **changes: Any) -> StaffTask:
         changes["agreement"] = records.standing_agreement()
     return StaffTask.objects.create(
         **{"kind": "token missing", "opened_at": timezone.now() - timedelta(days=days_ago), **changes}
-    )
-
-
-def response(**changes: Any) -> Response:
-    return Response.objects.create(
-        **{
-            "fingerprint": secrets.token_bytes(32),
-            "transaction_uuid": "x",
-            "decision": "ACCEPT",
-            "transaction_type": "sale",
-            "reference_number": "PERMA-0000-0001",
-            "sealed": b"x",
-            "archive_key_id": "k",
-            **changes,
-        }
     )
 
 
@@ -122,7 +106,7 @@ def test_a_page_without_tasks_says_so(client):
 
 def test_a_strangers_reference_number_is_only_text(client):
     log_in(client, *EVERYTHING)
-    task(response=response(reference_number="<script>alert(1)</script>"), agreement=None, kind="unmatched")
+    task(response=records.response(reference_number="<script>alert(1)</script>"), agreement=None, kind="unmatched")
     page = client.get("/admin/")
 
     assert b"<script>alert" not in page.content
@@ -183,7 +167,7 @@ def test_figures_are_on_the_page(client):
     records.standing_agreement()
     records.paid_purchase()
     records.purchase()
-    response()
+    records.response()
     confirmed = upload(timezone.now())
     said = words(client.get("/admin/"))
 
@@ -209,7 +193,7 @@ def test_all_is_right_while_nothing_has_waited_too_long(client):
     records.agreement(INDIVIDUAL, created_at=now - timedelta(hours=23))
     records.paid_purchase(paid_at=now - timedelta(hours=23))
     records.paid_purchase(paid_at=now - timedelta(days=9), acknowledged_at=now)
-    response(applied_at=now, outcome="no effect")
+    records.response(applied_at=now, outcome="no effect")
     task(2, notified_at=now)
     upload(now)
 
@@ -221,8 +205,8 @@ def test_what_has_waited_too_long_is_named_and_listed(client):
     now = timezone.now()
     pending = records.agreement(created_at=now - timedelta(hours=25))
     records.paid_purchase(paid_at=now - timedelta(days=9))  # the customer has not come back to Perma.cc
-    response()
-    response()
+    records.response()
+    records.response()
     overdue = task(4, agreement=pending)
     upload(now)
     found = concerns(client)

@@ -1,6 +1,5 @@
 """What PostgreSQL itself refuses, no matter who asks."""
 
-import secrets
 from decimal import Decimal
 from typing import Any
 
@@ -24,21 +23,6 @@ from perma_payments.models import (
 from .. import records
 
 pytestmark = pytest.mark.django_db
-
-
-def response(**changes: Any) -> Response:
-    return Response.objects.create(
-        **{
-            "fingerprint": secrets.token_bytes(32),
-            "transaction_uuid": "uuid",
-            "decision": "ACCEPT",
-            "transaction_type": "sale",
-            "reference_number": "PERMA-1234-5678",
-            "sealed": b"sealed",
-            "archive_key_id": "development",
-            **changes,
-        }
-    )
 
 
 def task(**changes: Any) -> StaffTask:
@@ -136,7 +120,7 @@ def test_a_checkout_that_makes_no_sense_is_refused(changes):
         lambda first: records.outgoing(Kind.SUBSCRIBE, message_nonce=first.message_nonce),
         lambda first: records.outgoing(Kind.SUBSCRIBE, first.agreement),
         lambda first: records.agreement(reference_number=first.agreement.reference_number),
-        lambda first: response(fingerprint=response().fingerprint),
+        lambda first: records.response(fingerprint=records.response().fingerprint),
     ],
 )
 def test_a_unique_value_cannot_be_used_twice(again):
@@ -164,7 +148,7 @@ def test_a_purchase_has_one_checkout():
 )
 def test_a_response_that_makes_no_sense_is_refused(changes):
     with pytest.raises(IntegrityError):
-        response(**changes)
+        records.response(**changes)
 
 
 @pytest.mark.parametrize(
@@ -194,7 +178,7 @@ def test_a_subscription_has_one_open_cancellation():
 
 
 def test_a_response_gives_each_kind_of_task_once():
-    about = response()
+    about = records.response()
     task(kind="duplicate charge", response=about)
     task(kind="unmatched", response=about)
 
@@ -234,7 +218,7 @@ def test_no_record_can_be_deleted(model):
     UsedMessage.objects.create(nonce=b"nonce")
     records.outgoing(Kind.PURCHASE)
     task(agreement=records.outgoing(Kind.SUBSCRIBE).agreement)
-    response()
+    records.response()
 
     with pytest.raises(DatabaseError, match="Cannot delete"), connection.cursor() as cursor:
         cursor.execute(f"DELETE FROM {model._meta.db_table}")
@@ -258,14 +242,14 @@ def test_what_was_signed_is_final():
     ],
 )
 def test_evidence_is_final(changes):
-    response()
+    records.response()
 
     with pytest.raises(DatabaseError, match="Cannot update"):
         Response.objects.update(**changes)
 
 
 def test_nothing_but_what_is_sealed_can_change_while_it_is_resealed():
-    response()
+    records.response()
 
     with pgtrigger.ignore("perma_payments.Response:sealed_stays"):
         with pytest.raises(DatabaseError, match="Cannot update"), transaction.atomic():
@@ -274,7 +258,7 @@ def test_nothing_but_what_is_sealed_can_change_while_it_is_resealed():
 
 @pytest.mark.parametrize("changes", [{"sealed": b"other"}, {"archive_key_id": "other"}])
 def test_resealing_is_in_the_history_which_is_final(changes):
-    about = response()
+    about = records.response()
     with pgtrigger.ignore("perma_payments.Response:sealed_stays"):
         Response.objects.update(**changes)
 
@@ -285,7 +269,7 @@ def test_resealing_is_in_the_history_which_is_final(changes):
 
 
 def test_how_evidence_was_applied_is_not_part_of_it():
-    about = response()
+    about = records.response()
 
     assert Response.objects.update(applied_at=timezone.now(), outcome="no effect", payment_token="") == 1
     assert not about.events.exists()

@@ -1,13 +1,12 @@
 """What is late, and what only waits as it should."""
 
-import secrets
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
 
-from perma_payments.models import JobHeartbeat, JobRun, Resolution, Response, StaffTask, TaskKind
+from perma_payments.models import JobHeartbeat, JobRun, Resolution, StaffTask, TaskKind
 from perma_payments.services import health
 from perma_payments.services.staff_tasks import open_for_response
 
@@ -34,21 +33,6 @@ def wrong(now: datetime = NOW) -> dict[str, str]:
 
 def beat(job: str, **changes: Any) -> None:
     assert JobHeartbeat.objects.filter(job=job).update(**changes) == 1
-
-
-def unapplied(**changes: Any) -> Response:
-    return Response.objects.create(
-        **{
-            "fingerprint": secrets.token_bytes(32),
-            "transaction_uuid": "x",
-            "decision": "ACCEPT",
-            "transaction_type": "sale",
-            "reference_number": "PERMA-0000-0001",
-            "sealed": b"x",
-            "archive_key_id": "k",
-            **changes,
-        }
-    )
 
 
 def task(**changes: Any) -> StaffTask:
@@ -130,7 +114,7 @@ def test_before_the_first_daily_report_none_is_missed():
 
 
 def test_a_response_that_is_not_applied_is_noticed():
-    response = unapplied(received_at=NOW - 15 * MINUTE)
+    response = records.response(received_at=NOW - 15 * MINUTE)
     assert wrong() == {}
     assert wrong(NOW + SECOND) == {
         "responses": "the oldest that is not applied came 15 minutes ago (limit 15 minutes)"
@@ -142,7 +126,7 @@ def test_a_response_that_is_not_applied_is_noticed():
 
 
 def test_a_response_that_a_person_has_taken_care_of_is_not_waited_for():
-    response = unapplied(received_at=NOW - HOUR)
+    response = records.response(received_at=NOW - HOUR)
     open_for_response(TaskKind.NOT_APPLIED, response, now=NOW)
     StaffTask.objects.update(
         done_at=NOW, done_by=User.objects.create(username="anne"), resolution=Resolution.DONE, notified_at=NOW
@@ -151,7 +135,7 @@ def test_a_response_that_a_person_has_taken_care_of_is_not_waited_for():
 
 
 def test_a_response_that_matches_nothing_waits_for_a_person_only():
-    unapplied(received_at=NOW - HOUR, applied_at=NOW, outcome="unmatched")
+    records.response(received_at=NOW - HOUR, applied_at=NOW, outcome="unmatched")
     assert wrong() == {}
 
 
@@ -216,7 +200,7 @@ def test_a_time_has_its_largest_unit(age, words):
 
 
 def test_gauges_say_the_same_in_numbers():
-    unapplied(received_at=NOW - MINUTE)
+    records.response(received_at=NOW - MINUTE)
     task(opened_at=NOW - 2 * MINUTE)
     task(kind="token missing", notified_at=NOW)
     JobHeartbeat.objects.filter(job="purge_expired").delete()
