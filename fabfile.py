@@ -72,6 +72,7 @@ def init_db(context: Context) -> None:
     """Create the database that `fab run` uses if it does not exist, and bring it up to date."""
     with postgres.database_url(kept=True) as url:
         demonstration.prepare_database(url, {}, kept=True)
+    print("It is up to date.")
 
 
 @task

@@ -1,5 +1,6 @@
 """System checks: warnings at the start and at a migration. What keeps it from starting is in setting_rules.py."""
 
+import sys
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -47,16 +48,17 @@ def check_role(app_configs: Any, databases: Sequence[str] | None = None, **kwarg
             Warning(
                 f"The role in DATABASE_URL may not do what the service does to {tables[0]}{more}.",
                 hint="As the role that owns the tables, run manage.py grant_access again, as after each migrate. "
-                "See docs/operations.md, Roles.",
+                "See docs/deployment.md, Roles.",
                 id="perma_payments.W011",
             )
         )
-    if database_role.emptied_by():
+    # migrate runs as the owner, who may.
+    if sys.argv[1:2] != ["migrate"] and database_role.emptied_by():
         found.append(
             Warning(
-                "The role in DATABASE_URL could empty tables that the service only adds to. That is right for "
-                "migrate, and too much for the web server and the scheduler.",
-                hint="Give them a role of their own, with manage.py grant_access. See docs/operations.md, Roles.",
+                "The role in DATABASE_URL could empty tables that the service only adds to. That is too much for "
+                "the web server and the scheduler.",
+                hint="Give them a role of their own, with manage.py grant_access. See docs/deployment.md, Roles.",
                 id="perma_payments.W012",
             )
         )

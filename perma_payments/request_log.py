@@ -21,6 +21,7 @@ logger = logging.getLogger(__name__)
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}", re.ASCII)
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
+PROBES = frozenset({"/health/", "/health/ready/", "/metrics/"})
 # Characters of what Django says about a request, which may quote a Host header of any length.
 LONGEST = 200
 
@@ -73,9 +74,10 @@ def route_of(request: HttpRequest) -> str:
 def write(request: HttpRequest, response: HttpResponseBase) -> None:
     """Write the line about a request, unless one of Django's has said all of it."""
     status = response.status_code
-    # What probes and browsers fetch again and again has no line if it was found.
-    is_routine = request.path_info.startswith(("/health/", "/metrics/", settings.STATIC_URL))
-    if _current.is_told or (is_routine and status in (200, 304)):
+    # What monitoring and browsers fetch again and again has no line. A probe is told what is wrong.
+    is_probe = request.path_info in PROBES and status in (200, 503)
+    is_static = request.path_info.startswith(settings.STATIC_URL) and status in (200, 304)
+    if _current.is_told or is_probe or is_static:
         return
     fields = _fields(request, status)
     extra: dict[str, Any] = {"ids": fields}

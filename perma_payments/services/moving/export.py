@@ -9,13 +9,13 @@ from datetime import datetime
 from typing import Any
 
 from django.db import connection, transaction
-from django.db.models import QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from ...billing.coverage import paid_through_for_perma
 from ...billing.money import format_amount
 from ...billing.statuses import ALIVE, Status
 from ...billing.terms import Terms
-from ...models import Purchase, SubscriptionAgreement
+from ...models import Purchase, StaffTask, SubscriptionAgreement, TaskKind
 from ...perma.replies import format_datetime
 
 FORMAT, VERSION = "perma-payments agreements", 1
@@ -41,7 +41,10 @@ def agreements(*, now: datetime) -> Iterator[Json]:
 
 
 def purchases() -> Iterator[Json]:
-    for purchase in _paged(Purchase.objects.all()):
+    doubts = StaffTask.objects.filter(
+        kind=TaskKind.ACKNOWLEDGEMENT_IN_DOUBT, purchase=OuterRef("pk"), done_at=None
+    )
+    for purchase in _paged(Purchase.objects.annotate(is_in_doubt=Exists(doubts))):
         yield {
             "id": purchase.pk,
             "customer": _customer(purchase),
@@ -52,6 +55,7 @@ def purchases() -> Iterator[Json]:
             "created_at": utc(purchase.created_at),
             "paid_at": utc(purchase.paid_at),
             "acknowledged_at": utc(purchase.acknowledged_at),
+            "is_in_doubt": purchase.is_in_doubt,
         }
 
 

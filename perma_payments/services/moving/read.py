@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from typing import Any
 
 import psycopg2
-from django.db.utils import ConnectionHandler
+from django.db.utils import ConnectionHandler, Error
 from psycopg2 import extensions, extras
 
 from ...postgres.base import CONNECT_SECONDS
@@ -273,13 +273,15 @@ class OldDatabase:
 @contextmanager
 def old_database(config: dict[str, Any]) -> Iterator[OldDatabase]:
     """Connect to the old database, by Django's settings for it. Raises CannotRead."""
-    parameters = ConnectionHandler({"default": {}, "old": config})["old"].get_connection_params()
+    django_connection = ConnectionHandler({"default": {}, "old": config})["old"]
+    parameters = django_connection.get_connection_params()
     parameters.pop("cursor_factory")
+    # Not for the rest: there is no limit to what it takes to read it all.
+    limit = within(float(parameters.get("connect_timeout") or CONNECT_SECONDS))
     try:
-        # Not within(…) for the rest: there is no limit to what it takes to read it all.
-        with within(float(parameters.get("connect_timeout") or CONNECT_SECONDS)):
+        with limit, django_connection.wrap_database_errors:
             connection = psycopg2.connect(**parameters)
-    except psycopg2.Error as error:
+    except Error as error:
         raise CannotRead(f"The database in LEGACY_DATABASE_URL cannot be reached: {describe(error)}.") from None
     try:
         connection.set_session(isolation_level="REPEATABLE READ", readonly=True)

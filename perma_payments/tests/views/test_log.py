@@ -187,9 +187,9 @@ def test_what_is_fetched_again_and_again_has_no_line_if_it_is_found(ask, monkeyp
 
     said: list[str] = []
     monkeypatch.setattr(request_log.logger, "info", lambda text, *args, **extra: said.append(text % args))
-    for path, status in (("/health/", 200), ("/metrics/", 200), ("/health/ready/", 503)):
+    for path, status in (("/health/", 200), ("/metrics/", 200), ("/health/ready/", 503), ("/metrics/", 401)):
         request_log.write(RequestFactory().get(path), HttpResponse(status=status))
-    assert ["503" in line for line in said] == [True]
+    assert ["401" in line for line in said] == [True]
 
 
 def test_refused_requests_do_not_flood_the_log(ask):

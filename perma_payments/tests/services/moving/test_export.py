@@ -13,8 +13,8 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from perma_payments.billing.customers import Customer, CustomerType
-from perma_payments.models import SubscriptionAgreement
-from perma_payments.services import perma_queries
+from perma_payments.models import StaffTask, SubscriptionAgreement
+from perma_payments.services import perma_queries, restore
 from perma_payments.services.moving import export
 from perma_payments.tests import records
 from perma_payments.tests.test_commands import run
@@ -94,8 +94,21 @@ def test_a_purchase_has_all_that_a_successor_needs(tmp_path):
             "created_at": "2026-11-01T12:00:00.000000Z",
             "paid_at": "2026-11-01T12:00:00.000000Z",
             "acknowledged_at": None,
+            "is_in_doubt": False,
         }
     ]
+
+
+def test_a_purchase_that_perma_may_not_have_credited_is_marked(tmp_path):
+    records.standing_agreement()
+    doubted, credited = records.paid_purchase(), records.paid_purchase(acknowledged_at=EFFECTIVE)
+    restore.make_safe(margin=10, now=timezone.now())
+
+    marks = {row["id"]: row["is_in_doubt"] for row in exported(tmp_path)["purchases"]}
+    assert marks == {doubted.pk: True, credited.pk: False}
+    StaffTask.objects.update(done_at=timezone.now(), resolution="done")
+    (tmp_path / "agreements.json").unlink()
+    assert not any(row["is_in_doubt"] for row in exported(tmp_path)["purchases"])
 
 
 def test_a_successor_could_tell_perma_the_same(tmp_path, monkeypatch):

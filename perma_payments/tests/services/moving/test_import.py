@@ -727,12 +727,19 @@ def test_another_database_is_not_taken_for_the_old_one(old, settings):
 
 
 @pytest.mark.parametrize(
-    "changes", [{"NAME": "not_there"}, {"OPTIONS": {"sslmode": "verify-nothing"}}], ids=["database", "sslmode"]
+    ("changes", "reason"),
+    [
+        ({"NAME": "not_there"}, "there is no such database"),
+        ({"USER": "not_there"}, "the user name or the password is wrong"),
+        ({"HOST": "not-there.invalid"}, "the name of its host is unknown"),
+        ({"OPTIONS": {"sslmode": "verify-nothing"}}, ""),
+    ],
+    ids=["database", "user", "host", "sslmode"],
 )
-def test_an_address_that_cannot_be_reached_is_said(old, settings, changes):
+def test_an_address_that_cannot_be_reached_is_said(old, settings, changes, reason):
     settings.LEGACY_DATABASE = {**settings.LEGACY_DATABASE, **changes}
 
-    with pytest.raises(CannotRead, match="The database in LEGACY_DATABASE_URL cannot be reached: "):
+    with pytest.raises(CannotRead, match=f"The database in LEGACY_DATABASE_URL cannot be reached: {reason}"):
         looked_at(settings)
 
 
