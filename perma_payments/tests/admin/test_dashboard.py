@@ -252,7 +252,7 @@ def test_all_staff_are_told_that_the_scheduler_does_not_run(client):
     scheduler_ran(ran_at)
     said = words(client.get("/admin/"))
     assert f"The scheduler has not run since {ran_at:%Y-%m-%d %H:%M} UTC: no mail is sent" in said
-    assert "that the scheduler has not run for 12 minutes: they have to start manage.py run_scheduler." in said
+    assert "that the scheduler has not run for 12 minutes: they have to start manage.py run_scheduler" in said
     assert "Apart from that, everything is all right." in said
     assert "The scheduler last ran" not in said
 
