@@ -24,7 +24,9 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--import", action="store_true", dest="really", help="import, instead of only reporting")
+        parser.add_argument(
+            "--import", action="store_true", dest="really", help="import, instead of only reporting"
+        )
         parser.add_argument(
             "--leave-out",
             action="append",

@@ -25,7 +25,9 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("kind", choices=[str(kind) for kind in MESSAGES])
         parser.add_argument("reference_number", help="CyberSource's Merchant Reference Number, PERMA-1234-5678")
-        parser.add_argument("--on", required=True, type=date.fromisoformat, help="the day on which it began, as in 2026-11-28")
+        parser.add_argument(
+            "--on", required=True, type=date.fromisoformat, help="the day on which it began, as in 2026-11-28"
+        )
         parser.add_argument(
             "fields",
             nargs="+",
