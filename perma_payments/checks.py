@@ -30,7 +30,7 @@ def check_log_of_postgresql(
     return [
         Warning(
             "PostgreSQL's log may show payment tokens, in statements that fail or are slow.",
-            hint=f"Change {', '.join(names)} for the role in DATABASE_URL, as docs/operations.md says under Logs.",
+            hint=f"Set {', '.join(names)} for the role in DATABASE_URL as in docs/operations.md, Logs.",
             id="perma_payments.W010",
         )
     ]
@@ -47,7 +47,7 @@ def check_role(app_configs: Any, databases: Sequence[str] | None = None, **kwarg
         found.append(
             Warning(
                 f"The role in DATABASE_URL may not do what the service does to {tables[0]}{more}.",
-                hint="As the role that owns the tables, run manage.py grant_access again, as after each migrate. "
+                hint="As the role that owns the tables, run manage.py grant_access, as after each migrate. "
                 "See docs/deployment.md, Roles.",
                 id="perma_payments.W011",
             )

@@ -89,7 +89,7 @@ def test_a_log_of_postgresql_that_may_show_tokens_is_warned_of(monkeypatch, name
     set_for_now(**{name: value})
     (warning,) = checks.check_log_of_postgresql(None, databases=["default"])
     assert (warning.id, warning.is_serious()) == ("perma_payments.W010", False)
-    assert f"Change {name} for the role in DATABASE_URL" in warning.hint
+    assert f"Set {name} for the role in DATABASE_URL" in warning.hint
     # Nothing asks for the database where none was named, and in development it does not matter.
     assert checks.check_log_of_postgresql(None) == []
     monkeypatch.setattr(checks, "settings", settings_of())

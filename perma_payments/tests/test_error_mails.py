@@ -129,7 +129,7 @@ def test_nothing_grows_without_bound():
     assert max(len(group.details) for group in groups) == error_mails.MOST_DETAILS
     text = error_mails.mail_about(groups, next_mail_at=NOW)
     assert "Error: of other kinds (9,900 times)" in text.body
-    assert "in the next one, at 12:00 UTC at the earliest" in text.body
+    assert "no earlier than 12:00 UTC." in text.body
     assert text.subject == f"Error: 0 (2 times), and {MOST_GROUPS} more"
 
 
@@ -164,7 +164,7 @@ def test_a_response_that_could_not_be_kept_is_mailed_with_its_ids(handler, mailb
     assert mailbox.subjects == ["A response could not be kept"]
     body = mailbox.body()
     assert f"transaction_uuid {form['transaction_uuid']}, transaction_id 7785541575113762489895" in body
-    assert "look up each transaction in the Business Center" in body.replace("\n", " ")
+    assert "find the payment in the Business Center" in body.replace("\n", " ")
     assert VALUE not in body and cyber_source.personal_data_in([body]) == []
 
 
@@ -194,7 +194,7 @@ def test_of_callbacks_with_an_unknown_key_only_the_number_is_mailed(handler, mai
 
     assert mailbox.subjects == ["Callbacks signed with an unknown key (30 times)"]
     assert reported == ["unknown_key"]
-    assert "compare its Key Management with CS_KEYS" in mailbox.body()
+    assert "Compare its Key Management with CS_KEYS" in mailbox.body()
     assert "Zaphod" not in mailbox.body() and "0" * 32 not in mailbox.body() and "  - " not in mailbox.body()
 
 

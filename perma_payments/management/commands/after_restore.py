@@ -1,4 +1,4 @@
-"""``manage.py after_restore``: make a database safe to use that was restored to an earlier moment."""
+"""``manage.py after_restore``: make a database that was restored to an earlier moment safe to use."""
 
 from argparse import ArgumentParser
 from typing import Any
@@ -15,10 +15,10 @@ from ...services.restore import MARGIN, clock_is_wrong, make_safe
 
 class Command(BaseCommand):
     help = (
-        "Run this once the database was restored to an earlier moment, before the web server and the scheduler "
-        "start: no id is issued again, and no purchase is offered again that Perma.cc may have credited already. "
-        "It prints what to compare with CyberSource and Perma.cc. Run it as the role that owns the tables. It can "
-        "be repeated. See docs/backup.md."
+        "Run this after the database was restored to an earlier moment, and before the web server and the "
+        "scheduler start. Then no id is issued twice, and no purchase is offered that Perma.cc may have credited "
+        "already. It prints what to compare with CyberSource and Perma.cc. Run it as the role that owns the "
+        "tables. It can be repeated. See docs/backup.md."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -26,17 +26,17 @@ class Command(BaseCommand):
             "--margin",
             type=int,
             default=MARGIN,
-            help=f"move each sequence forward by at least so many ids (default: {MARGIN})",
+            help=f"move each sequence forward by at least this many ids (default: {MARGIN})",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         if not settings.CHECKOUTS_FROZEN:
             raise CommandError(
-                "Set CHECKOUTS_FROZEN=true first, here and on every web server, and leave it until what was lost "
-                "is found: customers who have paid could pay again. Nothing was changed."
+                "First set CHECKOUTS_FROZEN=true, here and on every web server, until what was lost is found: "
+                "customers who have paid could pay again. Nothing was changed."
             )
         if options["margin"] < 1:
-            raise CommandError("--margin is a number of ids, of at least 1. Nothing was changed.")
+            raise CommandError("--margin must be at least 1. Nothing was changed.")
         now = timezone.now()
         if clock_is_wrong(now=now):
             raise CommandError(
@@ -53,20 +53,20 @@ class Command(BaseCommand):
                 "the one that runs migrate. Nothing was changed."
             ) from None
         except ValueError:
-            raise CommandError("The database is empty, so this is no restore. Nothing was changed.") from None
+            raise CommandError("The database is empty, so nothing was restored. Nothing was changed.") from None
         if result.moved:
-            self.stdout.write("Ids: each sequence goes on after a gap.")
+            self.stdout.write("Ids: each sequence continues after a gap.")
             width = max(len(each.sequence) for each in result.moved)
             for each in result.moved:
                 self.stdout.write(f"  {each.sequence:{width}}  {each.old:>12,} -> {each.new:>12,}")
             self.stdout.write(
-                f"Purchases that are not offered to Perma.cc until someone has looked, each with a staff task: "
-                f"{result.purchases}.\nLogins that were ended: {result.sessions}.\n"
+                f"Purchases withheld from Perma.cc until staff have checked them, each with a task: "
+                f"{result.purchases}.\nLogins ended: {result.sessions}.\n"
             )
         else:
             self.stdout.write(
                 f"This was done at {result.restore.done_at:%Y-%m-%d %H:%M} UTC, and nothing has happened since. "
                 "Nothing was changed.\n"
             )
-        self.stdout.write(f"Staff task {result.task.pk}, which is mailed when the scheduler starts:\n")
+        self.stdout.write(f"Staff task {result.task.pk}, which the scheduler mails when it starts:\n")
         self.stdout.write(task_mail(result.task).body)

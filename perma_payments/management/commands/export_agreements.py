@@ -16,8 +16,7 @@ from ._new_file import new_text_file
 class Command(BaseCommand):
     help = (
         "Write all subscriptions and purchases to a new file, as JSON, as they are at one moment. The file holds "
-        "payment tokens, which charge customers' cards: only its owner can read it, and it is never written to a "
-        "terminal."
+        "payment tokens, which charge customers' cards, so only its owner can read it. See docs/moving.md."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -35,7 +34,7 @@ class Command(BaseCommand):
             file.write("}\n")
         numbers = " and ".join(f"{count:,} {name}" for name, count in counts.items())
         self.stdout.write(
-            f"{options['output']} has {numbers}. It holds payment tokens: delete it when it was used."
+            f"{options['output']} has {numbers}. It holds payment tokens: delete it when you no longer need it."
         )
 
 

@@ -24,14 +24,16 @@ class Command(BaseCommand):
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--import", action="store_true", dest="really", help="import, instead of only saying")
+        parser.add_argument(
+            "--import", action="store_true", dest="really", help="import, instead of only reporting"
+        )
         parser.add_argument(
             "--leave-out",
             action="append",
             default=[],
             type=_leave_out,
             metavar="agreements:12,15",
-            help="ids in the old database of agreements, or of purchases (purchases:7), that are not imported",
+            help="do not import these: ids of agreements, or of purchases (purchases:7), in the old database",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -84,7 +86,7 @@ def _stopped(report: Report) -> str:
 
 
 def _short(value: str) -> str:
-    """A status or a decision, or a sign that it is something else."""
+    """Return a status or a decision, or a sign that it is something else."""
     return value if re.fullmatch(r"[A-Za-z ]{1,25}", value) else "(unreadable)"
 
 

@@ -1,4 +1,4 @@
-"""``manage.py recreate_checkout``: record a checkout again that was lost when the database was restored."""
+"""``manage.py recreate_checkout``: record again a checkout that was lost when the database was restored."""
 
 from argparse import ArgumentParser
 from datetime import date
@@ -18,20 +18,22 @@ EFFECTIVE = "link_limit_effective_timestamp"
 
 class Command(BaseCommand):
     help = (
-        "Record a checkout that was lost when the database was restored, as it was begun: not paid. Then record "
-        "its payment in the admin, or upload a status report. See docs/backup.md."
+        "Record again, as not paid, a checkout that was lost when the database was restored. Then record its "
+        "payment in the admin, or upload a status report. See docs/backup.md."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("kind", choices=[str(kind) for kind in MESSAGES])
         parser.add_argument("reference_number", help="CyberSource's Merchant Reference Number, PERMA-1234-5678")
-        parser.add_argument("--on", required=True, type=date.fromisoformat, help="the day, as in 2026-11-28")
+        parser.add_argument(
+            "--on", required=True, type=date.fromisoformat, help="the day on which it began, as in 2026-11-28"
+        )
         parser.add_argument(
             "fields",
             nargs="+",
             metavar="name=value",
             help="the fields of Perma.cc's message, as in customer_type=Registrar customer_pk=7 amount=45.00; "
-            f"{EFFECTIVE} is a day, and --on by default",
+            f"{EFFECTIVE} is a day, by default that of --on",
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -51,6 +53,6 @@ class Command(BaseCommand):
         except (Refusal, ValueError) as error:
             raise CommandError(f"Nothing was recorded: {error}.") from None
         self.stdout.write(
-            f"Recorded, as not paid: {outgoing.label}, of {outgoing.customer}. In the admin, search for the "
+            f"Recorded as not paid: {outgoing.label}, of {outgoing.customer}. In the admin, search for the "
             "reference number, open the checkout, and choose Record as paid."
         )

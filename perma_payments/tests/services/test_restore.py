@@ -214,7 +214,7 @@ def test_the_command_says_what_it_did_and_what_to_compare(frozen):
     gap = DatabaseRestore.objects.get()
 
     assert "perma_payments_purchase_id_seq" in said
-    assert "each with a staff task: 1." in said
+    assert "each with a task: 1." in said
     assert f"between\n{gap.data_until:%Y-%m-%d %H:%M} UTC and {gap.done_at:%Y-%m-%d %H:%M} UTC is lost" in said
     assert "1. Cancellations" in said
     assert "Nothing was changed." in run("after_restore")
@@ -222,7 +222,7 @@ def test_the_command_says_what_it_did_and_what_to_compare(frozen):
 
 def test_the_command_refuses_while_checkouts_can_be_begun():
     records.paid_purchase()
-    with pytest.raises(CommandError, match="Set CHECKOUTS_FROZEN=true first"):
+    with pytest.raises(CommandError, match="First set CHECKOUTS_FROZEN=true"):
         run("after_restore")
 
     assert offered()
