@@ -8,6 +8,7 @@ import logging
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .request_log import request_id
 
 if TYPE_CHECKING:
     from sentry_sdk.types import Event, Hint
@@ -49,8 +50,6 @@ def report(kind: str, record: logging.LogRecord) -> None:
         return
     import sentry_sdk
     from sentry_sdk.utils import event_from_exception
-
-    from .request_log import request_id
 
     fields = {**getattr(record, "ids", {}), "kind": str(kind), "request_id": request_id()}
     event: Event = {"level": "error", "logger": record.name, "message": str(kind)}

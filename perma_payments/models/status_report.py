@@ -141,7 +141,7 @@ class StatusReport(models.Model):
                 operation=pgtrigger.Delete,
                 condition=pgtrigger.Q(old__state__df=str(ReportState.PLANNED)),
             ),
-            # Or else whoever writes to it could make it one, and then delete it.
+            # Otherwise, anyone who can write to it could make it one, and then delete it.
             pgtrigger.Protect(
                 name="never_a_preview_again",
                 operation=pgtrigger.Update,
