@@ -10,6 +10,7 @@ Two limits work together:
 """
 
 import select
+import time
 from typing import Any
 
 import psycopg2
@@ -24,6 +25,8 @@ LOCK_SECONDS = 5.0
 CONNECT_SECONDS = 3.0
 # For asking whether a connection still works, before a request uses it.
 HEALTH_CHECK_SECONDS = 1.5
+# A connection that was in use this recently is not asked. Firewalls drop only those that are idle for minutes.
+RECENTLY_SECONDS = 10.0
 
 
 def wait(connection: Any) -> None:
@@ -78,6 +81,8 @@ def limits(*, in_transaction: bool) -> str:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    _last_used = 0.0
+
     def get_connection_params(self) -> dict[str, Any]:
         return {**super().get_connection_params(), "cursor_factory": Cursor}
 
@@ -90,6 +95,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
         # Replace a connection that broke within this request, instead of leaving that to the next.
         self._close_if_broken()
         super().ensure_connection()
+
+    def close_if_health_check_failed(self) -> None:
+        # Django asks before each request whether its connection works, which takes as long as a statement. A
+        # PostgreSQL that has closed one has said so, even if nobody has listened yet.
+        if not self.health_check_done and self.connection is not None:
+            now = time.monotonic()
+            is_recent, self._last_used = now - self._last_used < RECENTLY_SECONDS, now
+            self.health_check_done = is_recent and not _has_said_something(self.connection)
+        super().close_if_health_check_failed()
 
     def close_if_unusable_or_obsolete(self) -> None:
         # Django would replace a broken connection first. This runs after a request and before a job of the
@@ -109,3 +123,12 @@ class DatabaseWrapper(base.DatabaseWrapper):
         except psycopg2.Error:
             return False
         return True
+
+
+def _has_said_something(connection: Any) -> bool:
+    """Whether PostgreSQL has sent something unasked, such as that it ends the connection, or has just closed it."""
+    if connection.closed:
+        return True
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return bool(poll.poll(0))

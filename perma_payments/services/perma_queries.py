@@ -3,13 +3,12 @@
 from datetime import datetime
 from typing import NamedTuple
 
-from django.db import DEFAULT_DB_ALIAS
+from django.db import DEFAULT_DB_ALIAS, connection
 
 from ..billing.customers import Customer
 from ..billing.statuses import PurchaseStatus, Status, status_for_perma
 from ..models import Purchase, SubscriptionAgreement
 from ..perma.replies import HistoricPurchase, Subscription, UnacknowledgedPurchase
-from ..postgres.read import read_row
 
 _READ = (
     *("id", "status", "reference_number", "current_rate", "current_frequency", "current_link_limit"),
@@ -50,7 +49,9 @@ class CustomerStatus(NamedTuple):
 def status_of(customer: Customer, *, now: datetime) -> CustomerStatus:
     """What ``/subscription/`` says. One indexed statement."""
     parameters = {"customer_type": customer.type, "customer_pk": customer.pk, "now": now}
-    *columns, purchase_id, link_quantity = read_row(_STATUS, parameters)
+    with connection.cursor() as cursor:
+        cursor.execute(_STATUS, parameters)
+        *columns, purchase_id, link_quantity = cursor.fetchone()
     subscription = None
     if columns[0] is not None:
         agreement = SubscriptionAgreement.from_db(DEFAULT_DB_ALIAS, _READ, columns)

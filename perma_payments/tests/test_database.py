@@ -37,6 +37,7 @@ from perma_payments.models import (
     UnansweredAcknowledgement,
 )
 from perma_payments.models.history import HistorySource
+from perma_payments.postgres import base
 from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
 from perma_payments.services import acknowledgement, health
@@ -458,6 +459,37 @@ def test_tidying_up_a_broken_connection_needs_no_database(broken_connection, mon
         gone.setattr(connection, "get_new_connection", Mock(side_effect=OperationalError("it is starting up")))
         tidy_up()
     assert not Purchase.objects.exists()
+
+
+def in_the_next_request() -> int:
+    """The process in PostgreSQL that serves the next request of this thread."""
+    close_old_connections()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    return int(pid)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_connection_that_was_ended_between_two_requests_is_replaced():
+    pid = in_the_next_request()
+    other = connection.copy()
+    try:
+        with other.cursor() as cursor:
+            cursor.execute("SELECT pg_terminate_backend(%s, 10000)", [pid])
+    finally:
+        other.close()
+    assert in_the_next_request() != pid
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(("recently", "asks"), [(60, False), (0, True)])
+def test_only_a_connection_that_was_idle_is_asked_whether_it_works(monkeypatch, recently, asks):
+    pid = in_the_next_request()
+    monkeypatch.setattr(base, "RECENTLY_SECONDS", recently)
+    # What is asked, and seems not to work, is replaced.
+    monkeypatch.setattr(base.DatabaseWrapper, "is_usable", lambda self: False)
+    assert (in_the_next_request() != pid) == asks
 
 
 @pytest.mark.django_db(transaction=True)
