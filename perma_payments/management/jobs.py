@@ -95,6 +95,11 @@ def apply_responses(*, now: datetime) -> tuple[int, int]:
     return applied, failed
 
 
+def apply_waiting_responses(*, now: datetime) -> None:
+    """Apply the responses that had to wait for a lock when they arrived, such as that of a status report."""
+    retry_responses(now=now, only_waiting=True)
+
+
 class Purged(NamedTuple):
     """How many rows were deleted."""
 

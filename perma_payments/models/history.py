@@ -1,6 +1,23 @@
 """The append-only history: who changes things, as values that code and SQL compare."""
 
+import json
 from enum import StrEnum
+from typing import Any
+from uuid import uuid4
+
+import pghistory
+
+# For the target list of a SELECT, with the parameters of ``telling``.
+TELL = "set_config('pghistory.context_id', %s, true), set_config('pghistory.context_metadata', %s, true)"
+
+
+def telling(**context: Any) -> list[str]:
+    """The parameters of TELL: it tells PostgreSQL's triggers who changes things, until the transaction ends.
+
+    ``pghistory.context`` would do so again with each statement. Inside one, this adds to it, as another would.
+    """
+    pghistory.context(**context)
+    return [str(uuid4()), json.dumps(context)]
 
 
 class HistorySource(StrEnum):

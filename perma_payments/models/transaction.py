@@ -119,6 +119,14 @@ class OutgoingTransaction(models.Model):
         assert subject is not None  # held by transaction_kind_has_its_columns
         return subject
 
+    @subject.setter
+    def subject(self, subject: SubscriptionAgreement | Purchase) -> None:
+        """Replace what was read of it."""
+        if isinstance(subject, Purchase):
+            self.purchase = subject
+        else:
+            self.agreement = subject
+
     @property
     def customer(self) -> Customer:
         return self.subject.customer

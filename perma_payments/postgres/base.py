@@ -17,7 +17,7 @@ import psycopg2
 from django.db.backends.postgresql import base
 from psycopg2 import extensions
 
-from .time_limits import TimedOut, seconds_left, within
+from .time_limits import TimedOut, seconds_for_a_lock, seconds_left, within
 
 # Holds even without a time limit, as in commands: whatever waits for a lock makes others wait behind it.
 LOCK_SECONDS = 5.0
@@ -69,11 +69,11 @@ def limits(*, in_transaction: bool) -> str:
 
     Without a time limit, a statement on its own has no limits: some, such as CREATE DATABASE, must be sent alone.
     """
-    left = seconds_left()
+    left, for_a_lock = seconds_left(), seconds_for_a_lock() or LOCK_SECONDS
     if left is None:
-        return f"SET LOCAL lock_timeout = {LOCK_SECONDS * 1000:.0f}; " if in_transaction else ""
+        return f"SET LOCAL lock_timeout = {for_a_lock * 1000:.0f}; " if in_transaction else ""
     # A little less than our own limit, which closes the connection. That for locks is shorter, to show the cause.
-    settings = {"lock_timeout": min(LOCK_SECONDS, left * 0.8), "statement_timeout": left * 0.9}
+    settings = {"lock_timeout": min(for_a_lock, left * 0.8), "statement_timeout": left * 0.9}
     if in_transaction:
         # If this machine is gone, nothing else would end the transaction and release its locks.
         settings["idle_in_transaction_session_timeout"] = left + 1
@@ -81,6 +81,7 @@ def limits(*, in_transaction: bool) -> str:
 
 
 class DatabaseWrapper(base.DatabaseWrapper):
+    health_check_done: bool
     _last_used = 0.0
 
     def get_connection_params(self) -> dict[str, Any]:

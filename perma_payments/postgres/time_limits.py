@@ -15,6 +15,7 @@ V = TypeVar("V", bound=Callable[..., Any])
 
 _deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 _longest_wait: ContextVar[float | None] = ContextVar("longest_wait", default=None)
+_longest_wait_for_lock: ContextVar[float | None] = ContextVar("longest_wait_for_lock", default=None)
 
 
 class TimedOut(psycopg2.OperationalError):
@@ -46,6 +47,16 @@ def waiting_at_most(seconds: float) -> Iterator[None]:
         _longest_wait.reset(token)
 
 
+@contextmanager
+def waiting_for_locks_at_most(seconds: float) -> Iterator[None]:
+    """Wait for each lock no longer than this, in transactions that begin here."""
+    token = _longest_wait_for_lock.set(seconds)
+    try:
+        yield
+    finally:
+        _longest_wait_for_lock.reset(token)
+
+
 def allow(seconds: float) -> None:
     """In the current ``within``, allow this many seconds from now on, instead of what was left."""
     _deadline.set(time.monotonic() + seconds)
@@ -66,3 +77,8 @@ def seconds_left() -> float | None:
     deadline = _deadline.get()
     limits = [_longest_wait.get(), None if deadline is None else deadline - time.monotonic()]
     return min((limit for limit in limits if limit is not None), default=None)
+
+
+def seconds_for_a_lock() -> float | None:
+    """Return how long to wait for a lock, if that was said and there is that much time."""
+    return _longest_wait_for_lock.get()

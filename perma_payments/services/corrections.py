@@ -166,7 +166,7 @@ def match_response(response_id: int, *, transaction_uuid: UUID, by: User, reason
     with by_hand(by, reason):
         outgoing = transaction_with(transaction_uuid)
         lock_customer(outgoing.customer)
-        response, _ = lock_response(response_id)
+        response = lock_response(Response.objects.get(pk=response_id))
         if response.outcome != Outcome.UNMATCHED:
             raise CannotCorrect("This response already has its transaction.")
         # A wrong match could not be undone.
@@ -182,7 +182,7 @@ def match_response(response_id: int, *, transaction_uuid: UUID, by: User, reason
             )
         response.outgoing, response.applied_at, response.outcome = outgoing, None, ""
         response.save(update_fields=["outgoing", "applied_at", "outcome"])
-        apply_response(response.pk, now=now)
+        apply_response(response, now=now)
         unmatched = StaffTask.objects.filter(kind=TaskKind.UNMATCHED, response=response)
         end_open(unmatched, Resolution.DONE, by=by, note=reason, now=now)
         response.refresh_from_db()

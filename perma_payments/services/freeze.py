@@ -16,7 +16,7 @@ from django.db import transaction
 
 from ..models import CheckoutFreeze
 from ..models.history import HistorySource
-from ..postgres.insert import insert_unless_there
+from ..postgres.write import insert_unless_there
 
 logger = logging.getLogger(__name__)
 

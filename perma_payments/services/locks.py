@@ -11,13 +11,16 @@ rows that refer to them, evidence and staff tasks among them.
 
 import hashlib
 from collections.abc import Iterable
-from typing import TypeVar
+from functools import cache
+from typing import Any, TypeVar
 
-from django.db import connection
-from django.db.models import Model, QuerySet
+from django.core.exceptions import ObjectDoesNotExist
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models import BinaryField, Model, QuerySet
 
 from ..billing.customers import Customer
 from ..models import Purchase, Response, StaffTask, SubscriptionAgreement
+from ..models.history import TELL, telling
 
 M = TypeVar("M", bound=Model)
 
@@ -25,15 +28,16 @@ M = TypeVar("M", bound=Model)
 MANY_CUSTOMERS = 1_000
 
 
-def lock_customer(customer: Customer) -> None:
-    """Lock everything about a customer.
+def lock_customer(customer: Customer, **context: Any) -> None:
+    """Lock everything about a customer. The ``context``, if any, is for the history of what follows (history.py).
 
     A customer has no row of its own here, so this is an advisory lock of PostgreSQL's.
     """
+    tell = f"{TELL}, " if context else ""
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock(%s)",
-            [_ALL_CUSTOMERS, _number(f"customer {customer}")],
+            f"SELECT {tell}pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock(%s)",
+            [*(telling(**context) if context else []), _ALL_CUSTOMERS, _number(f"customer {customer}")],
         )
 
 
@@ -66,23 +70,26 @@ def lock_purchase(purchase_id: int) -> Purchase:
     return _lock_row(Purchase.objects.all(), purchase_id)
 
 
-def lock_response(response_id: int) -> tuple[Response, SubscriptionAgreement | Purchase | None]:
+def lock_response(response: Response, /, **context: Any) -> Response:
     """Lock a response with its customer and the agreement or purchase that it is about, if it was matched.
 
-    Raises DoesNotExist.
+    Return the response, whose ``outgoing`` has what it is about, both as they are now. The ``context``, if any, is
+    for the history of what follows. Raises ObjectDoesNotExist.
     """
-    responses = Response.objects.select_related("outgoing__agreement", "outgoing__purchase")
-    outgoing = responses.get(pk=response_id).outgoing
-    if outgoing is not None:
-        lock_customer(outgoing.customer)
-    response = _lock_row(responses, response_id)
-    match response.outgoing and response.outgoing.subject:
-        case SubscriptionAgreement(pk=pk):
-            return response, _lock_row(SubscriptionAgreement.objects.all(), pk)
-        case Purchase(pk=pk):
-            return response, lock_purchase(pk)
-        case _:
-            return response, None
+    # A response keeps its checkout, and a checkout its customer.
+    outgoing = response.outgoing
+    locked: Response
+    if outgoing is None:
+        if context:
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {TELL}", telling(**context))
+        (locked,) = _lock_together((Response, response.pk))
+    else:
+        lock_customer(outgoing.customer, **context)
+        locked, subject = _lock_together((Response, response.pk), (type(outgoing.subject), outgoing.subject.pk))
+        locked.outgoing = outgoing
+        outgoing.subject = subject
+    return locked
 
 
 def lock_task(task_id: int) -> StaffTask:
@@ -120,6 +127,41 @@ def try_to_lock(name: str) -> bool:
 
 def _lock_row(rows: QuerySet[M], pk: int) -> M:
     return rows.select_for_update(no_key=True, of=("self",)).get(pk=pk)
+
+
+def _lock_together(*rows: tuple[type[Model], int]) -> list[Any]:
+    """Lock rows of different tables, in this order, in one statement. Raises ObjectDoesNotExist.
+
+    They are read without their binary columns, such as what is sealed.
+    """
+    statement, columns = _locking(*(model for model, _ in rows))
+    with connection.cursor() as cursor:
+        cursor.execute(statement, [pk for _, pk in rows])
+        values = cursor.fetchone()
+    if values is None:
+        raise ObjectDoesNotExist
+    remaining = iter(values)
+    return [
+        model.from_db(DEFAULT_DB_ALIAS, names, [next(remaining) for _ in names])
+        for (model, _), names in zip(rows, columns, strict=True)
+    ]
+
+
+@cache
+def _locking(*models: type[Model]) -> tuple[str, list[list[str]]]:
+    """The statement of ``_lock_together``, and the names of the columns that it reads of each table."""
+    fields = [
+        [field for field in model._meta.concrete_fields if not isinstance(field, BinaryField)] for model in models
+    ]
+    tables = [f'"{model._meta.db_table}"' for model in models]
+    columns = ", ".join(
+        f'{table}."{field.column}"' for table, of in zip(tables, fields, strict=True) for field in of
+    )
+    statement = (
+        f"SELECT {columns} FROM {', '.join(tables)} WHERE {' AND '.join(f'{table}.id = %s' for table in tables)} "
+        f"FOR NO KEY UPDATE OF {', '.join(tables)}"
+    )
+    return statement, [[field.attname for field in of] for of in fields]
 
 
 def _number(name: str) -> int:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from django.db.models import F, Q
 
 from ..models import JobRun
-from ..postgres.insert import insert_unless_there
+from ..postgres.write import insert_unless_there
 from .backoff import LEASE, check_connection, wait_after
 
 logger = logging.getLogger(__name__)

@@ -1,7 +1,7 @@
 """What Perma.cc asks about a customer: status and purchases to credit (while a page renders), and history."""
 
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from django.db import DEFAULT_DB_ALIAS, connection
 
@@ -48,7 +48,7 @@ class CustomerStatus(NamedTuple):
 
 def status_of(customer: Customer, *, now: datetime) -> CustomerStatus:
     """What ``/subscription/`` says. One indexed statement."""
-    parameters = {"customer_type": customer.type, "customer_pk": customer.pk, "now": now}
+    parameters: dict[str, Any] = {"customer_type": customer.type, "customer_pk": customer.pk, "now": now}
     with connection.cursor() as cursor:
         cursor.execute(_STATUS, parameters)
         *columns, purchase_id, link_quantity = cursor.fetchone()

@@ -90,7 +90,7 @@ def record_payment(
             recorded_by=by,
             **dict.fromkeys(("signed_at", "received_at"), _moment(outgoing, paid_on, now)),
         )
-        apply_response(response.pk, now=now)
+        apply_response(response, now=now)
         response.refresh_from_db()
         transaction.on_commit(lambda: logger.warning("response %s recorded by user %s", response.pk, by.pk))
     return response

@@ -15,7 +15,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.callback import verify
 from perma_payments.models import CheckoutFreeze, JobRun, Response, StaffTask, TaskKind
 from perma_payments.postgres import base
-from perma_payments.postgres.insert import insert_unless_there
+from perma_payments.postgres.write import insert_unless_there
 from perma_payments.services import freeze, once_a_day
 from perma_payments.services.callbacks import receive
 from perma_payments.services.locks import lock_callback

@@ -24,7 +24,7 @@ from django.utils.http import urlsafe_base64_encode
 
 from ...emails import Mail, MailServer, NotDelivered, Recipient, ServerFailed, Unanswered
 from ...models import PASSWORD_RESET_REQUEST_COUNTS_FOR, PasswordResetRequest
-from ...postgres.insert import insert_unless_there
+from ...postgres.write import insert_unless_there
 from .form import begin_attempt
 
 logger = logging.getLogger(__name__)

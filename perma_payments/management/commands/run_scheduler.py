@@ -21,6 +21,8 @@ from .. import jobs
 
 logger = logging.getLogger(__name__)
 
+# Seconds between two runs of each job, besides the mails.
+JOBS = {jobs.apply_waiting_responses: 5, jobs.apply_responses: 60, jobs.purge_expired: 15 * 60}
 # How long a scheduler that stops waits for the mail that it is sending. After that, the next one sends it again.
 SECONDS_TO_STOP = 2.0
 
@@ -39,8 +41,8 @@ class Command(BaseCommand):
         signal.signal(signal.SIGTERM, lambda *_: stopping.set())
         signal.signal(signal.SIGINT, lambda *_: stopping.set())
         background = BackgroundScheduler(timezone=UTC, job_defaults={"coalesce": True, "misfire_grace_time": None})
-        for job, minutes in ((jobs.apply_responses, 1), (jobs.purge_expired, 15)):
-            background.add_job(run_job, "interval", [job], minutes=minutes, next_run_time=datetime.now(UTC))
+        for job, seconds in JOBS.items():
+            background.add_job(run_job, "interval", [job], seconds=seconds, next_run_time=datetime.now(UTC))
         background.start()
         mails = threading.Thread(target=partial(keep_mailing, jobs.send_mails, stopping=stopping), daemon=True)
         mails.start()

@@ -6,7 +6,7 @@ it was received, not on when it is applied.
 
 import logging
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from decimal import Decimal
 from functools import partial
 from typing import Any
@@ -33,17 +33,22 @@ from ...models import (
     TaskKind,
 )
 from ...models.history import HistorySource
-from ...models.response import ResponseQuerySet
-from ...postgres.problems import describe
-from ...postgres.time_limits import within
+from ...postgres.problems import describe, is_locked
+from ...postgres.time_limits import waiting_for_locks_at_most, within
+from ...postgres.write import columns_of, update_changed
 from .. import staff_tasks
 from ..locks import lock_response
 from ..restore import may_be_lost
+from .effects import Effect, effects_on, has_standing_subscription, signed_later, was_charged_before
 
 logger = logging.getLogger(__name__)
 
 # Seconds for everything that each asks of the database. CyberSource waits ten for our answer.
 APPLYING, RECORDING_FAILURE = 3.5, 1.0
+# Seconds for each lock. Whoever holds one longer, such as a status report, is not waited for by CyberSource.
+LOCK = 1.0
+# If something is locked for longer than that, a person should look.
+LOCKED_FOR = timedelta(minutes=5)
 
 Subject = SubscriptionAgreement | Purchase
 # How a response was applied, and the tasks to open.
@@ -51,12 +56,20 @@ Result = tuple[Outcome, list[TaskKind]]
 
 
 def apply_or_record_failure(response: Response, *, now: datetime) -> bool:
-    """Apply a response. If that fails, leave it unapplied, record the failure, open a task, and return False."""
+    """Apply a response. If that fails, leave it unapplied, record the failure, open a task, and return False.
+
+    If something is locked, as by a status report that is being applied, that is no failure yet: the scheduler
+    tries again within seconds (retry.py).
+    """
     try:
-        with within(APPLYING):
-            apply_response(response.pk, now=now)
+        with within(APPLYING), waiting_for_locks_at_most(LOCK):
+            apply_response(response, now=now)
     except Exception as error:  # whatever it is, the evidence is kept and CyberSource gets its 200
         what = ids(response_id=response.pk, transaction_uuid=response.transaction_uuid)
+        if is_locked(error) and abs(now - response.received_at) < LOCKED_FOR:
+            logger.info("response %s waits: %s", response.pk, describe(error), extra=what)
+            _count(response, "waiting")
+            return False
         logger.error("response %s could not be applied: %s", response.pk, describe(error), extra=what)
         _record_failure(response, error, now)
         _count(response, "not applied")
@@ -64,19 +77,23 @@ def apply_or_record_failure(response: Response, *, now: datetime) -> bool:
     return True
 
 
-def apply_response(response_id: int, *, now: datetime) -> None:
+def apply_response(response: Response, *, now: datetime) -> None:
     """Apply one response, unless it has been applied already. All or nothing: every error is raised."""
-    source = pghistory.context(source=HistorySource.CYBERSOURCE_RESPONSE, response=response_id)
-    with transaction.atomic(), source:
-        response, subject = lock_response(response_id)
+    with transaction.atomic():
+        response = lock_response(response, source=HistorySource.CYBERSOURCE_RESPONSE, response=response.pk)
         if response.applied_at is not None:
             return
-        response.outcome, tasks = _apply(response, subject)
+        subject = response.outgoing.subject if response.outgoing else None
+        response_before, subject_before = columns_of(response), columns_of(subject) if subject else {}
+        response.outcome, tasks = _apply(response)
         response.applied_at = now
-        response.save(update_fields=["applied_at", "outcome", "payment_token"])
+        if subject and response.outcome == Outcome.TOOK_EFFECT:
+            update_changed(subject, subject_before)
+        update_changed(response, response_before)
         for kind in tasks:
             staff_tasks.open_for_response(kind, response, now=now)
-        staff_tasks.withdraw_not_applied(response, now=now)
+        if response.failed_at is not None:
+            staff_tasks.withdraw_not_applied(response, now=now)
         # Whatever fails once it is committed, it has been applied.
         transaction.on_commit(partial(_log_applied, response), robust=True)
         transaction.on_commit(partial(_count, response, response.outcome), robust=True)
@@ -106,7 +123,7 @@ def _log_applied(response: Response) -> None:
     )
 
 
-def _apply(response: Response, subject: Subject | None) -> Result:
+def _apply(response: Response) -> Result:
     outgoing = response.outgoing
     if outgoing is None:
         return Outcome.UNMATCHED, [TaskKind.UNMATCHED]
@@ -114,73 +131,81 @@ def _apply(response: Response, subject: Subject | None) -> Result:
         return Outcome.NO_EFFECT, [TaskKind.NOT_WHAT_WAS_SIGNED]
     verdict = verdict_on(response, outgoing)
     tasks = [_TASKS[verdict]] if verdict in _TASKS else []
-    if verdict in (Verdict.PAID, Verdict.HELD) and _is_second_charge(response, outgoing):
+    subject = outgoing.subject
+    effects = effects_on(subject) if verdict in (Verdict.PAID, Verdict.HELD) else []
+    if outgoing.is_sale and was_charged_before(response, effects):
         return Outcome.NO_EFFECT, [*tasks, TaskKind.DUPLICATE_CHARGE]
     step = _STEPS.get((Kind(outgoing.kind), verdict))
     if step is None:
         return Outcome.NO_EFFECT, tasks
-    outcome, more = step(response, outgoing, subject)
+    outcome, more = step(response, outgoing, subject, effects)
     return outcome, tasks + more
 
 
-# --- What the response does -------------------------------------------------------------------------
+# --- What the response does to what it is about, which is saved if it took effect -------------------------
 
 
-def _activate(response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement) -> Result:
+def _activate(
+    response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement, effects: list[Effect]
+) -> Result:
     """The agreement becomes Current, with its terms and token."""
     tasks = []
+    # Before, it lacked no token that anyone could miss.
+    is_new = agreement.current_rate is None
     if agreement.status in UNPAID:
-        if SubscriptionAgreement.objects.of(agreement.customer).standing(response.received_at).exists():
+        if has_standing_subscription(agreement.customer, response.received_at):
             tasks.append(TaskKind.SECOND_SUBSCRIPTION)
         agreement.status = Status.CURRENT
         agreement.take_terms(outgoing.new_terms)
         agreement.coverage = extended(agreement.coverage, of_checkout(agreement.schedule))
     # An agreement that already stands (a status report or a REVIEW came first) may still lack its token.
     if not agreement.payment_token:
-        tasks += _take_token_of(response, agreement)
+        tasks += _take_token_of(response, agreement, is_new=is_new)
         if not agreement.payment_token and not response.token_is_unusable:
             tasks.append(TaskKind.TOKEN_MISSING)
-    agreement.save()
     return Outcome.TOOK_EFFECT, tasks
 
 
-def _change_terms(response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement) -> Result:
+def _change_terms(
+    response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement, effects: list[Effect]
+) -> Result:
     """The agreement takes the terms that were asked for, now or later, and a new token if one came."""
     if not agreement.is_standing(response.received_at):
         return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
-    if _signed_later(response, outgoing).filter(outgoing__kind=Kind.CHANGE).exists():
+    later = signed_later(response, effects)
+    if any(effect.kind == Kind.CHANGE for effect in later):
         return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
     tasks = []
-    earlier = outgoing.responses.granted()
-    if not earlier.filter(transaction_id=response.transaction_id).exists():
+    earlier = [effect for effect in effects if effect.outgoing_id == outgoing.pk and effect.granted]
+    if not any(effect.transaction_id == response.transaction_id for effect in earlier):
         moment, wanted = response.received_at, outgoing.changed_terms
         agreed = agreement.agreed_terms.as_of(moment)
         if outgoing.is_sale and agreed.has(wanted):
             # From two tabs: the customer has paid twice for the same change.
             tasks.append(TaskKind.DUPLICATE_CHARGE)
         # A change that charges nothing can be sent again from its page, perhaps after another change.
-        if not (agreed.has(wanted) and earlier.exists()):
+        if not (agreed.has(wanted) and earlier):
             paid_through = agreement.paid_through(moment)
             agreement.agreed_terms = agreed.changed_to(wanted, paid_through=paid_through, now=moment)
     # The token that was issued last counts, whatever else its checkout was for.
-    if not _signed_later(response, outgoing).filter(brought_token=True).exists():
+    if not any(effect.brought_token for effect in later):
         tasks += _take_token_of(response, agreement)
-    agreement.save()
     return Outcome.TOOK_EFFECT, tasks
 
 
-def _change_token(response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement) -> Result:
+def _change_token(
+    response: Response, outgoing: OutgoingTransaction, agreement: SubscriptionAgreement, effects: list[Effect]
+) -> Result:
     """The agreement takes a new token if one came."""
     if not agreement.is_standing(response.received_at):
         return Outcome.NO_EFFECT, [TaskKind.NO_LONGER_STANDS]
-    if response.payment_token and _signed_later(response, outgoing).filter(brought_token=True).exists():
+    if response.payment_token and any(effect.brought_token for effect in signed_later(response, effects)):
         return Outcome.NO_EFFECT, [TaskKind.OUT_OF_ORDER]
     tasks = _take_token_of(response, agreement)
-    agreement.save()
     return Outcome.TOOK_EFFECT, tasks
 
 
-def _pay(response: Response, outgoing: OutgoingTransaction, purchase: Purchase) -> Result:
+def _pay(response: Response, outgoing: OutgoingTransaction, purchase: Purchase, effects: list[Effect]) -> Result:
     """The purchase is paid, and offered to Perma.cc, unless Perma.cc may have credited it before a restore."""
     if purchase.status == PurchaseStatus.PAID:
         return Outcome.NO_EFFECT, []
@@ -189,25 +214,22 @@ def _pay(response: Response, outgoing: OutgoingTransaction, purchase: Purchase) 
     if may_be_lost(response.signed_at):
         purchase.acknowledged_at = response.received_at
         tasks.append(TaskKind.ACKNOWLEDGEMENT_IN_DOUBT)
-    purchase.save()
     return Outcome.TOOK_EFFECT, tasks
 
 
-def _refuse(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:
+def _refuse(response: Response, outgoing: OutgoingTransaction, subject: Subject, effects: list[Effect]) -> Result:
     """What was Pending or Abandoned becomes Rejected (an agreement) or Refused (a purchase)."""
     if subject.status not in (Status.PENDING, Status.ABANDONED):
         return Outcome.NO_EFFECT, []
     subject.status = PurchaseStatus.REFUSED if isinstance(subject, Purchase) else Status.REJECTED
-    subject.save()
     return Outcome.TOOK_EFFECT, []
 
 
-def _abort(response: Response, outgoing: OutgoingTransaction, subject: Subject) -> Result:
+def _abort(response: Response, outgoing: OutgoingTransaction, subject: Subject, effects: list[Effect]) -> Result:
     """What was not paid becomes Aborted, even after a decline: the customer has given up."""
     if subject.status not in (Status.PENDING, Status.ABANDONED, Status.REJECTED, PurchaseStatus.REFUSED):
         return Outcome.NO_EFFECT, []
     subject.status = PurchaseStatus.ABORTED if isinstance(subject, Purchase) else Status.ABORTED
-    subject.save()
     return Outcome.TOOK_EFFECT, []
 
 
@@ -286,33 +308,22 @@ def _amount(text: str) -> Decimal | None:
         return None
 
 
-def _is_second_charge(response: Response, outgoing: OutgoingTransaction) -> bool:
-    """Whether this checkout was charged before, as another attempt (cybersource.md §5.3)."""
-    earlier = outgoing.responses.granted().exclude(transaction_id=response.transaction_id)
-    return outgoing.is_sale and earlier.exists()
+def _take_token_of(
+    response: Response, agreement: SubscriptionAgreement, *, is_new: bool = False
+) -> list[TaskKind]:
+    """Move the response's token, if there is one, to the agreement. It charges the card, so one row keeps it.
 
-
-def _signed_later(response: Response, outgoing: OutgoingTransaction) -> ResponseQuerySet:
-    """The responses about the same subscription that took effect, and that CyberSource signed later.
-
-    What CyberSource did last is in force there, so it must be in force here, whatever the order of arrival.
+    Nobody has a task about the token of a subscription that ``is_new``.
     """
-    later = Response.objects.filter(
-        outgoing__agreement=outgoing.agreement_id, outcome=Outcome.TOOK_EFFECT, signed_at__gt=response.signed_at
-    )
-    return later.exclude(outgoing=outgoing, transaction_id=response.transaction_id)
-
-
-def _take_token_of(response: Response, agreement: SubscriptionAgreement) -> list[TaskKind]:
-    """Move the response's token, if there is one, to the agreement. It charges the card, so one row keeps it."""
     if response.token_is_unusable:
         return [TaskKind.TOKEN_MISSING]
     if not response.payment_token:
         return []
     agreement.payment_token, response.payment_token = response.payment_token, ""
-    missing = StaffTask.objects.filter(kind=TaskKind.TOKEN_MISSING, agreement=agreement)
-    note = "CyberSource's response brought the token."
-    staff_tasks.end_open(missing, Resolution.WITHDRAWN, by=None, note=note, now=response.received_at)
+    if not is_new:
+        missing = StaffTask.objects.filter(kind=TaskKind.TOKEN_MISSING, agreement=agreement)
+        note = "CyberSource's response brought the token."
+        staff_tasks.end_open(missing, Resolution.WITHDRAWN, by=None, note=note, now=response.received_at)
     return [TaskKind.TOKEN_CHANGES] if changes_with_card(agreement.payment_token) else []
 
 

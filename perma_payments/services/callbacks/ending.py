@@ -13,7 +13,7 @@ ACCEPTED_IN_FULL = "100"
 
 def ending_of(response: Response) -> Ending | None:
     """How the checkout of a kept response ended; None if neither ending is certain."""
-    response.refresh_from_db(fields=["applied_at", "outcome", "outgoing"])
+    response.refresh_from_db(fields=["applied_at", "outcome"])
     if response.outgoing is None:
         return None
     is_taking_back = response.outgoing.change_kind == ChangeKind.TAKING_BACK

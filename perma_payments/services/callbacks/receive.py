@@ -12,18 +12,21 @@ import logging
 import re
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from uuid import UUID
 
 from django.conf import settings
-from django.db import transaction
+from django.db import DEFAULT_DB_ALIAS, transaction
 
 from ...billing.tokens import is_token
 from ...cybersource.callback import Callback, verify
 from ...cybersource.known_texts import WITHHELD
 from ...logs import Alarm, alarm
-from ...models import OutgoingTransaction, Response, Ring
+from ...models import OutgoingTransaction, Purchase, Response, Ring, SubscriptionAgreement
+from ...postgres.built_once import BuiltOnce, Parameter
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
+from ...postgres.write import insert_unless_there
 from .. import key_uses
 from ..locks import lock_callback
 from .apply import apply_or_record_failure
@@ -81,25 +84,25 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
 def _keep(callback: Callback, body: bytes, now: datetime) -> Response:
     """Return the row for this callback: a new one, committed, or the one from when it was received before."""
     fingerprint = fingerprint_of(callback)
+    token = callback.payment_token
     with transaction.atomic(durable=True):
         lock_callback(fingerprint)
-        token = callback.payment_token
-        response, _ = Response.objects.get_or_create(
+        response = Response(
             fingerprint=fingerprint,
-            defaults={
-                "outgoing": _outgoing(callback.transaction_uuid),
-                **{name: _plain(getattr(callback, name), _length(name)) for name in PLAIN},
-                "message": callback.message,
-                "payment_token": token if is_token(token) else "",
-                "brought_token": bool(token),
-                "token_is_unusable": bool(token) and not is_token(token),
-                "is_ambiguous": callback.is_ambiguous,
-                "signed_at": callback.signed_at or now,
-                "sealed": settings.SEALED_ARCHIVE.seal(body),
-                "archive_key_id": settings.SEALED_ARCHIVE.key_id,
-                "received_at": now,
-            },
+            outgoing=_outgoing(callback.transaction_uuid),
+            **{name: _plain(getattr(callback, name), length) for name, length in _lengths().items()},
+            message=callback.message,
+            payment_token=token if is_token(token) else "",
+            brought_token=bool(token),
+            token_is_unusable=bool(token) and not is_token(token),
+            is_ambiguous=callback.is_ambiguous,
+            signed_at=callback.signed_at or now,
+            sealed=settings.SEALED_ARCHIVE.seal(body),
+            archive_key_id=settings.SEALED_ARCHIVE.key_id,
+            received_at=now,
         )
+        if not insert_unless_there(response):
+            response = Response.objects.defer("sealed").get(fingerprint=fingerprint)
     return response
 
 
@@ -117,17 +120,42 @@ def fingerprint_of(callback: Callback) -> bytes:
     return hashlib.sha256(json.dumps(distinct).encode()).digest()
 
 
+# With the customer, which is locked before anything else is read.
+_READ = [field.attname for field in OutgoingTransaction._meta.concrete_fields]
+_CHECKOUT = BuiltOnce(
+    lambda: OutgoingTransaction.objects.filter(transaction_uuid=Parameter("transaction_uuid")).values_list(
+        *_READ,
+        *("agreement__customer_type", "agreement__customer_pk"),
+        *("purchase__customer_type", "purchase__customer_pk"),
+    )
+)
+
+
 def _outgoing(text: str) -> OutgoingTransaction | None:
+    """The checkout with this ``transaction_uuid``. Of its agreement or purchase, only the customer was read."""
     try:
         transaction_uuid = UUID(text)
     except ValueError:
         return None
-    return OutgoingTransaction.objects.filter(transaction_uuid=transaction_uuid).first()
+    for *values, agreements_type, agreements_pk, purchases_type, purchases_pk in _CHECKOUT.rows(
+        transaction_uuid=transaction_uuid
+    ):
+        outgoing = OutgoingTransaction.from_db(DEFAULT_DB_ALIAS, _READ, values)
+        names = ["id", "customer_type", "customer_pk"]
+        if outgoing.agreement_id is not None:
+            of_agreement = [outgoing.agreement_id, agreements_type, agreements_pk]
+            outgoing.agreement = SubscriptionAgreement.from_db(DEFAULT_DB_ALIAS, names, of_agreement)
+        else:
+            of_purchase = [outgoing.purchase_id, purchases_type, purchases_pk]
+            outgoing.purchase = Purchase.from_db(DEFAULT_DB_ALIAS, names, of_purchase)
+        return outgoing
+    return None
 
 
-def _length(column: str) -> int:
-    length: int = Response._meta.get_field(column).max_length  # type: ignore[union-attr, assignment]
-    return length
+@cache
+def _lengths() -> dict[str, int]:
+    """How long the texts in PLAIN may be."""
+    return {name: Response._meta.get_field(name).max_length or 0 for name in PLAIN}  # type: ignore[union-attr]
 
 
 def _plain(text: str, length: int) -> str:

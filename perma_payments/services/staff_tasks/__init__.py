@@ -16,7 +16,7 @@ from ...billing.statuses import ALIVE
 from ...logs import ids
 from ...models import FOREMOST_FIRST, Resolution, Response, StaffTask, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
-from ...postgres.insert import insert_unless_there
+from ...postgres.write import insert_unless_there
 from ..locks import lock_rows, lock_task
 
 logger = logging.getLogger(__name__)

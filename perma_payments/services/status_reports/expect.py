@@ -8,7 +8,7 @@ from django.db.models import QuerySet
 from ...billing.statuses import ALIVE
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
-from ...postgres.insert import insert_unless_there
+from ...postgres.write import insert_unless_there
 from ..staff_tasks import log_opened
 
 # By then, CyberSource has charged what was due on the 1st.

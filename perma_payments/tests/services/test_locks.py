@@ -133,7 +133,7 @@ def keeping() -> Service:
 
 def applying_a_response() -> Service:
     response = kept_response(records.outgoing(Kind.SUBSCRIBE), "DECLINE")
-    return lambda: apply_response(response.pk, now=timezone.now())
+    return lambda: apply_response(response, now=timezone.now())
 
 
 def correcting_an_agreement() -> Service:
@@ -234,7 +234,7 @@ def test_an_applied_response_is_not_applied_without_its_lock():
     response = kept_response(records.outgoing(Kind.SUBSCRIBE))
     with transaction.atomic():
         locks.lock_rows(Response.objects.filter(pk=response.pk))
-        assert waits(lambda: apply_response(response.pk, now=timezone.now()))
+        assert waits(lambda: apply_response(response, now=timezone.now()))
 
 
 @pytest.mark.parametrize(
@@ -250,7 +250,7 @@ def test_a_response_waits_for_what_it_is_about(kind, settle, decision):
     response = kept_response(outgoing, decision, applied=False)
     with transaction.atomic():
         locks.lock_rows(type(outgoing.subject).objects.filter(pk=outgoing.subject.pk))
-        assert waits(lambda: apply_response(response.pk, now=timezone.now()))
+        assert waits(lambda: apply_response(response, now=timezone.now()))
 
 
 def test_resealing_waits_for_the_response():

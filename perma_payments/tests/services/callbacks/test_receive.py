@@ -11,7 +11,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.callback import CallbackRefused
 from perma_payments.models import Outcome, Response, StaffTask
 from perma_payments.sealed_archive import open_sealed
-from perma_payments.services.callbacks import apply as module
+from perma_payments.services.callbacks import apply as module, receive as receiving
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.callbacks.retry import retry_responses
 
@@ -270,7 +270,7 @@ def test_a_response_that_cannot_be_kept_leaves_its_ids_in_the_log(monkeypatch, c
     def fail(*args: object, **kwargs: object) -> None:
         raise DatabaseError("Failing row contains (Erin)")
 
-    monkeypatch.setattr(Response.objects, "get_or_create", fail)
+    monkeypatch.setattr(receiving, "insert_unless_there", fail)
     with pytest.raises(DatabaseError):
         receive(fields)
 
