@@ -127,7 +127,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
 
 def _has_said_something(connection: Any) -> bool:
-    """Whether PostgreSQL has sent something unasked, such as that it ends the connection, or has just closed it."""
+    """Whether PostgreSQL has sent something unasked, such as that it ends the connection, or closed it."""
     if connection.closed:
         return True
     poll = select.poll()

@@ -1,4 +1,4 @@
-"""Insert and update single rows. The SQL is built once for each table, which makes it much cheaper than ``save``."""
+"""Insert and update single rows. The SQL is built once for each table, so this is much cheaper than ``save``."""
 
 from collections.abc import Mapping
 from functools import cache

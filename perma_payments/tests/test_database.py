@@ -23,6 +23,7 @@ from django.conf import settings as ours
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.db import SessionStore
 from django.db import OperationalError, close_old_connections, connection, transaction
+from django.utils import timezone
 
 from devtools.pgbouncer import pgbouncer
 from devtools.postgres import create_database, server
@@ -42,6 +43,7 @@ from perma_payments.postgres.problems import why_unavailable
 from perma_payments.postgres.time_limits import allow, seconds_left, waiting_at_most, within
 from perma_payments.services import acknowledgement, health
 from perma_payments.services.backoff import check_connection
+from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.locks import lock_customer
 
@@ -246,6 +248,10 @@ def locked_table(table: str) -> Iterator[None]:
 
 def test_a_callback_is_answered_even_if_staff_cannot_be_told(service):
     callback = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
+    # It came long ago, and could not be applied then.
+    receive_callback(b"body", list(callback.items()), now=timezone.now() - timedelta(hours=1))
+    SubscriptionAgreement.objects.update(status="Pending", payment_token="")
+    Response.objects.update(applied_at=None, outcome="", payment_token=cyber_source.transaction_id())
     with transaction.atomic():
         lock_customer(records.REGISTRAR)
         with locked_table(StaffTask._meta.db_table):

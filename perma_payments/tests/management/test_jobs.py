@@ -7,6 +7,7 @@ import pytest
 from perma_payments import emails
 from perma_payments.billing.transactions import Kind
 from perma_payments.management import jobs
+from perma_payments.management.commands import run_scheduler
 from perma_payments.models import Response, StaffTask
 from perma_payments.services.callbacks.receive import receive_callback
 
@@ -114,3 +115,13 @@ def test_responses_that_were_not_applied_are_tried_again():
     assert jobs.apply_responses(now=NOW) == (1, 0)
     response.refresh_from_db()
     assert response.applied_at == NOW
+
+
+def test_responses_that_wait_for_a_lock_are_tried_again_within_seconds():
+    response = received("MAYBE")
+    Response.objects.filter(pk=response.pk).update(applied_at=None, outcome="")
+
+    jobs.apply_waiting_responses(now=NOW)
+    response.refresh_from_db()
+    assert response.applied_at == NOW
+    assert run_scheduler.JOBS[jobs.apply_waiting_responses] <= 5

@@ -5,6 +5,7 @@ service that would write the locked row anyway, and so wait even without a lock 
 which it writes nothing; or the test looks at what would have been overwritten.
 """
 
+import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import timedelta
@@ -23,8 +24,10 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
 from perma_payments.perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
 from perma_payments.services import acknowledgement, corrections, locks, staff_tasks
+from perma_payments.services.callbacks import apply
 from perma_payments.services.callbacks.apply import apply_or_record_failure, apply_response
 from perma_payments.services.callbacks.receive import receive_callback
+from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from perma_payments.services.checkouts import begin
 from perma_payments.services.checkouts.modifiable import NothingToModify
@@ -251,6 +254,26 @@ def test_a_response_waits_for_what_it_is_about(kind, settle, decision):
     with transaction.atomic():
         locks.lock_rows(type(outgoing.subject).objects.filter(pk=outgoing.subject.pk))
         assert waits(lambda: apply_response(response, now=timezone.now()))
+
+
+@pytest.mark.parametrize(("minutes", "opened"), [(4, []), (6, ["not applied"]), (-6, ["not applied"])])
+def test_a_response_does_not_wait_long_for_a_lock_and_is_tried_again_quietly(monkeypatch, caplog, minutes, opened):
+    monkeypatch.setattr(apply, "LOCK", 0.2)
+    caplog.set_level(logging.INFO)
+    response = kept_response(records.outgoing(Kind.SUBSCRIBE), "DECLINE", applied=False)
+    now = response.received_at + timedelta(minutes=minutes)
+    with transaction.atomic():
+        locks.lock_rows(SubscriptionAgreement.objects.all())
+        # While this transaction lasts, so it has given up.
+        assert elsewhere(lambda: apply_or_record_failure(response, now=now)).result() is False
+
+    assert list(StaffTask.objects.values_list("kind", flat=True)) == opened
+    response.refresh_from_db()
+    assert (response.applied_at, response.failed_at) == (None, now if opened else None)
+    said = {record.levelname for record in caplog.records if f"response {response.pk} " in record.getMessage()}
+    assert ("ERROR" in said) == bool(opened)
+    # What has failed is tried again once a minute, and what waits every few seconds.
+    assert retry_responses(now=now, only_waiting=True) == ((0, 0) if opened else (1, 0))
 
 
 def test_resealing_waits_for_the_response():

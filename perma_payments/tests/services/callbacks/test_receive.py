@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from django.db import DatabaseError, connection
+from django.test.utils import CaptureQueriesContext
 
 from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.callback import CallbackRefused
@@ -316,3 +317,37 @@ def test_a_malformed_id_is_kept_only_in_the_sealed_post(field):
 
     row = Response.objects.filter(pk=response.pk).values().get()
     assert "John" not in str({name: value for name, value in row.items() if name != "sealed"})
+
+
+# --- What it costs ----------------------------------------------------------------------------------
+
+# Statements besides BEGIN and COMMIT. The goal is nine at most.
+STATEMENTS = {
+    (Kind.SUBSCRIBE, "ACCEPT"): 9,
+    (Kind.SUBSCRIBE, "DECLINE"): 7,
+    (Kind.CHANGE, "ACCEPT"): 9,
+    (Kind.CHANGE, "DECLINE"): 6,
+    (Kind.UPDATE, "ACCEPT"): 9,
+    (Kind.UPDATE, "DECLINE"): 6,
+    (Kind.PURCHASE, "ACCEPT"): 9,
+    (Kind.PURCHASE, "DECLINE"): 7,
+}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_callback_takes_few_statements_in_two_transactions():
+    taken = {}
+    for kind, decision in STATEMENTS:
+        token = {"payment_token": "0A1B"} if decision == "ACCEPT" and kind != Kind.PURCHASE else {}
+        fields = cyber_source.response(records.form(records.outgoing(kind)), decision, **token)
+        with CaptureQueriesContext(connection) as first:
+            assert receive(fields).applied_at is None
+        with CaptureQueriesContext(connection) as second:
+            assert receive(fields).applied_at == NOW
+        said = [query["sql"] for query in first]
+        assert (said.count("BEGIN"), said.count("COMMIT")) == (2, 2)
+        assert sum("pghistory.context_metadata" in statement for statement in said) == 1
+        taken[kind, decision] = len(said) - 4
+        assert len(second) - 2 == 4
+
+    assert taken == STATEMENTS
