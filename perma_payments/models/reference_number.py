@@ -4,6 +4,7 @@ import secrets
 
 from django.db import models
 
+from ..postgres.write import insert_unless_there
 from .fields import REFERENCE_NUMBER_PATTERN, never_deleted
 
 
@@ -37,5 +38,4 @@ class ReferenceNumber(models.Model):
     @classmethod
     def take(cls, value: str) -> bool:
         """Return whether a number was still free; it is taken when the transaction commits."""
-        _, created = cls.objects.get_or_create(value=value)
-        return created
+        return insert_unless_there(cls(value=value))

@@ -3,17 +3,17 @@
 To build the SQL of a queryset takes Django ten times as long as PostgreSQL's answer.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db import connection
-from django.db.models import Expression, QuerySet
+from django.db import DEFAULT_DB_ALIAS, connection
+from django.db.models import Expression, Model, QuerySet
+
+M = TypeVar("M", bound=Model)
 
 
-class Parameter(Expression):
-    """A value that is given whenever the statement is executed."""
-
+class _Parameter(Expression):
     def __init__(self, name: str) -> None:
         super().__init__()
         self.name = name
@@ -22,8 +22,13 @@ class Parameter(Expression):
         return "%s", [self]
 
 
+def parameter(name: str) -> Any:
+    """Stands in a queryset for a value that is given whenever the statement is executed."""
+    return _Parameter(name)
+
+
 class BuiltOnce:
-    """A queryset of values with Parameters in it. ``build`` makes it when it is first needed."""
+    """A queryset of values with parameters in it. ``build`` makes it when it is first needed."""
 
     def __init__(self, build: Callable[[], QuerySet[Any, Any]]) -> None:
         self._build = build
@@ -36,12 +41,26 @@ class BuiltOnce:
     def rows(self, **values: Any) -> list[tuple[Any, ...]]:
         """The rows for these values of the parameters, as PostgreSQL returns them."""
         sql, parameters = self._statement
-        given = [values[each.name] if isinstance(each, Parameter) else each for each in parameters]
+        given = [values[each.name] if isinstance(each, _Parameter) else each for each in parameters]
         with connection.cursor() as cursor:
             cursor.execute(sql, given)
             rows: list[tuple[Any, ...]] = cursor.fetchall()
         return rows
 
+    def first(self, **values: Any) -> tuple[Any, ...] | None:
+        """The first row, if there is one. The queryset should end after it."""
+        return next(iter(self.rows(**values)), None)
+
     def exists(self, **values: Any) -> bool:
         """Whether there is a row. The queryset should end after the first."""
-        return bool(self.rows(**values))
+        return self.first(**values) is not None
+
+
+def all_columns(model: type[Model]) -> list[str]:
+    """The names of all columns of a table, for ``values_list``."""
+    return [field.attname for field in model._meta.concrete_fields]
+
+
+def instance_of(model: type[M], values: Sequence[Any]) -> M:
+    """The instance of a model with these values of all its columns."""
+    return model.from_db(DEFAULT_DB_ALIAS, all_columns(model), values)

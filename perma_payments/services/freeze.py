@@ -16,9 +16,12 @@ from django.db import transaction
 
 from ..models import CheckoutFreeze
 from ..models.history import HistorySource
+from ..postgres.built_once import BuiltOnce
 from ..postgres.write import insert_unless_there
 
 logger = logging.getLogger(__name__)
+
+_IN_FORCE = BuiltOnce(lambda: CheckoutFreeze.objects.in_force().values_list("pk"))
 
 
 class AlreadyFrozen(Exception):
@@ -31,7 +34,7 @@ class NotFrozen(Exception):
 
 def checkouts_are_frozen() -> bool:
     """Whether nobody may begin or continue a checkout now."""
-    return settings.CHECKOUTS_FROZEN or CheckoutFreeze.objects.in_force().exists()
+    return settings.CHECKOUTS_FROZEN or _IN_FORCE.exists()
 
 
 def begin_freeze(*, by: User, reason: str, now: datetime) -> CheckoutFreeze:

@@ -19,6 +19,7 @@ from django.db.models import DateTimeField, Max
 from ..models import DatabaseRestore, Purchase, StaffTask, TaskKind
 from ..models.history import HistorySource
 from ..perma.messages import Freshness
+from ..postgres.built_once import BuiltOnce, parameter
 from .staff_tasks import log_opened
 
 logger = logging.getLogger(__name__)
@@ -34,6 +35,17 @@ _MOMENTS = frozenset(
 )
 # What a restore has just written itself is not what happened before.
 _ITS_OWN = timedelta(minutes=1)
+
+
+_SINCE = BuiltOnce(lambda: DatabaseRestore.objects.since(parameter("moment")).values_list("pk")[:1])
+_BETWEEN = BuiltOnce(
+    lambda: (
+        DatabaseRestore.objects.since(parameter("moment"))
+        .until(parameter("now"))
+        .order_by("-done_at")
+        .values_list("done_at")[:1]
+    )
+)
 
 
 class Moved(NamedTuple):
@@ -132,11 +144,10 @@ def _withhold_purchases(now: datetime) -> int:
 
 def may_be_lost(moment: datetime) -> bool:
     """Whether the database has been restored since: what followed from something at that moment may be lost."""
-    return DatabaseRestore.objects.since(moment).exists()
+    return _SINCE.exists(moment=moment)
 
 
 def freshness_of_checkouts(freshness: Freshness, *, now: datetime) -> Freshness:
     """How old a message that begins a checkout may be: the page that it came from must be newer than a restore."""
-    restores = DatabaseRestore.objects.since(now - freshness.browser).until(now)
-    restore = restores.order_by("-done_at").first()
-    return freshness if restore is None else replace(freshness, browser=now - restore.done_at)
+    restore = _BETWEEN.first(moment=now - freshness.browser, now=now)
+    return replace(freshness, browser=now - restore[0]) if restore else freshness

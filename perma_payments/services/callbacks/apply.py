@@ -39,7 +39,8 @@ from ...postgres.write import columns_of, update_changed
 from .. import staff_tasks
 from ..locks import lock_response
 from ..restore import may_be_lost
-from .effects import Effect, effects_on, has_standing_subscription, signed_later, was_charged_before
+from ..standing import standing_agreement
+from .effects import Effect, effects_on, signed_later, was_charged_before
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ def _activate(
     # Before, it lacked no token that anyone could miss.
     is_new = agreement.current_rate is None
     if agreement.status in UNPAID:
-        if has_standing_subscription(agreement.customer, response.received_at):
+        if standing_agreement(agreement.customer, now=response.received_at):
             tasks.append(TaskKind.SECOND_SUBSCRIPTION)
         agreement.status = Status.CURRENT
         agreement.take_terms(outgoing.new_terms)

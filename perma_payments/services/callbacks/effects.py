@@ -6,9 +6,8 @@ The customer is locked while this is asked, so nothing of it changes meanwhile.
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from ...billing.customers import Customer
 from ...models import Outcome, Purchase, Response, SubscriptionAgreement
-from ...postgres.built_once import BuiltOnce, Parameter
+from ...postgres.built_once import BuiltOnce, parameter
 
 
 class Effect(NamedTuple):
@@ -32,24 +31,14 @@ def _took_effect(**subject: Any) -> BuiltOnce:
     return BuiltOnce(lambda: Response.objects.filter(outcome=Outcome.TOOK_EFFECT, **subject).values_list(*columns))
 
 
-_ON_AGREEMENT = _took_effect(outgoing__agreement=Parameter("pk"))
-_ON_PURCHASE = _took_effect(outgoing__purchase=Parameter("pk"))
-_A_CUSTOMER: Any = Customer(Parameter("type"), Parameter("pk"))  # type: ignore[arg-type]
-_A_MOMENT: Any = Parameter("moment")
-_STANDING = BuiltOnce(
-    lambda: SubscriptionAgreement.objects.of(_A_CUSTOMER).standing(_A_MOMENT).values_list("pk")[:1]
-)
+_ON_AGREEMENT = _took_effect(outgoing__agreement=parameter("pk"))
+_ON_PURCHASE = _took_effect(outgoing__purchase=parameter("pk"))
 
 
 def effects_on(subject: SubscriptionAgreement | Purchase) -> list[Effect]:
     """What took effect on a subscription or a purchase, in no order."""
     statement = _ON_PURCHASE if isinstance(subject, Purchase) else _ON_AGREEMENT
     return list(map(Effect._make, statement.rows(pk=subject.pk)))
-
-
-def has_standing_subscription(customer: Customer, moment: datetime) -> bool:
-    """Whether a customer had a standing subscription at a moment."""
-    return _STANDING.exists(type=customer.type, pk=customer.pk, moment=moment)
 
 
 def was_charged_before(response: Response, effects: list[Effect]) -> bool:

@@ -17,13 +17,15 @@ from uuid import UUID
 
 from django.conf import settings
 from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db.models.functions import Coalesce
 
 from ...billing.tokens import is_token
+from ...billing.transactions import Kind
 from ...cybersource.callback import Callback, verify
 from ...cybersource.known_texts import WITHHELD
 from ...logs import Alarm, alarm
 from ...models import OutgoingTransaction, Purchase, Response, Ring, SubscriptionAgreement
-from ...postgres.built_once import BuiltOnce, Parameter
+from ...postgres.built_once import BuiltOnce, all_columns, instance_of, parameter
 from ...postgres.problems import describe
 from ...postgres.time_limits import within
 from ...postgres.write import insert_unless_there
@@ -121,12 +123,11 @@ def fingerprint_of(callback: Callback) -> bytes:
 
 
 # With the customer, which is locked before anything else is read.
-_READ = [field.attname for field in OutgoingTransaction._meta.concrete_fields]
 _CHECKOUT = BuiltOnce(
-    lambda: OutgoingTransaction.objects.filter(transaction_uuid=Parameter("transaction_uuid")).values_list(
-        *_READ,
-        *("agreement__customer_type", "agreement__customer_pk"),
-        *("purchase__customer_type", "purchase__customer_pk"),
+    lambda: OutgoingTransaction.objects.filter(transaction_uuid=parameter("transaction_uuid")).values_list(
+        *all_columns(OutgoingTransaction),
+        Coalesce("agreement__customer_type", "purchase__customer_type"),
+        Coalesce("agreement__customer_pk", "purchase__customer_pk"),
     )
 )
 
@@ -137,19 +138,19 @@ def _outgoing(text: str) -> OutgoingTransaction | None:
         transaction_uuid = UUID(text)
     except ValueError:
         return None
-    for *values, agreements_type, agreements_pk, purchases_type, purchases_pk in _CHECKOUT.rows(
-        transaction_uuid=transaction_uuid
-    ):
-        outgoing = OutgoingTransaction.from_db(DEFAULT_DB_ALIAS, _READ, values)
-        names = ["id", "customer_type", "customer_pk"]
-        if outgoing.agreement_id is not None:
-            of_agreement = [outgoing.agreement_id, agreements_type, agreements_pk]
-            outgoing.agreement = SubscriptionAgreement.from_db(DEFAULT_DB_ALIAS, names, of_agreement)
-        else:
-            of_purchase = [outgoing.purchase_id, purchases_type, purchases_pk]
-            outgoing.purchase = Purchase.from_db(DEFAULT_DB_ALIAS, names, of_purchase)
-        return outgoing
-    return None
+    row = _CHECKOUT.first(transaction_uuid=transaction_uuid)
+    if row is None:
+        return None
+    *values, customer_type, customer_pk = row
+    outgoing = instance_of(OutgoingTransaction, values)
+    model, pk = (
+        (Purchase, outgoing.purchase_id)
+        if outgoing.kind == Kind.PURCHASE
+        else (SubscriptionAgreement, outgoing.agreement_id)
+    )
+    columns = ["id", "customer_type", "customer_pk"]
+    outgoing.subject = model.from_db(DEFAULT_DB_ALIAS, columns, [pk, customer_type, customer_pk])
+    return outgoing
 
 
 @cache

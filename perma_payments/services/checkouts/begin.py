@@ -15,7 +15,6 @@ from datetime import datetime
 from functools import partial
 from typing import Any
 
-import pghistory
 from django.conf import settings
 from django.db import transaction
 
@@ -28,9 +27,11 @@ from ...logs import ids
 from ...models import OutgoingTransaction, Purchase, ReferenceNumber, Ring, SubscriptionAgreement
 from ...models.history import HistorySource
 from ...perma.messages import ChangeMessage, PurchaseMessage, Stale, SubscribeMessage, UpdateMessage
+from ...postgres.write import insert
 from .. import key_uses
 from ..freeze import checkouts_are_frozen
 from ..locks import lock_customer
+from ..standing import standing_agreement
 from .modifiable import NothingToModify, modifiable_agreement
 from .used_messages import begun_by
 
@@ -50,7 +51,7 @@ def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> Sign
     customer = message.customer
     with _checkout(customer):
         # First: someone who has just paid and presses the same button again must read that it has worked.
-        if SubscriptionAgreement.objects.of(customer).standing(now).exists():
+        if standing_agreement(customer, now=now):
             raise AlreadySubscribed
         outgoing = begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
         if outgoing is None:
@@ -103,8 +104,8 @@ def update(message: UpdateMessage, *, nonce: bytes, now: datetime) -> SignedForm
 
 @contextmanager
 def _checkout(customer: Customer) -> Iterator[None]:
-    with transaction.atomic(durable=True), pghistory.context(source=HistorySource.CUSTOMER_REQUEST):
-        lock_customer(customer)
+    with transaction.atomic(durable=True):
+        lock_customer(customer, source=HistorySource.CUSTOMER_REQUEST)
         if checkouts_are_frozen():
             raise CheckoutsFrozen
         yield
@@ -129,12 +130,13 @@ def _kind_of(message: ChangeMessage, agreement: SubscriptionAgreement, now: date
 def record_subscription(
     message: SubscribeMessage, reference_number: str, *, nonce: bytes, now: datetime
 ) -> OutgoingTransaction:
-    agreement = SubscriptionAgreement.objects.create(
+    agreement = SubscriptionAgreement(
         customer_type=message.customer.type,
         customer_pk=message.customer.pk,
         reference_number=reference_number,
         created_at=now,
     )
+    insert(agreement)
     return _record(
         Kind.SUBSCRIBE,
         nonce,
@@ -152,7 +154,7 @@ def record_subscription(
 def record_purchase(
     message: PurchaseMessage, reference_number: str, *, nonce: bytes, now: datetime
 ) -> OutgoingTransaction:
-    begun = Purchase.objects.create(
+    begun = Purchase(
         customer_type=message.customer.type,
         customer_pk=message.customer.pk,
         reference_number=reference_number,
@@ -160,6 +162,7 @@ def record_purchase(
         link_quantity=message.link_quantity,
         created_at=now,
     )
+    insert(begun)
     return _record(Kind.PURCHASE, nonce, now, purchase=begun, amount=message.amount)
 
 
@@ -180,13 +183,14 @@ def record_change(
 
 
 def _record(kind: Kind, nonce: bytes, now: datetime, **columns: Any) -> OutgoingTransaction:
-    outgoing = OutgoingTransaction.objects.create(
+    outgoing = OutgoingTransaction(
         kind=kind,
         transaction_type=transaction_type(kind, columns.get("amount")),
         message_nonce=nonce,
         created_at=now,
         **columns,
     )
+    insert(outgoing)
     begun = ids(
         kind=kind,
         transaction_uuid=outgoing.transaction_uuid,

@@ -5,6 +5,7 @@ from datetime import datetime
 from ...billing.customers import Customer
 from ...billing.statuses import can_be_modified
 from ...models import SubscriptionAgreement
+from ..standing import standing_agreement
 
 
 class NothingToModify(Exception):
@@ -18,7 +19,7 @@ def modifiable_agreement(
 
     Raises NothingToModify if there is none, if it has ended, or, unless ``even_if_canceling``, if it is about to.
     """
-    agreement = SubscriptionAgreement.objects.of(customer).standing(now).first()
+    agreement = standing_agreement(customer, now=now)
     if agreement is None:
         raise NothingToModify
     is_canceling = agreement.cancellation_requested_at is not None

@@ -5,9 +5,15 @@ from datetime import datetime, timedelta
 from ...billing.customers import Customer
 from ...billing.transactions import Kind
 from ...models import OutgoingTransaction, Response, UsedMessage
+from ...postgres.built_once import BuiltOnce, parameter
 
 # CyberSource refuses a second charge of one transaction_uuid for this long (cybersource.md §5.5).
 DUPLICATE_CHECK = timedelta(minutes=15)
+
+_CHECKOUT = BuiltOnce(
+    lambda: OutgoingTransaction.objects.filter(message_nonce=parameter("nonce")).values_list("pk")
+)
+_USED = BuiltOnce(lambda: UsedMessage.objects.filter(nonce=parameter("nonce")).values_list("pk"))
 
 
 class MessageUsedUp(Exception):
@@ -26,12 +32,11 @@ def begun_by(nonce: bytes, kind: Kind, customer: Customer, *, now: datetime) -> 
 
     Raises MessageUsedUp when the customer must not be sent to that checkout again (perma.md §5).
     """
-    transactions = OutgoingTransaction.objects.select_related("agreement", "purchase")
-    outgoing = transactions.filter(message_nonce=nonce).first()
-    if outgoing is None:
-        if UsedMessage.objects.filter(nonce=nonce).exists():
+    if not _CHECKOUT.exists(nonce=nonce):
+        if _USED.exists(nonce=nonce):
             raise MessageUsedUp("it was about a cancellation")
         return None
+    outgoing = OutgoingTransaction.objects.select_related("agreement", "purchase").get(message_nonce=nonce)
     reason = f"transaction {outgoing.transaction_uuid}"
     if outgoing.kind != kind or outgoing.customer != customer:
         raise MessageUsedUp(reason)
@@ -48,9 +53,9 @@ def use_up(nonce: bytes, *, now: datetime) -> bool:
 
     Raises MessageUsedUp if it has begun a checkout.
     """
-    if UsedMessage.objects.filter(nonce=nonce).exists():
+    if _USED.exists(nonce=nonce):
         return False
-    if OutgoingTransaction.objects.filter(message_nonce=nonce).exists():
+    if _CHECKOUT.exists(nonce=nonce):
         raise MessageUsedUp("it has begun a checkout")
     UsedMessage.objects.create(nonce=nonce, used_at=now)
     return True
