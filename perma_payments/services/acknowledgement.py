@@ -57,7 +57,7 @@ def acknowledge_purchase(purchase_id: int, *, is_awaited: Callable[[], bool], no
                 pk=purchase_id, status=PurchaseStatus.PAID, acknowledged_at__isnull=True
             ).update(acknowledged_at=now, updated_at=now)
             if not acknowledged:
-                raise NotAcknowledgeable(f"purchase {purchase_id}")
+                raise NotAcknowledgeable(f"unknown, unpaid, or acknowledged before: purchase {purchase_id}")
             unanswered = UnansweredAcknowledgement.objects.create(
                 purchase_id=purchase_id,
                 acknowledged_at=now,

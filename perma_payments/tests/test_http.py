@@ -153,7 +153,7 @@ def test_a_client_that_goes_away_in_the_middle_is_logged(service, form):
             b"Content-Type: " + FORM.encode() + b"\r\n\r\n" + b"".join(chunks(body)[:2])
         )
 
-    assert eventually_in(service.log, "callback refused: the body broke off")
+    assert eventually_in(service.log, "/cybersource-callback/: refused: BadForm: the body broke off")
     assert not Response.objects.exists()
 
 

@@ -12,10 +12,9 @@ from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
-from .. import metrics
 from ..billing.transactions import Kind
 from ..cybersource.callback import CallbackRefused, UnknownKey
-from ..logs import Alarm, alarm, refusal as logged_as
+from ..logs import Alarm, alarm
 from ..models import Response
 from ..perma.returns import address
 from ..postgres.problems import describe, why_unavailable
@@ -24,8 +23,9 @@ from ..request_log import note
 from ..services.callbacks.ending import ending_of
 from ..services.callbacks.receive import receive_callback
 from . import pages
-from .incoming import BadForm, method_not_allowed_for_machines, posted_fields
+from .incoming import BadForm, is_navigation, method_not_allowed_for_machines, posted_fields
 from .limits import count_page_view, count_refusal
+from .refusals import record_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -43,12 +43,12 @@ def cybersource_callback(request: HttpRequest) -> HttpResponse:
     """
     if request.method != "POST":
         return method_not_allowed_for_machines(["POST"])
-    if request.headers.get("Sec-Fetch-Mode") == "navigate":
+    if is_navigation(request):
         return _lead_back(request, is_limited=False)
     try:
         _receive(request)
     except (BadForm, CallbackRefused) as refusal:
-        _log(request, "callback", refusal)
+        _record(request, refusal)
         return HttpResponse("refused\n", status=400, content_type="text/plain")
     return HttpResponse("received\n", content_type="text/plain")
 
@@ -77,7 +77,7 @@ def _lead_back(request: HttpRequest, *, is_limited: bool) -> HttpResponse:
         if ending is not None and response.outgoing is not None:
             page = address(page, Kind(response.outgoing.kind), ending)
     except (BadForm, CallbackRefused) as refusal:
-        _log(request, "return", refusal)
+        _record(request, refusal)
         if is_limited:
             count_refusal(request)
     except Exception as error:  # whatever it is, the customer must get back
@@ -98,12 +98,8 @@ def _receive(request: HttpRequest) -> Response:
     return response
 
 
-def _log(request: HttpRequest, what: str, refusal: Exception) -> None:
-    note(f"refused:{type(refusal).__name__}")
-    extra = logged_as(what)
-    if isinstance(refusal, UnknownKey):
-        extra |= alarm(Alarm.UNKNOWN_KEY)
-    logger.warning("%s refused: %s", what, refusal, extra=extra)
+def _record(request: HttpRequest, refusal: Exception) -> None:
     # The text of a CallbackRefused is one of a few, and names after a colon which fields it is about.
-    reason = "BadForm" if isinstance(refusal, BadForm) else str(refusal).partition(":")[0]
-    metrics.count_refusal(route=metrics.route_name(request), reason=reason)
+    reason = "" if isinstance(refusal, BadForm) else str(refusal).partition(":")[0]
+    extra = alarm(Alarm.UNKNOWN_KEY) if isinstance(refusal, UnknownKey) else {}
+    record_refusal(request, refusal, reason=reason, **extra)

@@ -1,6 +1,5 @@
 """Incoming requests: forms, and the messages from Perma.cc in them, which are opened, read or refused here."""
 
-import logging
 import select
 import socket
 from collections.abc import Callable
@@ -14,13 +13,10 @@ from django.http import HttpRequest, HttpResponse, JsonResponse, UnreadablePostE
 from django.utils import timezone
 from django.views.decorators.csrf import csrf_exempt
 
-from .. import metrics
-from ..logs import refusal as logged_as
 from ..models import Ring
 from ..perma import messages
 from ..perma.box import Opened, Refusal
 from ..perma.messages import ChangeMessage, Message, PurchaseMessage, Stale, SubscribeMessage, WrongValue
-from ..request_log import note
 from ..services import key_uses
 from ..services.checkouts.begin import CheckoutsFrozen
 from ..services.checkouts.modifiable import NothingToModify
@@ -28,8 +24,7 @@ from ..services.checkouts.used_messages import MessageUsedUp
 from ..services.restore import freshness_of_checkouts
 from . import pages
 from .limits import count_page_view, count_refusal, stop_flood
-
-logger = logging.getLogger(__name__)
+from .refusals import record_refusal
 
 M = TypeVar("M", bound=Message)
 View = Callable[[HttpRequest], HttpResponse]
@@ -109,7 +104,7 @@ def carried_by_browser(*, get: View | None = None) -> Callable[[View], View]:
             except CheckoutsFrozen:
                 return pages.frozen(request)
             except (BadForm, Refusal, MessageUsedUp) as refusal:
-                _log(request, refusal)
+                record_refusal(request, refusal)
                 count_refusal(request)
                 match refusal:
                     case Stale():
@@ -138,14 +133,14 @@ def from_perma_servers(view: View) -> View:
         if is_browser(request):
             if request.method != "POST":
                 return pages.method_not_allowed(request, ["POST"])
-            _log(request, BadForm("a browser carried it"))
+            record_refusal(request, BadForm("a browser carried it"))
             return pages.refused(request)
         if request.method != "POST":
             return method_not_allowed_for_machines(["POST"])
         try:
             return view(request)
         except (BadForm, Refusal) as refusal:
-            _log(request, refusal)
+            record_refusal(request, refusal)
             return JsonResponse({"status": "refused"}, status=400)
 
     return route
@@ -157,7 +152,13 @@ def is_browser(request: HttpRequest) -> bool:
     Current browsers send Sec-Fetch-Mode, at least over HTTPS, and no script can set it; all of them ask for HTML.
     Perma.cc's servers do neither.
     """
-    return request.headers.get("Sec-Fetch-Mode") == "navigate" or "text/html" in request.headers.get("Accept", "")
+    return is_navigation(request) or "text/html" in request.META.get("HTTP_ACCEPT", "")
+
+
+def is_navigation(request: HttpRequest) -> bool:
+    """Whether a browser says that a person opens a page with this request."""
+    # Not request.headers, which makes a copy of all headers first.
+    return request.META.get("HTTP_SEC_FETCH_MODE") == "navigate"
 
 
 def client_is_waiting(request: HttpRequest) -> bool:
@@ -182,10 +183,3 @@ def client_is_waiting(request: HttpRequest) -> bool:
 def method_not_allowed_for_machines(allowed: list[str]) -> HttpResponse:
     """A 405 for a program."""
     return JsonResponse({"status": "method not allowed"}, status=405, headers={"Allow": ", ".join(allowed)})
-
-
-def _log(request: HttpRequest, refusal: Exception) -> None:
-    note(f"refused:{type(refusal).__name__}")
-    path = request.path
-    logger.warning("%s: refused: %s: %s", path, type(refusal).__name__, refusal, extra=logged_as(path))
-    metrics.count_refusal(route=metrics.route_name(request), reason=type(refusal).__name__)

@@ -5,7 +5,6 @@ begins nothing, so pages can be reloaded, and opened twice. Each action is a POS
 counts once, and with Django's protection against forgery.
 """
 
-import logging
 from collections.abc import Callable
 from functools import wraps
 from urllib.parse import urlencode
@@ -17,13 +16,10 @@ from django.middleware.csrf import get_token
 from django.urls import reverse
 from django.utils import timezone
 
-from .. import metrics
 from ..billing.customers import Customer
 from ..billing.transactions import Kind
-from ..logs import refusal as logged_as
 from ..perma.messages import UpdateMessage
 from ..perma.returns import Ending, address
-from ..request_log import note
 from ..services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from ..services.checkouts import begin
 from ..services.checkouts.modifiable import NothingToModify
@@ -31,9 +27,8 @@ from ..services.checkouts.used_messages import MessageUsedUp
 from ..services.portal import PortalSubscription, payment_of, payments_of, pending_subscription, subscription_of
 from . import pages, tokens
 from .limits import count_page_view, count_refusal, stop_flood
+from .refusals import record_refusal
 from .tokens import Purpose, Token, TokenRefused
-
-logger = logging.getLogger(__name__)
 
 TokenView = Callable[[HttpRequest, Token], HttpResponse]
 View = Callable[[HttpRequest], HttpResponse]
@@ -61,7 +56,7 @@ def _portal_view(method: str, *purposes: Purpose) -> Callable[[TokenView], View]
             try:
                 token = tokens.read(text, *purposes, now=timezone.now())
             except TokenRefused as refusal:
-                _log(request, refusal)
+                record_refusal(request, refusal)
                 count_refusal(request)
                 return pages.portal_expired(request)
             try:
@@ -71,19 +66,13 @@ def _portal_view(method: str, *purposes: Purpose) -> Callable[[TokenView], View]
             except begin.CheckoutsFrozen:
                 return pages.frozen(request)
             except MessageUsedUp as refusal:
-                _log(request, refusal)
+                record_refusal(request, refusal)
                 count_refusal(request)
                 return pages.portal_used_up(request, portal_url=_portal_url(token.sign(Purpose.MANAGE)))
 
         return route
 
     return decorate
-
-
-def _log(request: HttpRequest, refusal: Exception) -> None:
-    note(f"refused:{type(refusal).__name__}")
-    logger.warning("%s: refused: %s", request.path, refusal, extra=logged_as(request.path))
-    metrics.count_refusal(route=metrics.route_name(request), reason=type(refusal).__name__)
 
 
 # --- Pages ------------------------------------------------------------------------------------------

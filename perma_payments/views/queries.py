@@ -6,8 +6,6 @@ from functools import partial
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.utils import timezone
 
-from .. import metrics
-from ..logs import refusal as logged_as
 from ..perma import replies
 from ..perma.messages import AcknowledgePurchaseMessage, PurchaseHistoryMessage, SubscriptionMessage
 from ..postgres.time_limits import time_limit
@@ -15,6 +13,7 @@ from ..request_log import note
 from ..services import acknowledgement
 from ..services.perma_queries import paid_purchases, status_of
 from .incoming import client_is_waiting, from_perma_servers, open_message, sealed
+from .refusals import record_refusal
 
 logger = logging.getLogger(__name__)
 
@@ -54,14 +53,7 @@ def acknowledge_purchase(request: HttpRequest) -> HttpResponse:
             message.purchase_pk, is_awaited=is_awaited, now=timezone.now()
         )
     except acknowledgement.NotAcknowledgeable as refusal:
-        note("refused:NotAcknowledgeable")
-        logger.warning(
-            "%s: refused: unknown, unpaid, or acknowledged before: %s",
-            request.path,
-            refusal,
-            extra=logged_as(request.path),
-        )
-        metrics.count_refusal(route=metrics.route_name(request), reason=type(refusal).__name__)
+        record_refusal(request, refusal)
         return JsonResponse({"status": "refused"}, status=400)
     except acknowledgement.GaveUp as refusal:
         logger.warning("%s: not recorded, as the client no longer waits: %s", request.path, refusal)

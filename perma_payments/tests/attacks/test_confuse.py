@@ -146,7 +146,7 @@ def test_a_repeated_key_is_refused(refused, stock, route, same):
     fields = valid_form(route, stock)
     name, value = next(iter(fields.items()))
     body = urlencode([*fields.items(), (name, value if same else MARKER)])
-    refused(route, body, reason="callback refused" if route is CALLBACK else "encrypted_data came 2 times")
+    refused(route, body, reason="refused: CallbackRefused" if route is CALLBACK else "encrypted_data came 2 times")
 
 
 @in_turn("route, number", TYPICAL_ROUTES, [501, 2000])

@@ -211,7 +211,7 @@ def sent_on(client, stock, caplog):
         assert landed(client.generic("POST", RETURN, body, content_type, **extra)) == ""
         assert traces.rows() == before
         (said,) = traces.reasons(caplog)
-        assert said.startswith("return refused: ")
+        assert said.startswith("/return/: refused: ")
         assert MARKER not in traces.log(caplog)
         return said
 
