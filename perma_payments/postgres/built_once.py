@@ -4,7 +4,7 @@ To build the SQL of a queryset takes Django ten times as long as PostgreSQL's an
 """
 
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, TypeVar
 
 from django.db import DEFAULT_DB_ALIAS, connection
@@ -56,6 +56,7 @@ class BuiltOnce:
         return self.first(**values) is not None
 
 
+@cache
 def all_columns(model: type[Model]) -> list[str]:
     """The names of all columns of a table, for ``values_list``."""
     return [field.attname for field in model._meta.concrete_fields]

@@ -15,7 +15,7 @@ from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.callback import verify
 from perma_payments.models import CheckoutFreeze, JobRun, Response, StaffTask, TaskKind
 from perma_payments.postgres import base
-from perma_payments.postgres.write import insert_unless_there
+from perma_payments.postgres.write import columns_of, insert_unless_there, update_changed
 from perma_payments.services import freeze, once_a_day
 from perma_payments.services.callbacks import receive
 from perma_payments.services.locks import lock_callback
@@ -125,3 +125,16 @@ def test_a_row_is_inserted_once_and_knows_its_id():
     first.note = "It can be saved."
     first.save()
     assert StaffTask.objects.get().note == first.note
+
+
+def test_only_the_columns_that_have_changed_are_updated():
+    row = records.standing_agreement()
+    before = columns_of(row)
+    # Another process changes it, too.
+    type(row).objects.filter(pk=row.pk).update(status="Hold")
+    row.payment_token = "0A1B"
+    update_changed(row, before)
+
+    now = type(row).objects.get()
+    assert (now.status, now.payment_token) == ("Hold", "0A1B")
+    assert now.updated_at > before["updated_at"]

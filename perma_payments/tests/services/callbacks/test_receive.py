@@ -351,3 +351,10 @@ def test_a_callback_takes_few_statements_in_two_transactions():
         assert len(second) - 2 == 4
 
     assert taken == STATEMENTS
+    agreement = records.SubscriptionAgreement.objects.earliest("pk")
+    (response,) = Response.objects.filter(outgoing__agreement=agreement)
+    told = {"source": "CyberSource response", "response": response.pk}
+    assert agreement.events.latest("pgh_id").pgh_context == told
+    # It was told for that transaction only.
+    agreement.save()
+    assert agreement.events.latest("pgh_id").pgh_context is None
