@@ -196,6 +196,15 @@ def test_a_paid_subscription_without_a_token_opens_a_task(token):
     assert tasks() == ["token missing"]
 
 
+@pytest.mark.parametrize(("kind", "old"), [(Kind.SUBSCRIBE, ""), (Kind.CHANGE, "1"), (Kind.UPDATE, "1")])
+def test_a_token_that_comes_later_ends_the_task_about_it(kind, old):
+    agreement = records.standing_agreement(payment_token=old)
+    task = StaffTask.objects.create(kind="token missing", agreement=agreement)
+    respond(records.outgoing(kind, agreement), payment_token="0A1B")
+
+    assert (fresh(agreement).payment_token, fresh(task).resolution) == ("0A1B", "withdrawn")
+
+
 def test_a_format_preserving_token_is_taken_with_a_task():
     outgoing = records.outgoing(Kind.SUBSCRIBE)
     respond(outgoing, payment_token="4111111111111111")

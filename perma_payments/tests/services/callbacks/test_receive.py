@@ -105,6 +105,7 @@ def test_an_unmatched_callback_is_kept_and_opens_a_task(uuid):
     assert (response.outgoing, response.outcome) == (None, Outcome.UNMATCHED)
     (task,) = StaffTask.objects.all()
     assert (task.kind, task.response) == ("unmatched", response)
+    assert task.events.get().pgh_context == {"source": "CyberSource response", "response": response.pk}
     assert records.SubscriptionAgreement.objects.get().status == "Pending"
 
 

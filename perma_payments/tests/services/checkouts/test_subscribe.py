@@ -52,6 +52,7 @@ def test_what_was_asked_for_is_what_is_signed_and_remembered():
 
     outgoing = OutgoingTransaction.objects.get()
     assert outgoing.created_at == outgoing.agreement.created_at == NOW
+    assert outgoing.agreement.events.get().pgh_context == {"source": "customer request"}
     signing = ("signature", "signed_field_names")
     signed = {name: value for name, value in form.fields.items() if name not in signing}
     assert signed == {
