@@ -40,7 +40,7 @@ from .. import staff_tasks
 from ..locks import lock_response
 from ..restore import may_be_lost
 from ..standing import standing_agreement
-from .effects import Effect, effects_on, signed_later, was_charged_before
+from .effects import Effect, effects_beside, signed_later, was_charged_before
 
 logger = logging.getLogger(__name__)
 
@@ -132,14 +132,13 @@ def _apply(response: Response) -> Result:
         return Outcome.NO_EFFECT, [TaskKind.NOT_WHAT_WAS_SIGNED]
     verdict = verdict_on(response, outgoing)
     tasks = [_TASKS[verdict]] if verdict in _TASKS else []
-    subject = outgoing.subject
-    effects = effects_on(subject) if verdict in (Verdict.PAID, Verdict.HELD) else []
+    effects = effects_beside(outgoing) if verdict in (Verdict.PAID, Verdict.HELD) else []
     if outgoing.is_sale and was_charged_before(response, effects):
         return Outcome.NO_EFFECT, [*tasks, TaskKind.DUPLICATE_CHARGE]
     step = _STEPS.get((Kind(outgoing.kind), verdict))
     if step is None:
         return Outcome.NO_EFFECT, tasks
-    outcome, more = step(response, outgoing, subject, effects)
+    outcome, more = step(response, outgoing, outgoing.subject, effects)
     return outcome, tasks + more
 
 

@@ -4,21 +4,22 @@ The customer is locked while this is asked, so nothing of it changes meanwhile.
 """
 
 from datetime import datetime
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from ...models import Outcome, Purchase, Response, SubscriptionAgreement
+from ...billing.transactions import Kind
+from ...models import Outcome, OutgoingTransaction, Response
 from ...postgres.built_once import BuiltOnce, parameter
 
 
 class Effect(NamedTuple):
-    """A response that took effect."""
+    """A response that took effect, and the kind of its checkout."""
 
     outgoing_id: int
-    kind: str
     transaction_id: str
     decision: str
     signed_at: datetime
     brought_token: bool
+    kind: str
 
     @property
     def granted(self) -> bool:
@@ -26,19 +27,22 @@ class Effect(NamedTuple):
         return self.decision in Response.GRANTING
 
 
-def _took_effect(**subject: Any) -> BuiltOnce:
-    columns = ["outgoing__kind" if name == "kind" else name for name in Effect._fields]
-    return BuiltOnce(lambda: Response.objects.filter(outcome=Outcome.TOOK_EFFECT, **subject).values_list(*columns))
+_COLUMNS = Effect._fields[:-1]
+_OF_CHECKOUT = BuiltOnce(
+    lambda: Response.objects.filter(outcome=Outcome.TOOK_EFFECT, outgoing=parameter("pk")).values_list(*_COLUMNS)
+)
+_ON_AGREEMENT = BuiltOnce(
+    lambda: Response.objects.filter(outcome=Outcome.TOOK_EFFECT, outgoing__agreement=parameter("pk")).values_list(
+        *_COLUMNS, "outgoing__kind"
+    )
+)
 
 
-_ON_AGREEMENT = _took_effect(outgoing__agreement=parameter("pk"))
-_ON_PURCHASE = _took_effect(outgoing__purchase=parameter("pk"))
-
-
-def effects_on(subject: SubscriptionAgreement | Purchase) -> list[Effect]:
-    """What took effect on a subscription or a purchase, in no order."""
-    statement = _ON_PURCHASE if isinstance(subject, Purchase) else _ON_AGREEMENT
-    return list(map(Effect._make, statement.rows(pk=subject.pk)))
+def effects_beside(outgoing: OutgoingTransaction) -> list[Effect]:
+    """What took effect of a checkout, and for a change or an update, of all others of the same subscription."""
+    if outgoing.kind in (Kind.CHANGE, Kind.UPDATE):
+        return list(map(Effect._make, _ON_AGREEMENT.rows(pk=outgoing.agreement_id)))
+    return [Effect._make((*row, outgoing.kind)) for row in _OF_CHECKOUT.rows(pk=outgoing.pk)]
 
 
 def was_charged_before(response: Response, effects: list[Effect]) -> bool:
