@@ -2,6 +2,7 @@
 
 from datetime import date, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from dateutil.relativedelta import relativedelta
@@ -63,21 +64,26 @@ class Schedule(NamedTuple):
         if day < self.start:
             return self.start
         try:
-            return self._first_due_after(day)
+            return _first_due_after(self, day)
         except (OverflowError, ValueError):
             return date.max
-
-    def _first_due_after(self, day: date) -> date:
-        if self.frequency is Frequency.SEMI_MONTHLY:
-            return day.replace(day=15) if day.day < 15 else day + relativedelta(months=1, day=1)
-        step = _STEPS[self.frequency]
-        # Jump close to the day, taking all months to be long, then walk.
-        count = (day - self.start).days // (366 * step.years + 31 * step.months + 7 * step.weeks)
-        while self.start + step * count <= day:
-            count += 1
-        return self.start + step * count
 
     def due_around(self, day: date) -> date | None:
         """The due date that is this day or one day away from it; None if there is none."""
         due = self.first_due_after(day - 2 * _DAY_OFF)
         return due if due <= day + _DAY_OFF else None
+
+
+@lru_cache(
+    10_000
+)  # A status report asks for the same few days about many subscriptions that began on the same day.
+def _first_due_after(schedule: Schedule, day: date) -> date:
+    frequency, start = schedule
+    if frequency is Frequency.SEMI_MONTHLY:
+        return day.replace(day=15) if day.day < 15 else day + relativedelta(months=1, day=1)
+    step = _STEPS[frequency]
+    # Jump close to the day, taking all months to be long, then walk.
+    count = (day - start).days // (366 * step.years + 31 * step.months + 7 * step.weeks)
+    while start + step * count <= day:
+        count += 1
+    return start + step * count
