@@ -10,7 +10,6 @@ rows that refer to them, evidence and staff tasks among them.
 """
 
 import hashlib
-from collections.abc import Iterable
 from typing import TypeVar
 
 from django.db import connection
@@ -21,9 +20,6 @@ from ..models import Purchase, Response, StaffTask, SubscriptionAgreement
 
 M = TypeVar("M", bound=Model)
 
-# PostgreSQL has room for a few thousand locks in total.
-MANY_CUSTOMERS = 1_000
-
 
 def lock_customer(customer: Customer) -> None:
     """Lock everything about a customer.
@@ -31,34 +27,24 @@ def lock_customer(customer: Customer) -> None:
     A customer has no row of its own here, so this is an advisory lock of PostgreSQL's.
     """
     with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock(%s)",
-            [_ALL_CUSTOMERS, _number(f"customer {customer}")],
-        )
-
-
-def lock_customers(customers: Iterable[Customer]) -> None:
-    """Lock everything about some customers, or about all customers if there are more than MANY_CUSTOMERS."""
-    different = sorted(set(customers))
-    if len(different) <= MANY_CUSTOMERS:
-        for customer in different:
-            lock_customer(customer)
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ALL_CUSTOMERS])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_number(f"customer {customer}")])
 
 
 def lock_agreements_of(customer: Customer) -> list[SubscriptionAgreement]:
-    """Lock a customer and all of its agreements: a status report locks agreements, but only a few customers."""
+    """Lock a customer and all of its agreements.
+
+    A status report locks the agreements that it changes, and no customers: PostgreSQL has no room for so many
+    advisory locks. So to make one agreement stand, lock all of its customer's: a report may do so with another.
+    """
     lock_customer(customer)
     return lock_rows(SubscriptionAgreement.objects.of(customer))
 
 
 def lock_agreement(agreement_id: int) -> SubscriptionAgreement:
-    """Lock an agreement and its customer. Raises DoesNotExist."""
+    """Lock an agreement, with its customer and all other agreements of the customer. Raises DoesNotExist."""
     # An agreement never changes its customer.
-    lock_customer(SubscriptionAgreement.objects.get(pk=agreement_id).customer)
-    return _lock_row(SubscriptionAgreement.objects.all(), agreement_id)
+    customer = SubscriptionAgreement.objects.get(pk=agreement_id).customer
+    return next(each for each in lock_agreements_of(customer) if each.pk == agreement_id)
 
 
 def lock_purchase(purchase_id: int) -> Purchase:
@@ -67,9 +53,9 @@ def lock_purchase(purchase_id: int) -> Purchase:
 
 
 def lock_response(response_id: int) -> tuple[Response, SubscriptionAgreement | Purchase | None]:
-    """Lock a response with its customer and the agreement or purchase that it is about, if it was matched.
+    """Lock a response with its customer and, if it was matched, with what it is about.
 
-    Raises DoesNotExist.
+    That is a purchase, or an agreement with all others of the customer. Raises DoesNotExist.
     """
     responses = Response.objects.select_related("outgoing__agreement", "outgoing__purchase")
     outgoing = responses.get(pk=response_id).outgoing
@@ -77,8 +63,9 @@ def lock_response(response_id: int) -> tuple[Response, SubscriptionAgreement | P
         lock_customer(outgoing.customer)
     response = _lock_row(responses, response_id)
     match response.outgoing and response.outgoing.subject:
-        case SubscriptionAgreement(pk=pk):
-            return response, _lock_row(SubscriptionAgreement.objects.all(), pk)
+        case SubscriptionAgreement(pk=pk, customer=customer):
+            agreements = lock_rows(SubscriptionAgreement.objects.of(customer))
+            return response, next(each for each in agreements if each.pk == pk)
         case Purchase(pk=pk):
             return response, lock_purchase(pk)
         case _:
@@ -126,6 +113,3 @@ def _number(name: str) -> int:
     """PostgreSQL's advisory locks are numbers. Two names that shared one would only wait for each other."""
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
-
-
-_ALL_CUSTOMERS = _number("all customers")

@@ -16,7 +16,7 @@ from ...logs import ids
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
 from ...models.status_report import Side
-from ..locks import lock_customers, try_to_lock
+from ..locks import try_to_lock
 from ..staff_tasks import end_open, open_about, open_for_revived
 from .plan import recompute_plan, stale_plans
 from .sql import Versions, lock_changed, write_changes
@@ -50,7 +50,7 @@ def apply_report(report_id: int, *, revision: int, by: User, checks: Checks, now
             # All lines, which takes seconds, while callbacks can still change these subscriptions.
             versions = Versions()
             _refuse_if_stale(report, versions=versions)
-            lock_changed_agreements(report, "after")
+            lock_changed(report)
             # And under the locks those few that a callback has changed meanwhile.
             _refuse_if_stale(report, only=versions.changed())
             write_changes(report, "after", now)
@@ -134,13 +134,6 @@ def refuse_unless_planned(report: StatusReport) -> None:
 def forget_ids(report: StatusReport) -> None:
     """Empty the subscription ids, which are tokens: once a report is applied or discarded, no one needs them."""
     report.lines.exclude(subscription_id="").update(subscription_id="")
-
-
-def lock_changed_agreements(report: StatusReport, side: Side) -> None:
-    """Lock the agreements that one side of a report's changes writes to, and the customers of revived ones."""
-    # Reviving a subscription may give its customer a second one, and so may a callback at the same time.
-    lock_customers(agreement.customer for agreement in revived_agreements(report, side))
-    lock_changed(report)
 
 
 def revived_agreements(report: StatusReport, side: Side) -> QuerySet[SubscriptionAgreement]:

@@ -56,7 +56,7 @@ ABOUT_CHARGES = {
 
 
 class Agreement(NamedTuple):
-    """The columns of an agreement that planning reads. Very many are read, so they are not the model's instances."""
+    """The columns of an agreement that planning reads. Instances of the model would take several times as long."""
 
     status: str
     payment_token: str

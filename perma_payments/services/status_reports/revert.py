@@ -22,9 +22,9 @@ from ...models import (
 )
 from ...models.history import HistorySource
 from ..staff_tasks import end_open, has_open_twin, open_for_revived
-from .apply import CannotBeDone, lock_changed_agreements, lock_report, revived_agreements
+from .apply import CannotBeDone, lock_report, revived_agreements
 from .purge import UNDO_LASTS
-from .sql import Versions, write_changes
+from .sql import Versions, lock_changed, write_changes
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def revert_report(report_id: int, *, by: User, now: datetime) -> StatusReport:
         # Before the locks for all subscriptions, and under them for those few that have changed meanwhile.
         versions = Versions.of_changed(report)
         _refuse_if_changed_since(report)
-        lock_changed_agreements(report, "before")
+        lock_changed(report)
         _refuse_if_changed_since(report, only=versions.changed())
         write_changes(report, "before", now)
         _take_tasks_back(report, by, now)

@@ -73,7 +73,7 @@ def insert_lines(report: StatusReport, lines: Iterable[Mapping[str, Any]]) -> No
 
 
 def update_lines(report: StatusReport, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Write into some columns of a report's lines, all into the same ones; the agreement says which line is meant."""
+    """Write some columns of a report's lines, the same ones of each; ``agreement_id`` says which line is meant."""
     rows = list(lines)
     if not rows:
         return
@@ -88,7 +88,10 @@ def update_lines(report: StatusReport, lines: Iterable[Mapping[str, Any]]) -> No
 
 
 def lock_changed(report: StatusReport) -> None:
-    """Lock the agreements that a report changes, as locks.lock_rows does, without reading them."""
+    """Lock the agreements that a report changes, as locks.lock_rows does, without reading them.
+
+    Whoever makes one of their customers' other agreements stand locks these, too (locks.lock_agreements_of).
+    """
     with connection.cursor() as cursor:
         cursor.execute(
             f"SELECT count(*) FROM (SELECT FROM {_AGREEMENTS} WHERE id IN ({_CHANGED}) "
