@@ -54,9 +54,10 @@ def apply_report(report_id: int, *, revision: int, by: User, checks: Checks, now
             # And under the locks those few that a callback has changed meanwhile.
             _refuse_if_stale(report, only=versions.changed())
             write_changes(report, "after", now)
+            # Before tasks are opened: their deferred constraints make every trigger after that slow.
+            forget_ids(report)
             report.tasks_ended = _end_tasks(report, by, now)
             report.tasks_opened = _open_tasks(report, now)
-            forget_ids(report)
             report.state, report.applied_by, report.applied_at = ReportState.APPLIED, by, now
             report.save(update_fields=["state", "applied_by", "applied_at", "tasks_ended", "tasks_opened"])
     except PlanIsStale:
@@ -175,7 +176,7 @@ def _end_tasks(report: StatusReport, by: User, now: datetime) -> list[int]:
 
 def _open_tasks(report: StatusReport, now: datetime) -> list[int]:
     """Open the tasks that the report calls for, and return their ids."""
-    changing = report.lines.filter(takes_token=True, subscription_id__regex=tokens.CHANGES_WITH_CARD)
+    changing = report.lines.filter(takes_token=True, agreement__payment_token__regex=tokens.CHANGES_WITH_CARD)
     unproven = report.lines.filter(after__status=Status.CANCELED, agreement__coverage_proof=Proof.UNPROVEN)
     return [
         *open_for_revived(revived_agreements(report, "after"), now=now),
