@@ -518,3 +518,10 @@ def test_a_preview_that_is_just_being_confirmed_is_not_deleted_by_a_clock_that_i
         assert deleting.done() and deleting.result() == (0, 0)
 
     assert StatusReport.objects.get().lines.count() == report.matched_count == 1
+
+
+def test_a_task_about_a_subscription_is_opened_while_a_report_is_applied():
+    agreement = records.standing_agreement()
+    with transaction.atomic():
+        applying(planned(agreement, "HOLD"))()
+        assert not waits(lambda: StaffTask.objects.create(kind=TaskKind.HELD_FOR_REVIEW, agreement=agreement))
