@@ -56,7 +56,10 @@ ABOUT_CHARGES = {
 
 
 class Agreement(NamedTuple):
-    """The columns of an agreement that planning reads. Instances of the model would take several times as long."""
+    """The columns of an agreement that planning reads, and what the model derives from them.
+
+    Instances of the model would take several times as long.
+    """
 
     status: str
     payment_token: str
@@ -253,8 +256,6 @@ def _plans_for(lines: Sequence[Line], *, as_of: date) -> list[PlannedChange]:
 def _checkouts_for_terms(lines: Iterable[Line]) -> dict[int, OutgoingTransaction]:
     """The checkouts that began the agreements that lack terms, by agreement."""
     lacking = [line.agreement_id for line in lines if line.agreement.current_rate is None]
-    if not lacking:
-        return {}
     checkouts = OutgoingTransaction.objects.filter(kind=Kind.SUBSCRIBE, agreement_id__in=lacking)
     return {checkout.agreement_id: checkout for checkout in checkouts if checkout.agreement_id is not None}
 

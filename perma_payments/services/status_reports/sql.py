@@ -90,7 +90,8 @@ def update_lines(report: StatusReport, lines: Iterable[Mapping[str, Any]]) -> No
 def lock_changed(report: StatusReport) -> None:
     """Lock the agreements that a report changes, as locks.lock_rows does, without reading them.
 
-    Whoever makes one of their customers' other agreements stand locks these, too (locks.lock_agreements_of).
+    A callback or a correction that makes another agreement of such a customer stand waits for these locks, too
+    (locks.lock_agreements_of).
     """
     with connection.cursor() as cursor:
         cursor.execute(

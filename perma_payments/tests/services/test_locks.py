@@ -374,12 +374,12 @@ def test_a_payment_waits_for_a_report_that_revives_another_subscription_of_its_c
     assert StaffTask.objects.filter(kind="second subscription").count() == 1
 
 
-@pytest.mark.parametrize("reported", ["applying", "reverting"])
-def test_a_report_waits_for_a_correction_that_revives_another_subscription_of_the_customer(reported):
+@pytest.mark.parametrize("act", ["applying", "reverting"])
+def test_a_report_waits_for_a_correction_that_revives_another_subscription_of_the_customer(act):
     ended, revived = records.standing_agreement(status="Canceled"), records.standing_agreement()
     report = planned(revived, "CANCELED")
     applying(report)()
-    service = reverting(report) if reported == "reverting" else applying(planned(revived, "CURRENT"))
+    service = reverting(report) if act == "reverting" else applying(planned(revived, "CURRENT"))
     by = staff()
     with transaction.atomic():
         corrections.correct_agreement(
