@@ -1,8 +1,9 @@
 """How a status report grows with its rows:  python -m bench.status_reports
 
-Reads, plans, applies and reverts a report of 5,000 and one of 20,000 subscriptions, each on a database that holds
-just those, in a process of its own. Every row changes something: half become Hold, half stay Current and are paid
-for longer. The last step applies the report again with the ORM, in place of services/status_reports/sql.py.
+Reads, plans, applies and reverts a report of 5,000 and one of 100,000 subscriptions, each on a database that holds
+just those, in a process of its own. Every row changes something: half become Hold, and half are paid for longer,
+of which a tenth had been canceled. Then the report is applied once more while another process delivers callbacks
+about its subscriptions.
 """
 
 import argparse
@@ -12,27 +13,22 @@ import multiprocessing
 import pstats
 import resource
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import UTC, datetime
 from functools import partial
+from multiprocessing.connection import Connection
 from typing import Any, NamedTuple
-from unittest.mock import patch
+from urllib.parse import urlencode
 
 import psycopg2
 
-from .world import databases, use_django
+from .world import FORM, databases, use_django
 
-FEW, MANY = 5_000, 20_000
-STEPS = [
-    "read",
-    "plan",
-    "page of the plan",
-    "CSV of the plan",
-    "apply",
-    "page once applied",
-    "revert",
-    "apply with the ORM",
-]
+SIZES = (5_000, 100_000)
+CALLBACKS = 400
+BETWEEN_CALLBACKS = 0.02
+spawn = multiprocessing.get_context("spawn")
 
 # Monthly subscriptions of 100 days ago that were last known to be paid until 40 days ago. The past before
 # the upload has no history: triggers do not fire for a replica.
@@ -61,6 +57,11 @@ SELECT 'subscribe', gen_random_uuid(), 'sale,create_payment_token', id,
 FROM perma_payments_subscriptionagreement;
 
 ANALYZE;
+"""
+
+CANCEL_SOME = """
+SET session_replication_role = replica;
+UPDATE perma_payments_subscriptionagreement SET status = 'Canceled' WHERE id % 20 = 0;
 """
 
 
@@ -95,8 +96,8 @@ def fill(url: str, rows: int) -> None:
     connection.close()
 
 
-def measure(url: str, rows: int, profile: bool) -> list[Step]:
-    """Take a report in and put everything back. Runs in a process of its own."""
+def measure(url: str, rows: int, profile: bool) -> dict[str, Step]:
+    """Take a report in, put everything back, and apply it under callbacks. Runs in a process of its own."""
     use_django(url)
     logging.disable(logging.WARNING)  # Applying and reverting are logged as warnings.
     from django.contrib.auth.models import User
@@ -115,17 +116,17 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
     client.force_login(someone)
     client.get("/admin/perma_payments/statusreport/")  # Warms up.
     data, now = report(rows), timezone.now()
-    steps: list[Step] = []
+    steps: dict[str, Step] = {}
 
-    def step(act: Callable[[], Any]) -> Any:
+    def step(name: str, act: Callable[[], Any]) -> Any:
         profiler = cProfile.Profile()
         start = time.perf_counter()
         result = profiler.runcall(act) if profile else act()
         # Linux counts in kilobytes.
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        steps.append(Step(time.perf_counter() - start, memory))
+        steps[name] = Step(time.perf_counter() - start, memory)
         if profile:
-            print(f"\n{rows:,} rows, {STEPS[len(steps) - 1]}:", flush=True)
+            print(f"\n{rows:,} rows, {name}:", flush=True)
             pstats.Stats(profiler).strip_dirs().sort_stats("tottime").print_stats(12)
         return result
 
@@ -135,7 +136,8 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
             raise SystemExit(f"The page of a report was answered with {response.status_code}.")
 
     def csv() -> None:
-        lines = client.get(f"/admin/perma_payments/statusreport/{planned.pk}/changes.csv").getvalue().count(b"\n")
+        response = client.get(f"/admin/perma_payments/statusreport/{planned.pk}/changes.csv")
+        lines = sum(line.count(b"\n") for line in response)
         if lines != rows + 1:
             raise SystemExit(f"The CSV of a report has {lines} lines.")
 
@@ -144,63 +146,88 @@ def measure(url: str, rows: int, profile: bool) -> list[Step]:
         if counts != expected:
             raise SystemExit(f"Subscriptions by status: {counts}, expected {expected}.")
 
+    def apply(report: Any) -> None:
+        apply_report(report.pk, revision=1, by=someone, checks=required_checks(report), now=now)
+
     Agreements = SubscriptionAgreement.objects
-    step(partial(read_report, data))
-    planned = step(partial(plan_report, data, by=someone, now=now))
+    step("read", partial(read_report, data))
+    planned = step("plan", partial(plan_report, data, by=someone, now=now))
     if planned.change_count != rows:
         raise SystemExit(f"{planned.change_count} of {rows} rows would change something.")
-    step(page)
-    step(csv)
-    step(partial(apply_report, planned.pk, revision=1, by=someone, checks=required_checks(planned), now=now))
+    step("page of the plan", page)
+    step("CSV of the plan", csv)
+    step("apply", partial(apply, planned))
     check(Hold=rows // 2, Current=rows // 2)
-    step(page)
-    step(partial(revert_report, planned.pk, by=someone, now=now))
-    check(Hold=0, Current=rows)
+    step("page once applied", page)
+    step("revert", partial(revert_report, planned.pk, by=someone, now=now))
+    check(Hold=0, Current=rows - rows // 20)
     again = plan_report(data, by=someone, now=now)
-    with patch("perma_payments.services.status_reports.apply.write_changes", write_with_the_orm):
-        step(partial(apply_report, again.pk, revision=1, by=someone, checks=required_checks(again), now=now))
+    ours, theirs = spawn.Pipe()
+    other = spawn.Process(target=deliver, args=(url, theirs))
+    other.start()
+    ours.recv()
+    step("apply under callbacks", partial(apply, again))
+    ours.send("applied")
+    steps["longest callback"] = Step(ours.recv(), 0)
+    other.join()
     check(Hold=rows // 2, Current=rows // 2)
     return steps
 
 
-def write_with_the_orm(report: Any, side: str, now: datetime) -> None:
-    """What sql.py does, without SQL."""
+def deliver(url: str, parent: Connection) -> None:
+    """Deliver callbacks about subscriptions all over the report until it is applied, in a process of its own.
+
+    Tells the parent when it begins, and at the end how long the slowest took, in seconds.
+    """
+    use_django(url)
+    logging.disable(logging.ERROR)  # A callback that has to wait too long is applied later.
+    from django.test import Client
+
+    from perma_payments.billing.transactions import Kind
     from perma_payments.models import SubscriptionAgreement
-    from perma_payments.models.status_report import CHANGED_BY_REPORTS
-    from perma_payments.services.status_reports.plan import planned_lines
+    from perma_payments.tests import cyber_source, records
 
-    columns = {field.name: field for field in SubscriptionAgreement._meta.concrete_fields}
-    for lines in planned_lines(report):
-        agreements = [line.agreement for line in lines if line.after is not None]
-        for line in lines:
-            for name, value in (getattr(line, side) or {}).items():
-                setattr(line.agreement, name, columns[name].to_python(value))
-            line.agreement.updated_at = now
-            if line.takes_token:
-                line.agreement.payment_token = line.subscription_id
-        SubscriptionAgreement.objects.bulk_update(
-            agreements, [*CHANGED_BY_REPORTS, "payment_token", "updated_at"], batch_size=500
-        )
+    agreements = SubscriptionAgreement.objects.order_by("pk")
+    some = agreements[:: max(agreements.count() // CALLBACKS, 1)]
+    bodies = [urlencode(cyber_source.response(records.form(records.outgoing(Kind.UPDATE, each)))) for each in some]
+    client = Client(HTTP_HOST="localhost")
+    parent.send("ready")
+    longest = 0.0
+    for body in bodies:
+        start = time.perf_counter()
+        response = client.post("/cybersource-callback/", body, content_type=FORM)
+        longest = max(longest, time.perf_counter() - start)
+        if response.status_code != 200:
+            raise SystemExit(f"A callback was answered with {response.status_code}.")
+        if parent.poll(BETWEEN_CALLBACKS):
+            break
+    parent.recv()
+    parent.send(longest)
 
 
-def main() -> None:
-    """Measure and print."""
+def main(arguments: Sequence[str] | None = None) -> dict[int, dict[str, Step]]:
+    """Measure, print, and return what each step took, by the number of rows."""
     parser = argparse.ArgumentParser(prog="python -m bench.status_reports", description="Growing reports.")
     parser.add_argument("--profile", action="store_true", help="say where the time goes; all is slower then")
-    profile = parser.parse_args().profile
-    with databases("few", "many") as (few_url, many_url):
-        found = []
-        for url, rows in ((few_url, FEW), (many_url, MANY)):
+    profile = parser.parse_args(arguments).profile
+    found = {}
+    with databases("few", "many") as urls:
+        for url, rows in zip(urls, SIZES, strict=True):
             fill(url, rows)
-            with multiprocessing.get_context("spawn").Pool(1) as process:
-                found.append(process.apply(measure, (url, rows, profile)))
-    print(f"{'':24}{FEW:>12,} rows{MANY:>12,} rows{'ratio':>8}{'at most':>12}")
-    for name, few, many in zip(STEPS, *found, strict=True):
+            with psycopg2.connect(url) as connection, connection.cursor() as cursor:
+                cursor.execute(CANCEL_SOME)
+            connection.close()
+            # Not a Pool: its processes may have no children.
+            with ProcessPoolExecutor(1, spawn) as process:
+                found[rows] = process.submit(measure, url, rows, profile).result()
+    few, many = found.values()
+    print(f"{'':24}{SIZES[0]:>12,} rows{SIZES[1]:>12,} rows{'ratio':>8}{'at most':>12}")
+    for name, step in many.items():
         print(
-            f"{name:24}{few.seconds:15.2f} s{many.seconds:15.2f} s{many.seconds / few.seconds:8.1f}"
-            f"{many.memory / 1e6:9.0f} MB"
+            f"{name:24}{few[name].seconds:15.2f} s{step.seconds:15.2f} s{step.seconds / few[name].seconds:8.1f}"
+            + (f"{step.memory / 1e6:9.0f} MB" if step.memory else "")
         )
-    print(f"With {FEW:,} rows at most {found[0][-1].memory / 1e6:.0f} MB.")
+    return found
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The changes of a status report, for staff to look through: in groups, filtered, sorted, and as CSV."""
 
+from array import array
 from collections.abc import Iterator
 from datetime import datetime
 from decimal import Decimal
@@ -143,14 +144,13 @@ class Changes:
 
 def _in_batches(rows: "QuerySet[Any]") -> Iterator[Any]:
     # The request's own time limit is over once the first line is sent.
-    start = 0
-    while True:
+    with within(SECONDS_FOR_THEM):
+        # Sorted once, and not anew to find each batch.
+        ids = array("q", rows.values_list("pk", flat=True))
+    for start in range(0, len(ids), CSV_ROWS_AT_A_TIME):
         with within(SECONDS_FOR_THEM):
-            batch = list(rows[start : start + CSV_ROWS_AT_A_TIME])
-        if not batch:
-            return
+            batch = list(rows.filter(pk__in=ids[start : start + CSV_ROWS_AT_A_TIME]))
         yield from batch
-        start += len(batch)
 
 
 def _cells(line: Any) -> list[str]:

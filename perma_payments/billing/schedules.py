@@ -1,10 +1,9 @@
 """How often, and on which days, CyberSource charges a subscription (cybersource.md §3.2)."""
 
+from calendar import monthrange
 from datetime import date, timedelta
 from enum import StrEnum
 from typing import NamedTuple
-
-from dateutil.relativedelta import relativedelta
 
 
 class Frequency(StrEnum):
@@ -35,15 +34,8 @@ _CHARGES_PER_YEAR = {
     Frequency.SEMI_ANNUALLY: 2,
     Frequency.ANNUALLY: 1,
 }
-_STEPS = {
-    Frequency.WEEKLY: relativedelta(weeks=1),
-    Frequency.BI_WEEKLY: relativedelta(weeks=2),
-    Frequency.QUAD_WEEKLY: relativedelta(weeks=4),
-    Frequency.MONTHLY: relativedelta(months=1),
-    Frequency.QUARTERLY: relativedelta(months=3),
-    Frequency.SEMI_ANNUALLY: relativedelta(months=6),
-    Frequency.ANNUALLY: relativedelta(years=1),
-}
+_WEEKS = {Frequency.WEEKLY: 1, Frequency.BI_WEEKLY: 2, Frequency.QUAD_WEEKLY: 4}
+_MONTHS = {Frequency.MONTHLY: 1, Frequency.QUARTERLY: 3, Frequency.SEMI_ANNUALLY: 6, Frequency.ANNUALLY: 12}
 # CyberSource does not say in which time zone, or at what hour, it charges (cybersource.md §3.2).
 _DAY_OFF = timedelta(days=1)
 
@@ -63,21 +55,32 @@ class Schedule(NamedTuple):
         if day < self.start:
             return self.start
         try:
-            return self._first_due_after(day)
+            return _first_due_after(self, day)
         except (OverflowError, ValueError):
             return date.max
-
-    def _first_due_after(self, day: date) -> date:
-        if self.frequency is Frequency.SEMI_MONTHLY:
-            return day.replace(day=15) if day.day < 15 else day + relativedelta(months=1, day=1)
-        step = _STEPS[self.frequency]
-        # Jump close to the day, taking all months to be long, then walk.
-        count = (day - self.start).days // (366 * step.years + 31 * step.months + 7 * step.weeks)
-        while self.start + step * count <= day:
-            count += 1
-        return self.start + step * count
 
     def due_around(self, day: date) -> date | None:
         """The due date that is this day or one day away from it; None if there is none."""
         due = self.first_due_after(day - 2 * _DAY_OFF)
         return due if due <= day + _DAY_OFF else None
+
+
+def _first_due_after(schedule: Schedule, day: date) -> date:
+    """The same for a day on or after the start. Raises OverflowError or ValueError at the end of the calendar."""
+    frequency, start = schedule
+    if frequency is Frequency.SEMI_MONTHLY:
+        return day.replace(day=15) if day.day < 15 else _plus_months(day.replace(day=1), 1)
+    if frequency in _WEEKS:
+        period = timedelta(weeks=_WEEKS[frequency])
+        return start + ((day - start) // period + 1) * period
+    months = _MONTHS[frequency]
+    periods = (12 * (day.year - start.year) + day.month - start.month) // months
+    due = _plus_months(start, periods * months)
+    return due if due > day else _plus_months(start, (periods + 1) * months)
+
+
+def _plus_months(day: date, months: int) -> date:
+    """The same day of a later month, or its last day if it is shorter."""
+    years, month = divmod(day.month - 1 + months, 12)
+    year = day.year + years
+    return date(year, month + 1, min(day.day, monthrange(year, month + 1)[1]))

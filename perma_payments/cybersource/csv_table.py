@@ -20,6 +20,8 @@ MAX_LINES = 250_000
 MAX_LINE_LENGTH = 65_536
 MAX_LINES_OF_A_ROW = 50
 
+_SEPARATORS = re.compile(r"[\s_-]+")
+
 _OTHER_KINDS = (
     (b"%PDF-", "a PDF file"),
     (b"PK\x03\x04", "a spreadsheet file or a ZIP archive"),
@@ -116,6 +118,8 @@ def _below_header(
 def clean(cell: str) -> str:
     """A cell without surrounding blanks, or the marks that keep spreadsheets from reading it as a number."""
     cell = cell.strip()
+    if not cell.startswith(("=", "'")):
+        return cell
     if cell.startswith('="') and cell.endswith('"') and len(cell) > 2:
         cell = cell[2:-1].strip()
     return cell.removeprefix("'").strip()
@@ -123,7 +127,7 @@ def clean(cell: str) -> str:
 
 def normalize(name: str) -> str:
     """A column's or a status's name without regard to capitals, blanks, "_" and "-"."""
-    return re.sub(r"[\s_-]+", "", clean(name)).casefold()
+    return _SEPARATORS.sub("", clean(name)).casefold()
 
 
 def _lines(data: bytes) -> list[str]:

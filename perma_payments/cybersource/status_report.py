@@ -92,6 +92,9 @@ _SUBSCRIPTION_ID = re.compile(r"(?=.*[0-9])[0-9A-Za-z]{16,32}", re.ASCII)
 # Spreadsheet programs keep 15 digits of a number, and make the others 0.
 _ROUNDED = re.compile(r"[0-9]{15}0{4,}", re.ASCII)
 
+_BESIDE_AMOUNTS = re.compile(rf"\s|\$|{CURRENCY}")
+_SEPARATED = re.compile(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", re.ASCII)
+
 # The dates in CyberSource's reports: 2025-03-01 and Mar 01 2025 (cybersource.md §8.3, §8.4).
 _DATES = (
     (re.compile(r"(?<!\d)20\d\d-\d\d-\d\d(?!\d)", re.ASCII), "%Y-%m-%d"),
@@ -205,7 +208,7 @@ def read_report(data: bytes) -> ParsedReport:
             why = f"Line {line} has the same reference number, cannot be read, and may be the one that counts."
             unread.extend(UnreadRow(row.line, why, reference_number) for row in same)
             continue
-        rows.append(_living(same))
+        rows.append(same[0] if len(same) == 1 else _living(same))
         if len(same) > 1:
             lines, statuses = tuple(row.line for row in same), tuple(row.status for row in same)
             duplicates.append(Duplicate(reference_number, lines, statuses, rows[-1].status))
@@ -261,8 +264,8 @@ def _amount(cell: str, currency: str) -> Decimal | None:
     """The amount of "1,200.00", "$90" and "90.00 USD", in our currency."""
     if currency not in ("", CURRENCY):
         return None
-    written = re.sub(rf"\s|\$|{CURRENCY}", "", cell)
-    if re.fullmatch(r"[0-9]{1,3}(,[0-9]{3})+(\.[0-9]+)?", written, re.ASCII):
+    written = _BESIDE_AMOUNTS.sub("", cell)
+    if _SEPARATED.fullmatch(written):
         written = written.replace(",", "")
     try:
         amount = parse_echoed_amount(written)

@@ -10,8 +10,8 @@ rows that refer to them, evidence and staff tasks among them.
 """
 
 import hashlib
-from collections.abc import Iterable
 from functools import cache
+from itertools import islice
 from typing import Any, TypeVar
 
 from django.core.exceptions import ObjectDoesNotExist
@@ -24,9 +24,6 @@ from ..models.history import TELL, telling
 
 M = TypeVar("M", bound=Model)
 
-# PostgreSQL has room for a few thousand locks in total.
-MANY_CUSTOMERS = 1_000
-
 
 def lock_customer(customer: Customer, **context: Any) -> None:
     """Lock everything about a customer. The ``context``, if any, is for the history of what follows (history.py).
@@ -36,33 +33,26 @@ def lock_customer(customer: Customer, **context: Any) -> None:
     tell = f"{TELL}, " if context else ""
     with connection.cursor() as cursor:
         cursor.execute(
-            f"SELECT {tell}pg_advisory_xact_lock_shared(%s), pg_advisory_xact_lock(%s)",
-            [*(telling(**context) if context else []), _ALL_CUSTOMERS, _number(f"customer {customer}")],
+            f"SELECT {tell}pg_advisory_xact_lock(%s)",
+            [*(telling(**context) if context else []), _number(f"customer {customer}")],
         )
 
 
-def lock_customers(customers: Iterable[Customer]) -> None:
-    """Lock everything about some customers, or about all customers if there are more than MANY_CUSTOMERS."""
-    different = sorted(set(customers))
-    if len(different) <= MANY_CUSTOMERS:
-        for customer in different:
-            lock_customer(customer)
-        return
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_ALL_CUSTOMERS])
-
-
 def lock_agreements_of(customer: Customer) -> list[SubscriptionAgreement]:
-    """Lock a customer and all of its agreements: a status report locks agreements, but only a few customers."""
+    """Lock a customer and all of its agreements.
+
+    A status report locks the agreements that it changes, and no customers: PostgreSQL has no room for so many
+    advisory locks. So to make one agreement stand, lock all of its customer's: a report may do so with another.
+    """
     lock_customer(customer)
     return lock_rows(SubscriptionAgreement.objects.of(customer))
 
 
 def lock_agreement(agreement_id: int) -> SubscriptionAgreement:
-    """Lock an agreement and its customer. Raises DoesNotExist."""
+    """Lock an agreement, with its customer and all other agreements of the customer. Raises DoesNotExist."""
     # An agreement never changes its customer.
-    lock_customer(SubscriptionAgreement.objects.get(pk=agreement_id).customer)
-    return _lock_row(SubscriptionAgreement.objects.all(), agreement_id)
+    customer = SubscriptionAgreement.objects.get(pk=agreement_id).customer
+    return next(each for each in lock_agreements_of(customer) if each.pk == agreement_id)
 
 
 def lock_purchase(purchase_id: int) -> Purchase:
@@ -71,10 +61,11 @@ def lock_purchase(purchase_id: int) -> Purchase:
 
 
 def lock_response(response: Response, /, **context: Any) -> Response:
-    """Lock a response with its customer and the agreement or purchase that it is about, if it was matched.
+    """Lock a response with its customer and, if it was matched, with what it is about.
 
-    Return the response, whose ``outgoing`` has what it is about, both as they are now. The ``context``, if any, is
-    for the history of what follows. Raises ObjectDoesNotExist.
+    That is a purchase, or an agreement with all others of the customer. Return the response, whose ``outgoing``
+    has what it is about, both as they are now. The ``context``, if any, is for the history of what follows.
+    Raises ObjectDoesNotExist.
     """
     # A response keeps its checkout, and a checkout its customer.
     outgoing = response.outgoing
@@ -83,12 +74,18 @@ def lock_response(response: Response, /, **context: Any) -> Response:
         if context:
             with connection.cursor() as cursor:
                 cursor.execute(f"SELECT {TELL}", telling(**context))
-        (locked,) = _lock_together((Response, response.pk))
-    else:
-        lock_customer(outgoing.customer, **context)
-        locked, subject = _lock_together((Response, response.pk), (type(outgoing.subject), outgoing.subject.pk))
-        locked.outgoing = outgoing
-        outgoing.subject = subject
+        ((locked,),) = _lock_together((Response, {"id": response.pk}))
+        return locked
+    customer, subject = outgoing.customer, outgoing.subject
+    lock_customer(customer, **context)
+    # See lock_agreements_of.
+    all_of_them = {"customer_type": customer.type, "customer_pk": customer.pk}
+    found = _lock_together(
+        (Response, {"id": response.pk}),
+        (type(subject), all_of_them if isinstance(subject, SubscriptionAgreement) else {"id": subject.pk}),
+    )
+    locked, outgoing.subject = next(rows for rows in found if rows[1].pk == subject.pk)
+    locked.outgoing = outgoing
     return locked
 
 
@@ -129,37 +126,42 @@ def _lock_row(rows: QuerySet[M], pk: int) -> M:
     return rows.select_for_update(no_key=True, of=("self",)).get(pk=pk)
 
 
-def _lock_together(*rows: tuple[type[Model], int]) -> list[Any]:
-    """Lock rows of different tables, in this order, in one statement. Raises ObjectDoesNotExist.
+def _lock_together(*rows: tuple[type[Model], dict[str, Any]]) -> list[list[Any]]:
+    """Lock rows of different tables, given by their columns, in one statement: the last ones in their order.
 
-    They are read without their binary columns, such as what is sealed.
+    They are read without their binary columns, such as what is sealed. Raises ObjectDoesNotExist.
     """
-    statement, columns = _locking(*(model for model, _ in rows))
+    statement, columns = _locking(*((model, tuple(where)) for model, where in rows))
     with connection.cursor() as cursor:
-        cursor.execute(statement, [pk for _, pk in rows])
-        values = cursor.fetchone()
-    if values is None:
+        cursor.execute(statement, [value for _, where in rows for value in where.values()])
+        found = [iter(values) for values in cursor.fetchall()]
+    if not found:
         raise ObjectDoesNotExist
-    remaining = iter(values)
     return [
-        model.from_db(DEFAULT_DB_ALIAS, names, [next(remaining) for _ in names])
-        for (model, _), names in zip(rows, columns, strict=True)
+        [
+            model.from_db(DEFAULT_DB_ALIAS, names, list(islice(values, len(names))))
+            for (model, _), names in zip(rows, columns, strict=True)
+        ]
+        for values in found
     ]
 
 
 @cache
-def _locking(*models: type[Model]) -> tuple[str, list[list[str]]]:
+def _locking(*rows: tuple[type[Model], tuple[str, ...]]) -> tuple[str, list[list[str]]]:
     """The statement of ``_lock_together``, and the names of the columns that it reads of each table."""
     fields = [
-        [field for field in model._meta.concrete_fields if not isinstance(field, BinaryField)] for model in models
+        [field for field in model._meta.concrete_fields if not isinstance(field, BinaryField)] for model, _ in rows
     ]
-    tables = [f'"{model._meta.db_table}"' for model in models]
+    tables = [f'"{model._meta.db_table}"' for model, _ in rows]
     columns = ", ".join(
         f'{table}."{field.column}"' for table, of in zip(tables, fields, strict=True) for field in of
     )
+    conditions = " AND ".join(
+        f"{table}.{name} = %s" for table, (_, where) in zip(tables, rows, strict=True) for name in where
+    )
     statement = (
-        f"SELECT {columns} FROM {', '.join(tables)} WHERE {' AND '.join(f'{table}.id = %s' for table in tables)} "
-        f"FOR NO KEY UPDATE OF {', '.join(tables)}"
+        f"SELECT {columns} FROM {', '.join(tables)} WHERE {conditions} "
+        f"ORDER BY {tables[-1]}.id FOR NO KEY UPDATE OF {', '.join(tables)}"
     )
     return statement, [[field.attname for field in of] for of in fields]
 
@@ -168,6 +170,3 @@ def _number(name: str) -> int:
     """PostgreSQL's advisory locks are numbers. Two names that shared one would only wait for each other."""
     digest = hashlib.sha256(name.encode()).digest()
     return int.from_bytes(digest[:8], "big", signed=True)
-
-
-_ALL_CUSTOMERS = _number("all customers")

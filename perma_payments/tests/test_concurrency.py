@@ -232,6 +232,43 @@ def test_a_report_and_callbacks_at_once_lose_nothing(live_server):
     assert not StaffTask.objects.filter(done_at=None).exists()
 
 
+def test_a_callback_is_answered_while_a_report_is_applied(live_server):
+    """It is kept, and applied once the report has been; one about another subscription takes effect at once."""
+    changing, other = (records.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in (1, 2))
+    callbacks = [
+        callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in (changing, other)
+    ]
+    task = StaffTask.objects.create(kind="cancellation", agreement=changing)
+    staff = User.objects.create_user("staff")
+    data = f"Merchant Reference Code,Status\n{changing},CANCELED\n{other},CURRENT\n".encode()
+    report = plan_report(data, by=staff, now=timezone.now())
+
+    with ThreadPoolExecutor(1) as pool:
+        with meanwhile():
+            # The last thing that the report needs.
+            StaffTask.objects.select_for_update().get(pk=task.pk)
+            confirmation = pool.submit(confirm_in_thread, report, staff)
+            wait_until_locked(changing)
+            assert [in_another_thread(each).status_code for each in callbacks] == [200, 200]
+        confirmation.result()
+    applied = Response.objects.values_list("outgoing__agreement", "outcome")
+    assert dict(applied) == {changing.pk: "", other.pk: "took effect"}
+    retry_responses(now=timezone.now())
+
+    # Canceled, with the change that was paid for: it is paid for until its end.
+    assert set(SubscriptionAgreement.objects.values_list("status", "current_link_limit")) == {
+        ("Canceled", "500"),
+        ("Current", "500"),
+    }
+
+
+def wait_until_locked(agreement: SubscriptionAgreement) -> None:
+    """Wait until another transaction holds an agreement's lock."""
+    row = SubscriptionAgreement.objects.filter(pk=agreement.pk)
+    while in_another_thread(transaction.atomic(lambda: row.select_for_update(skip_locked=True).exists())):
+        pass
+
+
 def test_reverting_a_report_and_callbacks_at_once_lose_nothing(live_server):
     agreements = [records.standing_agreement(Customer(CustomerType.REGISTRAR, pk)) for pk in range(1, 5)]
     calls = [callback(live_server, records.form(records.outgoing(Kind.CHANGE, each))) for each in agreements]

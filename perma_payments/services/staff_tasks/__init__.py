@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from itertools import groupby
+from typing import Any
 
 import pghistory
 from django.contrib.auth.models import User
@@ -196,10 +197,8 @@ def end_open(
     tasks: QuerySet[StaffTask], resolution: Resolution, *, by: User | None, note: str, now: datetime
 ) -> list[int]:
     """End those of the tasks that are open; return their ids. ``by`` is None if no person did it."""
-    ended = []
-    for task in lock_rows(tasks.filter(done_at=None)):
-        _write_end(task, resolution, by=by, note=note, now=now)
-        ended.append(task.pk)
+    ended = [task.pk for task in lock_rows(tasks.filter(done_at=None))]
+    StaffTask.objects.filter(pk__in=ended).update(**_end_of(resolution, by=by, note=note, now=now))
     return ended
 
 
@@ -228,6 +227,19 @@ def withdraw_not_applied(response: Response, *, now: datetime) -> None:
 
 
 def _write_end(task: StaffTask, resolution: Resolution, *, by: User | None, note: str, now: datetime) -> None:
-    task.done_at, task.done_by, task.resolution, task.note = now, by, resolution, note
-    task.claimed_by, task.claimed_at = None, None
-    task.save(update_fields=["done_at", "done_by", "resolution", "note", "claimed_by", "claimed_at"])
+    columns = _end_of(resolution, by=by, note=note, now=now)
+    for column, value in columns.items():
+        setattr(task, column, value)
+    task.save(update_fields=list(columns))
+
+
+def _end_of(resolution: Resolution, *, by: User | None, note: str, now: datetime) -> dict[str, Any]:
+    """The columns of a task that has ended."""
+    return {
+        "done_at": now,
+        "done_by": by,
+        "resolution": resolution,
+        "note": note,
+        "claimed_by": None,
+        "claimed_at": None,
+    }

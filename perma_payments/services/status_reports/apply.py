@@ -1,6 +1,7 @@
 """Apply: make all of a planned status report's changes, or none. Staff press Confirm (docs/statuses.md)."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 import pghistory
@@ -15,10 +16,10 @@ from ...logs import ids
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
 from ...models.status_report import Side
-from ..locks import lock_customers, lock_rows, try_to_lock
+from ..locks import try_to_lock
 from ..staff_tasks import end_open, open_about, open_for_revived
-from .plan import fill_in_plans, planned_lines, recompute_plan
-from .sql import write_changes
+from .plan import recompute_plan, stale_plans
+from .sql import Versions, lock_changed, write_changes
 from .warnings import Checks, is_from_the_upgrade, required_checks, still_charged
 
 logger = logging.getLogger(__name__)
@@ -46,16 +47,17 @@ def apply_report(report_id: int, *, revision: int, by: User, checks: Checks, now
             report = lock_report(report_id)
             _refuse_unless_applicable(report, revision, now)
             _refuse_unless_checked(report, checks)
-            lock_changed_agreements(report, "after")
-            if any(fill_in_plans(lines, as_of=report.as_of) for lines in planned_lines(report)):
-                raise PlanIsStale(
-                    "Something has changed since this preview was made. Nothing was applied; please check the new "
-                    "preview."
-                )
+            # All lines, which takes seconds, while callbacks can still change these subscriptions.
+            versions = Versions()
+            _refuse_if_stale(report, versions=versions)
+            lock_changed(report)
+            # And under the locks those few that a callback has changed meanwhile.
+            _refuse_if_stale(report, only=versions.changed())
             write_changes(report, "after", now)
+            # Before tasks are opened: their deferred constraints make every trigger after that slow.
+            forget_ids(report)
             report.tasks_ended = _end_tasks(report, by, now)
             report.tasks_opened = _open_tasks(report, now)
-            forget_ids(report)
             report.state, report.applied_by, report.applied_at = ReportState.APPLIED, by, now
             report.save(update_fields=["state", "applied_by", "applied_at", "tasks_ended", "tasks_opened"])
     except PlanIsStale:
@@ -103,6 +105,15 @@ def _refuse_unless_checked(report: StatusReport, checks: Checks) -> None:
         )
 
 
+def _refuse_if_stale(
+    report: StatusReport, *, only: Sequence[int] | None = None, versions: Versions | None = None
+) -> None:
+    for _ in stale_plans(report, only=only, versions=versions):
+        raise PlanIsStale(
+            "Something has changed since this preview was made. Nothing was applied; please check the new preview."
+        )
+
+
 # --- For the other steps too ----------------------------------------------------------------------------
 
 
@@ -124,14 +135,6 @@ def refuse_unless_planned(report: StatusReport) -> None:
 def forget_ids(report: StatusReport) -> None:
     """Empty the subscription ids, which are tokens: once a report is applied or discarded, no one needs them."""
     report.lines.exclude(subscription_id="").update(subscription_id="")
-
-
-def lock_changed_agreements(report: StatusReport, side: Side) -> None:
-    """Lock the agreements that one side of a report's changes writes to, and the customers of revived ones."""
-    # Reviving a subscription may give its customer a second one, and so may a callback at the same time.
-    lock_customers(agreement.customer for agreement in revived_agreements(report, side))
-    changed = report.changes().values("agreement")
-    lock_rows(SubscriptionAgreement.objects.filter(pk__in=changed).only("pk"))
 
 
 def revived_agreements(report: StatusReport, side: Side) -> QuerySet[SubscriptionAgreement]:
@@ -173,7 +176,7 @@ def _end_tasks(report: StatusReport, by: User, now: datetime) -> list[int]:
 
 def _open_tasks(report: StatusReport, now: datetime) -> list[int]:
     """Open the tasks that the report calls for, and return their ids."""
-    changing = report.lines.filter(takes_token=True, subscription_id__regex=tokens.CHANGES_WITH_CARD)
+    changing = report.lines.filter(takes_token=True, agreement__payment_token__regex=tokens.CHANGES_WITH_CARD)
     unproven = report.lines.filter(after__status=Status.CANCELED, agreement__coverage_proof=Proof.UNPROVEN)
     return [
         *open_for_revived(revived_agreements(report, "after"), now=now),

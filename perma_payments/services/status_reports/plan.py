@@ -8,7 +8,6 @@ import hashlib
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from copy import copy
 from dataclasses import asdict
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -21,22 +20,24 @@ from django.db import transaction
 from django.db.models import Count, Q
 
 from ...billing import coverage
-from ...billing.coverage import ChargeNews, Coverage
-from ...billing.schedules import Schedule
+from ...billing.coverage import ChargeNews, Coverage, Proof
+from ...billing.schedules import Frequency, Schedule
 from ...billing.statuses import ALIVE, UNPAID, WITH_TERMS, Status
+from ...billing.terms import AgreedTerms, Terms
 from ...billing.tokens import is_token
 from ...billing.transactions import Kind
 from ...cybersource.status_report import ParsedReport, ReportRow, UnreadRow, read_report
-from ...models import OutgoingTransaction, ReportState, StatusReport, StatusReportLine, SubscriptionAgreement
+from ...models import OutgoingTransaction, ReportState, StatusReport, SubscriptionAgreement
 from ...models.fields import REFERENCE_NUMBER_PATTERN
 from ...models.status_report import CHANGED_BY_REPORTS
+from .sql import VERSION, Versions, insert_lines, update_lines
 from .warnings import warnings_about
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-# How many lines are planned at a time, so that memory doesn't grow with the report.
+# How many lines are planned at a time, so that they are never all in memory.
 CHUNK = 5_000
 
 # How many reference numbers are kept of those with several rows, and how many of those that are not ours.
@@ -52,6 +53,66 @@ ABOUT_CHARGES = {
     "nothing": Q(charge_news=ChargeNews.NOTHING),
     "ended": Q(charge_news=ChargeNews.ENDED),
 }
+
+
+class Agreement(NamedTuple):
+    """The columns of an agreement that planning reads, and what the model derives from them.
+
+    Instances of the model would take several times as long.
+    """
+
+    status: str
+    payment_token: str
+    current_rate: Decimal | None
+    current_frequency: str | None
+    current_link_limit: str | None
+    current_link_limit_effective_timestamp: datetime | None
+    scheduled_rate: Decimal | None
+    scheduled_link_limit: str | None
+    scheduled_from: datetime | None
+    schedule_start: date | None
+    covered_until: datetime | None
+    coverage_proof: str
+    next_charge_on: date | None
+    cancellation_requested_at: datetime | None
+
+    @property
+    def agreed_terms(self) -> AgreedTerms:
+        rate, link_limit = self.current_rate, self.current_link_limit
+        effective = self.current_link_limit_effective_timestamp
+        assert rate is not None and link_limit is not None and effective is not None
+        in_force = Terms(rate, link_limit, effective)
+        if self.scheduled_rate is None or self.scheduled_link_limit is None or self.scheduled_from is None:
+            return AgreedTerms(in_force)
+        return AgreedTerms(in_force, Terms(self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from))
+
+    @property
+    def schedule(self) -> Schedule:
+        assert self.current_frequency is not None and self.schedule_start is not None
+        return Schedule(Frequency(self.current_frequency), self.schedule_start)
+
+    @property
+    def coverage(self) -> Coverage | None:
+        return None if self.covered_until is None else Coverage(self.covered_until, Proof(self.coverage_proof))
+
+
+class Reported(NamedTuple):
+    """What a line says: the columns of StatusReportLine that the report fills in."""
+
+    status: str
+    charge_news: str
+    next_charge_on: date | None
+    amount: Decimal | None
+    frequency: str
+    subscription_id: str
+
+
+class Line(NamedTuple):
+    """What a report says about one of our agreements, and the agreement as it is now."""
+
+    agreement_id: int
+    reported: Reported
+    agreement: Agreement
 
 
 class PlannedChange(NamedTuple):
@@ -103,9 +164,8 @@ def recompute_plan(report_id: int, *, now: datetime) -> None:
         report = StatusReport.objects.select_for_update(no_key=True).get(pk=report_id)
         if report.state != ReportState.PLANNED:
             return
-        for lines in planned_lines(report):
-            stale = fill_in_plans(lines, as_of=report.as_of)
-            StatusReportLine.objects.bulk_update(stale, PlannedChange._fields, batch_size=500)
+        for chunk in _in_chunks(stale_plans(report)):
+            update_lines(report, ({"agreement_id": pk, **plan._asdict()} for pk, plan in chunk))
         _count(report, now)
         report.revision += 1
         report.save(update_fields=["revision", *COUNTED])
@@ -120,76 +180,109 @@ def _save_lines(report: StatusReport, rows: Sequence[ReportRow]) -> set[str]:
     for chunk in _in_chunks(rows):
         by_reference = {row.reference_number: row for row in chunk}
         agreements = SubscriptionAgreement.objects.filter(reference_number__in=by_reference)
-        lines = [_line(report, agreement, by_reference[agreement.reference_number]) for agreement in agreements]
-        fill_in_plans(lines, as_of=report.as_of)
-        StatusReportLine.objects.bulk_create(lines)
-        ours.update(line.agreement.reference_number for line in lines)
+        lines = []
+        for pk, reference_number, *columns in agreements.values_list("pk", "reference_number", *Agreement._fields):
+            agreement = Agreement(*columns)
+            lines.append(Line(pk, _reported(by_reference[reference_number], agreement), agreement))
+            ours.add(reference_number)
+        plans = _plans_for(lines, as_of=report.as_of)
+        insert_lines(report, (_as_columns(line, plan) for line, plan in zip(lines, plans, strict=True)))
     return ours
 
 
-def _line(report: StatusReport, agreement: SubscriptionAgreement, row: ReportRow) -> StatusReportLine:
+def _reported(row: ReportRow, agreement: Agreement) -> Reported:
     takes_token = row.status in ALIVE and not agreement.payment_token and is_token(row.subscription_id)
-    return StatusReportLine(
-        report=report,
-        agreement=agreement,
-        status=row.status,
-        charge_news=row.charge_news,
-        next_charge_on=row.next_charge_on,
-        amount=row.amount,
-        frequency=row.frequency or "",
-        subscription_id=row.subscription_id if takes_token else "",
+    return Reported(
+        row.status,
+        row.charge_news,
+        row.next_charge_on,
+        row.amount,
+        row.frequency or "",
+        row.subscription_id if takes_token else "",
     )
 
 
-def planned_lines(report: StatusReport) -> Iterator[list[StatusReportLine]]:
-    """A report's lines with their agreements as they are now, a chunk at a time."""
-    yield from _in_chunks(report.lines.select_related("agreement").order_by("agreement").iterator(CHUNK))
+def _as_columns(line: Line, plan: PlannedChange) -> dict[str, Any]:
+    """A line's columns, as JSON has them."""
+    said = line.reported
+    return {
+        "agreement_id": line.agreement_id,
+        **said._asdict(),
+        "next_charge_on": _as_text(said.next_charge_on),
+        "amount": _as_text(said.amount),
+        **plan._asdict(),
+    }
 
 
-def fill_in_plans(lines: Sequence[StatusReportLine], *, as_of: date) -> list[StatusReportLine]:
-    """Fill in what each line would do to its agreement; return the lines that this changes. Saves nothing.
+def stale_plans(
+    report: StatusReport, *, only: Sequence[int] | None = None, versions: Versions | None = None
+) -> Iterator[tuple[int, PlannedChange]]:
+    """What a report would now do to agreements (by id) that is not what was planned.
 
-    ``as_of`` is the day up to which the report knows of charges.
+    ``only`` limits it to some agreements. In ``versions``, the version of each that was read is remembered.
     """
-    stale = []
+    agreement_columns = [f"agreement__{name}" for name in Agreement._fields]
+    lines = report.lines.annotate(version=VERSION).order_by("agreement_id")
+    if only is not None:
+        lines = lines.filter(agreement__in=only)
+    rows = lines.values_list(
+        "agreement_id", "version", *Reported._fields, *agreement_columns, *PlannedChange._fields
+    )
+    last = 0
+    # Not with a cursor: PgBouncer may not let us have one, and then all rows would be in memory.
+    while chunk := list(rows.filter(agreement__gt=last)[:CHUNK]):
+        read, planned = [], []
+        for pk, version, *columns in chunk:
+            values = iter(columns)
+            reported = Reported(*islice(values, len(Reported._fields)))
+            read.append(Line(pk, reported, Agreement(*islice(values, len(Agreement._fields)))))
+            planned.append(PlannedChange(*values))
+            if versions is not None:
+                versions.remember(pk, version)
+        for line, plan, before in zip(read, _plans_for(read, as_of=report.as_of), planned, strict=True):
+            if plan != before:
+                yield line.agreement_id, plan
+        last = chunk[-1][0]
+
+
+def _plans_for(lines: Sequence[Line], *, as_of: date) -> list[PlannedChange]:
+    """What each line would do to its agreement. ``as_of`` is the day up to which the report knows of charges."""
     checkouts = _checkouts_for_terms(lines)
-    for line in lines:
-        plan = _planned_change(line, checkouts.get(line.agreement_id), as_of)
-        if plan != tuple(getattr(line, column) for column in PlannedChange._fields):
-            stale.append(line)
-        for column, value in plan._asdict().items():
-            setattr(line, column, value)
-    return stale
+    return [
+        _planned_change(line.reported, line.agreement, checkouts.get(line.agreement_id), as_of) for line in lines
+    ]
 
 
-def _checkouts_for_terms(lines: Iterable[StatusReportLine]) -> dict[int, OutgoingTransaction]:
+def _checkouts_for_terms(lines: Iterable[Line]) -> dict[int, OutgoingTransaction]:
     """The checkouts that began the agreements that lack terms, by agreement."""
     lacking = [line.agreement_id for line in lines if line.agreement.current_rate is None]
     checkouts = OutgoingTransaction.objects.filter(kind=Kind.SUBSCRIBE, agreement_id__in=lacking)
     return {checkout.agreement_id: checkout for checkout in checkouts if checkout.agreement_id is not None}
 
 
-def _planned_change(line: StatusReportLine, checkout: OutgoingTransaction | None, as_of: date) -> PlannedChange:
+def _planned_change(
+    reported: Reported, old: Agreement, checkout: OutgoingTransaction | None, as_of: date
+) -> PlannedChange:
     """What a line does to its agreement, according to docs/statuses.md."""
-    old, new = line.agreement, copy(line.agreement)
-    takes_token = line.status in ALIVE and not old.payment_token and line.subscription_id != ""
+    takes_token = reported.status in ALIVE and not old.payment_token and reported.subscription_id != ""
     ignores_date = False
-    new.status = line.status
-    if line.status == Status.CANCELED:
-        new.cancellation_requested_at = None  # CyberSource has done what was requested.
-    if line.status in WITH_TERMS:
+    new = old._replace(status=reported.status)
+    if reported.status == Status.CANCELED:
+        new = new._replace(cancellation_requested_at=None)  # CyberSource has done what was requested.
+    if reported.status in WITH_TERMS:
         if old.current_rate is None:
             if checkout is None:
                 return PlannedChange(is_incomplete=True)
-            new.take_terms(checkout.new_terms)  # Recovery: the response to this checkout never came.
-        next_charge_on = line.next_charge_on
+            new = new._replace(**checkout.new_terms)  # Recovery: the response to this checkout never came.
+        schedule, next_charge_on = new.schedule, reported.next_charge_on
         if next_charge_on is not None:
-            if coverage.is_plausible_next_charge(new.schedule, next_charge_on, made_on=as_of):
-                new.next_charge_on = next_charge_on
+            if coverage.is_plausible_next_charge(schedule, next_charge_on, made_on=as_of):
+                new = new._replace(next_charge_on=next_charge_on)
             else:
                 next_charge_on, ignores_date = None, True
-        new.coverage = _coverage(line, new.schedule, next_charge_on, as_of)
-    our_terms = _terms_that_differ(line, new, as_of)
+        until, proof = _coverage(reported, old, schedule, next_charge_on, as_of)
+        new = new._replace(covered_until=until, coverage_proof=proof)
+    our_terms = _terms_that_differ(reported, new, as_of)
     changed = [column for column in CHANGED_BY_REPORTS if getattr(old, column) != getattr(new, column)]
     if not changed and not takes_token:
         return PlannedChange(ignores_date=ignores_date, our_terms=our_terms)
@@ -202,33 +295,33 @@ def _planned_change(line: StatusReportLine, checkout: OutgoingTransaction | None
     )
 
 
-def _terms_that_differ(
-    line: StatusReportLine, agreement: SubscriptionAgreement, as_of: date
-) -> dict[str, str | None] | None:
+def _terms_that_differ(reported: Reported, agreement: Agreement, as_of: date) -> dict[str, str | None] | None:
     """Our terms, if CyberSource charges something else: perhaps its response to a change never came."""
-    if line.status not in ALIVE:
+    if reported.status not in ALIVE:
         return None
     terms = agreement.agreed_terms.as_of(coverage.midnight(as_of))
     if terms.in_force.effective >= coverage.midnight(as_of):
         return None  # They may be newer than the report.
     # CyberSource knows of a downgrade before it is in force.
     ours = [terms.in_force.rate, *([terms.scheduled.rate] if terms.scheduled else [])]
-    if line.amount in (None, *ours) and line.frequency in ("", agreement.current_frequency):
+    if reported.amount in (None, *ours) and reported.frequency in ("", agreement.current_frequency):
         return None
     return {"amount": _as_text(ours[-1]), "frequency": agreement.current_frequency}
 
 
-def _coverage(line: StatusReportLine, schedule: Schedule, next_charge_on: date | None, as_of: date) -> Coverage:
+def _coverage(
+    reported: Reported, old: Agreement, schedule: Schedule, next_charge_on: date | None, as_of: date
+) -> Coverage:
     """Until when the agreement is paid for after the report, and how that is known."""
     # CyberSource knows the subscription, so its checkout was accepted.
-    known = line.agreement.coverage or coverage.of_checkout(schedule)
+    known = old.coverage or coverage.of_checkout(schedule)
     grace_days = settings.GRACE_PERIOD_DAYS
-    if line.charge_news == ChargeNews.PROVEN:
+    if reported.charge_news == ChargeNews.PROVEN:
         proven = coverage.of_report(schedule, made_on=as_of, next_charge_on=next_charge_on, grace_days=grace_days)
         return coverage.extended(known, proven)
-    if line.status == Status.HOLD and line.charge_news == ChargeNews.FAILED:
+    if reported.status == Status.HOLD and reported.charge_news == ChargeNews.FAILED:
         return coverage.after_failed_charge(schedule, known, made_on=as_of)
-    if line.status == Status.CANCELED and line.agreement.status in (Status.CURRENT, *UNPAID):
+    if reported.status == Status.CANCELED and old.status in (Status.CURRENT, *UNPAID):
         return coverage.after_ending(schedule, known, made_on=as_of, grace_days=grace_days)
     return known
 

@@ -1,6 +1,7 @@
 """Revert: restore everything that a status report changed, or nothing. Staff press Undo (docs/statuses.md)."""
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 import pghistory
@@ -21,9 +22,9 @@ from ...models import (
 )
 from ...models.history import HistorySource
 from ..staff_tasks import end_open, has_open_twin, open_for_revived
-from .apply import CannotBeDone, lock_changed_agreements, lock_report, revived_agreements
+from .apply import CannotBeDone, lock_report, revived_agreements
 from .purge import UNDO_LASTS
-from .sql import write_changes
+from .sql import Versions, lock_changed, write_changes
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +48,11 @@ def revert_report(report_id: int, *, by: User, now: datetime) -> StatusReport:
                 "changed is in the timeline of each subscription. Nothing was changed now."
             )
         _refuse_before_later_reports(report)
-        lock_changed_agreements(report, "before")
+        # Before the locks for all subscriptions, and under them for those few that have changed meanwhile.
+        versions = Versions.of_changed(report)
         _refuse_if_changed_since(report)
+        lock_changed(report)
+        _refuse_if_changed_since(report, only=versions.changed())
         write_changes(report, "before", now)
         _take_tasks_back(report, by, now)
         report.state, report.reverted_by, report.reverted_at = ReportState.REVERTED, by, now
@@ -76,15 +80,16 @@ def _refuse_before_later_reports(report: StatusReport) -> None:
         )
 
 
-def _refuse_if_changed_since(report: StatusReport) -> None:
+def _refuse_if_changed_since(report: StatusReport, *, only: Sequence[int] | None = None) -> None:
     """Raise CannotBeDone if the last change of an agreement is not this report's.
 
     Changes by reports that have been reverted don't count, and neither does their reverting.
     """
+    changes = report.changes() if only is None else report.changes().filter(agreement__in=only)
     events = SubscriptionAgreement.pgh_event_model.objects  # type: ignore[attr-defined]
     reverted = StatusReport.objects.filter(state=ReportState.REVERTED).values_list("pk", flat=True)
     last_changes = (
-        events.filter(pgh_obj__in=report.changes().values("agreement"))
+        events.filter(pgh_obj__in=changes.values("agreement"))
         .exclude(pgh_context__report__in=list(reverted))
         .order_by("pgh_obj", "-pgh_id")
         .distinct("pgh_obj")

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
-from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet, TextField
+from django.db.models import DateTimeField, Exists, OuterRef, Q, QuerySet, Subquery, TextField
 from django.db.models.fields.json import KT
 from django.db.models.functions import Cast, Coalesce
 
@@ -183,13 +183,18 @@ def _about_its_changes(report: StatusReport) -> Iterator[ReportWarning]:
 
 def _second_subscriptions(report: StatusReport) -> QuerySet[StatusReportLine]:
     """The lines that revive a subscription whose customer is then charged for another one, too."""
-    others = SubscriptionAgreement.objects.filter(
-        customer_type=OuterRef("agreement__customer_type"), customer_pk=OuterRef("agreement__customer_pk")
-    ).exclude(pk=OuterRef("agreement"))
-    ended = report.changes().filter(after__has_key="status", agreement=OuterRef("pk"))
-    stays_alive = others.filter(status__in=ALIVE).exclude(Exists(ended.exclude(after__status__in=ALIVE)))
-    is_revived = others.filter(report_lines__report=report, report_lines__after__status__in=ALIVE)
-    return report.reviving("after").filter(Exists(stays_alive) | Exists(is_revived))
+    # A value, not EXISTS: PostgreSQL knows nothing yet of these lines, and might go through all for each.
+    new_status = StatusReportLine.objects.filter(report=report, agreement=OuterRef("pk")).values(
+        text=KT("after__status")
+    )
+    others = (
+        SubscriptionAgreement.objects.filter(
+            customer_type=OuterRef("agreement__customer_type"), customer_pk=OuterRef("agreement__customer_pk")
+        )
+        .exclude(pk=OuterRef("agreement"))
+        .annotate(status_after=Coalesce(Subquery(new_status), "status", output_field=TextField()))
+    )
+    return report.reviving("after").filter(Exists(others.filter(status_after__in=ALIVE)))
 
 
 def _about_standing_subscriptions(report: StatusReport, now: datetime) -> Iterator[ReportWarning]:

@@ -18,7 +18,6 @@ from django.utils import timezone
 from django_otp.plugins.otp_totp.models import TOTPDevice
 
 from perma_payments.admin.login import second_factors
-from perma_payments.billing.customers import Customer, CustomerType
 from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
 from perma_payments.models import Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
@@ -392,20 +391,58 @@ def reverting(report: StatusReport) -> Service:
     return lambda: revert_report(report.pk, by=by, now=timezone.now())
 
 
-def test_a_report_waits_for_the_customer_of_what_it_revives():
-    outgoing = records.outgoing(Kind.SUBSCRIBE)
-    report = planned(outgoing.agreement, "CURRENT")
+def test_a_payment_waits_for_a_report_that_revives_another_subscription_of_its_customer():
+    report = planned(records.outgoing(Kind.SUBSCRIBE).agreement, "CURRENT")
+    fields = list(cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE))).items())
     with transaction.atomic():
-        locks.lock_customer(REGISTRAR)
-        assert waits(applying(report))
+        applying(report)()
+        future = elsewhere(lambda: receive_callback(b"body", fields, now=timezone.now()))
+    future.result()
+    assert StaffTask.objects.filter(kind="second subscription").count() == 1
 
 
-def test_reverting_waits_for_the_customer_of_what_it_revives():
-    report = planned(records.standing_agreement(), "CANCELED")
+@pytest.mark.parametrize("act", ["applying", "reverting"])
+def test_a_report_waits_for_a_correction_that_revives_another_subscription_of_the_customer(act):
+    ended, revived = records.standing_agreement(status="Canceled"), records.standing_agreement()
+    report = planned(revived, "CANCELED")
     applying(report)()
+    service = reverting(report) if act == "reverting" else applying(planned(revived, "CURRENT"))
+    by = staff()
     with transaction.atomic():
-        locks.lock_customer(REGISTRAR)
-        assert waits(reverting(report))
+        corrections.correct_agreement(
+            ended.pk,
+            status=Status.CURRENT,
+            covered_until=ended.covered_until,
+            seen=ended.updated_at,
+            by=by,
+            reason="x",
+            now=timezone.now(),
+        )
+        future = elsewhere(service)
+    future.result()
+    assert StaffTask.objects.filter(kind="second subscription").count() == 1
+
+
+@pytest.mark.parametrize(
+    ("act", "read"),
+    [
+        ("applying", "perma_payments_outgoingtransaction"),
+        ("reverting", "perma_payments_subscriptionagreementevent"),
+    ],
+)
+def test_no_subscription_is_locked_while_a_report_looks_for_changes_since(act, read):
+    """That takes long: here, until it can read a table."""
+    report = planned(records.outgoing(Kind.SUBSCRIBE).agreement, "CURRENT")
+    if act == "reverting":
+        applying(report)()
+    service = applying(report) if act == "applying" else reverting(report)
+    with transaction.atomic():
+        with connection.cursor() as cursor:
+            cursor.execute(f"LOCK TABLE {read} IN ACCESS EXCLUSIVE MODE")
+        future = elsewhere(service)
+        assert not future.done()
+        assert len(SubscriptionAgreement.objects.select_for_update(nowait=True)) == 1
+    future.result()
 
 
 def test_a_report_sees_a_change_of_the_same_moment():
@@ -418,6 +455,29 @@ def test_a_report_sees_a_change_of_the_same_moment():
         future.result()
     agreement.refresh_from_db()
     assert agreement.status == "Superseded"
+
+
+def test_a_report_sees_a_change_of_a_subscription_that_it_would_have_left_alone():
+    changing, same = records.standing_agreement(), records.standing_agreement(status="Hold")
+    data = f"Merchant Reference Code,Status\n{changing},HOLD\n{same},HOLD\n".encode()
+    report = plan_report(data, by=staff(), now=timezone.now())
+    with transaction.atomic():
+        locks.lock_rows(SubscriptionAgreement.objects.filter(pk=changing.pk))
+        SubscriptionAgreement.objects.filter(pk=same.pk).update(status="Current")
+        future = elsewhere(applying(report))
+    with pytest.raises(PlanIsStale):
+        future.result()
+
+
+def test_a_change_of_the_same_moment_that_the_plan_does_not_depend_on_is_kept():
+    agreement = records.standing_agreement()
+    report = planned(agreement, "HOLD")
+    with transaction.atomic():
+        SubscriptionAgreement.objects.filter(pk=agreement.pk).update(payment_token="7408214003316000009999")
+        future = elsewhere(applying(report))
+    future.result()
+    agreement.refresh_from_db()
+    assert (agreement.status, agreement.payment_token) == ("Hold", "7408214003316000009999")
 
 
 def test_reverting_sees_a_change_of_the_same_moment():
@@ -474,23 +534,6 @@ def test_a_code_is_not_checked_while_another_is():
         assert waits(lambda: second_factors.device_that_accepts(user, "123456"))
 
 
-# --- Very many customers --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(("many", "all_of_them"), [(1, True), (2, False)])
-def test_very_many_customers_are_locked_as_all_customers(monkeypatch, many, all_of_them):
-    monkeypatch.setattr(locks, "MANY_CUSTOMERS", many)
-    one, two, three = (Customer(CustomerType.REGISTRAR, pk) for pk in (1, 2, 3))
-
-    def lock_three() -> None:
-        with transaction.atomic():
-            locks.lock_customer(three)
-
-    with transaction.atomic():
-        locks.lock_customers([one, two, one])
-        assert waits(lock_three) == all_of_them
-
-
 # --- What nobody waits for ------------------------------------------------------------------------------
 
 
@@ -502,3 +545,10 @@ def test_a_preview_that_is_just_being_confirmed_is_not_deleted_by_a_clock_that_i
         assert deleting.done() and deleting.result() == (0, 0)
 
     assert StatusReport.objects.get().lines.count() == report.matched_count == 1
+
+
+def test_a_task_about_a_subscription_is_opened_while_a_report_is_applied():
+    agreement = records.standing_agreement()
+    with transaction.atomic():
+        applying(planned(agreement, "HOLD"))()
+        assert not waits(lambda: StaffTask.objects.create(kind=TaskKind.HELD_FOR_REVIEW, agreement=agreement))

@@ -7,7 +7,7 @@ import pytest
 from perma_payments.cybersource.csv_table import UnreadableFile
 from perma_payments.models import StatusReport, StatusReportLine, SubscriptionAgreement
 from perma_payments.services.status_reports import plan as plan_module
-from perma_payments.services.status_reports.plan import recompute_plan
+from perma_payments.services.status_reports.plan import recompute_plan, stale_plans
 
 from ... import records
 from ...business_center import TOKEN, report
@@ -188,6 +188,20 @@ def test_a_recomputed_plan_says_what_is_true_now():
     assert planned.lines.get(agreement=settled).before is None
     assert (planned.change_count, planned.revision) == (1, 2)
     assert "reactivated" in [warning["kind"] for warning in planned.warnings]
+
+
+def test_a_report_is_recomputed_a_chunk_at_a_time_and_no_other_report(monkeypatch):
+    monkeypatch.setattr(plan_module, "CHUNK", 2)
+    *others, last = [standing(pk) for pk in range(1, 6)]
+    data = report(*[(agreement, "HOLD") for agreement in [*others, last]])
+    planned, same = plan(data), plan(data)
+    SubscriptionAgreement.objects.filter(pk=last.pk).update(status="Hold")
+
+    assert [pk for pk, _ in stale_plans(planned)] == [last.pk]
+    assert not list(stale_plans(planned, only=[other.pk for other in others]))
+    recompute_plan(planned.pk, now=NOW)
+    assert not list(stale_plans(planned))
+    assert (planned.changes().count(), same.changes().count()) == (4, 5)
 
 
 def test_an_applied_report_is_not_recomputed():
