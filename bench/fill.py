@@ -204,8 +204,9 @@ INSERT INTO perma_payments_purchaseevent (
     pgh_created_at, pgh_label, pgh_context, id, pgh_obj_id, customer_type, customer_pk, status, reference_number,
     amount, link_quantity, paid_at, acknowledged_at, created_at, updated_at)
 SELECT at, CASE step WHEN 0 THEN 'insert' ELSE 'update' END,
-    jsonb_build_object('source', (ARRAY['customer request', 'CyberSource response', 'Perma.cc acknowledgement'])
-        [step + 1]),
+    CASE step WHEN 0 THEN jsonb_build_object('source', 'customer request')
+        WHEN 1 THEN jsonb_build_object('source', 'CyberSource response', 'response', n)
+        ELSE jsonb_build_object('source', 'Perma.cc acknowledgement') END,
     id, id, type, pk, CASE step WHEN 0 THEN 'Pending' ELSE status END, reference, links, links,
     CASE WHEN step > 0 AND status = 'Paid' THEN paid END, CASE WHEN step = 2 THEN credited END, created, at
 FROM (
