@@ -151,9 +151,10 @@ SELECT at, CASE WHEN step = -1 THEN 'insert' ELSE 'update' END,
     CASE WHEN has_terms THEN rate END, CASE WHEN has_terms THEN frequency END,
     CASE WHEN has_terms THEN links END, CASE WHEN has_terms THEN created END,
     CASE WHEN has_terms THEN (created + period)::date END,
-    CASE WHEN has_terms THEN covered - period * (charges - step) END,
+    CASE WHEN has_terms THEN covered - period * greatest(charges - step, 0) END,
     CASE WHEN NOT has_terms THEN '' WHEN step = 0 THEN 'checkout' ELSE 'report' END,
-    CASE WHEN has_terms AND step > 0 AND NOT is_last THEN (covered - period * (charges - step))::date END,
+    CASE WHEN has_terms AND step > 0 AND NOT is_last
+        THEN (covered - period * greatest(charges - step, 0))::date END,
     CASE WHEN is_last AND status = 'Canceled' AND part < .6 THEN greatest(accepted, ended - interval '5 days') END,
     created, at
 FROM (
@@ -228,8 +229,8 @@ SELECT row_number() OVER (ORDER BY created, kind, n) AS id, * FROM (
     FROM life
     UNION ALL
     SELECT CASE WHEN which = 1 THEN 'change' ELSE 'update' END, n, n, NULL,
-        created + (coalesce(ended, now()) - created) * (.2 + .3 * which), status, n % 9 > 0, rate, links, NULL, NULL,
-        reference
+        created + (coalesce(ended, now()) - created) * (.2 + .3 * which), status, n % 9 > 0, rate, links, NULL,
+        NULL, reference
     FROM life CROSS JOIN generate_series(1, 2) which
     WHERE is_accepted AND n % 4 = which
     UNION ALL

@@ -6,13 +6,14 @@ from typing import Any
 import pghistory
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Right
 from django.utils import timezone
 
 from ..billing import tokens
 from ..billing.coverage import Coverage, Proof, midnight, paid_through_for_perma
 from ..billing.customers import Customer, CustomerType
 from ..billing.schedules import Frequency, Schedule
-from ..billing.statuses import WITH_TERMS, Status, is_standing
+from ..billing.statuses import ALIVE, WITH_TERMS, Status, is_standing
 from ..billing.terms import AgreedTerms, Terms
 from .fields import (
     REFERENCE_NUMBER_PATTERN,
@@ -50,6 +51,12 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
         """The agreements of one customer."""
         return self.filter(customer_type=customer.type, customer_pk=customer.pk)
 
+    def running_out(self, now: datetime) -> "AgreementQuerySet":
+        """The Canceled ones that stand. An index of the history finds them, as its rows never change."""
+        events = self.model.pgh_event_model.objects  # type: ignore[attr-defined]
+        was = events.filter(status=Status.CANCELED, covered_until__gte=now).values("pgh_obj")
+        return self.filter(status=Status.CANCELED, covered_until__gte=now, pk__in=was)
+
     def standing(self, now: datetime) -> "AgreementQuerySet":
         """The agreements that Perma.cc may see (billing.statuses.is_standing, in SQL), the foremost first."""
         return self.filter(
@@ -64,6 +71,15 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
     model_name="SubscriptionAgreementEvent",
     # The token charges the card, so it is kept in one place. updated_at shows that it was replaced.
     exclude=["payment_token"],
+    meta={
+        "indexes": [
+            models.Index(
+                fields=["covered_until"],
+                condition=Q(status=str(Status.CANCELED)),
+                name="agreement_event_running_out",
+            )
+        ]
+    },
 )
 class SubscriptionAgreement(models.Model):
     """One subscription of one customer, from the first checkout on.
@@ -157,7 +173,23 @@ class SubscriptionAgreement(models.Model):
         ]
         indexes = [
             models.Index(fields=["customer_type", "customer_pk", "created_at"], name="agreement_customer"),
-            models.Index(fields=["created_at"], condition=Q(status=str(Status.PENDING)), name="agreement_pending"),
+            models.Index(fields=["created_at"], name="agreement_created_at"),
+            models.Index(fields=["status", "created_at"], name="agreement_status"),
+            models.Index(
+                fields=["status", "created_at"],
+                condition=Q(cancellation_requested_at__isnull=False),
+                name="agreement_canceling",
+            ),
+            # What the front page adds up. No index has a column that status reports change each month: PostgreSQL
+            # would have to write to all indexes then.
+            models.Index(
+                fields=["status", "customer_type", "current_frequency"],
+                include=["current_rate", "scheduled_rate", "scheduled_from"],
+                condition=one_of("status", ALIVE),
+                name="agreement_alive",
+            ),
+            # The search for the end of a reference number.
+            models.Index(Right("reference_number", 4), name="agreement_last_digits"),
             models.Index(fields=["payment_token"], condition=~Q(payment_token=""), name="agreement_token"),
         ]
         triggers = [never_deleted()]

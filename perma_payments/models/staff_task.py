@@ -142,7 +142,12 @@ class StaffTask(models.Model):
         ]
         indexes = [
             models.Index(fields=["opened_at"], condition=Q(done_at__isnull=True), name="task_open"),
-            models.Index(fields=["opened_at"], condition=Q(notified_at__isnull=True), name="task_unnotified"),
+            models.Index(fields=["-done_at", "opened_at"], name="task_in_order"),
+            models.Index(
+                fields=["opened_at"],
+                condition=Q(notified_at__isnull=True) | Q(mail_due_at__isnull=False),
+                name="task_to_be_mailed",
+            ),
         ]
         triggers = [
             never_deleted(),
