@@ -22,7 +22,6 @@ GRACE = timedelta(hours=1)
 BATCH = 20_000
 
 _TABLE = MonthEnd._meta.db_table
-_AGREEMENTS = SubscriptionAgreement._meta.db_table
 _HISTORY = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[attr-defined]
 
 # Each event of the history says how an agreement was until its next event. A Canceled one stood only until its
@@ -67,13 +66,8 @@ def last_months(*, now: datetime) -> list[Month]:
 def count_months(*, now: datetime) -> int:
     """Count those that were not counted yet; return how many that were."""
     with transaction.atomic():
-        # Another scheduler may be counting them, or an import may be changing them.
-        with connection.cursor() as cursor:
-            cursor.execute(f"LOCK TABLE {_TABLE} IN SHARE ROW EXCLUSIVE MODE")
-            # A clock that is ahead must not count a month that goes on.
-            cursor.execute("SELECT statement_timestamp()")
-            (moment,) = cursor.fetchone()
-        over = min(now, moment) - GRACE
+        # A clock that is ahead must not count a month that goes on.
+        over = min(now, _lock()) - GRACE
         lacking = {month.month for month in last_months(now=now) if month.standing is None}
         ends = [end for end in _ends(now) if end <= over and (end - relativedelta(months=1)).date() in lacking]
         if ends:
@@ -85,10 +79,17 @@ def count_months(*, now: datetime) -> int:
 
 
 def forget() -> None:
-    """Let all months be counted again, after this transaction: the history will be another one."""
-    with connection.cursor() as cursor:
-        cursor.execute(f"LOCK TABLE {_TABLE} IN SHARE ROW EXCLUSIVE MODE")
+    """Let all months be counted again after this transaction, which changes the history."""
+    _lock()
     MonthEnd.objects.all().delete()
+
+
+def _lock() -> datetime:
+    """Keep others from counting until the transaction ends; return the time by PostgreSQL's clock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0)), statement_timestamp()", [_TABLE])
+        moment: datetime = cursor.fetchall()[0][1]
+    return moment
 
 
 def _count(ends: list[datetime]) -> dict[datetime, int]:
