@@ -168,6 +168,11 @@ def measure(url: str, *, only: str = "") -> dict[str, Page]:
 def _measure(url: str, only: str) -> dict[str, Page]:
     use_django(url)
     logging.disable(logging.WARNING)
+    from django.utils import timezone
+
+    from perma_payments.services.month_ends import count_months
+
+    count_months(now=timezone.now())  # as the scheduler has done
     client = _client()
     pages = {name: path for name, path in {**paths(), **_list_edges(client)}.items() if only in name}
     return {name: page_of(client, path) for name, path in pages.items()}

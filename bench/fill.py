@@ -19,8 +19,10 @@ import psycopg2
 # Two agreements a customer, and a purchase for every second agreement.
 CUSTOMERS_SHARE, PURCHASES_SHARE = 0.5, 0.5
 
-# What no life leaves, or only for a moment.
-EMPTY = frozenset({"perma_payments_passwordresetrequest", "perma_payments_unansweredacknowledgement"})
+# What no life leaves, or only for a moment, and what the scheduler counts.
+EMPTY = frozenset(
+    {
+        "perma_payments_monthend","perma_payments_passwordresetrequest", "perma_payments_unansweredacknowledgement"})
 
 # A number of eight digits for each n, in no order, as ReferenceNumber.issue draws them.
 _REFERENCE = (

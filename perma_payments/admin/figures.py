@@ -76,9 +76,9 @@ def work_list(*, now: datetime) -> WorkList:
 
 
 def subscriptions(*, now: datetime) -> Subscriptions:
-    # Apart, because each has an index.
+    # Apart, because an index has all that is asked of the first.
     alive = SubscriptionAgreement.objects.filter(status__in=sorted(ALIVE))
-    running_out = SubscriptionAgreement.objects.running_out(now)
+    running_out = SubscriptionAgreement.objects.standing(now).filter(status=Status.CANCELED)
     counts: Counter[tuple[str, str]] = Counter()
     rates: dict[str, Decimal] = defaultdict(Decimal)
     for rows in (alive, running_out):

@@ -51,12 +51,6 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
         """The agreements of one customer."""
         return self.filter(customer_type=customer.type, customer_pk=customer.pk)
 
-    def running_out(self, now: datetime) -> "AgreementQuerySet":
-        """The Canceled ones that stand. An index of the history finds them, as its rows never change."""
-        events = self.model.pgh_event_model.objects  # type: ignore[attr-defined]
-        was = events.filter(status=Status.CANCELED, covered_until__gte=now).values("pgh_obj")
-        return self.filter(status=Status.CANCELED, covered_until__gte=now, pk__in=was)
-
     def standing(self, now: datetime) -> "AgreementQuerySet":
         """The agreements that Perma.cc may see (billing.statuses.is_standing, in SQL), the foremost first."""
         return self.filter(
@@ -71,15 +65,6 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
     model_name="SubscriptionAgreementEvent",
     # The token charges the card, so it is kept in one place. updated_at shows that it was replaced.
     exclude=["payment_token"],
-    meta={
-        "indexes": [
-            models.Index(
-                fields=["covered_until"],
-                condition=Q(status=str(Status.CANCELED)),
-                name="agreement_event_running_out",
-            )
-        ]
-    },
 )
 class SubscriptionAgreement(models.Model):
     """One subscription of one customer, from the first checkout on.
@@ -180,8 +165,8 @@ class SubscriptionAgreement(models.Model):
                 condition=Q(cancellation_requested_at__isnull=False),
                 name="agreement_canceling",
             ),
-            # What the front page adds up. No index has a column that status reports change each month: PostgreSQL
-            # would have to write to all indexes then.
+            # What the front page adds up. No index has covered_until, or another column that status reports change
+            # each month: PostgreSQL would write to all indexes then.
             models.Index(
                 fields=["status", "customer_type", "current_frequency"],
                 include=["current_rate", "scheduled_rate", "scheduled_from"],

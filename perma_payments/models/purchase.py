@@ -78,7 +78,7 @@ class Purchase(models.Model):
             models.Index(fields=["created_at"], name="purchase_created_at"),
             models.Index(fields=["status", "created_at"], name="purchase_status"),
             models.Index(
-                fields=["customer_type", "customer_pk"],
+                fields=["customer_type", "customer_pk", "id"],
                 condition=Q(status=str(PurchaseStatus.PAID), acknowledged_at__isnull=True),
                 name="purchase_unacknowledged",
             ),

@@ -125,9 +125,7 @@ class Response(models.Model):
             models.Index(fields=["received_at"], condition=Q(applied_at__isnull=True), name="response_unapplied"),
             models.Index(fields=["received_at"], name="response_received_at"),
             models.Index(fields=["decision", "received_at"], name="response_decision"),
-            models.Index(
-                fields=["received_at"], condition=Q(outcome=str(Outcome.UNMATCHED)), name="response_unmatched"
-            ),
+            models.Index(fields=["outcome", "received_at"], name="response_outcome"),
             models.Index(fields=["transaction_id"], name="response_transaction_id"),
             models.Index(fields=["reference_number"], name="response_reference_number"),
         ]

@@ -141,7 +141,7 @@ class StaffTask(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["opened_at"], condition=Q(done_at__isnull=True), name="task_open"),
+            # The open ones first, as lists show them.
             models.Index(fields=["-done_at", "opened_at"], name="task_in_order"),
             models.Index(
                 fields=["opened_at"],

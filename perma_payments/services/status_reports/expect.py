@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pghistory
 from django.db.models import QuerySet
 
+from ...billing.coverage import midnight
 from ...billing.statuses import ALIVE
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
@@ -19,7 +20,9 @@ AFTER_CANCELLATION = timedelta(days=1)
 
 def expect_report(*, now: datetime) -> bool:
     """Open the task *report missing* if a report is due and the task is not open yet; return whether it was."""
-    if not SubscriptionAgreement.objects.standing(now).exists():
+    agreements = SubscriptionAgreement.objects
+    # An index finds the first at once, and PostgreSQL looks for all to find one of either.
+    if not (agreements.filter(status__in=sorted(ALIVE)).exists() or agreements.standing(now).exists()):
         return False
     if not (is_due_this_month(now) or is_due_after_cancellation(now)):
         return False
@@ -41,15 +44,23 @@ def is_due_this_month(now: datetime) -> bool:
 
 def is_due_after_cancellation(now: datetime) -> bool:
     """Whether a cancellation was marked as done a day ago, and no report made since then has been confirmed."""
+    applied = list(_applied())
     cancellations = StaffTask.objects.filter(
         kind=TaskKind.CANCELLATION,
         resolution=Resolution.DONE,
         done_at__lte=now - AFTER_CANCELLATION,
+        # A report knows of all that were done before.
+        done_at__gte=max(map(_knows_until, applied), default=datetime.min.replace(tzinfo=UTC)),
         agreement__status__in=ALIVE,
         agreement__cancellation_requested_at__isnull=False,
     )
-    applied = list(_applied())
     return any(not any(_knows_of(task, report) for report in applied) for task in cancellations)
+
+
+def _knows_until(report: StatusReport) -> datetime:
+    """When a cancellation may be done at the earliest that a report does not know of, although it was applied."""
+    assert report.applied_at is not None
+    return min(report.applied_at, midnight(report.as_of + timedelta(days=1)))
 
 
 def _knows_of(cancellation: StaffTask, report: StatusReport) -> bool:
