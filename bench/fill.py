@@ -21,8 +21,8 @@ CUSTOMERS_SHARE, PURCHASES_SHARE = 0.5, 0.5
 
 # What no life leaves, or only for a moment, and what the scheduler counts.
 EMPTY = frozenset(
-    {
-        "perma_payments_monthend","perma_payments_passwordresetrequest", "perma_payments_unansweredacknowledgement"})
+    {"perma_payments_monthend", "perma_payments_passwordresetrequest", "perma_payments_unansweredacknowledgement"}
+)
 
 # A number of eight digits for each n, in no order, as ReferenceNumber.issue draws them.
 _REFERENCE = (

@@ -175,7 +175,6 @@ class SubscriptionAgreement(models.Model):
             ),
             # The search for the end of a reference number.
             models.Index(Right("reference_number", 4), name="agreement_last_digits"),
-            models.Index(fields=["payment_token"], condition=~Q(payment_token=""), name="agreement_token"),
         ]
         triggers = [never_deleted()]
 

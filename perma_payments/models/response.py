@@ -34,7 +34,7 @@ _SEALED = ["sealed", "archive_key_id"]
     pghistory.UpdateEvent("resealed", row=pghistory.Old, condition=pghistory.AnyChange(*_SEALED)),
     append_only=True,
     model_name="ResponseEvent",
-    obj_field=pghistory.ObjForeignKey(related_name="events"),
+    obj_field=pghistory.ObjForeignKey(related_name="events", db_index=False),
     # The key that it was sealed to before. What was sealed to that key is kept in a file, so that the key can go.
     fields=["archive_key_id"],
 )

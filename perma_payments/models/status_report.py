@@ -190,7 +190,8 @@ class StatusReportLine(models.Model):
     dates and times in ISO format, times in UTC. Both are null where nothing changes.
     """
 
-    report = models.ForeignKey(StatusReport, on_delete=models.PROTECT, related_name="lines")
+    # The index of report_line_once_per_agreement begins with it.
+    report = models.ForeignKey(StatusReport, on_delete=models.PROTECT, related_name="lines", db_index=False)
     agreement = models.ForeignKey(SubscriptionAgreement, on_delete=models.PROTECT, related_name="report_lines")
     status = models.CharField(max_length=20, choices=choices(sorted(REPORTED)))
     charge_news = models.CharField("news about charges", max_length=15, choices=choices(ChargeNews))

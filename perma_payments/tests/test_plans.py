@@ -12,11 +12,12 @@ from django.conf import settings as ours
 from django.contrib.auth.models import User
 from django.db import connection
 from django.test import Client, override_settings
+from django.utils import timezone
 
 from bench.admin import paths
 from bench.fill import EMPTY, fill_tables
 from bench.journeys import Plan, explaining, journeys, undone
-from perma_payments.admin import long_lists, search_page
+from perma_payments.admin import long_lists
 from perma_payments.models import (
     OutgoingTransaction,
     Purchase,
@@ -27,6 +28,7 @@ from perma_payments.models import (
     SubscriptionAgreement,
     UsedMessage,
 )
+from perma_payments.services.status_reports.plan import plan_report
 
 from .mail_server import mail_server
 
@@ -60,17 +62,22 @@ def plans(django_db_setup, django_db_blocker) -> Iterator[dict[str, list[Plan]]]
                 "UPDATE pg_class SET relallvisible = relpages WHERE relnamespace = 'public'::regnamespace"
             )
             # As in a database that is so large that reading a table whole is never the best.
-            cursor.execute("SET LOCAL enable_seqscan = off")
+            for plan in ("seqscan", "hashjoin", "mergejoin"):
+                cursor.execute(f"SET LOCAL enable_{plan} = off")
         yield _run()
 
 
 def _run() -> dict[str, list[Plan]]:
     found: dict[str, list[Plan]] = {}
-    client = Client(HTTP_HOST="localhost")
-    client.force_login(User.objects.create_superuser("someone"))
+    client, stranger = Client(HTTP_HOST="localhost"), Client(HTTP_HOST="localhost")
+    someone = User.objects.create_superuser("someone")
+    client.force_login(someone)
+    with explaining() as found["wrong password"]:
+        assert stranger.post("/admin/login/", {"username": "nobody", "password": "wrong"}).status_code == 200
+    with explaining() as found["report"]:
+        plan_report(b"Merchant Reference Code,Status\nPERMA-0000-0000,CURRENT\n", by=someone, now=timezone.now())
     with pytest.MonkeyPatch.context() as patch, override_settings(UPDATE_LEADS_TO="page"):
         patch.setattr(long_lists, "COUNTED", 200)
-        patch.setattr(search_page, "SHOWN", 50)
         for name, path in paths().items():
             with explaining() as found[name]:
                 assert client.get(path).status_code in (200, 302), path
@@ -89,25 +96,24 @@ ACCEPTED = (
     ("job: purge", SubscriptionAgreement.pgh_event_model),
     # All lines are shown or counted.
     ("last report", StatusReportLine),
-    ("last report", SubscriptionAgreement),
 )
-# What is about a customer with a tenth of all rows, and two filters of which neither is rare.
-LEFT_OUT = re.compile("thousands|R1$|search: 1$|customer_type=Registrar")
+# What is about a customer with a tenth of all rows; two filters of which neither is rare; and a status report,
+# which is compared with all subscriptions.
+LEFT_OUT = re.compile("thousands|R1$|search: 1$|customer_type=Registrar|^report$")
 
 
 def test_no_statement_reads_much_of_a_table_that_grows(plans):
     accepted = {(name, model._meta.db_table) for name, model in ACCEPTED}
-    read = [
+    much = [
         (name, scan, plan.sql)
         for name, of_it in plans.items()
         for plan in of_it
         for scan in plan.scans
-        if scan.table in GROWING and scan.rows > MOST and not LEFT_OUT.search(name)
+        if scan.table in GROWING and scan.rows > MOST
+        if (name, scan.table) not in accepted and not LEFT_OUT.search(name)
     ]
-    much = [each for each in read if (each[0], each[1].table) not in accepted]
 
     assert not much, "\n\n".join(f"{name}: {scan}\n{sql[:600]}" for name, scan, sql in much)
-    assert {(name, scan.table) for name, scan, _ in read} == accepted
 
 
 def test_each_table_has_rows_and_each_that_grows_more_than_may_be_read(plans):
@@ -121,8 +127,8 @@ def test_each_table_has_rows_and_each_that_grows_more_than_may_be_read(plans):
     assert min(rows[table] for table in GROWING) > MOST
 
 
-# Indexes that no statement reads, and why they are there.
-UNREAD = re.compile("_pkey$|_like$|_by_id_")
+# Django makes these for foreign keys, by which a user could be deleted, and in tables that hardly grow.
+UNREAD = re.compile("_by_id_|unansweredacknowledgement|checkoutfreeze|jobheartbeat")
 
 
 def test_each_index_is_used(plans):
@@ -134,7 +140,8 @@ def test_each_index_is_used(plans):
         )
         indexes = {name for (name,) in cursor.fetchall()}
 
-    assert {name for name in indexes - used if not UNREAD.search(name)} == set()
+    unused = sorted(name for name in indexes - used if not UNREAD.search(name))
+    assert not unused, "\n".join(unused)
 
 
 def test_what_is_filled_keeps_all_foreign_keys(plans):
