@@ -65,7 +65,7 @@ WITH drawn AS (
 ), known AS (
     SELECT *,
         CASE
-            WHEN n > {agreements} - {pending} OR n % 5000 = 17 THEN 'Pending'
+            WHEN n > {agreements} - {pending} OR n % greatest({agreements} / 20, 50) = 17 THEN 'Pending'
             WHEN back = 1 THEN CASE WHEN draw < .68 THEN 'Current' WHEN draw < .72 THEN 'Hold'
                 WHEN draw < .76 THEN 'Running out' WHEN draw < .88 THEN 'Canceled' WHEN draw < .90 THEN 'Completed'
                 WHEN draw < .96 THEN 'Abandoned' WHEN draw < .98 THEN 'Rejected' ELSE 'Aborted' END

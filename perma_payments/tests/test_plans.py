@@ -79,7 +79,7 @@ def _run() -> dict[str, list[Plan]]:
     with pytest.MonkeyPatch.context() as patch, override_settings(UPDATE_LEADS_TO="page"):
         patch.setattr(long_lists, "COUNTED", 200)
         for name, path in paths().items():
-            with explaining() as found[name]:
+            with explaining() as found[f"page: {name}"]:
                 assert client.get(path).status_code in (200, 302), path
         with mail_server(ours):
             for name, act in journeys():
@@ -91,15 +91,15 @@ def _run() -> dict[str, list[Plan]]:
 # Where more is read, and why.
 ACCEPTED = (
     # Of the subscriptions, all that stand are added up.
-    ("front page", SubscriptionAgreement),
+    ("page: front page", SubscriptionAgreement),
     # Each month is counted once, from all of the history.
     ("job: purge", SubscriptionAgreement.pgh_event_model),
     # All lines are shown or counted.
-    ("last report", StatusReportLine),
+    ("page: last report", StatusReportLine),
 )
-# What is about a customer with a tenth of all rows; two filters of which neither is rare; and a status report,
-# which is compared with all subscriptions.
-LEFT_OUT = re.compile("thousands|R1$|search: 1$|customer_type=Registrar|^report$")
+# What is about a customer with a tenth of all rows; two filters of which neither is rare; tasks of a rare kind, which
+# takes looking through all tasks; and a status report, which is compared with all subscriptions.
+LEFT_OUT = re.compile("thousands|R1$|search: 1$|customer_type=Registrar|stafftask list, kind|^report$")
 
 
 def test_no_statement_reads_much_of_a_table_that_grows(plans):
@@ -113,6 +113,8 @@ def test_no_statement_reads_much_of_a_table_that_grows(plans):
         if (name, scan.table) not in accepted and not LEFT_OUT.search(name)
     ]
 
+    # Of the first of ACCEPTED, an index alone has what is added up, and is much smaller than the table.
+    assert "agreement_alive" in {scan.index for plan in plans["page: front page"] for scan in plan.scans}
     assert not much, "\n\n".join(f"{name}: {scan}\n{sql[:600]}" for name, scan, sql in much)
 
 

@@ -44,31 +44,22 @@ def is_due_this_month(now: datetime) -> bool:
 
 def is_due_after_cancellation(now: datetime) -> bool:
     """Whether a cancellation was marked as done a day ago, and no report made since then has been confirmed."""
-    applied = list(_applied())
-    cancellations = StaffTask.objects.filter(
+    known_until = max(map(_knows_until, _applied()), default=datetime.min.replace(tzinfo=UTC))
+    return StaffTask.objects.filter(
         kind=TaskKind.CANCELLATION,
         resolution=Resolution.DONE,
+        done_at__gt=known_until,
         done_at__lte=now - AFTER_CANCELLATION,
-        # A report knows of all that were done before.
-        done_at__gte=max(map(_knows_until, applied), default=datetime.min.replace(tzinfo=UTC)),
         agreement__status__in=ALIVE,
         agreement__cancellation_requested_at__isnull=False,
-    )
-    return any(not any(_knows_of(task, report) for report in applied) for task in cancellations)
+    ).exists()
 
 
 def _knows_until(report: StatusReport) -> datetime:
-    """When a cancellation may be done at the earliest that a report does not know of, although it was applied."""
+    """The last moment of which an applied report knows: whether what was canceled by then was canceled indeed."""
     assert report.applied_at is not None
-    return min(report.applied_at, midnight(report.as_of + timedelta(days=1)))
-
-
-def _knows_of(cancellation: StaffTask, report: StatusReport) -> bool:
-    """Whether a report that has been applied says whether a cancellation was made that is marked as done."""
-    assert cancellation.done_at is not None and report.applied_at is not None
-    return (
-        report.applied_at >= cancellation.done_at and report.as_of >= cancellation.done_at.astimezone(UTC).date()
-    )
+    end_of_day = midnight(report.as_of + timedelta(days=1)) - timedelta(microseconds=1)
+    return min(report.applied_at, end_of_day)
 
 
 def _day_due(today: date) -> date:
