@@ -97,8 +97,8 @@ ACCEPTED = (
     # All lines are shown or counted.
     ("page: last report", StatusReportLine),
 )
-# What is about a customer with a tenth of all rows; two filters of which neither is rare; tasks of a rare kind, which
-# takes looking through all tasks; and a status report, which is compared with all subscriptions.
+# What is about a customer with a tenth of all rows; two filters of which neither is rare; tasks of a rare kind,
+# which takes looking through all tasks; and a status report, which is compared with all subscriptions.
 LEFT_OUT = re.compile("thousands|R1$|search: 1$|customer_type=Registrar|stafftask list, kind|^report$")
 
 

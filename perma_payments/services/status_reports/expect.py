@@ -56,7 +56,7 @@ def is_due_after_cancellation(now: datetime) -> bool:
 
 
 def _knows_until(report: StatusReport) -> datetime:
-    """The last moment of which an applied report knows: whether what was canceled by then was canceled indeed."""
+    """The last moment that an applied report covers: it shows if what was marked as done by then is canceled."""
     assert report.applied_at is not None
     end_of_day = midnight(report.as_of + timedelta(days=1)) - timedelta(microseconds=1)
     return min(report.applied_at, end_of_day)
