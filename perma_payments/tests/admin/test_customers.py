@@ -168,7 +168,12 @@ def test_a_customer_with_many_subscriptions_has_the_latest_and_all_that_stand(ad
     now = timezone.now()
     standing, _, *latest = (
         make(created_at=now - timedelta(days=days))
-        for make, days in zip([records.standing_agreement, *[records.agreement] * 3], (9, 8, 7, 6), strict=True)
+        for make, days in (
+            (records.standing_agreement, 9),
+            (records.agreement, 8),
+            (records.agreement, 7),
+            (records.standing_agreement, 6),
+        )
     )
     page = admin_client.get(PAGE)
 

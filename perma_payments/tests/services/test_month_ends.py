@@ -8,6 +8,7 @@ from django.db import IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from perma_payments.management.jobs import purge_expired
 from perma_payments.models import MonthEnd, SubscriptionAgreement
 from perma_payments.services import month_ends
 from perma_payments.services.month_ends import count_months, last_months
@@ -119,6 +120,13 @@ def test_the_next_month_is_added_an_hour_after_its_end():
     assert by_month(at(11, 1, 0, 59))[10] is None
     assert count_months(now=at(11, 1, 1)) == 1
     assert by_month(at(11, 1, 1))[10] == 0
+
+
+@pytest.mark.django_db
+def test_the_scheduler_counts_them_with_its_purge():
+    purge_expired(now=NOW)
+
+    assert by_month()[10] == 0
 
 
 @pytest.mark.django_db

@@ -66,6 +66,12 @@ def test_without_subscriptions_no_report_is_due():
     assert not asked(at(date(2026, 12, 9)))
 
 
+def test_a_subscription_that_is_running_out_is_one():
+    standing(status="Canceled", covered_until=at(date(2026, 12, 10)))
+
+    assert asked(at(date(2026, 12, 9)))
+
+
 def test_a_confirmed_report_ends_the_task_until_next_month():
     agreement = standing()
     assert asked(at(date(2026, 12, 2)))
