@@ -75,6 +75,13 @@ def test_a_column_without_an_index_sorts_nothing(admin_client, five, column):
     assert shown(admin_client, o=column) == shown(admin_client, o=-column) == five[:2]
 
 
+def test_a_list_whose_rows_are_all_counted_is_sorted_by_any_column(admin_client, five, monkeypatch):
+    monkeypatch.setattr(long_lists, "COUNTED", 5)
+
+    assert shown(admin_client, o="0") == sorted(five)[:2]
+    assert shown(admin_client, o="-0") == sorted(five, reverse=True)[:2]
+
+
 # --- Dates --------------------------------------------------------------------------------------------
 
 
