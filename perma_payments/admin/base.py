@@ -20,6 +20,7 @@ from .columns import customer_of
 from .corrections import Correction
 from .csv_export import csv_response
 from .links import customer_url
+from .long_lists import LongList, LongListPaginator
 
 
 def may_view(user: Any, model: str) -> bool:
@@ -31,6 +32,10 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
     """A table that staff can view but not edit: what they may change has pages of its own."""
 
     change_list_template = "perma_payments/admin/list.html"
+    list_class = LongList
+    paginator = LongListPaginator
+    # Counting what each filter would show takes reading the table once for each.
+    show_full_result_count, show_facets = False, admin.ShowFacets.NEVER
     # What the list's CSV has of each row: named here one by one, so that no secret gets there by itself.
     csv_columns: tuple[str, ...]
     # What staff may correct by hand.

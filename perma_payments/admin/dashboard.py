@@ -5,24 +5,18 @@ whether the scheduler runs.
 """
 
 from collections.abc import Iterator
-from datetime import datetime, timedelta
-from functools import partial
+from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.conf import settings
-from django.core.cache import cache
 from django.urls import reverse
 from django.utils import timezone
 
 from ..billing.statuses import Status
 from ..models import CheckoutFreeze
-from ..services import health
+from ..services import health, month_ends
 from . import figures
 from .base import may_view
-from .figures import MonthEnd
-
-# Past months do not change, and counting them takes reading the whole history.
-PAST_MONTHS_ARE_KEPT = timedelta(days=1)
 
 
 class Concern(NamedTuple):
@@ -60,9 +54,9 @@ def overview(user: Any) -> dict[str, Any]:
         shown["work"] = figures.work_list(now=now)
     if may_view(user, "subscriptionagreement"):
         shown["subscriptions"] = figures.subscriptions(now=now)
-        shown["months"] = _past_months(now)
+        shown["months"] = month_ends.last_months(now=now)
         # The bars of the chart start at zero, so their lengths can be compared.
-        shown["most"] = max(1, shown["subscriptions"].total, *(month.standing for month in shown["months"]))
+        shown["most"] = max(1, shown["subscriptions"].total, *(month.standing or 0 for month in shown["months"]))
     if may_view(user, "purchase"):
         shown["purchases"] = figures.purchases(now=now)
     if may_view(user, "response"):
@@ -96,8 +90,3 @@ def _count(number: int, noun: str) -> str:
 def _list_of(model: str, query: str = "") -> str:
     url = reverse(f"admin:perma_payments_{model}_changelist")
     return f"{url}?{query}" if query else url
-
-
-def _past_months(now: datetime) -> list[MonthEnd]:
-    count = partial(figures.year_of_standing, now=now)
-    return cache.get_or_set(f"year-of-standing-{now:%Y-%m}", count, PAST_MONTHS_ARE_KEPT.total_seconds()) or []

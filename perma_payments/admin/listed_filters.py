@@ -30,4 +30,4 @@ class ListWithListedFilters(ChangeList):
 
 class ListedFilters(ModelAdmin):  # type: ignore[type-arg] # no generic class when it runs
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
-        return ListWithListedFilters
+        return getattr(self, "list_class", ListWithListedFilters)

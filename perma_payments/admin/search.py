@@ -18,6 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db.models import Model, Q, QuerySet
+from django.db.models.functions import Right
 
 from ..billing.customers import Customer, CustomerType
 from ..models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
@@ -162,8 +163,11 @@ class Named:
             conditions.append(Q(reference_number=self.query.reference_number))
         if digits := self.query.digits:
             conditions.append(Q(reference_number__startswith=f"PERMA-{digits[:4]}-{digits[4:]}"))
-            conditions.append(Q(reference_number__endswith=f"{digits[:-4]}-{digits[-4:]}"))
-        return _ids(_any_of(model.objects.all(), conditions))
+            # An index has the last four.
+            last = Q(last_digits=digits[-4:], reference_number__endswith=f"{digits[:-4]}-{digits[-4:]}")
+            conditions.append(last)
+        rows = model.objects.alias(last_digits=Right("reference_number", 4))
+        return _ids(_any_of(rows, conditions))
 
     @cached_property
     def _checkouts_of_responses(self) -> list[int]:

@@ -25,6 +25,7 @@ from ..services.acknowledgement import open_tasks_for_doubts
 from ..services.callbacks.retry import retry_responses
 from ..services.checkouts.abandon import abandon_checkouts
 from ..services.heartbeats import recorded
+from ..services.month_ends import count_months
 from ..services.once_a_day import NotYet, do_once_a_day
 from ..services.staff_tasks import outbox
 from ..services.status_reports.expect import expect_report
@@ -117,7 +118,10 @@ class Purged(NamedTuple):
 
 @recorded()
 def purge_expired(*, now: datetime) -> Purged:
-    """Delete what is kept only for a while. Checkouts without a response for a day become Abandoned."""
+    """Delete what is kept only for a while. Checkouts without a response for a day become Abandoned.
+
+    A month that is over is counted for the admin's front page.
+    """
     abandon_checkouts(now=now)
     previews, lines = purge_reports(now=now)
     attempts, _ = LoginAttempt.objects.filter(attempted_at__lte=now - LOGIN_ATTEMPT_COUNTS_FOR).delete()
@@ -126,4 +130,5 @@ def purge_expired(*, now: datetime) -> Purged:
     purged = Purged(previews, lines, attempts, sessions)
     if any(purged):
         logger.info("purged: %s", purged)
+    count_months(now=now)
     return purged

@@ -12,6 +12,7 @@ from .job_heartbeat import JobHeartbeat
 from .job_run import JobRun
 from .key_use import KeyUse, Ring
 from .login_attempt import LOGIN_ATTEMPT_COUNTS_FOR, LoginAttempt
+from .month_end import MonthEnd
 from .password_reset import PASSWORD_RESET_REQUEST_COUNTS_FOR, PasswordResetRequest
 from .purchase import Purchase
 from .reference_number import ReferenceNumber
@@ -34,6 +35,7 @@ __all__ = [
     "KeptLines",
     "KeyUse",
     "LoginAttempt",
+    "MonthEnd",
     "Outcome",
     "OutgoingTransaction",
     "PasswordResetRequest",

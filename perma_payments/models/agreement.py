@@ -6,13 +6,14 @@ from typing import Any
 import pghistory
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Right
 from django.utils import timezone
 
 from ..billing import tokens
 from ..billing.coverage import Coverage, Proof, midnight, paid_through_for_perma
 from ..billing.customers import Customer, CustomerType
 from ..billing.schedules import Frequency, Schedule
-from ..billing.statuses import WITH_TERMS, Status, is_standing
+from ..billing.statuses import ALIVE, WITH_TERMS, Status, is_standing
 from ..billing.terms import AgreedTerms, Terms
 from .fields import (
     REFERENCE_NUMBER_PATTERN,
@@ -157,8 +158,23 @@ class SubscriptionAgreement(models.Model):
         ]
         indexes = [
             models.Index(fields=["customer_type", "customer_pk", "created_at"], name="agreement_customer"),
-            models.Index(fields=["created_at"], condition=Q(status=str(Status.PENDING)), name="agreement_pending"),
-            models.Index(fields=["payment_token"], condition=~Q(payment_token=""), name="agreement_token"),
+            models.Index(fields=["created_at"], name="agreement_created_at"),
+            models.Index(fields=["status", "created_at"], name="agreement_status"),
+            models.Index(
+                fields=["status", "created_at"],
+                condition=Q(cancellation_requested_at__isnull=False),
+                name="agreement_canceling",
+            ),
+            # What the front page adds up. No index has covered_until, or another column that status reports change
+            # each month: PostgreSQL would write to all indexes then.
+            models.Index(
+                fields=["status", "customer_type", "current_frequency"],
+                include=["current_rate", "scheduled_rate", "scheduled_from"],
+                condition=one_of("status", ALIVE),
+                name="agreement_alive",
+            ),
+            # The search for the end of a reference number.
+            models.Index(Right("reference_number", 4), name="agreement_last_digits"),
         ]
         triggers = [never_deleted()]
 

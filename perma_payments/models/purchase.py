@@ -3,6 +3,7 @@
 import pghistory
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Right
 from django.utils import timezone
 
 from ..billing.customers import Customer, CustomerType
@@ -74,14 +75,15 @@ class Purchase(models.Model):
         ]
         indexes = [
             models.Index(fields=["customer_type", "customer_pk"], name="purchase_customer"),
+            models.Index(fields=["created_at"], name="purchase_created_at"),
+            models.Index(fields=["status", "created_at"], name="purchase_status"),
             models.Index(
-                fields=["created_at"], condition=Q(status=str(PurchaseStatus.PENDING)), name="purchase_pending"
-            ),
-            models.Index(
-                fields=["customer_type", "customer_pk"],
+                fields=["customer_type", "customer_pk", "id"],
                 condition=Q(status=str(PurchaseStatus.PAID), acknowledged_at__isnull=True),
                 name="purchase_unacknowledged",
             ),
+            # The search for the end of a reference number.
+            models.Index(Right("reference_number", 4), name="purchase_last_digits"),
         ]
         triggers = [never_deleted()]
 

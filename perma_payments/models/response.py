@@ -34,7 +34,7 @@ _SEALED = ["sealed", "archive_key_id"]
     pghistory.UpdateEvent("resealed", row=pghistory.Old, condition=pghistory.AnyChange(*_SEALED)),
     append_only=True,
     model_name="ResponseEvent",
-    obj_field=pghistory.ObjForeignKey(related_name="events"),
+    obj_field=pghistory.ObjForeignKey(related_name="events", db_index=False),
     # The key that it was sealed to before. What was sealed to that key is kept in a file, so that the key can go.
     fields=["archive_key_id"],
 )
@@ -123,6 +123,9 @@ class Response(models.Model):
         ]
         indexes = [
             models.Index(fields=["received_at"], condition=Q(applied_at__isnull=True), name="response_unapplied"),
+            models.Index(fields=["received_at"], name="response_received_at"),
+            models.Index(fields=["decision", "received_at"], name="response_decision"),
+            models.Index(fields=["outcome", "received_at"], name="response_outcome"),
             models.Index(fields=["transaction_id"], name="response_transaction_id"),
             models.Index(fields=["reference_number"], name="response_reference_number"),
         ]

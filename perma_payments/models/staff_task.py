@@ -65,6 +65,8 @@ CHANNEL = "perma_payments_staff_task"
     append_only=True,
     model_name="StaffTaskEvent",
     exclude=["mail_attempts", "mail_due_at", "mail_left_to"],
+    # A timeline reads all tasks of what it is about.
+    obj_field=pghistory.ObjForeignKey(related_name="events", db_index=False),
 )
 class StaffTask(models.Model):
     """One thing to do, and what it is about. Also the outbox: without ``notified_at``, it was not mailed yet.
@@ -78,7 +80,10 @@ class StaffTask(models.Model):
         SubscriptionAgreement, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks"
     )
     purchase = models.ForeignKey(Purchase, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks")
-    response = models.ForeignKey(Response, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks")
+    # The index of task_once_per_response begins with it.
+    response = models.ForeignKey(
+        Response, on_delete=models.PROTECT, null=True, blank=True, related_name="tasks", db_index=False
+    )
     opened_at = models.DateTimeField(default=timezone.now)
     notified_at = models.DateTimeField(null=True, blank=True)
     # How often the mail has failed; when it is due, if not at once; and, if only some got it, digests of the
@@ -141,8 +146,13 @@ class StaffTask(models.Model):
             ),
         ]
         indexes = [
-            models.Index(fields=["opened_at"], condition=Q(done_at__isnull=True), name="task_open"),
-            models.Index(fields=["opened_at"], condition=Q(notified_at__isnull=True), name="task_unnotified"),
+            # The open ones first, as lists show them.
+            models.Index(fields=["-done_at", "opened_at"], name="task_in_order"),
+            models.Index(
+                fields=["opened_at"],
+                condition=Q(notified_at__isnull=True) | Q(mail_due_at__isnull=False),
+                name="task_to_be_mailed",
+            ),
         ]
         triggers = [
             never_deleted(),

@@ -99,7 +99,10 @@ class OutgoingTransaction(models.Model):
                 fields=["agreement"], condition=Q(kind=str(Kind.SUBSCRIBE)), name="transaction_one_subscribe"
             ),
         ]
-        indexes = [models.Index(fields=["created_at"], name="transaction_created_at")]
+        indexes = [
+            models.Index(fields=["created_at"], name="transaction_created_at"),
+            models.Index(fields=["kind", "created_at"], name="transaction_kind"),
+        ]
         # What was signed never changes.
         triggers = [never_deleted(), pgtrigger.ReadOnly(name="signed_is_final")]
 

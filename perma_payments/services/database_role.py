@@ -19,6 +19,7 @@ from pghistory.models import Event
 from ..models import (
     DatabaseRestore,
     LoginAttempt,
+    MonthEnd,
     PasswordResetRequest,
     ReferenceNumber,
     StatusReport,
@@ -30,7 +31,7 @@ from ..models import (
 # Only migrations, and the owner after a restore, write these.
 READ_ONLY = (ContentType, Permission, MigrationRecorder.Migration, DatabaseRestore)
 # What these say is final.
-APPEND_ONLY = (Event, LogEntry, ReferenceNumber, UsedMessage)
+APPEND_ONLY = (Event, LogEntry, MonthEnd, ReferenceNumber, UsedMessage)
 # Rows of these are deleted in time. So are those of other apps (sessions, second factors, who is in which group),
 # except users, whom the history names.
 TEMPORARY = (LoginAttempt, PasswordResetRequest, UnansweredAcknowledgement)

@@ -10,7 +10,7 @@ from math import inf
 from typing import NamedTuple
 
 from django.db import Error
-from django.db.models import Count, Exists, Max, Min, OuterRef, Q
+from django.db.models import Count, Exists, Min, OuterRef, Q
 from django.db.models.functions import Greatest
 from django.db.models.query import QuerySet
 
@@ -78,6 +78,7 @@ def measure(*, now: datetime) -> Measured:
         .aggregate(number=Count("id"), since=Min(Greatest("opened_at", "reopened_at", "done_at")))
         .values()
     )
+    reports = JobRun.objects.filter(job="daily report", done_at__isnull=False)
     kinds = StaffTask.objects.filter(done_at=None).order_by().values_list("kind")
     return Measured(
         unapplied_since=_unapplied().aggregate(since=Min("received_at"))["since"],
@@ -85,7 +86,7 @@ def measure(*, now: datetime) -> Measured:
         unsent_since=unsent_since,
         open_tasks=dict(kinds.annotate(Count("id"))),
         jobs=heartbeats(),
-        reported_at=JobRun.objects.filter(job="daily report").aggregate(at=Max("done_at"))["at"],
+        reported_at=reports.order_by("-day").values_list("done_at", flat=True).first(),
     )
 
 

@@ -19,7 +19,7 @@ from ..billing.coverage import midnight
 from ..billing.money import CURRENCY, format_amount
 from ..billing.transactions import Kind
 from ..cybersource.decisions import Verdict
-from ..models import OutgoingTransaction, Response
+from ..models import OutgoingTransaction, Purchase, Response, SubscriptionAgreement
 from .callbacks.apply import apply_response, verdict_on
 from .corrections import CannotCorrect, by_hand
 from .locks import lock_customer
@@ -40,9 +40,11 @@ def without_payment() -> QuerySet[OutgoingTransaction]:
 
 def candidates_for(response: Response) -> QuerySet[OutgoingTransaction]:
     """The checkouts that an unmatched response could belong to: same reference number, type and amount."""
-    same = Q(agreement__reference_number=response.reference_number) | Q(
-        purchase__reference_number=response.reference_number
-    )
+    # An OR over the two tables would read all checkouts.
+    number = {"reference_number": response.reference_number}
+    agreements = list(SubscriptionAgreement.objects.filter(**number).values_list("pk", flat=True))
+    purchases = list(Purchase.objects.filter(**number).values_list("pk", flat=True))
+    same = Q(agreement__in=agreements) | Q(purchase__in=purchases)
     found = OutgoingTransaction.objects.filter(same, transaction_type=response.transaction_type)
     if re.fullmatch(r"[0-9]{1,10}(\.[0-9]{1,2})?", response.amount):
         found = found.filter(Q(amount=Decimal(response.amount)) | Q(amount=None))

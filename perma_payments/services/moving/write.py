@@ -24,7 +24,7 @@ from ...models import (
 )
 from ...models.fields import REFERENCE_NUMBER_PATTERN
 from ...models.history import HistorySource
-from .. import staff_tasks
+from .. import month_ends, staff_tasks
 from . import here, read
 from .plan import Fate, Planned, PlannedCustomer, Planner, plan_users, report_strays, unpaid_although_granted
 from .read import OldDatabase
@@ -76,6 +76,7 @@ def import_everything(database: OldDatabase, *, leave_out: LeaveOut, now: dateti
     context = pghistory.context(source=HistorySource.IMPORT)
     with transaction.atomic(durable=True), context:
         _lock_tables()
+        month_ends.forget()
         report = survey(database, leave_out=leave_out, now=now)
         if report.stop_count:
             raise Stopped(report)

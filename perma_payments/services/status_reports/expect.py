@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pghistory
 from django.db.models import QuerySet
 
+from ...billing.coverage import midnight
 from ...billing.statuses import ALIVE
 from ...models import ReportState, Resolution, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
 from ...models.history import HistorySource
@@ -19,7 +20,9 @@ AFTER_CANCELLATION = timedelta(days=1)
 
 def expect_report(*, now: datetime) -> bool:
     """Open the task *report missing* if a report is due and the task is not open yet; return whether it was."""
-    if not SubscriptionAgreement.objects.standing(now).exists():
+    agreements = SubscriptionAgreement.objects
+    # An index finds the first at once, and PostgreSQL looks for all to find one of either.
+    if not (agreements.filter(status__in=sorted(ALIVE)).exists() or agreements.standing(now).exists()):
         return False
     if not (is_due_this_month(now) or is_due_after_cancellation(now)):
         return False
@@ -41,23 +44,22 @@ def is_due_this_month(now: datetime) -> bool:
 
 def is_due_after_cancellation(now: datetime) -> bool:
     """Whether a cancellation was marked as done a day ago, and no report made since then has been confirmed."""
-    cancellations = StaffTask.objects.filter(
+    known_until = max(map(_knows_until, _applied()), default=datetime.min.replace(tzinfo=UTC))
+    return StaffTask.objects.filter(
         kind=TaskKind.CANCELLATION,
         resolution=Resolution.DONE,
+        done_at__gt=known_until,
         done_at__lte=now - AFTER_CANCELLATION,
         agreement__status__in=ALIVE,
         agreement__cancellation_requested_at__isnull=False,
-    )
-    applied = list(_applied())
-    return any(not any(_knows_of(task, report) for report in applied) for task in cancellations)
+    ).exists()
 
 
-def _knows_of(cancellation: StaffTask, report: StatusReport) -> bool:
-    """Whether a report that has been applied says whether a cancellation was made that is marked as done."""
-    assert cancellation.done_at is not None and report.applied_at is not None
-    return (
-        report.applied_at >= cancellation.done_at and report.as_of >= cancellation.done_at.astimezone(UTC).date()
-    )
+def _knows_until(report: StatusReport) -> datetime:
+    """The last moment that an applied report covers: it shows if what was marked as done by then is canceled."""
+    assert report.applied_at is not None
+    end_of_day = midnight(report.as_of + timedelta(days=1)) - timedelta(microseconds=1)
+    return min(report.applied_at, end_of_day)
 
 
 def _day_due(today: date) -> date:

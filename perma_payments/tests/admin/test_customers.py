@@ -163,6 +163,27 @@ def test_a_customer_with_many_purchases_has_a_link_to_all_of_them(admin_client, 
     assert {row.pk for row in listed.context["cl"].result_list} == {row.pk for row in rows}
 
 
+def test_a_customer_with_many_subscriptions_has_the_latest_and_all_that_stand(admin_client, monkeypatch):
+    monkeypatch.setattr(customers, "SUBSCRIPTIONS_SHOWN", 2)
+    now = timezone.now()
+    standing, _, *latest = (
+        make(created_at=now - timedelta(days=days))
+        for make, days in (
+            (records.standing_agreement, 9),
+            (records.agreement, 8),
+            (records.agreement, 7),
+            (records.standing_agreement, 6),
+        )
+    )
+    page = admin_client.get(PAGE)
+
+    shown = [agreement.pk for agreement, _ in page.context["subscriptions"]]
+    assert shown == [latest[1].pk, latest[0].pk, standing.pk]
+    listed = admin_client.get("/admin/perma_payments/subscriptionagreement/", {"q": "Registrar 7"})
+    assert 'href="/admin/perma_payments/subscriptionagreement/?q=Registrar%207"' in page.content.decode()
+    assert listed.context["cl"].result_count == 4
+
+
 def test_no_secret_is_on_the_page(admin_client):
     records.standing_agreement()
 

@@ -1,21 +1,20 @@
 """The admin's front page: open tasks, the numbers that matter, a year of subscriptions."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
 import pytest
 from bs4 import BeautifulSoup
 from django.contrib.auth.models import User
-from django.core.cache import cache
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.test import Client
 from django.utils import timezone
 
 from perma_payments.admin import figures
 from perma_payments.billing.customers import Customer
-from perma_payments.models import JobHeartbeat, StaffTask, StatusReport, SubscriptionAgreement
+from perma_payments.models import JobHeartbeat, MonthEnd, StaffTask, StatusReport
 from perma_payments.services import health
+from perma_payments.services.month_ends import last_months
 
 from .. import records
 from ..accounts import log_in
@@ -35,9 +34,8 @@ EVERYTHING = [
 
 
 @pytest.fixture(autouse=True)
-def nothing_kept(db):
-    """Each test has a history of its own, and a scheduler that runs."""
-    cache.clear()
+def a_scheduler_runs(db):
+    """Each test has a scheduler that runs."""
     scheduler_ran(timezone.now())
 
 
@@ -278,98 +276,27 @@ def test_a_report_is_missing_once_the_third_is_over(today, confirmed, is_missing
 # --- The last year -----------------------------------------------------------------------------------
 
 
-def history(agreement: SubscriptionAgreement, *spans: tuple[datetime, str, datetime | None]) -> None:
-    """Give an agreement another past: when it was how, and paid through when."""
-    events = SubscriptionAgreement.pgh_event_model
-    with connection.cursor() as cursor:
-        # The history is protected, also from tests.
-        cursor.execute("ALTER TABLE perma_payments_subscriptionagreementevent DISABLE TRIGGER USER")
-        events.objects.filter(pgh_obj=agreement).delete()
-        for since, status, paid_through in spans:
-            event = events.objects.create(
-                pgh_obj=agreement,
-                pgh_label="update",
-                id=agreement.pk,
-                customer_type="Registrar",
-                customer_pk=7,
-                status=status,
-                reference_number=agreement.reference_number,
-                covered_until=paid_through,
-            )
-            events.objects.filter(pk=event.pk).update(pgh_created_at=since)
-        cursor.execute("ALTER TABLE perma_payments_subscriptionagreementevent ENABLE TRIGGER USER")
-
-
-def at(month: int, day: int, *time: int, year: int = 2026) -> datetime:
-    return datetime(year, month, day, *time, tzinfo=UTC)
-
-
-def by_month() -> dict[int, int]:
-    return {end.month.month: end.standing for end in figures.year_of_standing(now=NOW)}
-
-
-def test_the_year_is_the_last_twelve_past_months():
-    months = [end.month for end in figures.year_of_standing(now=NOW)]
-
-    assert (months[0], months[-1], len(months)) == (date(2026, 10, 1), date(2025, 11, 1), 12)
-
-
-@pytest.mark.parametrize(
-    ("spans", "months"),
-    [
-        ([(at(3, 10), "Pending", None), (at(5, 10), "Current", None)], {5, 6, 7, 8, 9, 10}),
-        ([(at(3, 10), "Current", None), (at(5, 10), "Hold", None), (at(7, 1), "Superseded", None)], {3, 4, 5, 6}),
-        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(7, 31, 23, 59, 59))], {3, 4, 5, 6, 7}),
-        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(7, 31, 23, 59, 58))], {3, 4, 5, 6}),
-        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", None)], {3, 4}),
-        ([(at(3, 10), "Canceled", at(6, 1)), (at(4, 10), "Completed", at(6, 1))], {3}),
-        # It was Canceled after what was paid for had run out.
-        ([(at(3, 10), "Current", None), (at(5, 10), "Canceled", at(1, 1))], {3, 4}),
-        # Long ago, and as it was then ever since.
-        ([(at(1, 1, year=2020), "Current", None)], set(range(1, 13))),
-        # Twice in one month: the last one counts.
-        ([(at(9, 1), "Current", None), (at(9, 2), "Canceled", None), (at(9, 3), "Current", None)], {9, 10}),
-        # What happens as the next month begins belongs to that.
-        ([(at(9, 1), "Current", None), (at(10, 1), "Superseded", None)], {9}),
-        ([(at(10, 1), "Current", None)], {10}),
-        # It began earlier, but waited for what is before it.
-        (
-            [(at(3, 10), "Pending", None), (at(5, 10), "Hold", None), (at(4, 20), "Current", None)],
-            {5, 6, 7, 8, 9, 10},
-        ),
-    ],
-)
-def test_a_month_counts_what_stood_at_its_end(spans, months):
-    history(records.agreement(), *spans)
-
-    assert {month for month, standing in by_month().items() if standing} == months
-
-
-def test_the_year_takes_one_statement(django_assert_num_queries):
-    records.standing_agreement()
-    with django_assert_num_queries(1):
-        figures.year_of_standing(now=NOW)
-
-
-def test_past_months_are_counted_once_a_day(client):
-    log_in(client, *EVERYTHING)
-    client.get("/admin/")
-    records.standing_agreement()
-    with CaptureQueriesContext(connection) as statements:
-        page = BeautifulSoup(client.get("/admin/").content, "html.parser")
-
-    assert not [each for each in statements.captured_queries if "lead(since" in each["sql"]]
-    assert page.select(".chart tbody tr")[0].get_text(" ", strip=True) == "now 1"
+def bars(client: Client) -> list[tuple[str, str]]:
+    page = BeautifulSoup(client.get("/admin/").content, "html.parser")
+    assert not page.select(".overview [style], .overview script, .overview style")
+    return [(bar["max"], bar["value"]) for bar in page.select(".chart progress")]
 
 
 def test_the_chart_has_a_bar_for_each_month_and_for_now(client):
     log_in(client, *EVERYTHING)
     records.standing_agreement()
-    page = BeautifulSoup(client.get("/admin/").content, "html.parser")
+    months = last_months(now=timezone.now())
+    MonthEnd.objects.bulk_create(MonthEnd(month=month.month, standing=0) for month in months)
 
-    bars = [(bar["max"], bar["value"]) for bar in page.select(".chart progress")]
-    assert bars == [("1", "1")] + [("1", "0")] * 12
-    assert not page.select(".overview [style], .overview script, .overview style")
+    assert bars(client) == [("1", "1")] + [("1", "0")] * 12
+
+
+def test_a_month_that_is_not_counted_yet_says_so(client):
+    log_in(client, *EVERYTHING)
+    records.standing_agreement()
+
+    assert bars(client) == [("1", "1")]
+    assert words(client.get("/admin/")).count("not counted yet") == 12
 
 
 # --- Who may look ------------------------------------------------------------------------------------

@@ -35,9 +35,7 @@ LISTED = {
     "perma_payments.purchase": {
         *("created_at__year", "customer_type__exact", "customer_type__isnull", "status__exact", "status__isnull")
     },
-    "perma_payments.response": {
-        *("decision", "decision__isnull", "outcome__exact", "outcome__isnull", "received_at__year")
-    },
+    "perma_payments.response": {*("decision", "outcome__exact", "outcome__isnull", "received_at__year")},
     "perma_payments.stafftask": {
         *("done_at__isempty", "kind__exact", "kind__isnull", "resolution__exact", "resolution__isnull")
     },

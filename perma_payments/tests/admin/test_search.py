@@ -385,3 +385,12 @@ def test_many_hits_are_cut_short_with_a_link_to_all(admin_client, monkeypatch):
     assert len(group.hits) == 2
     assert f'href="{group.list_url}"' in page.content.decode()
     assert len(admin_client.get(group.list_url).context["cl"].result_list) == 3
+
+
+@pytest.mark.django_db
+@pytest.mark.parametrize("digits", ["17227", "21-7227", "321 7227"])
+def test_more_than_the_last_four_digits_find_only_numbers_that_end_with_all_of_them(admin_client, digits):
+    rows = [records.agreement(reference_number=f"PERMA-{first}-7227") for first in ("4321", "4322")]
+    page = admin_client.get("/admin/search/", {"q": digits})
+
+    assert page.status_code == 302 and rows[0].reference_number in page["Location"]

@@ -171,6 +171,7 @@ def test_the_history_can_only_grow(role, model):
 @pytest.mark.parametrize(
     "statement",
     [
+        "UPDATE perma_payments_monthend SET standing = 0",
         "UPDATE perma_payments_response SET sealed = 'x'",
         "UPDATE perma_payments_response SET decision = 'ACCEPT', outcome = 'took effect'",
         "UPDATE perma_payments_outgoingtransaction SET amount = 0",

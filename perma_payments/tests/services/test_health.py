@@ -105,6 +105,13 @@ def test_a_daily_report_that_was_not_sent_is_noticed():
     assert "daily report" not in wrong(NOW - HOUR + 26 * HOUR)
 
 
+def test_the_last_daily_report_counts_even_if_the_next_is_being_sent():
+    for days, done_at in ((-1, NOW - 25 * HOUR), (1, None)):
+        JobRun.objects.create(job="daily report", day=NOW.date() + timedelta(days=days), done_at=done_at)
+
+    assert health.measure(now=NOW).reported_at == NOW - HOUR
+
+
 def test_before_the_first_daily_report_none_is_missed():
     JobRun.objects.update(done_at=None)
     assert wrong() == {}

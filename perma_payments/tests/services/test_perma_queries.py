@@ -5,8 +5,6 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
-from django.db import connection
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from perma_payments.billing.customers import Customer, CustomerType
@@ -185,35 +183,3 @@ def test_a_status_query_is_one_statement(post, django_assert_num_queries):
 
     with django_assert_num_queries(1):
         post("subscription")
-
-
-# As many as make the planner look for an index: a nearly empty table is read as a whole.
-FILL = """
-INSERT INTO perma_payments_subscriptionagreement (
-    customer_type, customer_pk, status, reference_number, payment_token, coverage_proof, created_at, updated_at)
-SELECT 'Registrar', n, 'Pending', 'PERMA-0000-' || to_char(n, 'FM0000'), '', '', now(), now()
-FROM generate_series(1, 3000) n;
-
-INSERT INTO perma_payments_purchase (
-    customer_type, customer_pk, status, reference_number, amount, link_quantity, paid_at, acknowledged_at,
-    created_at, updated_at)
-SELECT 'Registrar', n, 'Paid', 'PERMA-0000-' || to_char(n, 'FM0000'), 15, 10, now(),
-    CASE WHEN n % 10 > 0 THEN now() END, now(), now()
-FROM generate_series(1, 3000) n;
-
-ANALYZE perma_payments_subscriptionagreement, perma_payments_purchase;
-"""
-
-
-def test_the_one_statement_finds_its_rows_by_indexes():
-    with connection.cursor() as cursor:
-        cursor.execute(FILL)
-        with CaptureQueriesContext(connection) as queries:
-            status_of(REGISTRAR, now=NOW)
-        (query,) = queries
-        cursor.execute("EXPLAIN " + query["sql"])
-        plan = "\n".join(row[0] for row in cursor.fetchall())
-
-    assert "agreement_customer" in plan
-    assert "purchase_unacknowledged" in plan
-    assert "Seq Scan" not in plan

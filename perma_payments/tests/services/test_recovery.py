@@ -272,3 +272,11 @@ def test_an_unmatched_response_has_the_checkouts_that_it_could_belong_to():
 
     assert list(candidates_for(response)) == [same]
     assert SubscriptionAgreement.objects.count() == 2
+
+
+def test_an_unmatched_response_can_belong_to_a_purchase():
+    same, _ = records.outgoing(Kind.PURCHASE), records.outgoing(Kind.PURCHASE)
+    fields = cyber_source.response(records.form(same), req_transaction_uuid="?")
+    response = receive_callback(b"body", list(fields.items()), now=NOW)
+
+    assert list(candidates_for(response)) == [same]

@@ -13,6 +13,7 @@ from django.db import connection
 
 from perma_payments.admin.timeline import timeline_of
 from perma_payments.models import (
+    MonthEnd,
     OutgoingTransaction,
     Purchase,
     ReferenceNumber,
@@ -328,6 +329,13 @@ def test_the_history_comes_before_the_import_with_its_dates_and_users(old, setti
         "Imported from the old service.",
     ]
     assert texts[2][1][0] == "Reason: from the report"
+
+
+def test_past_months_are_counted_again_with_what_was_imported(old, settings):
+    MonthEnd.objects.create(month=date(2020, 1, 1), standing=1)
+    moved(settings)
+
+    assert not MonthEnd.objects.exists()
 
 
 def test_users_keep_their_passwords_and_rights_and_nothing_else(old, settings):

@@ -66,6 +66,12 @@ def test_without_subscriptions_no_report_is_due():
     assert not asked(at(date(2026, 12, 9)))
 
 
+def test_a_subscription_that_is_running_out_is_one():
+    standing(status="Canceled", covered_until=at(date(2026, 12, 10)))
+
+    assert asked(at(date(2026, 12, 9)))
+
+
 def test_a_confirmed_report_ends_the_task_until_next_month():
     agreement = standing()
     assert asked(at(date(2026, 12, 2)))
@@ -125,3 +131,29 @@ def test_a_report_tells_only_of_cancellations_that_were_made_before_it(canceled,
     apply(planned, now=marked_as_done + timedelta(minutes=1))
 
     assert asked(marked_as_done + DAY) == is_asked
+
+
+@pytest.mark.parametrize(
+    ("made", "applied", "is_asked"),
+    [
+        # Someone may have canceled it between the two.
+        (at(date(2026, 12, 10)), at(date(2026, 12, 10)) - timedelta(seconds=1), True),
+        (at(date(2026, 12, 10)), at(date(2026, 12, 10)), False),
+        (at(date(2026, 12, 9)), at(date(2026, 12, 11)), True),
+    ],
+)
+def test_a_report_knows_of_what_was_done_before_it_was_confirmed_and_on_the_day_it_was_made(
+    canceled, made, applied, is_asked
+):
+    apply(plan(made_on(made.date(), canceled), now=applied - timedelta(hours=1)), now=applied)
+
+    assert asked(at(date(2026, 12, 10)) + DAY) == is_asked
+
+
+@pytest.mark.parametrize(("done", "is_asked"), [(timedelta(microseconds=-1), False), (timedelta(), True)])
+def test_what_is_done_at_midnight_is_done_on_the_next_day(canceled, done, is_asked):
+    midnight = datetime(2026, 12, 11, tzinfo=UTC)
+    StaffTask.objects.filter(kind="cancellation").update(done_at=midnight + done)
+    apply(plan(made_on(date(2026, 12, 10), canceled), now=midnight), now=midnight + timedelta(hours=1))
+
+    assert asked(midnight + 2 * DAY) == is_asked

@@ -1,0 +1,217 @@
+"""How long the admin's pages take in a filled database:  python -m bench.admin DATABASE_URL
+
+In-process, with Django's test client. Printed are, for each page, the median of its times, how many SQL statements
+it makes, and how long the slowest of them takes. `bench.fill` fills the database.
+"""
+
+import argparse
+import logging
+import multiprocessing
+import resource
+import statistics
+import time
+from functools import partial
+from typing import Any, NamedTuple
+
+from .world import use_django
+
+REPEATS = 3
+# What a page may take, in seconds.
+LIMIT = 0.2
+
+
+class Page(NamedTuple):
+    """What a page took: the median of its times in seconds, its statements, the slowest of these in seconds."""
+
+    seconds: float
+    statements: int
+    slowest: float
+
+
+def paths() -> dict[str, str]:
+    """The pages. Registrar 1 has the most of everything (bench.fill)."""
+    from perma_payments.models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
+
+    def last(model: Any, **columns: Any) -> Any:
+        return model.objects.filter(**columns).order_by("-pk").first()
+
+    base = "/admin/perma_payments"
+    most = {"customer_type": "Registrar", "customer_pk": 1}
+    agreement, any_agreement = last(SubscriptionAgreement, **most), last(SubscriptionAgreement, status="Current")
+    response = last(Response, outgoing__isnull=False, decision="ACCEPT")
+    found = {
+        "front page": "/admin/",
+        "customer": f"/admin/customer/{any_agreement.customer_type}/{any_agreement.customer_pk}/",
+        "customer with thousands": "/admin/customer/Registrar/1/",
+        "search: reference number": f"/admin/search/?q={any_agreement.reference_number}",
+        "search: its last digits": f"/admin/search/?q={any_agreement.reference_number[-4:]}",
+        "search: its first digits": f"/admin/search/?q={any_agreement.reference_number[6:10]}",
+        "search: R1": "/admin/search/?q=R1",
+        "search: 1": "/admin/search/?q=1",
+        "search: transaction id": f"/admin/search/?q={response.transaction_id}",
+        "search: uuid": f"/admin/search/?q={response.transaction_uuid}",
+        "search: nobody": "/admin/search/?q=R99999999",
+        "subscription": f"{base}/subscriptionagreement/{any_agreement.pk}/change/",
+        "subscription of thousands": f"{base}/subscriptionagreement/{agreement.pk}/change/",
+        "purchase": f"{base}/purchase/{last(Purchase, status='Paid').pk}/change/",
+        "purchase of thousands": f"{base}/purchase/{last(Purchase, **most).pk}/change/",
+        "checkout": f"{base}/outgoingtransaction/{last(OutgoingTransaction).pk}/change/",
+        "response": f"{base}/response/{response.pk}/change/",
+        "unmatched response": f"{base}/response/{last(Response, outcome='unmatched').pk}/change/",
+        "open task": f"{base}/stafftask/{last(StaffTask, done_at=None).pk}/change/",
+        "task": f"{base}/stafftask/{last(StaffTask, done_at__isnull=False).pk}/change/",
+        "last report": f"{base}/statusreport/96/change/",
+        "older report": f"{base}/statusreport/90/change/",
+    }
+    lists = {
+        "subscriptionagreement": [
+            *(f"status__exact={status}" for status in ("Current", "Canceled", "Superseded", "Pending")),
+            "canceling=yes",
+            "canceling=no",
+            "status__exact=Current&canceling=yes",
+            "status__exact=Hold&customer_type__exact=Registrar",
+            "customer_type__exact=Individual",
+            "created_at__year=2020",
+            "created_at__year=2020&created_at__month=3",
+            "status__exact=Superseded&created_at__year=2020",
+            "q=R1",
+        ],
+        "purchase": [
+            "status__exact=Paid",
+            "status__exact=Pending",
+            "status__exact=Paid&acknowledged=no",
+            "acknowledged=no",
+            "customer_type__exact=Registrar",
+            "created_at__year=2020",
+            "q=R1",
+        ],
+        "outgoingtransaction": ["kind__exact=change", "customer_type=Registrar", "created_at__year=2020", "q=R1"],
+        "response": [
+            "decision=REVIEW",
+            "decision=ACCEPT",
+            "decision=other",
+            "outcome__exact=unmatched",
+            "applied=no",
+            "customer_type=Registrar",
+            "outcome__exact=no+effect&customer_type=Registrar",
+            "received_at__year=2020",
+            "q=R1",
+        ],
+        "stafftask": [
+            "done_at__isempty=1",
+            "done_at__isempty=0",
+            "kind__exact=indeterminate",
+            "kind__exact=restored",
+            "resolution__exact=done",
+            "q=R1",
+        ],
+        "statusreport": [],
+        "checkoutfreeze": [],
+    }
+    for model, filters in lists.items():
+        found[f"{model} list"] = f"{base}/{model}/"
+        found |= {f"{model} list, {each}": f"{base}/{model}/?{each}" for each in filters}
+    return found
+
+
+def page_of(client: Any, path: str, repeats: int = REPEATS) -> Page:
+    """What a page takes. Raises SystemExit if it is not there."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        response = client.get(path)
+        times.append(time.perf_counter() - start)
+    if response.status_code not in (200, 302) or "e=1" in response.get("Location", ""):
+        raise SystemExit(f"{path} was answered with {response.status_code}.")
+    with CaptureQueriesContext(connection) as statements:
+        client.get(path)
+    slowest = max((float(each["time"]) for each in statements), default=0.0)
+    return Page(statistics.median(times), len(statements), slowest)
+
+
+def _client() -> Any:
+    from django.contrib.auth.models import User
+    from django.test import Client
+
+    someone = User.objects.filter(username="someone").first() or User.objects.create_superuser("someone")
+    client = Client(HTTP_HOST="localhost")
+    client.force_login(someone)
+    client.get("/admin/login/")
+    return client
+
+
+def _list_edges(client: Any) -> dict[str, str]:
+    """Of each list, the last page and each order that it offers."""
+    found = {}
+    for model in ("subscriptionagreement", "purchase", "outgoingtransaction", "response", "stafftask"):
+        path = f"/admin/perma_payments/{model}/"
+        shown = client.get(path).context_data["cl"]
+        found[f"{model} list, last page"] = f"{path}?p={shown.paginator.num_pages}"
+        sortable = shown.model_admin.get_sortable_by(None)
+        for number, column in enumerate(shown.list_display):
+            if column in sortable and shown.get_ordering_field(column):
+                found[f"{model} list, by column {number}"] = f"{path}?o={number}"
+                found[f"{model} list, by column {number} down"] = f"{path}?o=-{number}"
+    return found
+
+
+def measure(url: str, *, only: str = "") -> dict[str, Page]:
+    """What each page takes, or those whose names have ``only`` in them. Runs in a process of its own."""
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        found: dict[str, Page] = process.apply(_measure, (url, only))
+    return found
+
+
+def _measure(url: str, only: str) -> dict[str, Page]:
+    use_django(url)
+    logging.disable(logging.WARNING)
+    from django.utils import timezone
+
+    from perma_payments.services.month_ends import count_months
+
+    count_months(now=timezone.now())  # as the scheduler has done
+    client = _client()
+    pages = {name: path for name, path in {**paths(), **_list_edges(client)}.items() if only in name}
+    return {name: page_of(client, path) for name, path in pages.items()}
+
+
+def exported(url: str, model: str) -> tuple[int, float, int]:
+    """A list as CSV: its lines, the seconds it takes, and by how many bytes the process has grown."""
+    with multiprocessing.get_context("spawn").Pool(1) as process:
+        found: tuple[int, float, int] = process.apply(partial(_export, url, model))
+    return found
+
+
+def _export(url: str, model: str) -> tuple[int, float, int]:
+    use_django(url)
+    client = _client()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    lines = sum(1 for _ in client.get(f"/admin/perma_payments/{model}/csv/").streaming_content)
+    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+    return lines, time.perf_counter() - start, grown * 1024  # Linux counts in kilobytes.
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m bench.admin", description="The admin's pages.")
+    parser.add_argument("url", help="a filled database")
+    parser.add_argument("--only", default="", help="only pages whose names have this in them")
+    parser.add_argument("--csv", action="append", default=[], help="export this list, too, and say how it grows")
+    options = parser.parse_args()
+    print(f"{'':60}{'median':>12}{'statements':>12}{'slowest':>12}")
+    for name, page in measure(options.url, only=options.only).items():
+        mark = "  slow" if page.seconds > LIMIT else ""
+        print(
+            f"{name:60}{page.seconds * 1000:9.0f} ms{page.statements:12}{page.slowest * 1000:9.0f} ms{mark}",
+            flush=True,
+        )
+    for model in options.csv:
+        lines, seconds, grown = exported(options.url, model)
+        print(f"{model} as CSV: {lines:,} lines in {seconds:.0f} s, {grown / 1e6:.0f} MB more memory")
+
+
+if __name__ == "__main__":
+    main()

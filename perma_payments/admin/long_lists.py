@@ -1,0 +1,99 @@
+"""Lists of tables that grow for years: no page of them reads a table whole, however long it has become.
+
+They are counted, and have pages, up to COUNTED rows. If there are more, they are sorted only by columns that an index
+has. To narrow them by date, they offer all dates between the first and the last, where Django's look up which dates
+have rows.
+"""
+
+from calendar import monthrange
+from datetime import UTC, date, datetime
+from functools import cached_property
+from typing import Any, NamedTuple
+
+from django.core.paginator import Paginator
+from django.db.models import Max, Min, QuerySet
+from django.http import HttpRequest
+from django.utils.dates import MONTHS
+
+from .listed_filters import ListWithListedFilters
+
+COUNTED = 10_000
+
+
+class LongListPaginator(Paginator):  # type: ignore[type-arg] # no generic class when it runs
+    """Pages of the first COUNTED rows."""
+
+    @cached_property
+    def _counted(self) -> int:
+        rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
+        return rows.order_by()[: COUNTED + 1].count()
+
+    @property
+    def has_more(self) -> bool:
+        """Whether there are more rows than were counted."""
+        return self._counted > COUNTED
+
+    @cached_property
+    def count(self) -> int:
+        return min(self._counted, COUNTED)
+
+
+class DateLink(NamedTuple):
+    title: str
+    link: str = ""
+
+
+class DateLinks(NamedTuple):
+    """The dates to narrow a list to, and the link back to a longer time."""
+
+    choices: list[DateLink]
+    back: DateLink | None = None
+
+
+class LongList(ListWithListedFilters):
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
+        """Django's. As few rows as are counted may be sorted by any column: ``sortable_by`` is for more."""
+        if queryset.order_by()[: COUNTED + 1].count() <= COUNTED:
+            self.sortable_by = self.list_display
+        ordering: list[str] = super().get_ordering(request, queryset)
+        return ordering
+
+    def get_ordering_field(self, field_name: Any) -> Any:
+        """Django's, which sorts by a column of the address even if the list does not offer it."""
+        assert self.sortable_by is not None  # ModelAdmin.get_sortable_by
+        return super().get_ordering_field(field_name) if field_name in self.sortable_by else None
+
+    @property
+    def dates(self) -> DateLinks | None:
+        """In place of Django's date_hierarchy, with the same parameters."""
+        column = self.date_hierarchy
+        ends = self.root_queryset.order_by().aggregate(first=Min(column), last=Max(column))
+        if ends["first"] is None:
+            return None
+        first, last = (_day(ends[each]) for each in ("first", "last"))
+        parts = [f"{column}__{part}" for part in ("year", "month", "day")]
+        chosen = [int(self.params[part]) for part in parts if part in self.params]
+
+        def link(title: str, *values: int) -> DateLink:
+            chosen = dict(zip(parts, map(str, values), strict=False))
+            return DateLink(title, self.get_query_string(chosen, [f"{column}__"]))
+
+        match chosen:
+            case [year, month, day]:
+                back = link(f"{MONTHS[month]} {year}", year, month)
+                return DateLinks([DateLink(f"{MONTHS[month]} {day}")], back)
+            case [year, month]:
+                days = [date(year, month, day + 1) for day in range(monthrange(year, month)[1])]
+                shown = [day for day in days if first <= day <= last]
+                choices = [link(f"{MONTHS[month]} {day.day}", year, month, day.day) for day in shown]
+                return DateLinks(choices, link(str(year), year))
+            case [year]:
+                months = [date(year, month, 1) for month in MONTHS]
+                shown = [month for month in months if first.replace(day=1) <= month <= last]
+                choices = [link(f"{MONTHS[month.month]} {year}", year, month.month) for month in shown]
+                return DateLinks(choices, link("All dates"))
+        return DateLinks([link(str(year), year) for year in range(first.year, last.year + 1)])
+
+
+def _day(moment: datetime) -> date:
+    return moment.astimezone(UTC).date()

@@ -1,0 +1,110 @@
+"""How many subscriptions stood at the end of each of the last months, for the admin's front page.
+
+That takes reading the whole history, but no month that is over changes: what happens is recorded as of now, and
+the history is append-only. So the scheduler counts each month once. An import is the exception, as it brings a
+history of its own: it begins by forgetting what was counted.
+"""
+
+from datetime import UTC, date, datetime, timedelta
+from typing import NamedTuple
+
+from dateutil.relativedelta import relativedelta
+from django.db import connection, transaction
+from django.db.models import Max
+
+from ..billing.statuses import Status
+from ..models import MonthEnd, SubscriptionAgreement
+
+MONTHS = 12
+# An event has the time at which its transaction began, which may have been long before its COMMIT.
+GRACE = timedelta(hours=1)
+# How many agreements' histories are read at a time: a statement takes a second or less.
+BATCH = 20_000
+
+_TABLE = MonthEnd._meta.db_table
+_HISTORY = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[attr-defined]
+
+# Each event of the history says how an agreement was until its next event. A Canceled one stood only until its
+# covered_until, including that second (billing.statuses.is_standing, in SQL). So each event becomes a span of
+# time, and a month counts the spans that its end lies in. An event has the time at which its transaction began,
+# but did not happen before the one it waited for, so no event is earlier than the previous one.
+_COUNT = f"""
+    WITH event AS (
+        SELECT status, covered_until, since,
+               lead(since, 1, 'infinity') OVER (PARTITION BY pgh_obj_id ORDER BY pgh_id) AS next
+        FROM (
+            SELECT pgh_id, pgh_obj_id, status, covered_until,
+                   max(pgh_created_at) OVER (PARTITION BY pgh_obj_id ORDER BY pgh_id) AS since
+            FROM {_HISTORY} WHERE pgh_obj_id BETWEEN %s AND %s
+        ) moment
+    ), span AS (
+        SELECT since,
+               CASE status WHEN %s THEN least(next, covered_until + interval '1 second') ELSE next END AS until
+        FROM event
+        WHERE status IN (%s, %s) OR (status = %s AND covered_until IS NOT NULL)
+    )
+    SELECT month_end, count(*) FROM unnest(%s) month_end JOIN span ON since < month_end AND until >= month_end
+    GROUP BY month_end
+"""
+_STATUSES = (Status.CANCELED, Status.CURRENT, Status.HOLD, Status.CANCELED)
+
+
+class Month(NamedTuple):
+    """How many subscriptions stood at the end of a month, or None if that is not counted yet."""
+
+    month: date
+    standing: int | None
+
+
+def last_months(*, now: datetime) -> list[Month]:
+    """The last twelve months that are over, latest first."""
+    months = [(end - relativedelta(months=1)).date() for end in _ends(now)]
+    counted = dict(MonthEnd.objects.filter(month__in=months).values_list("month", "standing"))
+    return [Month(month, counted.get(month)) for month in months]
+
+
+def count_months(*, now: datetime) -> int:
+    """Count those that were not counted yet; return how many that were."""
+    with transaction.atomic():
+        # A clock that is ahead must not count a month that goes on.
+        over = min(now, _lock()) - GRACE
+        lacking = {month.month for month in last_months(now=now) if month.standing is None}
+        ends = [end for end in _ends(now) if end <= over and (end - relativedelta(months=1)).date() in lacking]
+        if ends:
+            counts = _count(ends)
+            MonthEnd.objects.bulk_create(
+                MonthEnd(month=(end - relativedelta(months=1)).date(), standing=counts[end]) for end in ends
+            )
+    return len(ends)
+
+
+def forget() -> None:
+    """Let all months be counted again after this transaction, which changes the history."""
+    _lock()
+    MonthEnd.objects.all().delete()
+
+
+def _lock() -> datetime:
+    """Keep others from counting until the transaction ends; return the time by PostgreSQL's clock."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0)), statement_timestamp()", [_TABLE])
+        moment: datetime = cursor.fetchall()[0][1]
+    return moment
+
+
+def _count(ends: list[datetime]) -> dict[datetime, int]:
+    """How many subscriptions stood at each of these moments."""
+    counts = dict.fromkeys(ends, 0)
+    last = SubscriptionAgreement.objects.aggregate(pk=Max("pk"))["pk"] or 0
+    with connection.cursor() as cursor:
+        for first in range(1, last + 1, BATCH):
+            cursor.execute(_COUNT, [first, first + BATCH - 1, *_STATUSES, ends])
+            for end, number in cursor.fetchall():
+                counts[end] += number
+    return counts
+
+
+def _ends(now: datetime) -> list[datetime]:
+    """When the last months ended, latest first: at the moment that belongs to the next one."""
+    start = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    return [start - relativedelta(months=back) for back in range(MONTHS)]

@@ -1,0 +1,162 @@
+"""Nothing that anyone does reads a table that grows: an index finds what it needs.
+
+A database is filled as years leave it (bench/fill.py). All journeys, jobs and pages of staff are run once, and
+each of their statements is explained while it runs.
+"""
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.conf import settings as ours
+from django.contrib.auth.models import User
+from django.db import connection
+from django.test import Client, override_settings
+from django.utils import timezone
+
+from bench.admin import paths
+from bench.fill import EMPTY, fill_tables
+from bench.journeys import Plan, explaining, journeys, undone
+from perma_payments.admin import long_lists
+from perma_payments.models import (
+    OutgoingTransaction,
+    Purchase,
+    ReferenceNumber,
+    Response,
+    StaffTask,
+    StatusReportLine,
+    SubscriptionAgreement,
+    UsedMessage,
+)
+from perma_payments.services.status_reports.plan import plan_report
+
+from .mail_server import mail_server
+
+pytestmark = pytest.mark.django_db
+
+AGREEMENTS = 4_000
+# What one statement may read of a table that grows: several pages of a list. Each of these tables has more rows.
+MOST = 800
+
+GROWING = {
+    model._meta.db_table
+    for model in (
+        *(SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask, ReferenceNumber),
+        *(UsedMessage, StatusReportLine),
+        *(model.pgh_event_model for model in (SubscriptionAgreement, Purchase, StaffTask, Response)),
+    )
+}
+
+
+@pytest.fixture(scope="module")
+def plans(django_db_setup, django_db_blocker) -> Iterator[dict[str, list[Plan]]]:
+    """The plans of all that is done, by what it is. The database stays filled while these tests run."""
+    with django_db_blocker.unblock(), undone():
+        with connection.cursor() as cursor:
+            cursor.execute("SET LOCAL session_replication_role = replica")
+            fill_tables(cursor, agreements=AGREEMENTS)
+            cursor.execute("SET LOCAL session_replication_role = origin")
+            cursor.execute("ANALYZE")
+            # What VACUUM would find, which cannot run in a transaction: an index alone can answer.
+            cursor.execute(
+                "UPDATE pg_class SET relallvisible = relpages WHERE relnamespace = 'public'::regnamespace"
+            )
+            # As in a database that is so large that reading a table whole is never the best.
+            for plan in ("seqscan", "hashjoin", "mergejoin"):
+                cursor.execute(f"SET LOCAL enable_{plan} = off")
+        yield _run()
+
+
+def _run() -> dict[str, list[Plan]]:
+    found: dict[str, list[Plan]] = {}
+    client, stranger = Client(HTTP_HOST="localhost"), Client(HTTP_HOST="localhost")
+    someone = User.objects.create_superuser("someone")
+    client.force_login(someone)
+    with explaining() as found["wrong password"]:
+        assert stranger.post("/admin/login/", {"username": "nobody", "password": "wrong"}).status_code == 200
+    with explaining() as found["report"]:
+        plan_report(b"Merchant Reference Code,Status\nPERMA-0000-0000,CURRENT\n", by=someone, now=timezone.now())
+    with pytest.MonkeyPatch.context() as patch, override_settings(UPDATE_LEADS_TO="page"):
+        patch.setattr(long_lists, "COUNTED", 200)
+        for name, path in paths().items():
+            with explaining() as found[f"page: {name}"]:
+                assert client.get(path).status_code in (200, 302), path
+        with mail_server(ours):
+            for name, act in journeys():
+                with explaining() as found[name]:
+                    act()
+    return found
+
+
+# Where more is read, and why.
+ACCEPTED = (
+    # Of the subscriptions, all that stand are added up.
+    ("page: front page", SubscriptionAgreement),
+    # Each month is counted once, from all of the history.
+    ("job: purge", SubscriptionAgreement.pgh_event_model),
+    # All lines are shown or counted.
+    ("page: last report", StatusReportLine),
+)
+# What is about a customer with a tenth of all rows; two filters of which neither is rare; tasks of a rare kind,
+# which takes looking through all tasks; and a status report, which is compared with all subscriptions.
+LEFT_OUT = re.compile("thousands|R1$|search: 1$|customer_type=Registrar|stafftask list, kind|^report$")
+
+
+def test_no_statement_reads_much_of_a_table_that_grows(plans):
+    accepted = {(name, model._meta.db_table) for name, model in ACCEPTED}
+    much = [
+        (name, scan, plan.sql)
+        for name, of_it in plans.items()
+        for plan in of_it
+        for scan in plan.scans
+        if scan.table in GROWING and scan.rows > MOST
+        if (name, scan.table) not in accepted and not LEFT_OUT.search(name)
+    ]
+
+    # Of the first of ACCEPTED, an index alone has what is added up, and is much smaller than the table.
+    assert "agreement_alive" in {scan.index for plan in plans["page: front page"] for scan in plan.scans}
+    assert not much, "\n\n".join(f"{name}: {scan}\n{sql[:600]}" for name, scan, sql in much)
+
+
+def test_each_table_has_rows_and_each_that_grows_more_than_may_be_read(plans):
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname, reltuples FROM pg_class WHERE relname ~ '^perma_payments_[a-z]+$' AND relkind = 'r'"
+        )
+        rows = dict(cursor.fetchall())
+
+    assert {table for table, number in rows.items() if number < 1} == EMPTY
+    assert min(rows[table] for table in GROWING) > MOST
+
+
+# Django makes these for foreign keys, by which a user could be deleted, and in tables that hardly grow.
+UNREAD = re.compile("_by_id_|unansweredacknowledgement|checkoutfreeze|jobheartbeat")
+
+
+def test_each_index_is_used(plans):
+    used = {scan.index for of_it in plans.values() for plan in of_it for scan in plan.scans}
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT relname FROM pg_index JOIN pg_class ON pg_class.oid = indexrelid "
+            "WHERE NOT indisunique AND indrelid::regclass::text ~ '^perma_payments_'"
+        )
+        indexes = {name for (name,) in cursor.fetchall()}
+
+    unused = sorted(name for name in indexes - used if not UNREAD.search(name))
+    assert not unused, "\n".join(unused)
+
+
+def test_what_is_filled_keeps_all_foreign_keys(plans):
+    """They are not checked while it is filled."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT conrelid::regclass, a.attname, confrelid::regclass, f.attname FROM pg_constraint "
+            "JOIN pg_attribute a ON a.attrelid = conrelid AND a.attnum = conkey[1] "
+            "JOIN pg_attribute f ON f.attrelid = confrelid AND f.attnum = confkey[1] WHERE contype = 'f'"
+        )
+        for table, column, other, key in cursor.fetchall():
+            cursor.execute(
+                f"SELECT count(*) FROM {table} WHERE {column} IS NOT NULL "
+                f"AND NOT EXISTS (SELECT FROM {other} WHERE {other}.{key} = {table}.{column})"
+            )
+            assert cursor.fetchone() == (0,), (table, column)
