@@ -20,10 +20,10 @@ PATIENCE = 30
 
 
 @contextmanager
-def gunicorn() -> Iterator[tuple[Leashed, int]]:
+def gunicorn(*more: str) -> Iterator[tuple[Leashed, int]]:
     """A web server with one worker, and its port."""
     port = free_port(HOST)
-    options = f"--graceful-timeout {PATIENCE} --bind {HOST}:{port}".split()
+    options = [*f"--graceful-timeout {PATIENCE} --bind {HOST}:{port}".split(), *more]
     with leashed("Gunicorn", *GUNICORN, *options, env={"DATABASE_URL": url_of_test_database()}) as server:
         yield server, port
 
@@ -52,6 +52,30 @@ def test_those_who_wait_to_be_accepted_when_a_web_server_is_told_to_stop_are_ans
             with each, each.makefile("rb") as answer:
                 assert answer.readline().startswith(b"HTTP/1.1 200")
         assert server.wait() == 0
+
+
+def test_nobody_waits_for_a_client_that_does_not_hang_up(transactional_db):
+    with gunicorn() as (server, port):
+        wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
+        staying = socket.create_connection((HOST, port), timeout=PATIENCE)
+        with staying, staying.makefile("rb") as answer:
+            staying.sendall(b"GET /subscribe/ HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            assert answer.read().startswith(b"HTTP/1.1 200")
+            wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
+
+            # The web server has not given up on the first one yet: it would refuse what that goes on to send.
+            staying.sendall(b"x")
+            staying.sendall(b"x")
+
+
+def test_those_who_hang_up_leave_room_for_others(transactional_db):
+    # Two more connections than threads, so that a client may stay connected.
+    with gunicorn("--worker-connections", "10") as (server, port):
+        wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
+        for _ in range(15):
+            with socket.create_connection((HOST, port), timeout=PATIENCE) as client:
+                client.sendall(b"GET /subscribe/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+                assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
 
 
 def test_a_worker_that_is_told_to_stop_while_it_starts_ends_in_order(transactional_db):
