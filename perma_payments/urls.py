@@ -11,6 +11,8 @@ from .views.pages import index
 from .views.queries import acknowledge_purchase, purchase_history, subscription
 
 urlpatterns: list[URLPattern | URLResolver] = [
+    # Asked for most by far, and Django tries one after the other.
+    path("subscription/", subscription, name="subscription"),
     path("", index, name="index"),
     path("subscribe/", subscribe, name="subscribe"),
     path("change/", change, name="change"),
@@ -24,7 +26,6 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("portal/receipt/", portal.receipt, name="portal_receipt"),
     path("cancel-request/", cancel_request, name="cancel_request"),
     path("purchase/", purchase, name="purchase"),
-    path("subscription/", subscription, name="subscription"),
     path("purchase-history/", purchase_history, name="purchase_history"),
     path("acknowledge-purchase/", acknowledge_purchase, name="acknowledge_purchase"),
     path("cybersource-callback/", cybersource_callback, name="cybersource_callback"),

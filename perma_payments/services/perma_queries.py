@@ -19,16 +19,16 @@ _READ = (
 # A test compares its rules with those of ``AgreementQuerySet.standing`` and ``PurchaseQuerySet.unacknowledged``.
 _STATUS = f"""
     SELECT {", ".join(f"agreement.{column}" for column in _READ)}, purchase.id, purchase.link_quantity
-    FROM (SELECT %(customer_type)s::varchar AS customer_type, %(customer_pk)s::bigint AS customer_pk) AS customer
-    LEFT JOIN LATERAL (
-        SELECT * FROM {SubscriptionAgreement._meta.db_table} AS candidate
-        WHERE candidate.customer_type = customer.customer_type AND candidate.customer_pk = customer.customer_pk
-            AND (status IN ('Current', 'Hold') OR status = 'Canceled' AND covered_until >= %(now)s)
+    FROM (SELECT 1) AS one
+    LEFT JOIN (
+        SELECT {", ".join(_READ)} FROM {SubscriptionAgreement._meta.db_table}
+        WHERE customer_type = %(customer_type)s AND customer_pk = %(customer_pk)s
+            AND CASE status WHEN 'Canceled' THEN covered_until >= %(now)s ELSE status IN ('Current', 'Hold') END
         ORDER BY status = 'Canceled', created_at, id LIMIT 1
     ) AS agreement ON TRUE
-    LEFT JOIN LATERAL (
-        SELECT id, link_quantity FROM {Purchase._meta.db_table} AS candidate
-        WHERE candidate.customer_type = customer.customer_type AND candidate.customer_pk = customer.customer_pk
+    LEFT JOIN (
+        SELECT id, link_quantity FROM {Purchase._meta.db_table}
+        WHERE customer_type = %(customer_type)s AND customer_pk = %(customer_pk)s
             AND status = 'Paid' AND acknowledged_at IS NULL
         ORDER BY id LIMIT 1
     ) AS purchase ON TRUE
