@@ -33,7 +33,8 @@ if __name__ == "__main__":
     try:
         execute_from_command_line(sys.argv)
     except BrokenPipeError:
-        # What reads the output, such as head, has seen enough.
+        # What reads the output, such as head, has seen enough. Python would complain at its end of what is left.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(1)
     except (DatabaseError, InterfaceError) as error:
         from perma_payments.settings import env
