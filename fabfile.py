@@ -10,12 +10,14 @@ import random
 import shlex
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from invoke.context import Context
 from invoke.exceptions import Exit
 from invoke.tasks import task as invoke_task
 
+from bench.run import PARTS, bench as run_bench
 from chaos.run import chaos as run_chaos
 from devtools import TaskError, demo as demonstration, postgres, processes, programs
 
@@ -119,6 +121,21 @@ def fuzz(context: Context, cases: int = 2000, seed: int = -1, first: int = 0) ->
     env = {"FUZZ_CASES": str(cases), "FUZZ_SEED": str(seed), "FUZZ_FIRST": str(first)}
     folder = "perma_payments/tests/fuzz"
     sys.exit(processes.run("-m", "pytest", "-q", "--numprocesses", "0", "--show-capture", "no", folder, env=env))
+
+
+@task
+def bench(
+    context: Context, agreements: int = 100_000, parts: str = ",".join(PARTS), json: str = "bench.json"
+) -> None:
+    """Measure how fast the service is, and stays as it grows. See docs/performance.md.
+
+    --agreements is how large the larger database is. --parts are those to measure: load, size, admin, reports.
+    --json is the file for the figures, which are also printed.
+    """
+    chosen = tuple(parts.split(","))
+    if not set(chosen) <= set(PARTS) or agreements < 1_000:
+        raise TaskError(f"--parts must be some of {','.join(PARTS)}, and --agreements at least 1000.")
+    until_interrupted(lambda: run_bench(agreements=agreements, file=Path(json), parts=chosen))
 
 
 @task

@@ -10,8 +10,10 @@ import multiprocessing
 import resource
 import statistics
 import time
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from .world import use_django
 
@@ -20,7 +22,8 @@ REPEATS = 3
 LIMIT = 0.2
 
 
-class Page(NamedTuple):
+@dataclass(frozen=True)
+class Page:
     """What a page took: the median of its times in seconds, its statements, the slowest of these in seconds."""
 
     seconds: float
@@ -194,6 +197,17 @@ def _export(url: str, model: str) -> tuple[int, float, int]:
     return lines, time.perf_counter() - start, grown * 1024  # Linux counts in kilobytes.
 
 
+def print_pages(found: Mapping[str, Page]) -> None:
+    """Print what each page takes, and mark those that take too long."""
+    print(f"\n{'page of the admin':60}{'median':>12}{'statements':>12}{'slowest':>12}")
+    for name, page in found.items():
+        mark = "  slow" if page.seconds > LIMIT else ""
+        print(
+            f"{name:60}{page.seconds * 1000:9.0f} ms{page.statements:12}{page.slowest * 1000:9.0f} ms{mark}",
+            flush=True,
+        )
+
+
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m bench.admin", description="The admin's pages.")
@@ -201,13 +215,7 @@ def main() -> None:
     parser.add_argument("--only", default="", help="only pages whose names have this in them")
     parser.add_argument("--csv", action="append", default=[], help="export this list, too, and say how it grows")
     options = parser.parse_args()
-    print(f"{'':60}{'median':>12}{'statements':>12}{'slowest':>12}")
-    for name, page in measure(options.url, only=options.only).items():
-        mark = "  slow" if page.seconds > LIMIT else ""
-        print(
-            f"{name:60}{page.seconds * 1000:9.0f} ms{page.statements:12}{page.slowest * 1000:9.0f} ms{mark}",
-            flush=True,
-        )
+    print_pages(measure(options.url, only=options.only))
     for model in options.csv:
         lines, seconds, grown = exported(options.url, model)
         print(f"{model} as CSV: {lines:,} lines in {seconds:.0f} s, {grown / 1e6:.0f} MB more memory")

@@ -15,10 +15,11 @@ import resource
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from multiprocessing.connection import Connection
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import urlencode
 
 import psycopg2
@@ -65,7 +66,8 @@ UPDATE perma_payments_subscriptionagreement SET status = 'Canceled' WHERE id % 2
 """
 
 
-class Step(NamedTuple):
+@dataclass(frozen=True)
+class Step:
     """What one step took: seconds, and the most memory of the process until its end, in bytes."""
 
     seconds: float
