@@ -1,8 +1,8 @@
 """Lists of tables that grow for years: no page of them reads a table whole, however long it has become.
 
-They are counted, and have pages, up to COUNTED rows. If there are more, they are sorted only by columns that an index
-has. To narrow them by date, they offer all dates between the first and the last, where Django's look up which dates
-have rows.
+They are counted, and have pages, up to COUNTED rows. If there are more, they are sorted only by columns that an
+index has. To narrow them by date, they offer all dates between the first and the last, where Django's look up
+which dates have rows.
 """
 
 from calendar import monthrange
@@ -51,12 +51,12 @@ class DateLinks(NamedTuple):
 
 
 class LongList(ListWithListedFilters):
-    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[str]:
+    def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """Django's. As few rows as are counted may be sorted by any column: ``sortable_by`` is for more."""
         if queryset.order_by()[: COUNTED + 1].count() <= COUNTED:
-            self.sortable_by = self.list_display
-        ordering: list[str] = super().get_ordering(request, queryset)
-        return ordering
+            columns: Any = self.list_display
+            self.sortable_by = columns
+        return super().get_ordering(request, queryset)
 
     def get_ordering_field(self, field_name: Any) -> Any:
         """Django's, which sorts by a column of the address even if the list does not offer it."""

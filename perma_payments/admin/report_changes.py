@@ -145,7 +145,7 @@ class Changes:
 def _in_batches(rows: "QuerySet[Any]") -> Iterator[Any]:
     # The request's own time limit is over once the first line is sent.
     with within(SECONDS_FOR_THEM):
-        # Sorted once, and not anew to find each batch.
+        # Sorted once, and not again to find each batch.
         ids = array("q", rows.values_list("pk", flat=True))
     for start in range(0, len(ids), CSV_ROWS_AT_A_TIME):
         with within(SECONDS_FOR_THEM):

@@ -32,7 +32,7 @@ from .search_page import search_page
 
 logger = logging.getLogger(__name__)
 
-# Seconds for one of our own pages: with fifty thousand subscriptions, a step of a status report takes several.
+# Seconds for one of our own pages: with 100,000 subscriptions, a step of a status report takes eight.
 # Django's pages are wrapped once more, without this mark, so they have the limit of any request.
 TIME_LIMIT = 45
 

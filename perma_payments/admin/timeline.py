@@ -187,7 +187,7 @@ def _response(response: Response, kind: str) -> Event:
     details = [f"Request: {kind}"]
     if response.auth_amount:
         details.append(f"Authorized: {response.auth_amount} {response.currency}")
-    outcome = response.get_outcome_display() if response.applied_at else "not applied yet; retried every minute"
+    outcome = response.get_outcome_display() if response.applied_at else "not applied yet; retried automatically"
     details.append(f"Result: {outcome}")
     if response.transaction_id:
         details.append(f"CyberSource's transaction id: {response.transaction_id}")

@@ -46,7 +46,7 @@ logger = logging.getLogger(__name__)
 
 # Seconds for everything that each asks of the database. CyberSource waits ten for our answer.
 APPLYING, RECORDING_FAILURE = 3.5, 1.0
-# Seconds for each lock. Whoever holds one longer, such as a status report, is not waited for by CyberSource.
+# Seconds for each lock. CyberSource doesn't wait for what holds one longer, such as a status report.
 LOCK = 1.0
 # If something is locked for longer than that, a person should look.
 LOCKED_FOR = timedelta(minutes=5)
