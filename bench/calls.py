@@ -151,7 +151,10 @@ def by_size(urls: dict[int, str], *, calls: int) -> dict[str, dict[int, Load]]:
 
 def _requests(database_url: str, *, at_most: int) -> dict[str, Iterator[bytes]]:
     customers = Customers(database_url, at_most=at_most)
-    return {path: customers.about(path) for path in (STATUS, "/purchase-history/", "/change/")}
+    return {
+        path: customers.about(path)
+        for path in (STATUS, "/purchase-history/", "/change/", "/purchase/", "/update/")
+    }
 
 
 def _one_of_each(port: int, requests: dict[str, Iterator[bytes]]) -> dict[str, float]:
