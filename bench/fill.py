@@ -16,7 +16,7 @@ from typing import Any
 
 import psycopg2
 
-# Two agreements a customer, and a purchase for every second agreement.
+# Two agreements per customer, and a purchase for every second agreement.
 CUSTOMERS_SHARE, PURCHASES_SHARE = 0.5, 0.5
 
 # What no life leaves, or only for a moment, and what the scheduler counts.

@@ -16,6 +16,7 @@ from django.db.models import Case, Count, Q, Sum, When
 from ..billing.schedules import Frequency
 from ..billing.statuses import ALIVE, Status
 from ..models import Purchase, ReportState, Response, StaffTask, StatusReport, SubscriptionAgreement
+from ..services.month_ends import month_start
 
 TASKS_SHOWN = 50
 
@@ -131,10 +132,6 @@ def last_report(*, now: datetime) -> LastReport:
     applied = StatusReport.objects.filter(state=ReportState.APPLIED).order_by("-applied_at")
     pk, applied_at = applied.values_list("id", "applied_at").first() or (None, None)
     is_missing = now.astimezone(UTC).day > REPORT_EXPECTED_BY and (
-        applied_at is None or applied_at < _month_start(now)
+        applied_at is None or applied_at < month_start(now)
     )
     return LastReport(pk, applied_at, is_missing)
-
-
-def _month_start(now: datetime) -> datetime:
-    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -26,7 +26,7 @@ class LongListPaginator(Paginator):  # type: ignore[type-arg] # no generic class
     @cached_property
     def _counted(self) -> int:
         rows: QuerySet[Any] = self.object_list  # type: ignore[assignment]
-        return rows.order_by()[: COUNTED + 1].count()
+        return _counted(rows)
 
     @property
     def has_more(self) -> bool:
@@ -53,7 +53,7 @@ class DateLinks(NamedTuple):
 class LongList(ListWithListedFilters):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
         """Django's. As few rows as are counted may be sorted by any column: ``sortable_by`` is for more."""
-        if queryset.order_by()[: COUNTED + 1].count() <= COUNTED:
+        if _counted(queryset) <= COUNTED:
             columns: Any = self.list_display
             self.sortable_by = columns
         return super().get_ordering(request, queryset)
@@ -93,6 +93,11 @@ class LongList(ListWithListedFilters):
                 choices = [link(f"{MONTHS[month.month]} {year}", year, month.month) for month in shown]
                 return DateLinks(choices, link("All dates"))
         return DateLinks([link(str(year), year) for year in range(first.year, last.year + 1)])
+
+
+def _counted(rows: QuerySet[Any]) -> int:
+    """How many rows there are, or COUNTED + 1 if there are more than COUNTED."""
+    return rows.order_by()[: COUNTED + 1].count()
 
 
 def _day(moment: datetime) -> date:

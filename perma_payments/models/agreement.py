@@ -189,14 +189,10 @@ class SubscriptionAgreement(models.Model):
     @property
     def agreed_terms(self) -> AgreedTerms:
         """Its terms, as of when they were written. It has been accepted once, so it has some."""
-        rate, link_limit = self.current_rate, self.current_link_limit
-        effective = self.current_link_limit_effective_timestamp
-        # Held by the constraint agreement_standing_is_complete.
-        assert rate is not None and link_limit is not None and effective is not None
-        in_force = Terms(rate, link_limit, effective)
-        if self.scheduled_rate is None or self.scheduled_link_limit is None or self.scheduled_from is None:
-            return AgreedTerms(in_force)
-        return AgreedTerms(in_force, Terms(self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from))
+        return AgreedTerms.of(
+            (self.current_rate, self.current_link_limit, self.current_link_limit_effective_timestamp),
+            (self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from),
+        )
 
     @agreed_terms.setter
     def agreed_terms(self, terms: AgreedTerms) -> None:

@@ -110,8 +110,13 @@ def lock_callback(fingerprint: bytes) -> None:
     The others wait here. If they waited to insert the same row, PostgreSQL's log would show it, with its token,
     whenever one failed or waited for too long.
     """
+    lock(f"callback {fingerprint.hex()}")
+
+
+def lock(name: str) -> None:
+    """Lock what a name stands for, and wait for other transactions that hold it."""
     with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_number(f"callback {fingerprint.hex()}")])
+        cursor.execute("SELECT pg_advisory_xact_lock(%s)", [_number(name)])
 
 
 def try_to_lock(name: str) -> bool:

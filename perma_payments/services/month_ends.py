@@ -14,6 +14,8 @@ from django.db.models import Max
 
 from ..billing.statuses import Status
 from ..models import MonthEnd, SubscriptionAgreement
+from ..postgres.clock import time_there
+from .locks import lock
 
 MONTHS = 12
 # An event has the time at which its transaction began, which may have been long before its COMMIT.
@@ -21,7 +23,8 @@ GRACE = timedelta(hours=1)
 # How many agreements' histories are read at a time: a statement takes a second or less.
 BATCH = 20_000
 
-_TABLE = MonthEnd._meta.db_table
+# Held while months are counted, or what is counted changes.
+_LOCK = "month ends"
 _HISTORY = SubscriptionAgreement.pgh_event_model._meta.db_table  # type: ignore[attr-defined]
 
 # Each event of the history says how an agreement was until its next event. A Canceled one stood only until its
@@ -58,7 +61,7 @@ class Month(NamedTuple):
 
 def last_months(*, now: datetime) -> list[Month]:
     """The last twelve months that are over, latest first."""
-    months = [(end - relativedelta(months=1)).date() for end in _ends(now)]
+    months = [_ending_at(end) for end in _ends(now)]
     counted = dict(MonthEnd.objects.filter(month__in=months).values_list("month", "standing"))
     return [Month(month, counted.get(month)) for month in months]
 
@@ -66,30 +69,21 @@ def last_months(*, now: datetime) -> list[Month]:
 def count_months(*, now: datetime) -> int:
     """Count those that were not counted yet; return how many that were."""
     with transaction.atomic():
+        lock(_LOCK)
         # A clock that is ahead must not count a month that goes on.
-        over = min(now, _lock()) - GRACE
+        over = min(now, time_there()) - GRACE
         lacking = {month.month for month in last_months(now=now) if month.standing is None}
-        ends = [end for end in _ends(now) if end <= over and (end - relativedelta(months=1)).date() in lacking]
+        ends = [end for end in _ends(now) if end <= over and _ending_at(end) in lacking]
         if ends:
             counts = _count(ends)
-            MonthEnd.objects.bulk_create(
-                MonthEnd(month=(end - relativedelta(months=1)).date(), standing=counts[end]) for end in ends
-            )
+            MonthEnd.objects.bulk_create(MonthEnd(month=_ending_at(end), standing=counts[end]) for end in ends)
     return len(ends)
 
 
 def forget() -> None:
     """Let all months be counted again after this transaction, which changes the history."""
-    _lock()
+    lock(_LOCK)
     MonthEnd.objects.all().delete()
-
-
-def _lock() -> datetime:
-    """Keep others from counting until the transaction ends; return the time by PostgreSQL's clock."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_xact_lock(hashtextextended(%s, 0)), statement_timestamp()", [_TABLE])
-        moment: datetime = cursor.fetchall()[0][1]
-    return moment
 
 
 def _count(ends: list[datetime]) -> dict[datetime, int]:
@@ -106,5 +100,13 @@ def _count(ends: list[datetime]) -> dict[datetime, int]:
 
 def _ends(now: datetime) -> list[datetime]:
     """When the last months ended, latest first: at the moment that belongs to the next one."""
-    start = now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
-    return [start - relativedelta(months=back) for back in range(MONTHS)]
+    return [month_start(now) - relativedelta(months=back) for back in range(MONTHS)]
+
+
+def _ending_at(end: datetime) -> date:
+    return (end - relativedelta(months=1)).date()
+
+
+def month_start(now: datetime) -> datetime:
+    """When the month began."""
+    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)

@@ -20,6 +20,7 @@ from ..models import DatabaseRestore, Purchase, StaffTask, TaskKind
 from ..models.history import HistorySource
 from ..perma.messages import Freshness
 from ..postgres.built_once import BuiltOnce, parameter
+from ..postgres.clock import time_there
 from .staff_tasks import log_opened
 
 logger = logging.getLogger(__name__)
@@ -93,10 +94,7 @@ def clock_is_wrong(*, now: datetime) -> bool:
 
     What make_safe records is final, and the rules that follow from it depend on its time.
     """
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT clock_timestamp()")
-        theirs: datetime = cursor.fetchone()[0]
-    return abs(theirs - now) > timedelta(minutes=1)
+    return abs(time_there() - now) > timedelta(minutes=1)
 
 
 def latest_moment() -> datetime:

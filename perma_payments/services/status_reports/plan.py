@@ -23,7 +23,7 @@ from ...billing import coverage
 from ...billing.coverage import ChargeNews, Coverage, Proof
 from ...billing.schedules import Frequency, Schedule
 from ...billing.statuses import ALIVE, UNPAID, WITH_TERMS, Status
-from ...billing.terms import AgreedTerms, Terms
+from ...billing.terms import AgreedTerms
 from ...billing.tokens import is_token
 from ...billing.transactions import Kind
 from ...cybersource.status_report import ParsedReport, ReportRow, UnreadRow, read_report
@@ -78,13 +78,10 @@ class Agreement(NamedTuple):
 
     @property
     def agreed_terms(self) -> AgreedTerms:
-        rate, link_limit = self.current_rate, self.current_link_limit
-        effective = self.current_link_limit_effective_timestamp
-        assert rate is not None and link_limit is not None and effective is not None
-        in_force = Terms(rate, link_limit, effective)
-        if self.scheduled_rate is None or self.scheduled_link_limit is None or self.scheduled_from is None:
-            return AgreedTerms(in_force)
-        return AgreedTerms(in_force, Terms(self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from))
+        return AgreedTerms.of(
+            (self.current_rate, self.current_link_limit, self.current_link_limit_effective_timestamp),
+            (self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from),
+        )
 
     @property
     def schedule(self) -> Schedule:
