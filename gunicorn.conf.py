@@ -3,71 +3,92 @@
 import gc
 import math
 import os
+import select
 import socket
+import threading
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from gunicorn import systemd
-from gunicorn.workers.gthread import TConn, ThreadWorker
+from gunicorn.workers.sync import SyncWorker
+
+# How many seconds a thread waits for the next bytes of a request, or for a client to take more of the answer.
+CLIENT_TIMEOUT = 10
+# How many seconds a worker that is told to stop goes on to take those who have connected.
+LAST_CALL = 5
 
 
-class Worker(ThreadWorker):
-    """A worker that serves everyone who had connected when it was told to stop, and waits for no client.
+class Worker(SyncWorker):
+    """A worker whose threads each take a client, answer its request, and hang up.
 
-    Gunicorn's own finishes what it has accepted, and drops those who still wait to be accepted. And before it
-    accepts anyone else, it waits up to two seconds for each client that has its answer to hang up.
+    In Gunicorn's worker with threads (gthread), one thread takes all clients and hands them to the others. That
+    costs a sixth of the requests, and makes some clients wait twice as long: docs/performance.md.
     """
 
-    def on_client_socket_readable(self, conn: TConn, client: socket.socket) -> None:
-        """Called when a client that has its answer sends another request, or hangs up."""
-        if not _has_hung_up(client):
-            super().on_client_socket_readable(conn, client)
-            return
-        # As most do. Gunicorn would have a thread find that out.
-        self.poller.unregister(client)
-        self.keepalived_conns.remove(conn)
-        self.nr_conns -= 1
-        conn.close()
+    alive: bool
 
-    def handle(self, conn: TConn) -> Any:
-        """Called in a thread for each request. Returns False to end the connection."""
-        goes_on = super().handle(conn)
-        if goes_on is False:
-            # Wait here, where it holds up one thread. Gunicorn would close the connection where it accepts others.
-            conn.close(graceful=True)
-            conn.close = _is_closed
-        return goes_on
+    def run(self) -> None:
+        """Start the threads, and wait until the worker is told to stop and they have ended. Called by Gunicorn."""
+        self.turn = threading.Lock()
+        self.closes_at = math.inf
+        self.listeners: list[socket.socket] = [each.sock for each in self.sockets]
+        self.clients = select.poll()
+        for listener in self.listeners:
+            listener.setblocking(False)
+            self.clients.register(listener, select.POLLIN)
+        # Signals write to it.
+        self.wait_fds = [self.PIPE[0]]
+        self.clients.register(self.PIPE[0], select.POLLIN)
+        threads = [threading.Thread(target=self.serve, daemon=True) for _ in range(self.cfg.threads)]
+        for thread in threads:
+            thread.start()
 
-    def set_accept_enabled(self, enabled: bool) -> None:
-        """Called before each wait for connections, and when the worker stops."""
-        super().set_accept_enabled(enabled)
-        if not enabled and not self.alive:
-            for listener in self.sockets:
-                accepted = -1
-                # No more than it ever has: others may go on to connect, faster than it accepts.
-                while accepted != self.nr_conns and self.nr_conns < self.worker_connections:
-                    accepted = self.nr_conns
-                    self.accept(listener)  # None, if nobody waits.
-                listener.close()
-            self.sockets = []
+        while self.alive and self.is_parent_alive():
+            self.wait(1)
+        self.alive = False
+        self.closes_at = time.monotonic() + LAST_CALL
+        os.write(self.PIPE[1], b".")
+        ends_at = time.monotonic() + self.cfg.graceful_timeout
+        for thread in threads:
+            while thread.is_alive() and time.monotonic() < ends_at:
+                self.notify()
+                thread.join(1)
 
+    def serve(self) -> None:
+        """Serve one client after another, until the worker is told to stop. Each thread does."""
+        try:
+            while accepted := self.next_client():
+                client, address = accepted
+                client.settimeout(CLIENT_TIMEOUT)
+                self.handle(client, client, address)
+        except OSError:
+            self.log.exception("no client can be accepted")
+        finally:
+            # If this thread has failed, the whole worker ends, and is replaced.
+            self.alive = False
 
-def _has_hung_up(client: socket.socket) -> bool:
-    """Whether there will be nothing more from a client of which there is something."""
-    try:
-        return not client.recv(1, socket.MSG_PEEK)
-    except OSError:
-        return True
-
-
-def _is_closed(graceful: bool = False) -> None:
-    """What closes a connection that has been closed."""
+    def next_client(self) -> tuple[socket.socket, Any] | None:
+        """Wait for a client to connect. Returns None when the worker stops and nobody waits to be accepted."""
+        with self.turn:
+            # Those who go on to connect could keep it from stopping.
+            while time.monotonic() < self.closes_at:
+                for listener in self.listeners:
+                    with suppress(BlockingIOError, ConnectionAbortedError):
+                        return listener.accept()
+                if not self.alive:
+                    break
+                self.clients.poll()
+            # Others who connect are refused at once, or taken by another worker.
+            while self.listeners:
+                self.listeners.pop().close()
+        return None
 
 
 def processors() -> int:
     """Return how many processors this process may use, rounded up: a container may have a part of the machine."""
-    usable = len(os.sched_getaffinity(0))
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):  # another version of cgroups, or no limit ("max")
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         usable = min(usable, math.ceil(int(quota) / int(period)))
@@ -87,9 +108,6 @@ threads = 4
 timeout = 30
 # For what a worker that stops has begun. A page of the admin may take 45 seconds.
 graceful_timeout = 50
-# Longer than what a load balancer or nginx keeps a connection for (60 seconds), so that they never send a request
-# into one that is being closed.
-keepalive = 75
 
 # Nobody's headers are believed here: Django reads X-Forwarded-Proto and X-Forwarded-For, as the settings say.
 forwarded_allow_ips = ""

@@ -1,7 +1,7 @@
 """The yardstick: the least that a web server can do to answer ``/subscription/`` over the same two boxes.
 
 No framework, no settings, no time limits, no log; one connection for each thread, two plain queries in one
-statement. Started like the service: ``gunicorn bench.bare:application``, with gunicorn.conf.py.
+statement. ``gunicorn bench.bare:application --worker-class gthread`` runs it in as many threads as the service.
 """
 
 import base64

@@ -66,7 +66,7 @@ def machine() -> dict[str, str]:
     return {
         "measured": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
         "commit": commit.stdout.strip() or "unknown",
-        "processors": f"{len(os.sched_getaffinity(0))} x {model or platform.machine()}",
+        "processors": f"{os.cpu_count()} x {model or platform.machine()}",
         "memory": f"{int(memory) / 2**20:.0f} GB",
         "load before": f"{os.getloadavg()[0]:.1f}",
         "versions": f"Python {platform.python_version()}, PostgreSQL {postgres}, Linux {platform.release()}",

@@ -36,10 +36,10 @@ def environment(database_url: str) -> dict[str, str]:
 
 
 @contextmanager
-def web_server(database_url: str, *, app: str = "perma_payments.wsgi") -> Iterator[int]:
-    """The port of a web server as gunicorn.conf.py describes it: of the service, or of another application."""
+def web_server(database_url: str, *options: str, app: str = "perma_payments.wsgi") -> Iterator[int]:
+    """The port of a web server as gunicorn.conf.py describes it, but for these options."""
     port = free_port(HOST)
-    arguments = ["-m", "gunicorn", app, "--bind", f"{HOST}:{port}"]
+    arguments = ["-m", "gunicorn", app, "--bind", f"{HOST}:{port}", *options]
     with leashed(app, *arguments, env=environment(database_url)) as process:
         wait_until_it_answers(process, f"{HOST}:{port}", "/health/")
         yield port

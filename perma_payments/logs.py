@@ -184,6 +184,9 @@ class GunicornsLines(logging.Filter):
         text = record.msg if isinstance(record.msg, str) else type(record.msg).__name__
         if text.startswith("Invalid request from"):
             record.msg, record.refused = "refused by Gunicorn: not a request in HTTP", "gunicorn"
+        elif record.exc_info and isinstance(record.exc_info[1], TimeoutError):
+            record.msg, record.refused = "refused by Gunicorn: waited too long for the client", "gunicorn"
+            record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
         elif record.exc_info or "Exception" in text:
             # The rest is the address that was asked for, or the text of an exception.
             record.msg, record.args = text.partition("%")[0].strip(), None

@@ -2,14 +2,14 @@
 
 import os
 import re
-import runpy
+import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 
-from gunicorn import glogging
-from gunicorn.config import Config
+import pytest
 
 from devtools.processes import GUNICORN, Leashed, eventually, free_port, leashed, wait_until_it_answers
 from perma_payments.development import NOTICE
@@ -17,6 +17,7 @@ from perma_payments.development import NOTICE
 from .test_faults import HOST, url_of_test_database
 
 PATIENCE = 30
+OURS = Path("gunicorn.conf.py")
 
 
 @contextmanager
@@ -26,6 +27,15 @@ def gunicorn(*more: str) -> Iterator[tuple[Leashed, int]]:
     options = [*f"--graceful-timeout {PATIENCE} --bind {HOST}:{port}".split(), *more]
     with leashed("Gunicorn", *GUNICORN, *options, env={"DATABASE_URL": url_of_test_database()}) as server:
         yield server, port
+
+
+def with_limits(directory: Path, **seconds: float) -> list[str]:
+    """The options for gunicorn.conf.py with other limits."""
+    file = directory / "gunicorn.conf.py"
+    assert all(f"\n{name} = " in OURS.read_text() for name in seconds)
+    lines = [f"exec({OURS.read_text()!r})", *(f"{name} = {value}" for name, value in seconds.items())]
+    file.write_text("\n".join(lines))
+    return ["--config", str(file)]
 
 
 def pid_of(process: str, server: Leashed) -> int:
@@ -68,16 +78,6 @@ def test_nobody_waits_for_a_client_that_does_not_hang_up(transactional_db):
             staying.sendall(b"x")
 
 
-def test_those_who_hang_up_leave_room_for_others(transactional_db):
-    # Two more connections than threads, so that a client may stay connected.
-    with gunicorn("--worker-connections", "10") as (server, port):
-        wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
-        for _ in range(15):
-            with socket.create_connection((HOST, port), timeout=PATIENCE) as client:
-                client.sendall(b"GET /subscribe/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
-                assert client.recv(1 << 16).startswith(b"HTTP/1.1 200")
-
-
 def test_a_worker_that_is_told_to_stop_while_it_starts_ends_in_order(transactional_db):
     with gunicorn() as (server, _):
         assert eventually(lambda: NOTICE in server.printed(), PATIENCE)
@@ -86,24 +86,55 @@ def test_a_worker_that_is_told_to_stop_while_it_starts_ends_in_order(transaction
         assert "Traceback" not in server.printed()
 
 
-def test_a_worker_that_stops_takes_no_more_connections_than_it_ever_has():
-    """Otherwise, those who go on to connect could keep it from ending, until it is killed with what it serves."""
-    with socket.create_server((HOST, 0)) as listener:
-        clients = [socket.create_connection(listener.getsockname(), timeout=PATIENCE) for _ in range(5)]
-        listener.setblocking(False)
-        worker = runpy.run_path("gunicorn.conf.py")["Worker"](
-            0, os.getpid(), [listener], None, PATIENCE, config := Config(), glogging.Logger(config)
-        )
-        worker.worker_connections = 3
-        worker.alive = False
-        worker.tpool = worker.get_thread_pool()
-        worker.method_queue.init()
-        worker.set_accept_enabled(False)
+HEAD = (
+    b"POST /subscription/ HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n"
+    b"Content-Type: application/x-www-form-urlencoded\r\n\r\n"
+)
 
-        assert (worker.nr_conns, worker.sockets) == (3, [])
-        for each in clients:
-            each.close()
-        worker.tpool.shutdown()
-        worker.method_queue.run_callbacks(None)
-        worker.method_queue.close()
-        worker.tmp.close()
+
+@pytest.mark.parametrize("begun", [b"", HEAD[:40], HEAD + b"a"], ids=["nothing", "half a head", "half a body"])
+def test_a_client_that_stops_in_the_middle_lets_the_next_one_in(transactional_db, tmp_path, begun):
+    with gunicorn("--threads", "1", *with_limits(tmp_path, CLIENT_TIMEOUT=0.5)) as (server, port):
+        wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
+        with socket.create_connection((HOST, port), timeout=PATIENCE) as silent:
+            silent.sendall(begun)
+            wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
+        assert re.findall("refused: .* broke off|refused by Gunicorn: waited too long", server.printed())
+        assert not re.findall("ERROR|Traceback", server.printed())
+
+
+def test_a_worker_that_stops_takes_those_who_wait_for_some_seconds_only(transactional_db, tmp_path):
+    """Otherwise, it would go on until it is killed with what it serves."""
+    limits = with_limits(tmp_path, CLIENT_TIMEOUT=0.5, LAST_CALL=1)
+    with gunicorn("--threads", "1", *limits) as (server, port):
+        wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
+        with ExitStack() as clients:
+            # Each would keep the thread for at least half a second.
+            waiting = [
+                clients.enter_context(socket.create_connection((HOST, port), timeout=PATIENCE)) for _ in range(200)
+            ]
+            os.kill(pid_of("Listening at", server), signal.SIGTERM)
+            assert server.wait() == 0
+            assert sum(has_been_turned_away(each) for each in waiting) > 195
+
+
+def has_been_turned_away(client: socket.socket) -> bool:
+    """Whether a client, who has sent nothing, was still waiting to be accepted when the web server ended."""
+    try:
+        assert client.recv(1) == b""
+    except ConnectionResetError:
+        return True
+    return False
+
+
+def test_a_worker_that_can_accept_no_client_is_replaced(transactional_db):
+    with gunicorn() as (server, port):
+        wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
+        # No more files than it has open.
+        resource.prlimit(pid_of("Booting worker", server), resource.RLIMIT_NOFILE, (3, 3))
+        with suppress(OSError), socket.create_connection((HOST, port), timeout=PATIENCE) as unlucky:
+            unlucky.sendall(b"GET /subscribe/ HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            unlucky.recv(1)
+        wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
+        assert "ERROR gunicorn.error: no client can be accepted" in server.printed()
+        assert server.printed().count("Booting worker") == 2
