@@ -15,7 +15,7 @@ from gunicorn import systemd
 from gunicorn.workers.sync import SyncWorker
 
 # How many seconds a thread waits for the next bytes of a request, or for a client to take more of the answer.
-CLIENT_TIMEOUT = 10
+CLIENT_TIMEOUT = 5
 # How many seconds a worker that is told to stop goes on to take those who have connected.
 LAST_CALL = 5
 
