@@ -80,7 +80,7 @@ class Purchase(models.Model):
             models.Index(
                 fields=["customer_type", "customer_pk", "id"],
                 condition=Q(status=str(PurchaseStatus.PAID), acknowledged_at__isnull=True),
-                name="purchase_unacknowledged",
+                name="purchase_to_acknowledge",
             ),
             # The search for the end of a reference number.
             models.Index(Right("reference_number", 4), name="purchase_last_digits"),
