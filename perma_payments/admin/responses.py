@@ -18,8 +18,6 @@ from .columns import CustomerTypeFilter, YesNoFilter, customer, moment, subject
 from .corrections import Correction, ReasonForm
 from .search import FIELDS, HELP
 
-RECEIVED = moment("received_at", "received")
-
 
 class Applied(YesNoFilter):
     title, parameter_name, column = "applied", "applied", "applied_at"
@@ -58,7 +56,7 @@ class ResponseForm(ReasonForm):
 @admin.register(Response)
 class ResponseAdmin(ReadOnlyAdmin):
     list_display = (
-        RECEIVED,
+        moment("received_at", "received"),
         "decision",
         subject,
         "outcome",
@@ -87,7 +85,6 @@ class ResponseAdmin(ReadOnlyAdmin):
     list_select_related = ("outgoing__agreement", "outgoing__purchase")
     date_hierarchy = "received_at"
     ordering = ("-received_at",)
-    sortable_by = (RECEIVED,)
     search_fields, search_help_text = FIELDS, HELP
     exclude = ("payment_token", "sealed", "fingerprint")
     readonly_fields = ("reason",)
