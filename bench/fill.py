@@ -18,6 +18,10 @@ _REFERENCE = (
     " || '-' || to_char(n * 76543211 % 10000, 'FM0000')"
 )
 
+_TRANSACTION_TYPE = (
+    "CASE kind WHEN 'subscribe' THEN 'sale,create_payment_token' WHEN 'change' THEN 'sale,update_payment_token'"
+    " WHEN 'update' THEN 'update_payment_token' ELSE 'sale' END"
+)
 _TYPE = "CASE customer % 2 WHEN 0 THEN 'Registrar' ELSE 'Individual' END"
 
 # Random bytes cannot be compressed. Each response has a slice of these.
@@ -151,8 +155,8 @@ FROM (
     SELECT life.*, step, step >= 0 AND is_accepted AS has_terms, is_last,
         CASE WHEN step = -1 THEN created WHEN is_last THEN ended WHEN step = 0 THEN accepted
             -- The latest charges come last, and none after the end.
-            ELSE coalesce(ended, now()) - (coalesce(ended,
-                now()) - accepted) * (charges + 1 - step) / (charges + 1)
+            ELSE coalesce(ended, now())
+                - (coalesce(ended, now()) - accepted) * (charges + 1 - step) / (charges + 1)
         END AS at
     FROM life
     CROSS JOIN LATERAL generate_series(-1, CASE WHEN status = 'Pending' THEN -1
@@ -167,8 +171,8 @@ CREATE TEMP TABLE buy AS
 SELECT n, {type} AS type, customer / 2 + 1 AS pk, created, status, {reference} AS reference,
     n - {agreements} AS id, (n % 4 + 1) * 10 AS links, created + interval '2 minutes' AS paid,
     -- Within seconds, as a rule; a few are waiting.
-    CASE WHEN n % 1000 > 0 AND n < {agreements} + {purchases} - 3 THEN created + interval '3 minutes' END AS
-        credited
+    CASE WHEN n % 1000 > 0 AND n < {agreements} + {purchases} - 3 THEN created + interval '3 minutes' END
+        AS credited
 FROM (
     SELECT n,
         CASE WHEN n % greatest(10, {purchases} / 3000) = 0 THEN 0
@@ -233,8 +237,7 @@ INSERT INTO perma_payments_outgoingtransaction (
     recurring_amount, recurring_frequency, recurring_start_date, link_limit, link_limit_effective_timestamp,
     change_kind, created_at)
 SELECT id, kind, md5('uuid' || id)::uuid,
-    CASE kind WHEN 'subscribe' THEN 'sale,create_payment_token' WHEN 'change' THEN 'sale,update_payment_token'
-        WHEN 'update' THEN 'update_payment_token' ELSE 'sale' END,
+    {transaction_type},
     agreement, purchase, substr(sha256(('nonce' || id)::bytea), 1, 24),
     CASE WHEN kind <> 'update' THEN rate END, CASE WHEN kind IN ('subscribe', 'change') THEN rate END,
     CASE WHEN kind = 'subscribe' THEN frequency END, CASE WHEN kind = 'subscribe' THEN start END,
@@ -263,17 +266,16 @@ ANALYZE said;
 
 INSERT INTO perma_payments_response (
     id, fingerprint, outgoing_id, transaction_uuid, transaction_id, decision, reason_code, message,
-    transaction_type,
-    reference_number, amount, currency, auth_amount, payment_token, brought_token, token_is_unusable, is_ambiguous,
-    signed_at, sealed, archive_key_id, recorded_by_id, received_at, failure, applied_at, outcome)
-SELECT id, sha256(('fingerprint' || id)::bytea), checkout, coalesce(md5('uuid' || checkout)::uuid::text,
-    'elsewhere'),
+    transaction_type, reference_number, amount, currency, auth_amount, payment_token, brought_token,
+    token_is_unusable, is_ambiguous, signed_at, sealed, archive_key_id, recorded_by_id, received_at, failure,
+    applied_at, outcome)
+SELECT id, sha256(('fingerprint' || id)::bytea), checkout,
+    coalesce(md5('uuid' || checkout)::uuid::text, 'elsewhere'),
     '7' || to_char(id * 76543211 % 100000000, 'FM000000000000000000000'), decision,
     CASE decision WHEN 'ACCEPT' THEN '100' WHEN 'REVIEW' THEN '480' WHEN 'ERROR' THEN '104' WHEN 'CANCEL' THEN ''
         ELSE '203' END,
     CASE decision WHEN 'ACCEPT' THEN 'Request was processed successfully.' ELSE '(withheld)' END,
-    CASE kind WHEN 'subscribe' THEN 'sale,create_payment_token' WHEN 'change' THEN 'sale,update_payment_token'
-        WHEN 'update' THEN 'update_payment_token' ELSE 'sale' END,
+    {transaction_type},
     reference, CASE kind WHEN 'update' THEN '' ELSE rate || '.00' END,
     CASE kind WHEN 'update' THEN '' ELSE 'USD' END,
     CASE WHEN decision IN ('ACCEPT', 'REVIEW') AND kind <> 'update' THEN rate || '.00' ELSE '' END, '',
@@ -326,11 +328,10 @@ JOIN staff ON staff.number = task.id % 3;
 
 INSERT INTO perma_payments_stafftaskevent (
     pgh_created_at, pgh_label, pgh_context, id, pgh_obj_id, kind, agreement_id, response_id, opened_at,
-        notified_at,
-    claimed_by_id, claimed_at, done_at, done_by_id, resolution, note)
+    notified_at, claimed_by_id, claimed_at, done_at, done_by_id, resolution, note)
 SELECT at, CASE step WHEN 0 THEN 'insert' ELSE 'update' END,
-    CASE step WHEN 1 THEN jsonb_build_object('source', 'mail') WHEN 2 THEN jsonb_build_object('source',
-        'staff', 'user', done_by_id)
+    CASE step WHEN 1 THEN jsonb_build_object('source', 'mail')
+        WHEN 2 THEN jsonb_build_object('source', 'staff', 'user', done_by_id)
         ELSE jsonb_build_object('source', 'customer request') END,
     id, id, kind, agreement_id, response_id, opened_at, CASE WHEN step > 0 THEN notified_at END, NULL, NULL,
     CASE WHEN step = 2 THEN done_at END, CASE WHEN step = 2 THEN done_by_id END,
@@ -365,8 +366,7 @@ JOIN staff ON staff.number = n % 3;
 
 INSERT INTO perma_payments_statusreportline (
     report_id, agreement_id, status, charge_news, next_charge_on, amount, frequency, subscription_id, before,
-        after,
-    takes_token, ignores_date, our_terms, is_incomplete)
+    after, takes_token, ignores_date, our_terms, is_incomplete)
 SELECT report.id, n, CASE WHEN is_ending THEN 'Canceled' ELSE 'Current' END,
     CASE WHEN is_ending THEN 'ended' WHEN is_changing THEN 'proven' ELSE 'nothing new' END,
     CASE WHEN NOT is_ending THEN covered::date END, rate, frequency, '',
@@ -374,8 +374,8 @@ SELECT report.id, n, CASE WHEN is_ending THEN 'Canceled' ELSE 'Current' END,
         'covered_until', covered - period, 'next_charge_on', (covered - period)::date) END,
     CASE WHEN is_ending THEN jsonb_build_object('status', 'Canceled') WHEN is_changing THEN jsonb_build_object(
         'covered_until', covered, 'next_charge_on', covered::date) END,
-    false, false, CASE WHEN n % 500 = 1 THEN jsonb_build_object('amount', '45.00', 'frequency', frequency) END,
-        false
+    false, false,
+    CASE WHEN n % 500 = 1 THEN jsonb_build_object('amount', '45.00', 'frequency', frequency) END, false
 FROM (SELECT id, uploaded_at, kept_lines FROM perma_payments_statusreport) report
 CROSS JOIN LATERAL (
     SELECT *, false AS is_ending, period < interval '1 year' AND n % 3 > 0 AS is_changing
@@ -426,6 +426,7 @@ def fill_tables(cursor: Any, *, agreements: int) -> None:
         "pending": max(3, agreements // 4000),
         "unmatched": max(3, agreements // 5000),
         "type": _TYPE,
+        "transaction_type": _TRANSACTION_TYPE,
         "reference": _REFERENCE,
     }
     cursor.execute(
