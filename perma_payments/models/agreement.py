@@ -26,13 +26,13 @@ from .fields import (
     one_of,
 )
 
-_COMPLETE = (
+# What an agreement takes from its checkout when it is accepted.
+TAKEN_TERMS = (
     "current_rate",
     "current_frequency",
     "current_link_limit",
     "current_link_limit_effective_timestamp",
     "schedule_start",
-    "covered_until",
 )
 _SCHEDULED = ("scheduled_rate", "scheduled_link_limit", "scheduled_from")
 
@@ -185,7 +185,7 @@ class SubscriptionAgreement(FromColumns, models.Model):
             # Perma.cc's client cannot read a subscription whose terms or paid-through date are null.
             models.CheckConstraint(
                 condition=~one_of("status", WITH_TERMS)
-                | Q(**{f"{column}__isnull": False for column in _COMPLETE}),
+                | Q(**{f"{column}__isnull": False for column in (*TAKEN_TERMS, "covered_until")}),
                 name="agreement_standing_is_complete",
             ),
             models.CheckConstraint(
