@@ -160,7 +160,10 @@ def test_no_statement_reads_much_of_a_table_that_grows(scans):
 
     # Of the first of ACCEPTED, an index alone has what is added up, and is much smaller than the table.
     assert "agreement_alive" in {scan.index for scan in scans["page: front page"]}
-    assert not much, "\n\n".join(f"{name}: {scan}" for name, scan in much)
+    assert not much, "\n\n".join(
+        f"{name}: {scan.rows} of {scan.table}, by {scan.index or 'no index'}\n{scan.sql[:600]}"
+        for name, scan in much
+    )
 
 
 def test_each_table_that_grows_has_more_rows_than_may_be_read(scans):
