@@ -1,18 +1,10 @@
-"""How long the admin's pages take in a filled database:  python -m bench.admin DATABASE_URL
+"""How long the admin's pages take in a filled database (fill.py), in-process, with Django's test client."""
 
-In-process, with Django's test client. Printed are, for each page, the median of its times, how many SQL statements
-it makes, and how long the slowest of them takes. `bench.fill` fills the database.
-"""
-
-import argparse
 import logging
 import multiprocessing
-import resource
 import statistics
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from .world import use_django
@@ -20,15 +12,6 @@ from .world import use_django
 REPEATS = 3
 # What a page may take, in seconds.
 LIMIT = 0.2
-
-
-@dataclass(frozen=True)
-class Page:
-    """What a page took: the median of its times in seconds, its statements, the slowest of these in seconds."""
-
-    seconds: float
-    statements: int
-    slowest: float
 
 
 def paths() -> dict[str, str]:
@@ -117,33 +100,16 @@ def paths() -> dict[str, str]:
     return found
 
 
-def page_of(client: Any, path: str, repeats: int = REPEATS) -> Page:
-    """What a page takes. Raises SystemExit if it is not there."""
-    from django.db import connection
-    from django.test.utils import CaptureQueriesContext
-
+def _seconds(client: Any, path: str) -> float:
+    """The median of a page's times. Raises SystemExit if it is not there."""
     times = []
-    for _ in range(repeats):
+    for _ in range(REPEATS):
         start = time.perf_counter()
         response = client.get(path)
         times.append(time.perf_counter() - start)
     if response.status_code not in (200, 302) or "e=1" in response.get("Location", ""):
         raise SystemExit(f"{path} was answered with {response.status_code}.")
-    with CaptureQueriesContext(connection) as statements:
-        client.get(path)
-    slowest = max((float(each["time"]) for each in statements), default=0.0)
-    return Page(statistics.median(times), len(statements), slowest)
-
-
-def _client() -> Any:
-    from django.contrib.auth.models import User
-    from django.test import Client
-
-    someone = User.objects.filter(username="someone").first() or User.objects.create_superuser("someone")
-    client = Client(HTTP_HOST="localhost")
-    client.force_login(someone)
-    client.get("/admin/login/")
-    return client
+    return statistics.median(times)
 
 
 def _list_edges(client: Any) -> dict[str, str]:
@@ -153,73 +119,38 @@ def _list_edges(client: Any) -> dict[str, str]:
         path = f"/admin/perma_payments/{model}/"
         shown = client.get(path).context_data["cl"]
         found[f"{model} list, last page"] = f"{path}?p={shown.paginator.num_pages}"
-        sortable = shown.model_admin.get_sortable_by(None)
         for number, column in enumerate(shown.list_display):
-            if column in sortable and shown.get_ordering_field(column):
+            if shown.get_ordering_field(column):
                 found[f"{model} list, by column {number}"] = f"{path}?o={number}"
                 found[f"{model} list, by column {number} down"] = f"{path}?o=-{number}"
     return found
 
 
-def measure(url: str, *, only: str = "") -> dict[str, Page]:
-    """What each page takes, or those whose names have ``only`` in them. Runs in a process of its own."""
+def measure(url: str) -> dict[str, float]:
+    """The seconds that each page takes. Runs in a process of its own."""
     with multiprocessing.get_context("spawn").Pool(1) as process:
-        found: dict[str, Page] = process.apply(_measure, (url, only))
+        found: dict[str, float] = process.apply(_measure, (url,))
     return found
 
 
-def _measure(url: str, only: str) -> dict[str, Page]:
+def _measure(url: str) -> dict[str, float]:
     use_django(url)
     logging.disable(logging.WARNING)
+    from django.contrib.auth.models import User
+    from django.test import Client
     from django.utils import timezone
 
     from perma_payments.services.month_ends import count_months
 
     count_months(now=timezone.now())  # as the scheduler has done
-    client = _client()
-    pages = {name: path for name, path in {**paths(), **_list_edges(client)}.items() if only in name}
-    return {name: page_of(client, path) for name, path in pages.items()}
+    client = Client(HTTP_HOST="localhost")
+    client.force_login(User.objects.create_superuser("someone"))
+    client.get("/admin/login/")
+    return {name: _seconds(client, path) for name, path in {**paths(), **_list_edges(client)}.items()}
 
 
-def exported(url: str, model: str) -> tuple[int, float, int]:
-    """A list as CSV: its lines, the seconds it takes, and by how many bytes the process has grown."""
-    with multiprocessing.get_context("spawn").Pool(1) as process:
-        found: tuple[int, float, int] = process.apply(partial(_export, url, model))
-    return found
-
-
-def _export(url: str, model: str) -> tuple[int, float, int]:
-    use_django(url)
-    client = _client()
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
-    lines = sum(1 for _ in client.get(f"/admin/perma_payments/{model}/csv/").streaming_content)
-    grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
-    return lines, time.perf_counter() - start, grown * 1024  # Linux counts in kilobytes.
-
-
-def print_pages(found: Mapping[str, Page]) -> None:
+def print_pages(found: Mapping[str, float]) -> None:
     """Print what each page takes, and mark those that take too long."""
-    print(f"\n{'page of the admin':60}{'median':>12}{'statements':>12}{'slowest':>12}")
-    for name, page in found.items():
-        mark = "  slow" if page.seconds > LIMIT else ""
-        print(
-            f"{name:60}{page.seconds * 1000:9.0f} ms{page.statements:12}{page.slowest * 1000:9.0f} ms{mark}",
-            flush=True,
-        )
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.admin", description="The admin's pages.")
-    parser.add_argument("url", help="a filled database")
-    parser.add_argument("--only", default="", help="only pages whose names have this in them")
-    parser.add_argument("--csv", action="append", default=[], help="export this list, too, and say how it grows")
-    options = parser.parse_args()
-    print_pages(measure(options.url, only=options.only))
-    for model in options.csv:
-        lines, seconds, grown = exported(options.url, model)
-        print(f"{model} as CSV: {lines:,} lines in {seconds:.0f} s, {grown / 1e6:.0f} MB more memory")
-
-
-if __name__ == "__main__":
-    main()
+    print(f"\n{'page of the admin':60}{'median':>12}")
+    for name, seconds in found.items():
+        print(f"{name:60}{seconds * 1000:9.0f} ms{'  slow' if seconds > LIMIT else ''}", flush=True)

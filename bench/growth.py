@@ -6,14 +6,13 @@ has expired is purged as the scheduler does it, and the tables are vacuumed as a
 each leaves on the disk, tables with their indexes, for each subscription.
 """
 
-import argparse
 import logging
 import multiprocessing
 from datetime import UTC, datetime, timedelta
 
 import psycopg2
 
-from .status_reports import fill
+from .status_reports import fill, report
 from .world import databases, use_django
 
 SUBSCRIPTIONS = 20_000
@@ -24,18 +23,6 @@ SIZES = """
     SELECT relname, pg_total_relation_size(oid) FROM pg_class
     WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace
 """
-
-
-def report(rows: int, made_on: datetime) -> bytes:
-    """A report that proves a charge for all that `fill` has made."""
-    lines = [
-        f"Date: {made_on:%b %d %Y}",
-        "Subscription ID,Merchant Reference Code,Customer Name,Amount,Currency,Status",
-    ]
-    for number in range(1, rows + 1):
-        reference = f"PERMA-{number // 10_000:04}-{number % 10_000:04}"
-        lines.append(f'{number:022},{reference},"Example {number}, Erin",45.00,USD,CURRENT')
-    return "\r\n".join([*lines, ""]).encode()
 
 
 def sizes(url: str) -> dict[str, int]:
@@ -68,7 +55,7 @@ def measure(url: str, rows: int) -> None:
 
     def apply(name: str, now: datetime) -> None:
         nonlocal before
-        planned = plan_report(report(rows, now), by=someone, now=now)
+        planned = plan_report(report(rows, now, statuses=("CURRENT",)), by=someone, now=now)
         apply_report(planned.pk, revision=1, by=someone, checks=required_checks(planned), now=now)
         purge_expired(now=now)
         after = sizes(url)
@@ -90,13 +77,10 @@ def measure(url: str, rows: int) -> None:
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m bench.growth", description="The size of the database.")
-    parser.add_argument("--subscriptions", type=int, default=SUBSCRIPTIONS)
-    rows = parser.parse_args().subscriptions
     with databases("growth") as (url,):
-        fill(url, rows)
+        fill(url, SUBSCRIPTIONS)
         with multiprocessing.get_context("spawn").Pool(1) as process:
-            process.apply(measure, (url, rows))
+            process.apply(measure, (url, SUBSCRIPTIONS))
 
 
 if __name__ == "__main__":

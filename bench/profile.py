@@ -4,7 +4,6 @@ In this process, without a web server: the service is called as Gunicorn calls i
 of processor time, the layer that is at work counts. All other time is spent waiting for PostgreSQL, and its disk.
 """
 
-import io
 import signal
 import time
 from collections import Counter
@@ -12,10 +11,11 @@ from functools import partial
 from itertools import islice
 from types import FrameType
 from typing import Any
-from wsgiref.util import setup_testing_defaults
+
+from django.test import RequestFactory
 
 from .calls import CALLBACK, STATUS, SUBSCRIBE, Customers, payments, subscriptions
-from .world import databases, use_django
+from .world import FORM, HOST, databases, use_django
 
 EVERY = 0.0005
 # By the innermost function that is in one of these places.
@@ -41,29 +41,23 @@ LAYERS = {
 WAITING = "waiting for PostgreSQL"
 
 
-def measure(request: bytes, application: Any) -> bytes:
-    """Call the service as a web server would. Raises SystemExit if the answer is not a 200."""
+def environ(request: bytes) -> dict[str, Any]:
+    """What a web server makes of a request that posts a form."""
     head, _, body = request.partition(b"\r\n\r\n")
-    environ: dict[str, Any] = {
-        "REQUEST_METHOD": "POST",
-        "PATH_INFO": head.split()[1].decode(),
-        "CONTENT_TYPE": "application/x-www-form-urlencoded",
-        "CONTENT_LENGTH": str(len(body)),
-        "HTTP_HOST": "localhost",
-        "REMOTE_ADDR": "127.0.0.1",
-        "wsgi.input": io.BytesIO(body),
-    }
-    setup_testing_defaults(environ)
+    return RequestFactory().generic("POST", head.split()[1].decode(), body, FORM, HTTP_HOST=HOST).environ
 
-    def start_response(status: str, headers: Any, error: Any = None) -> None:
-        if status != "200 OK":
-            raise SystemExit(f"{environ['PATH_INFO']} was answered with {status}.")
 
-    answer = application(environ, start_response)
+def call(request: dict[str, Any], application: Any) -> bytes:
+    """Call the service as a web server would. Raises SystemExit if the answer is not a 200."""
+    told: list[str] = []
+    answer = application(request, lambda status, headers, error=None: told.append(status))
     try:
-        return b"".join(answer)
+        body = b"".join(answer)
     finally:
         answer.close()
+    if told != ["200 OK"]:
+        raise SystemExit(f"{request['PATH_INFO']} was answered with {told}.")
+    return body
 
 
 def profile(requests: list[bytes], application: Any) -> tuple[dict[str, float], list[bytes]]:
@@ -73,10 +67,11 @@ def profile(requests: list[bytes], application: Any) -> tuple[dict[str, float], 
     def look(number: int, frame: FrameType | None) -> None:
         samples[_layer(frame)] += 1
 
+    prepared = list(map(environ, requests))
     signal.signal(signal.SIGPROF, look)
     began, worked = time.perf_counter(), time.process_time()
     signal.setitimer(signal.ITIMER_PROF, EVERY, EVERY)
-    answers = [measure(request, application) for request in requests]
+    answers = [call(request, application) for request in prepared]
     signal.setitimer(signal.ITIMER_PROF, 0)
     worked, took = time.process_time() - worked, time.perf_counter() - began
     per_call = 1e6 / len(requests)

@@ -47,7 +47,7 @@ def bench(*, agreements: int, file: Path, parts: tuple[str, ...] = PARTS) -> Non
             if "admin" in parts:
                 admin.print_pages(keep("admin", admin.measure(many)))
     if "reports" in parts:
-        keep("reports", status_reports.main([]))
+        keep("reports", status_reports.main())
     print(f"\nThe figures are in {file}.")
 
 

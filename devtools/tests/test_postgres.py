@@ -192,23 +192,16 @@ class TestAKeptServer:
         assert (kept_elsewhere / "data").is_dir()
         assert not socket_directory(url).parent.exists()
 
-    def test_runs_on_for_others_when_its_starter_leaves(self, kept_elsewhere: Path) -> None:
-        first = postgres.server(kept=True)
-        url = first.__enter__()
-        with postgres.server(kept=True):
-            first.__exit__(None, None, None)
-            assert answers(url)
-        assert not answers(url)
-        assert not socket_directory(url).parent.exists()
-
     def test_is_shared_and_stops_with_its_last_user(self, kept_elsewhere: Path) -> None:
         supervisors = [supervise(kept_elsewhere) for _ in range(3)]
         url, *others = [url_of(supervisor) for supervisor in supervisors]
         assert others == [url, url]
+        # The first has started it.
         for supervisor in supervisors:
             assert answers(url)
             supervisor.communicate()
         assert not answers(url)
+        assert not socket_directory(url).parent.exists()
 
     def test_recovers_when_it_and_its_supervisor_were_killed(self, kept_elsewhere: Path) -> None:
         supervisor = supervise(kept_elsewhere)

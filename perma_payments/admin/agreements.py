@@ -23,8 +23,6 @@ from .columns import YesNoFilter, customer, moment
 from .corrections import Correction, RowForm
 from .search import FIELDS, HELP
 
-CREATED = moment("created_at", "created")
-
 # The customer may have left many checkouts of changes.
 UNPAID_SHOWN = 5
 
@@ -67,7 +65,7 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
         moment("covered_until", "paid for until"),
         "link_limit",
         moment("cancellation_requested_at", "cancellation requested"),
-        CREATED,
+        moment("created_at", "created"),
     )
     csv_columns = (
         "reference_number",
@@ -85,7 +83,6 @@ class SubscriptionAgreementAdmin(ReadOnlyAdmin):
     list_filter = ("status", "customer_type", CancellationRequested)
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
-    sortable_by = (CREATED,)
     search_fields, search_help_text = FIELDS, HELP
     # A key to money: the reference number finds the subscription at CyberSource as well.
     exclude = ("payment_token",)

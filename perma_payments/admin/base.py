@@ -35,7 +35,7 @@ class ReadOnlyAdmin(admin.ModelAdmin):  # type: ignore[type-arg] # no generic cl
     list_class = LongList
     paginator = LongListPaginator
     # Counting what each filter would show takes reading the table once for each.
-    show_full_result_count, show_facets = False, admin.ShowFacets.NEVER
+    show_facets = admin.ShowFacets.NEVER
     # What the list's CSV has of each row: named here one by one, so that no secret gets there by itself.
     csv_columns: tuple[str, ...]
     # What staff may correct by hand.

@@ -64,7 +64,11 @@ def _parts(customer: Customer, user: Any, *, now: datetime) -> dict[str, Any]:
     parts: dict[str, Any] = {}
     may_view_agreements, may_view_purchases = may_view(user, "subscriptionagreement"), may_view(user, "purchase")
     if may_view_agreements:
-        agreements, parts["more_subscriptions"] = _subscriptions(customer, now)
+        newest_first = SubscriptionAgreement.objects.of(customer).order_by("-created_at", "-id")
+        # All that stand, even if they are old.
+        latest, standing = newest_first[:SUBSCRIPTIONS_SHOWN], newest_first.standing(now)
+        agreements = list(newest_first.filter(Q(pk__in=latest.values("pk")) | Q(pk__in=standing.values("pk"))))
+        parts["more_subscriptions"] = newest_first.count() > len(agreements)
         parts["subscriptions"] = [(agreement, agreement.terms_in_force(now)) for agreement in agreements]
     if may_view_purchases:
         purchases = list(Purchase.objects.of(customer).order_by("-created_at", "-id")[: PURCHASES_SHOWN + 1])
@@ -78,17 +82,6 @@ def _parts(customer: Customer, user: Any, *, now: datetime) -> dict[str, Any]:
     if may_view(user, "stafftask"):
         parts["tasks"] = [(task, task.age_in_days(now)) for task in _open_tasks(customer)]
     return parts
-
-
-def _subscriptions(customer: Customer, now: datetime) -> tuple[list[SubscriptionAgreement], bool]:
-    """The latest subscriptions and all that stand, newest first, and whether there are more."""
-    theirs = SubscriptionAgreement.objects.of(customer)
-    latest = list(theirs.order_by("-created_at", "-id")[: SUBSCRIPTIONS_SHOWN + 1])
-    if len(latest) <= SUBSCRIPTIONS_SHOWN:
-        return latest, False
-    shown = latest[:SUBSCRIPTIONS_SHOWN]
-    standing = theirs.standing(now).exclude(pk__in=[each.pk for each in shown])
-    return [*shown, *standing.order_by("-created_at", "-id")], True
 
 
 def _seen_by_perma(customer: Customer, *, now: datetime) -> dict[str, Any]:

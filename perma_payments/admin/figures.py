@@ -13,10 +13,10 @@ from typing import NamedTuple
 from django.conf import settings
 from django.db.models import Case, Count, Q, Sum, When
 
+from ..billing.coverage import midnight
 from ..billing.schedules import Frequency
 from ..billing.statuses import ALIVE, Status
 from ..models import Purchase, ReportState, Response, StaffTask, StatusReport, SubscriptionAgreement
-from ..services.month_ends import month_start
 
 TASKS_SHOWN = 50
 
@@ -131,7 +131,8 @@ def last_report(*, now: datetime) -> LastReport:
     """A report is missing if none was confirmed this month, once the 3rd is over."""
     applied = StatusReport.objects.filter(state=ReportState.APPLIED).order_by("-applied_at")
     pk, applied_at = applied.values_list("id", "applied_at").first() or (None, None)
-    is_missing = now.astimezone(UTC).day > REPORT_EXPECTED_BY and (
-        applied_at is None or applied_at < month_start(now)
+    today = now.astimezone(UTC).date()
+    is_missing = today.day > REPORT_EXPECTED_BY and (
+        applied_at is None or applied_at < midnight(today.replace(day=1))
     )
     return LastReport(pk, applied_at, is_missing)

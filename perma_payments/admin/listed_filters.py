@@ -29,5 +29,8 @@ class ListWithListedFilters(ChangeList):
 
 
 class ListedFilters(ModelAdmin):  # type: ignore[type-arg] # no generic class when it runs
+    # How many rows a table has is not said beside how many were found (search_form.html), so it isn't counted.
+    show_full_result_count = False
+
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return getattr(self, "list_class", ListWithListedFilters)

@@ -1,8 +1,8 @@
 """Lists of tables that grow for years: no page of them reads a table whole, however long it has become.
 
-They are counted, and have pages, up to COUNTED rows. If there are more, they are sorted only by columns that an
-index has. To narrow them by date, they offer all dates between the first and the last, where Django's look up
-which dates have rows.
+They are counted, and have pages, up to COUNTED rows. If there are more, they are sorted only by the columns of
+their own order, which an index has. To narrow them by date, they offer all dates between the first and the last,
+where Django's look up which dates have rows.
 """
 
 from calendar import monthrange
@@ -52,10 +52,11 @@ class DateLinks(NamedTuple):
 
 class LongList(ListWithListedFilters):
     def get_ordering(self, request: HttpRequest, queryset: QuerySet[Any]) -> list[Any]:
-        """Django's. As few rows as are counted may be sorted by any column: ``sortable_by`` is for more."""
-        if _counted(queryset) <= COUNTED:
+        """Django's. More rows than are counted are sorted by no column but those of the list's own order."""
+        if _counted(queryset) > COUNTED:
+            own = {column.removeprefix("-") for column in self.model_admin.ordering or ()}
             columns: Any = self.list_display
-            self.sortable_by = columns
+            self.sortable_by = [column for column in columns if self.get_ordering_field(column) in own]
         return super().get_ordering(request, queryset)
 
     def get_ordering_field(self, field_name: Any) -> Any:

@@ -17,8 +17,6 @@ from .columns import YesNoFilter, customer, moment
 from .corrections import Correction, RowForm
 from .search import FIELDS, HELP
 
-CREATED = moment("created_at", "created")
-
 
 class AcknowledgedFilter(YesNoFilter):
     title, parameter_name, column = "acknowledged by Perma.cc", "acknowledged", "acknowledged_at"
@@ -46,7 +44,7 @@ class PurchaseAdmin(ReadOnlyAdmin):
         "link_quantity",
         moment("paid_at", "paid"),
         moment("acknowledged_at", "acknowledged"),
-        CREATED,
+        moment("created_at", "created"),
     )
     csv_columns = (
         "reference_number",
@@ -62,7 +60,6 @@ class PurchaseAdmin(ReadOnlyAdmin):
     list_filter = ("status", "customer_type", AcknowledgedFilter)
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
-    sortable_by = (CREATED,)
     search_fields, search_help_text = FIELDS, HELP
     correction = Correction(
         "correct_purchase",

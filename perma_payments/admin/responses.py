@@ -5,11 +5,11 @@ from typing import Any
 
 from django import forms
 from django.contrib import admin
-from django.db import connection
 from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from ..cybersource.reasons import explain
+from ..metrics import DECISIONS
 from ..models import Outcome, Response
 from ..services.corrections import match_response, transaction_with
 from ..services.recovery import candidates_for
@@ -18,29 +18,18 @@ from .columns import CustomerTypeFilter, YesNoFilter, customer, moment, subject
 from .corrections import Correction, ReasonForm
 from .search import FIELDS, HELP
 
-RECEIVED = moment("received_at", "received")
-
 
 class Applied(YesNoFilter):
     title, parameter_name, column = "applied", "applied", "applied_at"
 
 
 class DecisionFilter(admin.SimpleListFilter):
-    """CyberSource's decisions that there are: anything that it signs can be one."""
+    """The decisions that we know. One of another name opens a staff task."""
 
     title, parameter_name = "decision", "decision"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> Iterable[tuple[str, str]]:
-        # SELECT DISTINCT would read the table. This steps through an index, from each decision to the next.
-        table = connection.ops.quote_name(Response._meta.db_table)
-        with connection.cursor() as cursor:
-            cursor.execute(
-                f"WITH RECURSIVE known (decision) AS ((SELECT min(decision) FROM {table}) UNION ALL "
-                f"SELECT (SELECT min(decision) FROM {table} WHERE decision > known.decision) "
-                "FROM known WHERE known.decision IS NOT NULL) "
-                "SELECT decision FROM known WHERE decision IS NOT NULL"
-            )
-            return [(decision, decision) for (decision,) in cursor.fetchall()]
+        return [(decision, decision) for decision in sorted(DECISIONS)]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Response]) -> QuerySet[Response]:
         return queryset if self.value() is None else queryset.filter(decision=self.value())
@@ -58,7 +47,7 @@ class ResponseForm(ReasonForm):
 @admin.register(Response)
 class ResponseAdmin(ReadOnlyAdmin):
     list_display = (
-        RECEIVED,
+        moment("received_at", "received"),
         "decision",
         subject,
         "outcome",
@@ -87,7 +76,6 @@ class ResponseAdmin(ReadOnlyAdmin):
     list_select_related = ("outgoing__agreement", "outgoing__purchase")
     date_hierarchy = "received_at"
     ordering = ("-received_at",)
-    sortable_by = (RECEIVED,)
     search_fields, search_help_text = FIELDS, HELP
     exclude = ("payment_token", "sealed", "fingerprint")
     readonly_fields = ("reason",)

@@ -25,8 +25,6 @@ from .columns import customer, moment, subject
 from .mails import task_mail
 from .search import FIELDS, HELP
 
-ENDED, OPENED = moment("done_at", "ended"), moment("opened_at", "opened")
-
 
 class NoteForm(forms.Form):
     note = forms.CharField(max_length=1000, widget=forms.Textarea(attrs={"rows": 3, "cols": 70}))
@@ -61,7 +59,16 @@ def sections(body: str) -> list[Section]:
 
 @admin.register(StaffTask)
 class StaffTaskAdmin(ReadOnlyAdmin):
-    list_display = ("kind", subject, ENDED, OPENED, "claimed_by", customer, "done_by", "resolution")
+    list_display = (
+        "kind",
+        subject,
+        moment("done_at", "ended"),
+        moment("opened_at", "opened"),
+        "claimed_by",
+        customer,
+        "done_by",
+        "resolution",
+    )
     csv_columns = (
         "kind",
         "reference_number",
@@ -78,7 +85,6 @@ class StaffTaskAdmin(ReadOnlyAdmin):
     search_fields, search_help_text = FIELDS, HELP
     # Open ones first, the oldest on top.
     ordering = ("-done_at", "opened_at")
-    sortable_by = (ENDED, OPENED)
     change_form_template = "perma_payments/admin/staff_task.html"
 
     def get_urls(self) -> list[URLPattern]:

@@ -15,8 +15,6 @@ from .columns import CustomerTypeFilter, customer, moment, subject
 from .corrections import Correction, ReasonForm
 from .search import FIELDS, HELP
 
-CREATED = moment("created_at", "created")
-
 
 class PaymentForm(ReasonForm):
     """A payment as the Business Center shows it. What is pasted fills in the rest, and is dropped."""
@@ -74,7 +72,15 @@ def current_values(transaction: OutgoingTransaction) -> dict[str, Any]:
 
 @admin.register(OutgoingTransaction)
 class OutgoingTransactionAdmin(ReadOnlyAdmin):
-    list_display = (CREATED, "kind", subject, customer, "amount", "recurring_amount", "transaction_uuid")
+    list_display = (
+        moment("created_at", "created"),
+        "kind",
+        subject,
+        customer,
+        "amount",
+        "recurring_amount",
+        "transaction_uuid",
+    )
     csv_columns = (
         "created_at",
         "kind",
@@ -93,7 +99,6 @@ class OutgoingTransactionAdmin(ReadOnlyAdmin):
     list_select_related = ("agreement", "purchase")
     date_hierarchy = "created_at"
     ordering = ("-created_at",)
-    sortable_by = (CREATED,)
     search_fields, search_help_text = FIELDS, HELP
     exclude = ("message_nonce",)
     correction = Correction(

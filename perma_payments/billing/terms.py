@@ -33,25 +33,6 @@ class AgreedTerms(NamedTuple):
     in_force: Terms
     scheduled: Terms | None = None
 
-    @classmethod
-    def of(
-        cls,
-        in_force: tuple[Decimal | None, str | None, datetime | None],
-        scheduled: tuple[Decimal | None, str | None, datetime | None],
-    ) -> "AgreedTerms":
-        """Those of an agreement that has been accepted, from its columns in the order of Terms.
-
-        Where nothing is scheduled, these columns are empty.
-        """
-        rate, link_limit, effective = in_force
-        # Held by the constraint agreement_standing_is_complete.
-        assert rate is not None and link_limit is not None and effective is not None
-        terms = Terms(rate, link_limit, effective)
-        rate, link_limit, effective = scheduled
-        if rate is None or link_limit is None or effective is None:
-            return cls(terms)
-        return cls(terms, Terms(rate, link_limit, effective))
-
     def as_of(self, now: datetime) -> "AgreedTerms":
         """The same once scheduled terms whose time has come are in force."""
         if self.scheduled is not None and self.scheduled.effective <= now:

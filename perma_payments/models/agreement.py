@@ -26,13 +26,13 @@ from .fields import (
     one_of,
 )
 
-_COMPLETE = (
+# What an agreement takes from its checkout when it is accepted.
+TAKEN_TERMS = (
     "current_rate",
     "current_frequency",
     "current_link_limit",
     "current_link_limit_effective_timestamp",
     "schedule_start",
-    "covered_until",
 )
 _SCHEDULED = ("scheduled_rate", "scheduled_link_limit", "scheduled_from")
 
@@ -58,6 +58,44 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
         ).order_by(*FOREMOST_FIRST)
 
 
+class FromColumns:
+    """What follows from the columns of an agreement: of the model, and of status_reports.plan.Agreement."""
+
+    __slots__ = ()
+
+    @property
+    def agreed_terms(self: Any) -> AgreedTerms:
+        """Its terms, as of when they were written. It has been accepted once, so it has some."""
+        in_force = Terms(self.current_rate, self.current_link_limit, self.current_link_limit_effective_timestamp)
+        # Held by the constraints agreement_standing_is_complete and agreement_scheduled_terms.
+        assert None not in in_force
+        if self.scheduled_from is None:
+            return AgreedTerms(in_force)
+        return AgreedTerms(in_force, Terms(self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from))
+
+    @agreed_terms.setter
+    def agreed_terms(self, terms: AgreedTerms) -> None:
+        row: Any = self
+        row.current_rate, row.current_link_limit, row.current_link_limit_effective_timestamp = terms.in_force
+        row.scheduled_rate, row.scheduled_link_limit, row.scheduled_from = terms.scheduled or (None, None, None)
+
+    @property
+    def schedule(self: Any) -> Schedule:
+        """When it is charged. It has been accepted once, so it has a schedule."""
+        assert self.current_frequency is not None and self.schedule_start is not None
+        return Schedule(Frequency(self.current_frequency), self.schedule_start)
+
+    @property
+    def coverage(self: Any) -> Coverage | None:
+        """Until when it is paid for, as far as that is proven; None if it never was."""
+        return None if self.covered_until is None else Coverage(self.covered_until, Proof(self.coverage_proof))
+
+    @coverage.setter
+    def coverage(self, coverage: Coverage) -> None:
+        row: Any = self
+        row.covered_until, row.coverage_proof = coverage
+
+
 @pghistory.track(
     pghistory.InsertEvent(),
     pghistory.UpdateEvent(),
@@ -66,7 +104,7 @@ class AgreementQuerySet(models.QuerySet["SubscriptionAgreement"]):
     # The token charges the card, so it is kept in one place. updated_at shows that it was replaced.
     exclude=["payment_token"],
 )
-class SubscriptionAgreement(models.Model):
+class SubscriptionAgreement(FromColumns, models.Model):
     """One subscription of one customer, from the first checkout on.
 
     The ``current_…`` terms, the schedule and the coverage are empty until CyberSource accepts. The ``scheduled_…``
@@ -147,7 +185,7 @@ class SubscriptionAgreement(models.Model):
             # Perma.cc's client cannot read a subscription whose terms or paid-through date are null.
             models.CheckConstraint(
                 condition=~one_of("status", WITH_TERMS)
-                | Q(**{f"{column}__isnull": False for column in _COMPLETE}),
+                | Q(**{f"{column}__isnull": False for column in (*TAKEN_TERMS, "covered_until")}),
                 name="agreement_standing_is_complete",
             ),
             models.CheckConstraint(
@@ -186,19 +224,6 @@ class SubscriptionAgreement(models.Model):
         for column, value in terms.items():
             setattr(self, column, value)
 
-    @property
-    def agreed_terms(self) -> AgreedTerms:
-        """Its terms, as of when they were written. It has been accepted once, so it has some."""
-        return AgreedTerms.of(
-            (self.current_rate, self.current_link_limit, self.current_link_limit_effective_timestamp),
-            (self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from),
-        )
-
-    @agreed_terms.setter
-    def agreed_terms(self, terms: AgreedTerms) -> None:
-        self.current_rate, self.current_link_limit, self.current_link_limit_effective_timestamp = terms.in_force
-        self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from = terms.scheduled or (None, None, None)
-
     def terms_in_force(self, now: datetime) -> Terms | None:
         """Its terms now; None if it has never been accepted."""
         return None if self.current_rate is None else self.agreed_terms.as_of(now).in_force
@@ -216,21 +241,6 @@ class SubscriptionAgreement(models.Model):
     def is_standing(self, now: datetime) -> bool:
         """Whether Perma.cc may see the agreement, as in ``AgreementQuerySet.standing``."""
         return is_standing(self.status, self.covered_until, now)
-
-    @property
-    def schedule(self) -> Schedule:
-        """When it is charged. It has been accepted once, so it has a schedule."""
-        assert self.current_frequency is not None and self.schedule_start is not None
-        return Schedule(Frequency(self.current_frequency), self.schedule_start)
-
-    @property
-    def coverage(self) -> Coverage | None:
-        """Until when it is paid for, as far as that is proven; None if it never was."""
-        return None if self.covered_until is None else Coverage(self.covered_until, Proof(self.coverage_proof))
-
-    @coverage.setter
-    def coverage(self, coverage: Coverage) -> None:
-        self.covered_until, self.coverage_proof = coverage
 
     @property
     def customer(self) -> Customer:

@@ -13,7 +13,7 @@ from ..billing import tokens
 from ..billing.coverage import ChargeNews
 from ..billing.schedules import Frequency
 from ..billing.statuses import ALIVE, ENDED, REPORTED
-from .agreement import SubscriptionAgreement
+from .agreement import TAKEN_TERMS, SubscriptionAgreement
 from .fields import choices, money_field, one_of
 
 
@@ -48,11 +48,7 @@ CHANGED_BY_REPORTS = (
     "coverage_proof",
     "next_charge_on",
     "cancellation_requested_at",
-    "current_rate",
-    "current_frequency",
-    "current_link_limit",
-    "current_link_limit_effective_timestamp",
-    "schedule_start",
+    *TAKEN_TERMS,
 )
 
 # Those of them that a report changes month after month, if all is well.

@@ -80,5 +80,5 @@ def seconds_left() -> float | None:
 
 
 def seconds_for_a_lock() -> float | None:
-    """Return how long to wait for a lock, if that was said and there is that much time."""
+    """Return how long to wait for each lock, or None if nobody said."""
     return _longest_wait_for_lock.get()

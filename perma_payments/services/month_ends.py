@@ -12,6 +12,7 @@ from dateutil.relativedelta import relativedelta
 from django.db import connection, transaction
 from django.db.models import Max
 
+from ..billing.coverage import midnight
 from ..billing.statuses import Status
 from ..models import MonthEnd, SubscriptionAgreement
 from ..postgres.clock import time_there
@@ -61,7 +62,8 @@ class Month(NamedTuple):
 
 def last_months(*, now: datetime) -> list[Month]:
     """The last twelve months that are over, latest first."""
-    months = [_ending_at(end) for end in _ends(now)]
+    this_month = now.astimezone(UTC).date().replace(day=1)
+    months = [this_month - relativedelta(months=back) for back in range(1, MONTHS + 1)]
     counted = dict(MonthEnd.objects.filter(month__in=months).values_list("month", "standing"))
     return [Month(month, counted.get(month)) for month in months]
 
@@ -72,12 +74,11 @@ def count_months(*, now: datetime) -> int:
         lock(_LOCK)
         # A clock that is ahead must not count a month that goes on.
         over = min(now, time_there()) - GRACE
-        lacking = {month.month for month in last_months(now=now) if month.standing is None}
-        ends = [end for end in _ends(now) if end <= over and _ending_at(end) in lacking]
-        if ends:
-            counts = _count(ends)
-            MonthEnd.objects.bulk_create(MonthEnd(month=_ending_at(end), standing=counts[end]) for end in ends)
-    return len(ends)
+        lacking = [month for month, standing in last_months(now=now) if standing is None and _end(month) <= over]
+        if lacking:
+            counts = _count([_end(month) for month in lacking])
+            MonthEnd.objects.bulk_create(MonthEnd(month=each, standing=counts[_end(each)]) for each in lacking)
+    return len(lacking)
 
 
 def forget() -> None:
@@ -98,15 +99,6 @@ def _count(ends: list[datetime]) -> dict[datetime, int]:
     return counts
 
 
-def _ends(now: datetime) -> list[datetime]:
-    """When the last months ended, latest first: at the moment that belongs to the next one."""
-    return [month_start(now) - relativedelta(months=back) for back in range(MONTHS)]
-
-
-def _ending_at(end: datetime) -> date:
-    return (end - relativedelta(months=1)).date()
-
-
-def month_start(now: datetime) -> datetime:
-    """When the month began."""
-    return now.astimezone(UTC).replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+def _end(month: date) -> datetime:
+    """When a month ended: what happens at that very moment belongs to the next one."""
+    return midnight(month + relativedelta(months=1))

@@ -111,6 +111,14 @@ class Visit:
         self.settles("document.readyState === 'complete'")
         self.settles(f"innerWidth === {width} && document.documentElement.scrollWidth <= {width}")
 
+    def is_in_order(self) -> None:
+        """The page fits a phone and a desk, has no accessibility violations, and the browser does not complain."""
+        for width in (390, 1280):
+            self.page.set_viewport_size({"width": width, "height": 800})
+            self.fits(width)
+            self.is_accessible()
+        assert self.complaints == []
+
 
 def post(visit: Visit, fields: dict[str, str], *, route: str = "subscribe") -> None:
     """Post a form to one of our routes, as a page of Perma.cc's does."""

@@ -10,6 +10,7 @@ import pghistory
 from django.contrib.auth.models import User
 from django.db import connection, transaction
 from django.db.models import Max, Model, Q
+from django.db.models.sql import InsertQuery
 
 from ...models import (
     FOREMOST_FIRST,
@@ -230,22 +231,12 @@ class _Import:
         if not rows:
             return
         self._give_ids(rows)
-        meta = type(rows[0])._meta
-        fields = meta.concrete_fields
-        columns = ", ".join(f'"{field.column}"' for field in fields)
-        one = f"({', '.join(['%s'] * len(fields))})"
-        with connection.cursor() as cursor:
-            for start in range(0, len(rows), BATCH):
-                batch = rows[start : start + BATCH]
-                values = [
-                    field.get_db_prep_save(getattr(row, field.attname), connection)
-                    for row in batch
-                    for field in fields
-                ]
-                cursor.execute(
-                    f'INSERT INTO "{meta.db_table}" ({columns}) VALUES {", ".join([one] * len(batch))}', values
-                )
-        self._inserted[type(rows[0])] += len(rows)
+        model = type(rows[0])
+        for start in range(0, len(rows), BATCH):
+            query = InsertQuery(model)
+            query.insert_values(model._meta.concrete_fields, list(rows[start : start + BATCH]), raw=True)
+            query.get_compiler(connection=connection).execute_sql()
+        self._inserted[model] += len(rows)
 
     # --- Checking ---------------------------------------------------------------------------------------
 

@@ -20,14 +20,14 @@ from django.db import transaction
 from django.db.models import Count, Q
 
 from ...billing import coverage
-from ...billing.coverage import ChargeNews, Coverage, Proof
-from ...billing.schedules import Frequency, Schedule
+from ...billing.coverage import ChargeNews, Coverage
+from ...billing.schedules import Schedule
 from ...billing.statuses import ALIVE, UNPAID, WITH_TERMS, Status
-from ...billing.terms import AgreedTerms
 from ...billing.tokens import is_token
 from ...billing.transactions import Kind
 from ...cybersource.status_report import ParsedReport, ReportRow, UnreadRow, read_report
 from ...models import OutgoingTransaction, ReportState, StatusReport, SubscriptionAgreement
+from ...models.agreement import FromColumns
 from ...models.fields import REFERENCE_NUMBER_PATTERN
 from ...models.status_report import CHANGED_BY_REPORTS
 from .sql import VERSION, Versions, insert_lines, update_lines
@@ -55,12 +55,7 @@ ABOUT_CHARGES = {
 }
 
 
-class Agreement(NamedTuple):
-    """The columns of an agreement that planning reads, and what the model derives from them.
-
-    Instances of the model would take several times as long.
-    """
-
+class _Columns(NamedTuple):
     status: str
     payment_token: str
     current_rate: Decimal | None
@@ -76,21 +71,14 @@ class Agreement(NamedTuple):
     next_charge_on: date | None
     cancellation_requested_at: datetime | None
 
-    @property
-    def agreed_terms(self) -> AgreedTerms:
-        return AgreedTerms.of(
-            (self.current_rate, self.current_link_limit, self.current_link_limit_effective_timestamp),
-            (self.scheduled_rate, self.scheduled_link_limit, self.scheduled_from),
-        )
 
-    @property
-    def schedule(self) -> Schedule:
-        assert self.current_frequency is not None and self.schedule_start is not None
-        return Schedule(Frequency(self.current_frequency), self.schedule_start)
+class Agreement(_Columns, FromColumns):
+    """The columns of an agreement that planning reads, and what the model derives from them.
 
-    @property
-    def coverage(self) -> Coverage | None:
-        return None if self.covered_until is None else Coverage(self.covered_until, Proof(self.coverage_proof))
+    Instances of the model would take several times as long.
+    """
+
+    __slots__ = ()
 
 
 class Reported(NamedTuple):

@@ -264,20 +264,6 @@ def show(visit: Visit, name: str) -> None:
     visit.heading(PAGES[name])
 
 
-@pytest.mark.parametrize("name", PAGES)
-def test_a_page_fits_narrow_and_wide_windows(visitor, name):
-    visit = visitor()
-    show(visit, name)
-
-    for width in (390, 1280):
-        visit.page.set_viewport_size({"width": width, "height": 800})
-        visit.fits(width)
-        # The stylesheet is there.
-        visit.settles(f"document.querySelector('main').getBoundingClientRect().width === {min(width, 608)}")
-        visit.is_accessible()
-    assert visit.complaints == []
-
-
 def focus_by_tab(visit: Visit, name: str) -> None:
     """Press Tab until the focus is on the button or link of that name; at every stop it can be seen."""
     visit.settles("document.readyState === 'complete'")
@@ -294,6 +280,24 @@ def focus_by_tab(visit: Visit, name: str) -> None:
     raise AssertionError(f"Tab does not lead to {name}")
 
 
+@pytest.mark.parametrize("name", PAGES)
+def test_a_page_fits_narrow_and_wide_windows_and_leads_back_by_keyboard(visitor, name):
+    visit = visitor()
+    show(visit, name)
+
+    for width in (390, 1280):
+        visit.page.set_viewport_size({"width": width, "height": 800})
+        visit.fits(width)
+        # The stylesheet is there.
+        visit.settles(f"document.querySelector('main').getBoundingClientRect().width === {min(width, 608)}")
+        visit.is_accessible()
+    assert visit.complaints == []
+    if name not in ("checkout", "card"):
+        focus_by_tab(visit, "Back to Perma.cc")
+        visit.page.keyboard.press("Enter")
+        visit.heading("Subscription settings")
+
+
 def test_the_checkout_can_be_continued_by_keyboard(visitor):
     visit = visitor(java_script_enabled=False)
     visit.subscribe()
@@ -302,13 +306,3 @@ def test_the_checkout_can_be_continued_by_keyboard(visitor):
     visit.page.keyboard.press("Enter")
 
     visit.heading("Checkout")
-
-
-@pytest.mark.parametrize("name", [name for name in PAGES if name not in ("checkout", "card")])
-def test_the_way_back_can_be_taken_by_keyboard(visitor, name):
-    visit = visitor()
-    show(visit, name)
-    focus_by_tab(visit, "Back to Perma.cc")
-    visit.page.keyboard.press("Enter")
-
-    visit.heading("Subscription settings")
