@@ -98,6 +98,8 @@ def date_links(client: Client, query: str) -> dict[str, str | None]:
         ("?created_at__year=2026", ["‹ All dates", "January 2026"]),
         ("?created_at__year=2026&created_at__month=1", ["‹ 2026", "January 1", "January 2"]),
         ("?created_at__year=2026&created_at__month=1&created_at__day=2", ["‹ January 2026"]),
+        # The address was typed.
+        ("?created_at__year=2026&created_at__day=31", ["‹ All dates", "January 2026"]),
         # There is nothing, but the way back.
         ("?created_at__year=2019", ["‹ All dates"]),
     ],
