@@ -30,6 +30,7 @@ from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from perma_payments.services.checkouts import begin
+from perma_payments.services.checkouts.abandon import abandon_checkouts
 from perma_payments.services.checkouts.modifiable import NothingToModify
 from perma_payments.services.resealing import replace_sealed
 from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
@@ -277,6 +278,20 @@ def test_a_response_does_not_wait_long_for_a_lock_and_is_tried_again_quietly(mon
     assert ("ERROR" in said) == bool(opened)
     # What has failed is tried again once a minute, and what waits every few seconds.
     assert retry_responses(now=now, only_waiting=True) == ((0, 0) if opened else (1, 0))
+
+
+def test_abandoning_checkouts_locks_agreements_in_their_order():
+    """Others lock all of a customer's, so each could wait for the other."""
+    now = timezone.now()
+    first, second = (records.outgoing(Kind.SUBSCRIBE).agreement for _ in range(2))
+    SubscriptionAgreement.objects.update(created_at=now - timedelta(days=2))
+    # In the table, the first is behind the second now.
+    SubscriptionAgreement.objects.filter(pk=first.pk).update(created_at=now - timedelta(days=1, hours=1))
+    with transaction.atomic():
+        locks.lock_rows(SubscriptionAgreement.objects.filter(pk=first.pk))
+        abandoning = elsewhere(lambda: abandon_checkouts(now=now))
+        locks.lock_agreements_of(REGISTRAR)
+    assert abandoning.result() == 2
 
 
 def test_resealing_waits_for_the_response():
