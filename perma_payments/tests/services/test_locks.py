@@ -283,7 +283,7 @@ def test_a_response_does_not_wait_long_for_a_lock_and_is_tried_again_quietly(mon
 def test_abandoning_checkouts_locks_agreements_in_their_order():
     """Others lock all of a customer's, so each could wait for the other."""
     now = timezone.now()
-    first, second = (records.outgoing(Kind.SUBSCRIBE).agreement for _ in range(2))
+    first, _ = (records.outgoing(Kind.SUBSCRIBE).agreement for _ in range(2))
     SubscriptionAgreement.objects.update(created_at=now - timedelta(days=2))
     # In the table, the first is behind the second now.
     SubscriptionAgreement.objects.filter(pk=first.pk).update(created_at=now - timedelta(days=1, hours=1))
