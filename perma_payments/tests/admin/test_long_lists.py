@@ -78,6 +78,7 @@ def test_a_column_without_an_index_sorts_nothing(admin_client, five, column):
 def test_a_list_whose_rows_are_all_counted_is_sorted_by_any_column(admin_client, five, monkeypatch):
     monkeypatch.setattr(long_lists, "COUNTED", 5)
 
+    assert "More than" not in words(admin_client.get(LIST))
     assert shown(admin_client, o="0") == sorted(five)[:2]
     assert shown(admin_client, o="-0") == sorted(five, reverse=True)[:2]
 
