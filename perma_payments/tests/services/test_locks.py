@@ -20,7 +20,15 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from perma_payments.admin.login import second_factors
 from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
+from perma_payments.models import (
+    Purchase,
+    ReferenceNumber,
+    Response,
+    StaffTask,
+    StatusReport,
+    SubscriptionAgreement,
+    TaskKind,
+)
 from perma_payments.perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
 from perma_payments.postgres import base
 from perma_payments.services import acknowledgement, corrections, locks, staff_tasks
@@ -32,6 +40,7 @@ from perma_payments.services.cancellation import TooLateToKeep, request_cancella
 from perma_payments.services.checkouts import begin
 from perma_payments.services.checkouts.abandon import abandon_checkouts
 from perma_payments.services.checkouts.modifiable import NothingToModify
+from perma_payments.services.moving import write
 from perma_payments.services.resealing import replace_sealed
 from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
 from perma_payments.services.status_reports.plan import plan_report, recompute_plan
@@ -292,6 +301,21 @@ def test_abandoning_checkouts_locks_agreements_in_their_order():
         abandoning = elsewhere(lambda: abandon_checkouts(now=now))
         locks.lock_agreements_of(REGISTRAR)
     assert abandoning.result() == 2
+
+
+def test_an_import_locks_tables_in_the_order_in_which_checkouts_write_to_them():
+    """Otherwise, each could wait for the other."""
+
+    @transaction.atomic
+    def importing() -> bool:
+        write._lock_tables()
+        return True
+
+    with transaction.atomic():
+        number = ReferenceNumber.issue()
+        future = elsewhere(importing)
+        records.outgoing(Kind.SUBSCRIBE, records.agreement(reference_number=number))
+    assert future.result()
 
 
 def test_resealing_waits_for_the_response():
