@@ -69,7 +69,7 @@ def last_months(*, now: datetime) -> list[Month]:
 def count_months(*, now: datetime) -> int:
     """Count those that were not counted yet; return how many that were.
 
-    None if another scheduler is counting them, or an import is going on: the next purge looks again.
+    While another scheduler counts them, or an import is going on, it counts nothing: the next purge does.
     """
     with transaction.atomic():
         if not try_to_lock(_LOCK):
