@@ -8,6 +8,7 @@ where Django's look up which dates have rows.
 from calendar import monthrange
 from datetime import UTC, date, datetime
 from functools import cached_property
+from itertools import takewhile
 from typing import Any, NamedTuple
 
 from django.core.paginator import Paginator
@@ -73,7 +74,8 @@ class LongList(ListWithListedFilters):
             return None
         first, last = (_day(ends[each]) for each in ("first", "last"))
         parts = [f"{column}__{part}" for part in ("year", "month", "day")]
-        chosen = [int(self.params[part]) for part in parts if part in self.params]
+        # Addresses can be typed: a day without its month narrows nothing further.
+        chosen = [int(self.params[part]) for part in takewhile(self.params.__contains__, parts)]
 
         def link(title: str, *values: int) -> DateLink:
             chosen = dict(zip(parts, map(str, values), strict=False))

@@ -7,6 +7,7 @@ it begins from the start.
 import django.db.models.functions.text
 from django.contrib.postgres.operations import AddIndexConcurrently, RemoveIndexConcurrently
 from django.db import migrations, models
+from django.db.models.deletion import DO_NOTHING, PROTECT
 
 NEW = [
     ("outgoingtransaction", models.Index(fields=["kind", "created_at"], name="transaction_kind")),
@@ -24,6 +25,35 @@ NEW = [
     ("subscriptionagreement", models.Index(condition=models.Q(("cancellation_requested_at__isnull", False)), fields=["status", "created_at"], name="agreement_canceling")),
     ("subscriptionagreement", models.Index(condition=models.Q(("status__in", ["Current", "Hold"])), fields=["status", "customer_type", "current_frequency"], include=("current_rate", "scheduled_rate", "scheduled_from"), name="agreement_alive")),
     ("subscriptionagreement", models.Index(django.db.models.functions.text.Right("reference_number", 4), name="agreement_last_digits")),
+]
+
+# Foreign keys whose index nothing needs, and that index. AlterField would drop the keys as well and add them again,
+# which locks both tables, and reads them.
+FOREIGN_KEYS = [
+    (
+        "responseevent",
+        "pgh_obj",
+        models.ForeignKey(db_constraint=False, db_index=False, on_delete=DO_NOTHING, related_name="events", to="perma_payments.response"),
+        "perma_payments_responseevent_pgh_obj_id_55f62c4c",
+    ),
+    (
+        "stafftask",
+        "response",
+        models.ForeignKey(blank=True, db_index=False, null=True, on_delete=PROTECT, related_name="tasks", to="perma_payments.response"),
+        "perma_payments_stafftask_response_id_7fc101b2",
+    ),
+    (
+        "stafftaskevent",
+        "pgh_obj",
+        models.ForeignKey(db_constraint=False, db_index=False, on_delete=DO_NOTHING, related_name="events", to="perma_payments.stafftask"),
+        "perma_payments_stafftaskevent_pgh_obj_id_127a6223",
+    ),
+    (
+        "statusreportline",
+        "report",
+        models.ForeignKey(db_index=False, on_delete=PROTECT, related_name="lines", to="perma_payments.statusreport"),
+        "perma_payments_statusreportline_report_id_87855799",
+    ),
 ]
 
 
@@ -52,4 +82,16 @@ class Migration(migrations.Migration):
         RemoveIndexConcurrently("stafftask", "task_unnotified"),
         RemoveIndexConcurrently("subscriptionagreement", "agreement_pending"),
         RemoveIndexConcurrently("subscriptionagreement", "agreement_token"),
+        *(
+            migrations.SeparateDatabaseAndState(
+                [
+                    migrations.RunSQL(
+                        f"DROP INDEX CONCURRENTLY IF EXISTS {index}",
+                        f"CREATE INDEX CONCURRENTLY {index} ON perma_payments_{model} ({name}_id)",
+                    )
+                ],
+                [migrations.AlterField(model, name, field)],
+            )
+            for model, name, field, index in FOREIGN_KEYS
+        ),
     ]

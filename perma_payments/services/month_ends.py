@@ -16,7 +16,7 @@ from ..billing.coverage import midnight
 from ..billing.statuses import Status
 from ..models import MonthEnd, SubscriptionAgreement
 from ..postgres.clock import time_there
-from .locks import lock
+from .locks import lock, try_to_lock
 
 MONTHS = 12
 # An event has the time at which its transaction began, which may have been long before its COMMIT.
@@ -69,9 +69,13 @@ def last_months(*, now: datetime) -> list[Month]:
 
 
 def count_months(*, now: datetime) -> int:
-    """Count those that were not counted yet; return how many that were."""
+    """Count those that were not counted yet; return how many that were.
+
+    While another scheduler counts them, or an import is going on, it counts nothing: the next purge does.
+    """
     with transaction.atomic():
-        lock(_LOCK)
+        if not try_to_lock(_LOCK):
+            return 0
         # A clock that is ahead must not count a month that goes on.
         over = min(now, time_there()) - GRACE
         lacking = [month for month, standing in last_months(now=now) if standing is None and _end(month) <= over]

@@ -16,7 +16,7 @@ from functools import cache
 from uuid import UUID
 
 from django.conf import settings
-from django.db import DEFAULT_DB_ALIAS, transaction
+from django.db import DEFAULT_DB_ALIAS, Error, connection, transaction
 from django.db.models.functions import Coalesce
 
 from ...billing.tokens import is_token
@@ -26,7 +26,7 @@ from ...cybersource.known_texts import WITHHELD
 from ...logs import Alarm, alarm
 from ...models import OutgoingTransaction, Purchase, Response, Ring, SubscriptionAgreement
 from ...postgres.built_once import BuiltOnce, all_columns, instance_of, parameter
-from ...postgres.problems import describe
+from ...postgres.problems import describe, why_unavailable
 from ...postgres.time_limits import within
 from ...postgres.write import insert_unless_there
 from .. import key_uses
@@ -51,6 +51,8 @@ PLAIN = (
 # Seconds for everything that keeping a response asks of the database. CyberSource waits ten for our answer, and
 # applying the response (apply.py) takes time as well.
 KEEPING = 3.0
+# Of these, those for the first attempt on a connection that was there already.
+FIRST_ATTEMPT = KEEPING / 2
 
 
 def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: datetime) -> Response:
@@ -62,7 +64,7 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
     key_uses.note(Ring.CYBERSOURCE, callback.fields["req_access_key"], now=now)
     try:
         with within(KEEPING):
-            response = _keep(callback, body, now)
+            response = _keep_somehow(callback, body, now)
     except Exception as error:
         # CyberSource may not send it again; with these ids a person finds it in the Business Center.
         decision, reason, uuid, transaction_id = _ids(callback)
@@ -81,6 +83,24 @@ def receive_callback(body: bytes, pairs: Sequence[tuple[str, str]], *, now: date
     if response.applied_at is None:
         apply_or_record_failure(response, now=now)
     return response
+
+
+def _keep_somehow(callback: Callback, body: bytes, now: datetime) -> Response:
+    """Keep a callback, with a second attempt if the connection fails: CyberSource may make none.
+
+    A connection that was in use a moment ago is not asked whether it still works (postgres/base.py). If both
+    attempts are committed, the second has found the row of the first.
+    """
+    if connection.connection is not None:
+        try:
+            with within(FIRST_ATTEMPT):
+                return _keep(callback, body, now)
+        except Error as error:
+            reason = why_unavailable(error)
+            if reason is None:
+                raise
+            logger.warning("a response could not be kept at the first attempt: %s", reason)
+    return _keep(callback, body, now)
 
 
 def _keep(callback: Callback, body: bytes, now: datetime) -> Response:

@@ -15,6 +15,7 @@ from django.db.models import Exists, OuterRef
 from ...billing.statuses import PurchaseStatus, Status
 from ...models import OutgoingTransaction, Purchase, Response, StaffTask, SubscriptionAgreement
 from ...models.history import HistorySource
+from ..locks import lock_rows
 
 logger = logging.getLogger(__name__)
 
@@ -38,7 +39,9 @@ def abandon_checkouts(*, now: datetime) -> int:
             left = model.objects.filter(status=pending, created_at__lt=now - ABANDONED_AFTER).filter(
                 Exists(checkouts), ~Exists(answered), ~Exists(unmatched), ~Exists(tasks)
             )
-            number += left.update(status=abandoned, updated_at=now)
+            # Callbacks lock all agreements of a customer, so here they are locked in the same order.
+            rows = [row.pk for row in lock_rows(left.only("pk"))]
+            number += model.objects.filter(pk__in=rows).update(status=abandoned, updated_at=now)
     if number:
         logger.info("checkouts abandoned: %s", number)
     return number

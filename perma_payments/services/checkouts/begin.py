@@ -11,7 +11,7 @@ Subscribe, change and update begin one about a subscription, purchase one about 
 import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
@@ -24,9 +24,10 @@ from ...billing.terms import ChangeKind, Terms
 from ...billing.transactions import Kind
 from ...cybersource.checkout import Order, SignedForm, transaction_type
 from ...logs import ids
-from ...models import OutgoingTransaction, Purchase, ReferenceNumber, Ring, SubscriptionAgreement
+from ...models import OutgoingTransaction, Purchase, ReferenceNumber, Response, Ring, SubscriptionAgreement
 from ...models.history import HistorySource
 from ...perma.messages import ChangeMessage, PurchaseMessage, Stale, SubscribeMessage, UpdateMessage
+from ...postgres.built_once import BuiltOnce, parameter
 from ...postgres.write import insert
 from .. import key_uses
 from ..freeze import checkouts_are_frozen
@@ -43,7 +44,21 @@ class CheckoutsFrozen(Exception):
 
 
 class AlreadySubscribed(Exception):
-    """The customer has a standing subscription, and would be charged for both."""
+    """The customer has a standing subscription, or has paid for one, and would be charged for both."""
+
+
+# A response that was not applied by then never may be, and staff have a task about it.
+WAITS_AT_MOST = timedelta(days=1)
+_UNAPPLIED = BuiltOnce(
+    lambda: Response.objects.filter(
+        applied_at=None,
+        received_at__gt=parameter("since"),
+        decision__in=Response.GRANTING,
+        outgoing__kind=Kind.SUBSCRIBE,
+        outgoing__agreement__customer_type=parameter("type"),
+        outgoing__agreement__customer_pk=parameter("pk"),
+    ).values_list("pk")[:1]
+)
 
 
 def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> SignedForm:
@@ -51,7 +66,7 @@ def subscribe(message: SubscribeMessage, *, nonce: bytes, now: datetime) -> Sign
     customer = message.customer
     with _checkout(customer):
         # First: someone who has just paid and presses the same button again must read that it has worked.
-        if standing_agreement(customer, now=now):
+        if standing_agreement(customer, now=now) or _has_just_paid(customer, now):
             raise AlreadySubscribed
         outgoing = begun_by(nonce, Kind.SUBSCRIBE, customer, now=now)
         if outgoing is None:
@@ -109,6 +124,11 @@ def _checkout(customer: Customer) -> Iterator[None]:
         if checkouts_are_frozen():
             raise CheckoutsFrozen
         yield
+
+
+def _has_just_paid(customer: Customer, now: datetime) -> bool:
+    """Whether a response that grants a subscription waits to be applied, for seconds if all is well (retry.py)."""
+    return _UNAPPLIED.exists(type=customer.type, pk=customer.pk, since=now - WAITS_AT_MOST)
 
 
 def _agreement_with_token(customer: Customer, now: datetime) -> SubscriptionAgreement:

@@ -105,7 +105,8 @@ def _require_owner() -> None:
 
 def _lock_tables() -> None:
     """Keep everybody from writing, but not from reading, until the transaction ends."""
-    models = (SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask, ReferenceNumber, User)
+    # In the order in which requests write to them.
+    models = (ReferenceNumber, SubscriptionAgreement, Purchase, OutgoingTransaction, Response, StaffTask, User)
     tables = ", ".join(f'"{model._meta.db_table}"' for model in models)
     with connection.cursor() as cursor:
         cursor.execute(f"LOCK TABLE {tables} IN SHARE ROW EXCLUSIVE MODE")

@@ -20,7 +20,15 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from perma_payments.admin.login import second_factors
 from perma_payments.billing.statuses import Status
 from perma_payments.billing.transactions import Kind
-from perma_payments.models import Purchase, Response, StaffTask, StatusReport, SubscriptionAgreement, TaskKind
+from perma_payments.models import (
+    Purchase,
+    ReferenceNumber,
+    Response,
+    StaffTask,
+    StatusReport,
+    SubscriptionAgreement,
+    TaskKind,
+)
 from perma_payments.perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
 from perma_payments.postgres import base
 from perma_payments.services import acknowledgement, corrections, locks, staff_tasks
@@ -30,7 +38,9 @@ from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.cancellation import TooLateToKeep, request_cancellation, take_cancellation_back
 from perma_payments.services.checkouts import begin
+from perma_payments.services.checkouts.abandon import abandon_checkouts
 from perma_payments.services.checkouts.modifiable import NothingToModify
+from perma_payments.services.moving import write
 from perma_payments.services.resealing import replace_sealed
 from perma_payments.services.status_reports.apply import CannotBeDone, PlanIsStale, apply_report
 from perma_payments.services.status_reports.plan import plan_report, recompute_plan
@@ -277,6 +287,35 @@ def test_a_response_does_not_wait_long_for_a_lock_and_is_tried_again_quietly(mon
     assert ("ERROR" in said) == bool(opened)
     # What has failed is tried again once a minute, and what waits every few seconds.
     assert retry_responses(now=now, only_waiting=True) == ((0, 0) if opened else (1, 0))
+
+
+def test_abandoning_checkouts_locks_agreements_in_their_order():
+    """Others lock all of a customer's, so each could wait for the other."""
+    now = timezone.now()
+    first, _ = (records.outgoing(Kind.SUBSCRIBE).agreement for _ in range(2))
+    SubscriptionAgreement.objects.update(created_at=now - timedelta(days=2))
+    # In the table, the first is behind the second now.
+    SubscriptionAgreement.objects.filter(pk=first.pk).update(created_at=now - timedelta(days=1, hours=1))
+    with transaction.atomic():
+        locks.lock_rows(SubscriptionAgreement.objects.filter(pk=first.pk))
+        abandoning = elsewhere(lambda: abandon_checkouts(now=now))
+        locks.lock_agreements_of(REGISTRAR)
+    assert abandoning.result() == 2
+
+
+def test_an_import_locks_tables_in_the_order_in_which_checkouts_write_to_them():
+    """Otherwise, each could wait for the other."""
+
+    @transaction.atomic
+    def importing() -> bool:
+        write._lock_tables()
+        return True
+
+    with transaction.atomic():
+        number = ReferenceNumber.issue()
+        future = elsewhere(importing)
+        records.outgoing(Kind.SUBSCRIBE, records.agreement(reference_number=number))
+    assert future.result()
 
 
 def test_resealing_waits_for_the_response():

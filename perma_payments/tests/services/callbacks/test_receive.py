@@ -2,10 +2,12 @@
 
 import base64
 import logging
+import os
+import signal
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from django.db import DatabaseError, connection
+from django.db import DatabaseError, close_old_connections, connection
 from django.test.utils import CaptureQueriesContext
 
 from perma_payments.billing.transactions import Kind
@@ -280,6 +282,28 @@ def test_a_response_that_cannot_be_kept_leaves_its_ids_in_the_log(monkeypatch, c
     assert fields["transaction_id"] in record.getMessage()
     assert fields["req_transaction_uuid"] in record.getMessage()
     assert "Erin" not in caplog.text
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_callback_is_kept_although_the_connection_has_died_without_a_word(monkeypatch, caplog):
+    """As when a firewall has forgotten it. It was in use a moment ago, so it is not asked whether it works."""
+    monkeypatch.setattr(receiving, "FIRST_ATTEMPT", 0.3)
+    fields = cyber_source.response(records.form(records.outgoing(Kind.SUBSCRIBE)))
+    close_old_connections()
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        (pid,) = cursor.fetchone()
+    close_old_connections()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        response = receive(fields)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert "could not be kept at the first attempt: it did not answer in time" in caplog.text
+    assert Response.objects.get() == response
+    response.refresh_from_db()
+    assert response.outcome == Outcome.TOOK_EFFECT
 
 
 def test_errors_without_an_id_differ_by_their_reasons():

@@ -1,6 +1,7 @@
 """A customer chooses a plan, and is sent to CyberSource."""
 
 import secrets
+from contextlib import nullcontext
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import Any
@@ -9,6 +10,7 @@ import pytest
 
 from perma_payments.billing.customers import Customer
 from perma_payments.billing.schedules import Frequency
+from perma_payments.billing.transactions import Kind
 from perma_payments.cybersource.checkout import SignedForm
 from perma_payments.models import OutgoingTransaction, ReferenceNumber, SubscriptionAgreement
 from perma_payments.perma.messages import SubscribeMessage
@@ -128,6 +130,21 @@ def test_someone_who_has_just_paid_already_has_a_subscription(decision):
 
     with pytest.raises(AlreadySubscribed):
         begin(nonce)
+
+
+@pytest.mark.parametrize(
+    ("decision", "hours", "has_paid"),
+    [("ACCEPT", 0, True), ("REVIEW", 23, True), ("ACCEPT", 25, False), ("DECLINE", 0, False)],
+)
+def test_so_has_someone_whose_payment_waits_to_be_applied(decision, hours, has_paid):
+    """As behind a status report. Perma.cc doesn't know of it yet, and offers them all plans."""
+    received_at = NOW - timedelta(hours=hours)
+    records.response(outgoing=records.outgoing(Kind.SUBSCRIBE), decision=decision, received_at=received_at)
+    records.response(outgoing=records.outgoing(Kind.PURCHASE), received_at=NOW)
+
+    with pytest.raises(AlreadySubscribed) if has_paid else nullcontext():
+        begin()
+    assert begin(customer=records.INDIVIDUAL)
 
 
 def test_a_message_is_refused_once_another_checkout_was_paid():
