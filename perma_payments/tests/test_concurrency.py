@@ -27,6 +27,7 @@ from perma_payments.models import (
     SubscriptionAgreement,
 )
 from perma_payments.services import acknowledgement, freeze
+from perma_payments.services.callbacks import apply, receive
 from perma_payments.services.callbacks.retry import retry_responses
 from perma_payments.services.status_reports.apply import CannotBeDone, apply_report
 from perma_payments.services.status_reports.plan import plan_report
@@ -37,6 +38,13 @@ from perma_payments.views import queries
 from . import cyber_source, perma_cc, records
 
 pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Many at once are slow on a busy machine. Only for locks nobody waits longer than ever."""
+    monkeypatch.setattr(receive, "KEEPING", 60)
+    monkeypatch.setattr(apply, "APPLYING", 60)
 
 
 def at_once(*calls: Callable[[], requests.Response]) -> list[int]:
