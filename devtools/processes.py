@@ -193,10 +193,10 @@ def held_port(host: str) -> int:
     # With this on both sides, as all servers have it, Linux allows that.
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     held.bind((host, 0))
+    port = int(held.getsockname()[1])
     if sys.platform == "linux":
         atexit.register(held.close)
-    port = int(held.getsockname()[1])
-    if sys.platform != "linux":
+    else:
         held.close()
     return port
 
