@@ -1,5 +1,6 @@
 """The processes of a task. They run the task's own Python in the root of the checkout, and end with the task."""
 
+import atexit
 import os
 import signal
 import socket
@@ -170,9 +171,12 @@ def eventually(condition: Callable[[], object], seconds: float) -> bool:
 
 
 def free_port(host: str, first: int | None = None) -> int:
-    """Return a port that nobody listens on: the first one from that number on, or any."""
+    """Return a port that nobody listens on: the first one from that number on, or any.
+
+    If it may be any, no other program gets it by asking for any before a server listens on it.
+    """
     if first is None:
-        return bound_port(host, 0)
+        return held_port(host)
     for port in range(first, first + 100):
         # On another address, another program may have the port, and `localhost` may lead there.
         if not is_listened_on("localhost", port):
@@ -181,6 +185,20 @@ def free_port(host: str, first: int | None = None) -> int:
             except OSError:
                 pass
     raise TaskError(f"None of the 100 ports from {first} on is free on {host}.")
+
+
+def held_port(host: str) -> int:
+    """Return a port that stays bound until this process ends, though servers can listen on it."""
+    held = socket.socket()
+    # With this on both sides, as all servers have it, Linux allows that.
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((host, 0))
+    port = int(held.getsockname()[1])
+    if sys.platform == "linux":
+        atexit.register(held.close)
+    else:
+        held.close()
+    return port
 
 
 def bound_port(host: str, port: int) -> int:

@@ -22,8 +22,8 @@ class Mailbox:
     """Keeps the mail that it accepts. If there are ``logins`` (passwords by user), it accepts none without one.
 
     With ``refuses``, it answers each mail with 451 (try later); ``refused`` maps the recipients that it refuses to
-    the codes for that. It takes ``seconds_to_answer`` to accept a mail, closes the connection at one that contains
-    ``breaks_at``, and with ``hangs_at_quit`` never answers QUIT.
+    the codes for that. It takes ``seconds_to_answer`` to accept a mail, and longer while it ``holds``; closes the
+    connection at one that contains ``breaks_at``, and with ``hangs_at_quit`` never answers QUIT.
     """
 
     def __init__(self) -> None:
@@ -33,6 +33,7 @@ class Mailbox:
         self.refuses = False
         self.refused: dict[str, int] = {}
         self.seconds_to_answer = 0.0
+        self.holds = False
         self.hangs_at_quit = False
         self.breaks_at = ""
 
@@ -73,6 +74,8 @@ class Mailbox:
         mail["X-Rcpt"] = ", ".join(envelope.rcpt_tos)
         self.mails.append(mail)
         await asyncio.sleep(self.seconds_to_answer)
+        while self.holds:
+            await asyncio.sleep(0.01)
         return "250 taken"
 
     async def handle_QUIT(self, server: Any, session: Any, envelope: Any) -> str:

@@ -29,13 +29,20 @@ INDIVIDUAL = Customer(CustomerType.INDIVIDUAL, 7)
 TOKEN = "7408214003316000001234"
 
 
+def _reference_number(reference_number: str = "", **changes: Any) -> str:
+    """A new reference number. One that is given is taken, too, so none that is drawn later is the same."""
+    if reference_number:
+        ReferenceNumber.take(reference_number)
+    return reference_number or ReferenceNumber.issue()
+
+
 def agreement(customer: Customer = REGISTRAR, **changes: Any) -> SubscriptionAgreement:
     """A Pending agreement that was started just now."""
     return SubscriptionAgreement.objects.create(
         **{
             "customer_type": customer.type,
             "customer_pk": customer.pk,
-            "reference_number": ReferenceNumber.issue(),
+            "reference_number": _reference_number(**changes),
             **changes,
         }
     )
@@ -68,7 +75,7 @@ def purchase(customer: Customer = REGISTRAR, **changes: Any) -> Purchase:
         **{
             "customer_type": customer.type,
             "customer_pk": customer.pk,
-            "reference_number": ReferenceNumber.issue(),
+            "reference_number": _reference_number(**changes),
             "amount": Decimal("15.00"),
             "link_quantity": 10,
             **changes,

@@ -118,6 +118,20 @@ def timed(call: Any, *arguments: Any) -> tuple[int, float]:
     return status, time.monotonic() - start
 
 
+def in_time(seconds: float, call: Any, *arguments: Any) -> int:
+    """Return the status of an answer that came within so many seconds.
+
+    A machine that pauses may delay one. If the limit of the code is missing or too long, it delays all three.
+    """
+    took = []
+    for _ in range(3):
+        status, took_now = timed(call, *arguments)
+        if took_now < seconds:
+            return status
+        took.append(took_now)
+    raise AssertionError(took)
+
+
 def get(service: Service, path: str) -> requests.Response:
     return requests.get(service.url + path, timeout=10)
 
@@ -139,20 +153,16 @@ def test_a_frozen_database_is_given_up_and_used_again_at_once(serve, postgres):
         # Each thread of the service has a connection then.
         assert {done.result().status_code for done in [pool.submit(*calls[0]) for _ in range(8)]} == {200}
         with frozen(postgres):
-            answers = [pool.submit(timed, *call) for call in calls]
+            answers = [pool.submit(in_time, 7, *call) for call in calls]
             # There are more threads than these, which wait for nothing.
-            status, seconds = timed(get, service, "/static/perma_payments/pages.css")
-            assert (status, seconds < 2) == (200, True)
-            answers = [answer.result() for answer in answers]
+            assert in_time(2, get, service, "/static/perma_payments/pages.css") == 200
+            assert {answer.result() for answer in answers} == {503}
             assert timed(*calls[0])[0] == 503
-        after = [done.result() for done in [pool.submit(timed, *calls[0]) for _ in range(8)]]
+        after = [pool.submit(in_time, 3, *calls[0]) for _ in range(8)]
+        assert {answer.result() for answer in after} == {200}
 
-    assert {status for status, _ in answers} == {503}
-    assert max(seconds for _, seconds in answers) < 7
     assert "/subscription/: the database cannot serve this: it did not answer in time" in service.log()
     assert "Traceback" not in service.log()
-    assert {status for status, _ in after} == {200}
-    assert max(seconds for _, seconds in after) < 3
 
 
 def test_an_acknowledgement_to_a_frozen_database_is_not_recorded(serve, postgres):
@@ -164,12 +174,9 @@ def test_an_acknowledgement_to_a_frozen_database_is_not_recorded(serve, postgres
         " amount, link_quantity, paid_at, created_at, updated_at)"
         " VALUES ('Registrar', 7, 'Paid', 'PERMA-0000-0077', 15, 10, now(), now(), now()) RETURNING id",
     )
+    form = perma_cc.form("acknowledge-purchase", purchase_pk=number)
     with frozen(postgres):
-        status, seconds = timed(
-            service.post, "acknowledge-purchase", perma_cc.form("acknowledge-purchase", purchase_pk=number)
-        )
-    assert status == 503
-    assert seconds < 2
+        assert in_time(2, service.post, "acknowledge-purchase", form) == 503
     assert ask(postgres, "SELECT acknowledged_at FROM perma_payments_purchase WHERE id = %s", number) is None
     again = service.post("acknowledge-purchase", perma_cc.form("acknowledge-purchase", purchase_pk=number))
     assert again.status_code == 200
@@ -182,9 +189,7 @@ def test_a_lock_is_not_waited_for_longer_behind_pgbouncer(serve, pooled):
     service = serve(pooled)
     with transaction.atomic():
         lock_customer(records.REGISTRAR)
-        status, seconds = timed(service.post, "cancel-request", perma_cc.form("cancel-request"))
-    assert status == 503
-    assert seconds < 6
+        assert in_time(6, service.post, "cancel-request", perma_cc.form("cancel-request")) == 503
     reason = "a lock could not be acquired in time"
     assert f"/cancel-request/: the database cannot serve this: {reason}" in service.log()
 
@@ -255,9 +260,7 @@ def test_a_callback_is_answered_even_if_staff_cannot_be_told(service):
     with transaction.atomic():
         lock_customer(records.REGISTRAR)
         with locked_table(StaffTask._meta.db_table):
-            status, seconds = timed(service.post, "cybersource-callback", callback)
-    assert status == 200
-    assert seconds < 8
+            assert in_time(8, service.post, "cybersource-callback", callback) == 200
     response = Response.objects.get()
     assert response.applied_at is None
     assert not StaffTask.objects.exists()
@@ -270,9 +273,7 @@ def test_a_callback_is_answered_even_if_staff_cannot_be_told(service):
 def test_a_callback_that_cannot_be_kept_is_refused_in_time(service):
     callback = cyber_source.response(FORM)
     with locked_table(Response._meta.db_table):
-        status, seconds = timed(service.post, "cybersource-callback", callback)
-    assert status == 503
-    assert seconds < 8
+        assert in_time(8, service.post, "cybersource-callback", callback) == 503
     assert re.search("a response could not be kept: .*: a lock could not be acquired in time", service.log())
 
 
@@ -435,13 +436,14 @@ def test_postgresql_ends_a_slow_statement_but_no_connection(in_transaction):
 @pytest.mark.parametrize("in_transaction", [False, True])
 def test_statements_that_are_quick_alone_are_ended_together(in_transaction):
     """PostgreSQL times each statement; this limit is for all of them."""
-    start = time.monotonic()
+    begun = 0
     with pytest.raises(OperationalError) as caught, within(0.5):
         with transaction.atomic() if in_transaction else nullcontext():
             for _ in range(50):
                 with connection.cursor() as cursor:
+                    begun += 1
                     cursor.execute("SELECT pg_sleep(0.1)")
-    assert time.monotonic() - start < 2
+    assert begun < 10
     assert why_unavailable(caught.value) == "it did not answer in time"
     # If that cost the connection, the next statement has a new one.
     assert not Purchase.objects.exists()
@@ -615,9 +617,7 @@ def test_a_locked_purchase_is_not_acknowledged_late(service):
     form = perma_cc.form("acknowledge-purchase", purchase_pk=bought.pk)
     with transaction.atomic():
         Purchase.objects.select_for_update().get(pk=bought.pk)
-        status, seconds = timed(service.post, "acknowledge-purchase", form)
-    assert status == 503
-    assert seconds < 1.9
+        assert in_time(1.9, service.post, "acknowledge-purchase", form) == 503
     bought.refresh_from_db()
     assert bought.acknowledged_at is None
 

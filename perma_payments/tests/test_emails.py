@@ -167,7 +167,7 @@ def test_a_server_that_answers_letter_by_letter_is_unreachable(settings, monkeyp
 
 
 def test_a_server_that_stops_before_the_text_took_no_mail(settings):
-    settings.EMAIL_TIMEOUT = 0.3
+    settings.EMAIL_TIMEOUT = 1
     with scripted(settings, *UP_TO_THE_TEXT[:-1]) as heard, pytest.raises(ServerFailed) as caught:
         send()
 
@@ -176,7 +176,7 @@ def test_a_server_that_stops_before_the_text_took_no_mail(settings):
 
 
 def test_a_server_that_is_silent_after_the_text_may_have_taken_it(settings, monkeypatch):
-    monkeypatch.setattr(emails, "MAIL_SECONDS", 0.5)
+    monkeypatch.setattr(emails, "MAIL_SECONDS", 1.5)
     with scripted(settings, *UP_TO_THE_TEXT) as heard, pytest.raises(Unanswered, match="no answer came"):
         send()
 
@@ -203,10 +203,11 @@ def test_a_server_that_goes_away_says_so(settings):
 
 
 def test_each_mail_of_a_conversation_has_its_own_limit(mailbox, monkeypatch):
-    monkeypatch.setattr(emails, "MAIL_SECONDS", 2)
-    mailbox.seconds_to_answer = 1.2
+    monkeypatch.setattr(emails, "MAIL_SECONDS", 3.8)
+    mailbox.seconds_to_answer = 0.5
 
-    assert send(2) == []
+    # Together they take four seconds.
+    assert send(8) == []
 
 
 def test_each_mail_of_a_conversation_has_a_limit_for_each_step(settings):
@@ -219,8 +220,8 @@ def test_each_mail_of_a_conversation_has_a_limit_for_each_step(settings):
 
 
 def test_an_answer_that_is_slower_than_a_step_may_be_counts(mailbox, settings):
-    settings.EMAIL_TIMEOUT = 0.3
-    mailbox.seconds_to_answer = 1
+    settings.EMAIL_TIMEOUT = 1
+    mailbox.seconds_to_answer = 1.5
 
     assert send() == []
 

@@ -137,8 +137,10 @@ def test_nothing_grows_without_bound():
 
 
 @pytest.fixture
-def handler() -> Iterator[ErrorMails]:
-    """What a running service has, on the log of this process."""
+def handler(monkeypatch: pytest.MonkeyPatch) -> Iterator[ErrorMails]:
+    """What a running service has, on the log of this process. It mails when it is stopped, however slow we are."""
+    monkeypatch.setattr(error_mails, "SETTLE", 600.0)
+    monkeypatch.setattr(error_mails, "SECONDS_TO_STOP", 60.0)
     handler = ErrorMails()
     logging.getLogger().addHandler(handler)
     yield handler

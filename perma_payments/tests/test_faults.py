@@ -168,7 +168,7 @@ def test_connections_that_the_database_has_closed_are_replaced(service):
         assert service.post("subscription", perma_cc.form("subscription")).status_code == 200
     with connection.cursor() as cursor:
         cursor.execute(
-            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity"
+            "SELECT count(pg_terminate_backend(pid, 10000)) FROM pg_stat_activity"
             " WHERE datname = current_database() AND pid <> pg_backend_pid()"
         )
         assert cursor.fetchone()[0] >= 1

@@ -43,8 +43,8 @@ ONLY_POSTED = {"finish", "withdraw", "reopen", "claim", "release", "confirm", "d
 
 
 def word() -> str:
-    """Eight letters that are in no word, no id and no other mark."""
-    return "".join(secrets.choice(LETTERS) for _ in range(8)).capitalize()
+    """Ten letters that are in no word, no id and no other mark."""
+    return "".join(secrets.choice(LETTERS) for _ in range(10)).capitalize()
 
 
 def digits(count: int) -> str:
@@ -110,7 +110,7 @@ def personal(marks: Marks) -> dict[str, str]:
         "req_bill_to_address_city": marks.name("city"),
         "req_ship_to_surname": marks.name("surname"),
         "req_card_number": marks.number("card number", 16),
-        "req_card_expiry_date": marks("expiry", f"11-2{digits(3)}"),
+        "req_card_expiry_date": marks("expiry", f"11-{digits(8)}"),
         "req_customer_ip_address": marks("address", f"2001:db8:{digits(4)}:{digits(4)}::{digits(4)}"),
         "req_device_fingerprint_id": marks("device", word() * 3),
         "req_consumer_id": marks.email(),

@@ -212,9 +212,9 @@ def test_mistakes_of_the_customer_are_explained_on_the_page(client, merchant, ch
 
 def test_a_real_card_number_is_neither_shown_again_nor_kept(client):
     again = finish(client, submit(client), card_number="4929 1234 1234 1234", card_cvn="987")
-    assert "4929" not in again.text
-    # As a separate word: the address of the checkout is random.
-    assert not re.search(r"(?<![\w-])987(?![\w-])", again.text)
+    # The address of the checkout is random, and may contain them.
+    shown = again.text.replace(checkout_form(again).path, "")
+    assert "4929" not in shown and "987" not in shown
     assert "4929" not in client.get("/traffic.json").text
 
 

@@ -62,7 +62,10 @@ def auditor(client: Client) -> User:
 @pytest.fixture
 def secret() -> str:
     """The token of a subscription that has a response and a task."""
-    agreement = records.standing_agreement(payment_token="7408214003316000001234")
+    # Part of the token would find a reference number that begins or ends with it.
+    agreement = records.standing_agreement(
+        payment_token="7408214003316000001234", reference_number="PERMA-0000-0001"
+    )
     records.outgoing(Kind.UPDATE, agreement)
     StaffTask.objects.create(kind="cancellation", agreement=agreement)
     records.freeze()

@@ -256,9 +256,9 @@ def test_a_filter_says_what_is_chosen(admin_client):
 
 def test_times_have_one_format_everywhere(admin_client):
     agreement = records.standing_agreement(covered_until=datetime(2026, 3, 31, 23, 59, 59, tzinfo=UTC))
-    page = admin_client.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/change/").content.decode()
+    said = words(admin_client.get(f"/admin/perma_payments/subscriptionagreement/{agreement.pk}/change/"))
 
-    assert "2026-03-31 23:59:59" in page and "March" not in page
+    assert "2026-03-31 23:59:59" in said and "March" not in said
 
 
 def test_an_unmatched_response_is_listed_and_shown(admin_client):

@@ -23,6 +23,7 @@ from perma_payments.admin.login import groups, second_factors
 from perma_payments.billing.transactions import Kind
 
 from .. import cyber_source, records
+from ..admin.login.test_login import wrong_code
 from ..admin.test_permissions import everything, log_in  # noqa: F401 (a fixture)
 from ..conftest import FORM
 from ..records import INDIVIDUAL, REGISTRAR
@@ -69,7 +70,7 @@ def test_a_login_that_fails_does_not_say_why(jane, settings, change, is_required
     settings.REQUIRE_SECOND_FACTOR = is_required
     second_factors.add(jane)
     User.objects.update(**change)
-    code = {"code": "000000"} if is_required else {}
+    code = {"code": wrong_code(jane)} if is_required else {}
     answers = [tried("jane", "wrong", **code), tried("nobody", "wrong", **code), tried("nobody", PASSWORD, **code)]
     if change or is_required:
         answers.append(tried("jane", PASSWORD, **code))

@@ -256,7 +256,7 @@ class Fuzzed:
         if "Traceback" in text or "  File " in text or "CRITICAL" in text or "ERROR perma_payments" in text:
             done.wrong.append("the log reports an error")
         posted = {MARKER, str(settings.SECRET_KEY), self.world.session, records.TOKEN, business_center.TOKEN}
-        posted |= set(cyber_source.PERSONAL.values()) - {"US", "MA", "001"}
         told = [value for value in posted if value in text]
+        told += set(cyber_source.personal_data_in([text])) - {"US", "MA", "001"}
         if told:
             done.wrong.append(f"the log tells {told}")

@@ -32,7 +32,7 @@ from perma_payments.models import (
 from perma_payments.perma.messages import ChangeMessage, PurchaseMessage, SubscribeMessage, UpdateMessage
 from perma_payments.postgres import base
 from perma_payments.services import acknowledgement, corrections, locks, staff_tasks
-from perma_payments.services.callbacks import apply
+from perma_payments.services.callbacks import apply, receive
 from perma_payments.services.callbacks.apply import apply_or_record_failure, apply_response
 from perma_payments.services.callbacks.receive import receive_callback
 from perma_payments.services.callbacks.retry import retry_responses
@@ -54,6 +54,18 @@ from ..records import REGISTRAR
 pytestmark = pytest.mark.django_db(transaction=True)
 
 Service = Callable[[], object]
+
+# Before the tests are patient.
+LOCK = apply.LOCK
+
+
+@pytest.fixture(autouse=True)
+def _patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody gives up while a test is slow to let go."""
+    monkeypatch.setattr(base, "LOCK_SECONDS", 300)
+    monkeypatch.setattr(apply, "LOCK", 300)
+    monkeypatch.setattr(apply, "APPLYING", 300)
+    monkeypatch.setattr(receive, "KEEPING", 300)
 
 
 @pytest.fixture(autouse=True)
@@ -268,11 +280,8 @@ def test_a_response_waits_for_what_it_is_about(kind, settle, decision):
 
 @pytest.mark.parametrize(("minutes", "opened"), [(4, []), (6, ["not applied"]), (-6, ["not applied"])])
 def test_a_response_does_not_wait_long_for_a_lock_and_is_tried_again_quietly(monkeypatch, caplog, minutes, opened):
-    assert apply.LOCK <= 1
+    assert LOCK <= 1
     monkeypatch.setattr(apply, "LOCK", 0.2)
-    # So no other limit ends it while the test waits for it.
-    monkeypatch.setattr(apply, "APPLYING", 300)
-    monkeypatch.setattr(base, "LOCK_SECONDS", 300)
     caplog.set_level(logging.INFO)
     response = kept_response(records.outgoing(Kind.SUBSCRIBE), "DECLINE", applied=False)
     now = response.received_at + timedelta(minutes=minutes)

@@ -142,7 +142,7 @@ def test_the_reply_is_what_the_client_can_read(post):
         current_frequency="annually",
         current_link_limit="unlimited",
         current_link_limit_effective_timestamp=effective,
-        schedule_start=date(2028, 10, 21),
+        schedule_start=date(2099, 10, 21),
     )
     purchase = records.paid_purchase()
 
@@ -161,7 +161,7 @@ def test_the_reply_is_what_the_client_can_read(post):
             "frequency": "annually",
             "link_limit": "unlimited",
             "link_limit_effective_timestamp": "2026-12-01T00:00:00.000000Z",
-            "paid_through": "2028-10-21T00:00:00.000000Z",
+            "paid_through": "2099-10-21T00:00:00.000000Z",
             "pending_change": None,
             "reference_number": agreement.reference_number,
         },

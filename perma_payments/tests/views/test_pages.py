@@ -155,7 +155,7 @@ def test_the_checkout_page_names_cybersource_and_the_way_back(checkout, kind):
 
 
 ORDERS = {
-    "subscribe": {"Today": "$12.50", "Starting Dec 13, 2031": "$45.00 a month"},
+    "subscribe": {"Today": "$12.50", "Starting Dec 13, 2099": "$45.00 a month"},
     "purchase": {"Today": "$15.00"},
     "change": {"Today": "$12.50", "On each due date": "$45.00"},
     "update": {},
@@ -165,7 +165,7 @@ ORDERS = {
 @pytest.mark.parametrize("route", ORDERS)
 def test_the_checkout_page_says_what_is_paid_and_the_reference_number(db, post, route):
     records.standing_agreement(records.INDIVIDUAL)
-    changes: dict[str, Any] = {"recurring_start_date": "2031-12-13"} if route == "subscribe" else {}
+    changes: dict[str, Any] = {"recurring_start_date": "2099-12-13"} if route == "subscribe" else {}
     if route in ("change", "update"):
         changes["customer_type"] = "Individual"
     response = post(route, **changes)

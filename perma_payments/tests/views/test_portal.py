@@ -143,7 +143,7 @@ def facts(response: HttpResponse) -> dict[str, str]:
 def test_the_subscription_is_shown_in_plain_words(client):
     records.standing_agreement(
         reference_number="PERMA-1234-5678",
-        schedule_start=datetime(2031, 12, 13),
+        schedule_start=datetime(2099, 12, 13),
         current_rate=Decimal("1250.00"),
         current_link_limit="1000",
     )
@@ -153,7 +153,7 @@ def test_the_subscription_is_shown_in_plain_words(client):
     assert facts(response) == {
         "Plan": "1,000 links a month",
         "Price": "$1,250.00 a month",
-        "Paid through": "Dec 13, 2031",
+        "Paid through": "Dec 13, 2099",
         "Reference number": "PERMA-1234-5678",
     }
     assert_is_page_for_a_person(response)
@@ -188,12 +188,12 @@ def test_a_scheduled_downgrade_is_shown_beside_the_plan_in_force(client):
     records.standing_agreement(
         scheduled_rate=Decimal("10.00"),
         scheduled_link_limit="10",
-        scheduled_from=datetime(2031, 12, 13, tzinfo=UTC),
+        scheduled_from=datetime(2099, 12, 13, tzinfo=UTC),
     )
 
     shown = facts(see(client))
     assert (shown["Plan"], shown["Price"]) == ("100 links a month", "$45.00 a month")
-    assert shown["Starting Dec 13, 2031"] == "10 links a month, $10.00 a month"
+    assert shown["Starting Dec 13, 2099"] == "10 links a month, $10.00 a month"
 
 
 def test_someone_who_has_never_paid_is_told_so_in_plain_words(client, post):
@@ -331,12 +331,12 @@ def test_a_button_that_was_used_and_answered_starts_nothing_and_leads_back(clien
 
 
 def test_canceling_is_confirmed_first(client):
-    records.standing_agreement(schedule_start=datetime(2031, 12, 13))
+    records.standing_agreement(schedule_start=datetime(2099, 12, 13))
     page = client.get(str(found(see(client), "a.cancel")["href"]))
 
     assert heading(page) == "Cancel your subscription?"
     said = " ".join(soup(page).get_text(" ", strip=True).split())
-    assert "You keep 100 links a month until Dec 13, 2031. That is what you have paid for." in said
+    assert "You keep 100 links a month until Dec 13, 2099. That is what you have paid for." in said
     assert not StaffTask.objects.exists()
     assert_is_page_for_a_person_but_without_perma(page)
 

@@ -17,6 +17,7 @@ from django_otp.plugins.otp_totp.models import TOTPDevice
 from perma_payments.admin.login import second_factors
 
 from ...pages import words
+from .test_login import wrong_code
 
 pytestmark = pytest.mark.django_db
 
@@ -92,8 +93,7 @@ def test_an_invited_person_sets_up_an_app_and_is_logged_in(client, superuser, us
 def test_a_wrong_code_sets_up_nothing(client, superuser, user):
     link = invite(superuser, user)
     give_password(client, link)
-    right = code_of(user)
-    page = client.post(link, {"code": "000000" if right != "000000" else "111111"})
+    page = client.post(link, {"code": wrong_code(user)})
     assert "That isn't the code that the app shows now." in words(page)
     assert not second_factors.has_one(user)
     assert not is_in(client)

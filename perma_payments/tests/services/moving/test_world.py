@@ -110,16 +110,18 @@ def make_world(old: OldWorld, now: datetime) -> dict[str, list[int]]:
 
 def _make_dirty(old: OldWorld, now: datetime) -> dict[str, list[int]]:
     shared = {"reference_number": "PERMA-0000-0000"}
+    # These are charged on the first of each month.
+    paid = {"paid_through": datetime.combine(now.date() + relativedelta(months=1, day=1), time(), tzinfo=UTC)}
     old.agreement("Pending", customer_pk=2001, created_date=now.replace(year=now.year - 4, day=1))
     old.agreement("Pending", customer_pk=2002, response={"decision": None})
     old.agreement("Rejected", customer_pk=2003, without="request")
-    old.agreement(customer_pk=2004, request=shared)
+    old.agreement(customer_pk=2004, request=shared, **paid)
     old.agreement("Aborted", customer_pk=2005, request=shared)
     old.agreement(customer_pk=2006, paid_through=None)
-    old.agreement(customer_pk=2007, response={"payment_token": ""})
+    old.agreement(customer_pk=2007, response={"payment_token": ""}, **paid)
     old.agreement("Hold", customer_pk=2008, current_rate=None, current_link_limit=None)
-    old.agreement(customer_pk=2009)
-    old.agreement(customer_pk=2009, created_date=now - timedelta(days=5))
+    old.agreement(customer_pk=2009, **paid)
+    old.agreement(customer_pk=2009, created_date=now - timedelta(days=5), **paid)
     old.agreement("Canceled", customer_pk=2010, current_frequency="hourly", paid_through=now - timedelta(days=1))
     old.agreement("Pending", customer_pk=2011, response={"decision": "ACCEPT", "payment_token": ""})
     return {

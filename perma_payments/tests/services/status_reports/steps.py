@@ -28,7 +28,12 @@ def staff() -> User:
 
 def standing(pk: int = 7, **changes: Any) -> SubscriptionAgreement:
     """A Current subscription of a customer, unless changed."""
-    defaults = {"schedule_start": LAST_CHARGE.date(), "covered_until": NEXT_CHARGE, "coverage_proof": "report"}
+    defaults = {
+        "schedule_start": LAST_CHARGE.date(),
+        "covered_until": NEXT_CHARGE,
+        "coverage_proof": "report",
+        "current_link_limit_effective_timestamp": LAST_CHARGE,
+    }
     return records.standing_agreement(Customer(REGISTRAR.type, pk), **{**defaults, **changes})
 
 
