@@ -3,8 +3,10 @@
 import gc
 import math
 import os
+import queue
 import select
 import socket
+import sys
 import threading
 import time
 from contextlib import suppress
@@ -16,15 +18,13 @@ from gunicorn.workers.sync import SyncWorker
 
 # How many seconds a thread waits for the next bytes of a request, or for a client to take more of the answer.
 CLIENT_TIMEOUT = 5
-# How many seconds a worker that is told to stop goes on to take those who have connected.
-LAST_CALL = 5
 
 
 class Worker(SyncWorker):
     """A worker whose threads each take a client, answer its request, and hang up.
 
     In Gunicorn's worker with threads (gthread), one thread takes all clients and hands them to the others. That
-    costs a sixth of the requests, and makes some clients wait twice as long: docs/performance.md.
+    costs a tenth of the requests, and makes some clients wait twice as long: docs/performance.md.
     """
 
     alive: bool
@@ -32,7 +32,8 @@ class Worker(SyncWorker):
     def run(self) -> None:
         """Start the threads, and wait until the worker is told to stop and they have ended. Called by Gunicorn."""
         self.turn = threading.Lock()
-        self.closes_at = math.inf
+        self.last: queue.SimpleQueue[tuple[socket.socket, Any]] = queue.SimpleQueue()
+        self.is_closed = threading.Event()
         self.listeners: list[socket.socket] = [each.sock for each in self.sockets]
         self.clients = select.poll()
         for listener in self.listeners:
@@ -48,13 +49,26 @@ class Worker(SyncWorker):
         while self.alive and self.is_parent_alive():
             self.wait(1)
         self.alive = False
-        self.closes_at = time.monotonic() + LAST_CALL
         os.write(self.PIPE[1], b".")
+        self.close()
         ends_at = time.monotonic() + self.cfg.graceful_timeout
         for thread in threads:
             while thread.is_alive() and time.monotonic() < ends_at:
                 self.notify()
                 thread.join(1)
+
+    def close(self) -> None:
+        """Accept those who have connected. Others are refused at once, or taken by another worker."""
+        # Those who connect after the last one was accepted and before the listener is closed are lost. In between,
+        # this thread must not wait long for others to let it go on.
+        sys.setswitchinterval(1e-5)
+        with self.turn:
+            for listener in self.listeners:
+                with suppress(OSError):  # Nobody waits.
+                    while True:
+                        self.last.put(listener.accept())
+                listener.close()
+        self.is_closed.set()
 
     def serve(self) -> None:
         """Serve one client after another, until the worker is told to stop. Each thread does."""
@@ -70,19 +84,16 @@ class Worker(SyncWorker):
             self.alive = False
 
     def next_client(self) -> tuple[socket.socket, Any] | None:
-        """Wait for a client to connect. Returns None when the worker stops and nobody waits to be accepted."""
+        """Wait for a client to connect. Returns None when the worker stops and nobody is left to be served."""
         with self.turn:
-            # Those who go on to connect could keep it from stopping.
-            while time.monotonic() < self.closes_at:
+            while self.alive:
                 for listener in self.listeners:
                     with suppress(BlockingIOError, ConnectionAbortedError):
                         return listener.accept()
-                if not self.alive:
-                    break
                 self.clients.poll()
-            # Others who connect are refused at once, or taken by another worker.
-            while self.listeners:
-                self.listeners.pop().close()
+        self.is_closed.wait()
+        with suppress(queue.Empty):
+            return self.last.get_nowait()
         return None
 
 

@@ -6,7 +6,7 @@ import resource
 import signal
 import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -101,30 +101,6 @@ def test_a_client_that_stops_in_the_middle_lets_the_next_one_in(transactional_db
             wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
         assert re.findall("refused: .* broke off|refused by Gunicorn: waited too long", server.printed())
         assert not re.findall("ERROR|Traceback", server.printed())
-
-
-def test_a_worker_that_stops_takes_those_who_wait_for_some_seconds_only(transactional_db, tmp_path):
-    """Otherwise, it would go on until it is killed with what it serves."""
-    limits = with_limits(tmp_path, CLIENT_TIMEOUT=0.5, LAST_CALL=1)
-    with gunicorn("--threads", "1", *limits) as (server, port):
-        wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
-        with ExitStack() as clients:
-            # Each would keep the thread for at least half a second.
-            waiting = [
-                clients.enter_context(socket.create_connection((HOST, port), timeout=PATIENCE)) for _ in range(200)
-            ]
-            os.kill(pid_of("Listening at", server), signal.SIGTERM)
-            assert server.wait() == 0
-            assert sum(has_been_turned_away(each) for each in waiting) > 195
-
-
-def has_been_turned_away(client: socket.socket) -> bool:
-    """Whether a client, who has sent nothing, was still waiting to be accepted when the web server ended."""
-    try:
-        assert client.recv(1) == b""
-    except ConnectionResetError:
-        return True
-    return False
 
 
 def test_a_worker_that_can_accept_no_client_is_replaced(transactional_db):
