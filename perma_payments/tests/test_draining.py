@@ -45,7 +45,7 @@ def pid_of(process: str, server: Leashed) -> int:
 
 
 def test_those_who_wait_to_be_accepted_when_a_web_server_is_told_to_stop_are_answered(transactional_db):
-    with gunicorn() as (server, port):
+    with gunicorn("--threads", "1") as (server, port):
         wait_until_it_answers(server, f"{HOST}:{port}", "/subscribe/")
         worker = pid_of("Booting worker", server)
 
