@@ -32,8 +32,7 @@ class Worker(SyncWorker):
     def run(self) -> None:
         """Start the threads, and wait until the worker is told to stop and they have ended. Called by Gunicorn."""
         self.turn = threading.Lock()
-        self.last: queue.SimpleQueue[tuple[socket.socket, Any]] = queue.SimpleQueue()
-        self.is_closed = threading.Event()
+        self.last: queue.SimpleQueue[tuple[socket.socket, Any] | None] = queue.SimpleQueue()
         self.listeners: list[socket.socket] = [each.sock for each in self.sockets]
         self.clients = select.poll()
         for listener in self.listeners:
@@ -68,7 +67,8 @@ class Worker(SyncWorker):
                     while True:
                         self.last.put(listener.accept())
                 listener.close()
-        self.is_closed.set()
+        for _ in range(self.cfg.threads):
+            self.last.put(None)
 
     def serve(self) -> None:
         """Serve one client after another, until the worker is told to stop. Each thread does."""
@@ -91,10 +91,7 @@ class Worker(SyncWorker):
                     with suppress(BlockingIOError, ConnectionAbortedError):
                         return listener.accept()
                 self.clients.poll()
-        self.is_closed.wait()
-        with suppress(queue.Empty):
-            return self.last.get_nowait()
-        return None
+        return self.last.get()
 
 
 def processors() -> int:
