@@ -19,8 +19,7 @@ from perma_payments.views import tokens
 from perma_payments.views.tokens import Purpose
 
 from . import cyber_source, perma_cc, records
-
-FORM = "application/x-www-form-urlencoded"
+from .conftest import FORM
 
 
 def journeys() -> Iterator[tuple[str, Callable[[], object]]]:
